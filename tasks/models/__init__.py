@@ -1,0 +1,1 @@
+"""Learners and the artefact they leave."""

@@ -1,0 +1,203 @@
+"""One declaration of a log, from which readers, checks, tokens and the request model derive.
+
+A schema is a YAML file: the bundled ones live in ``tasks/schemas`` and go by their name, any other
+by its path. Nothing else in the project names a column.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.errors import ConfigError
+
+BUNDLED = Path(__file__).parent / "schemas"
+TIME_FEATURES = ("hour_of_day", "weekday")
+_KEYS = {
+    "name", "label", "id", "time", "time_features", "truth", "fields", "crosses", "slices", "unit",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Field:
+    """One categorical column: its domain (a regular expression), missing-like constant, example."""
+
+    name: str
+    pattern: str | None = None
+    missing: str | None = None
+    example: str = ""
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the traffic that is evaluated on its own.
+
+    ``missing`` and ``other`` name the two parts when only the missing-like constant counts;
+    ``seen`` splits by whether the value occurs in the training rows.
+    """
+
+    name: str
+    field: str
+    missing: str | None = None
+    other: str | None = None
+    seen: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The declaration of one log. Build it with :func:`load_schema` or :meth:`from_dict`."""
+
+    name: str
+    label: str
+    time_column: str
+    time_format: str
+    fields: tuple[Field, ...]
+    id: str | None = None
+    truth: str | None = None
+    time_features: tuple[str, ...] = ()
+    crosses: tuple[tuple[str, ...], ...] = ()
+    slices: tuple[Slice, ...] = ()
+    unit: tuple[str, ...] = ()
+    _raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], *, source: str = "schema") -> "Schema":
+        """Check a parsed YAML mapping and return the schema; ConfigError names what is wrong."""
+        unknown = set(raw) - _KEYS
+        if unknown:
+            raise ConfigError(f"{source}: unknown key {sorted(unknown)[0]!r}; known are {sorted(_KEYS)}")
+        missing = {"name", "label", "time", "fields"} - set(raw)
+        if missing:
+            raise ConfigError(f"{source}: key {sorted(missing)[0]!r} is missing")
+        try:
+            fields = tuple(
+                Field(name=str(name), **{key: str(value) for key, value in (spec or {}).items()})
+                for name, spec in dict(raw["fields"]).items()
+            )
+            slices = tuple(Slice(**spec) for spec in raw.get("slices") or ())
+            schema = cls(
+                name=str(raw["name"]),
+                label=str(raw["label"]),
+                time_column=str(raw["time"]["column"]),
+                time_format=str(raw["time"]["format"]),
+                fields=fields,
+                id=raw.get("id"),
+                truth=raw.get("truth"),
+                time_features=tuple(raw.get("time_features") or ()),
+                crosses=tuple(tuple(cross) for cross in raw.get("crosses") or ()),
+                slices=slices,
+                unit=tuple(raw.get("unit") or ()),
+                _raw=raw,
+            )
+        except (TypeError, KeyError, ValueError) as error:
+            raise ConfigError(f"{source}: cannot be read as a schema: {error}") from None
+        schema._check(source)
+        return schema
+
+    def _check(self, source: str) -> None:
+        if not self.fields:
+            raise ConfigError(f"{source}: `fields` is empty; name at least one categorical column")
+        for name in self.time_features:
+            if name not in TIME_FEATURES:
+                raise ConfigError(f"{source}: time feature {name!r} is unknown; choose from {TIME_FEATURES}")
+        columns = [self.label, self.time_column, *self.field_names, *self.time_features]
+        columns += [name for name in (self.id, self.truth) if name]
+        twice = sorted({name for name in columns if columns.count(name) > 1})
+        if twice:
+            raise ConfigError(f"{source}: {twice[0]!r} has two roles; a column has one")
+        known = {*self.field_names, *self.time_features}
+        used = [("cross", part) for cross in self.crosses for part in cross]
+        used += [("slice", part.field) for part in self.slices] + [("unit", name) for name in self.unit]
+        for role, name in used:
+            if name not in known:
+                raise ConfigError(f"{source}: {role} names the field {name!r}, which is not declared")
+        for cross in self.crosses:
+            if len(cross) < 2:
+                raise ConfigError(f"{source}: cross {list(cross)} needs two fields or more")
+        for spec in self.fields:
+            if spec.pattern is not None:
+                try:
+                    re.compile(spec.pattern)
+                except re.error as error:
+                    raise ConfigError(f"{source}: pattern of {spec.name!r}: {error}") from None
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the categorical columns, in the declared order."""
+        return tuple(spec.name for spec in self.fields)
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """Columns that a raw training log must have; ``truth`` is optional everywhere."""
+        ids = (self.id,) if self.id else ()
+        return (*ids, self.label, self.time_column, *self.field_names)
+
+    @property
+    def missing_values(self) -> dict[str, str]:
+        """The missing-like constant of each field that has one."""
+        return {spec.name: spec.missing for spec in self.fields if spec.missing is not None}
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that change whenever the declaration does."""
+        canonical = json.dumps(self._raw, sort_keys=True, default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the declaration as plain JSON-ready data; :meth:`from_dict` reads it back."""
+        return json.loads(json.dumps(self._raw, default=str))
+
+    def parse_time(self, text: str | int) -> datetime:
+        """Return the moment that `text` names, in UTC.
+
+        Raises
+        ------
+        ValueError
+            If `text` does not follow the schema's time format.
+
+        Examples
+        --------
+        >>> load_schema("avazu").parse_time("14102113").isoformat()
+        '2014-10-21T13:00:00+00:00'
+        """
+        if self.time_format == "iso":
+            moment = datetime.fromisoformat(str(text))
+        else:
+            moment = datetime.strptime(str(text), self.time_format)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+    def example_row(self) -> dict[str, str]:
+        """Return one impression as a service request would carry it, from the declared examples."""
+        moment = datetime(2014, 10, 21, tzinfo=UTC)
+        text = moment.isoformat() if self.time_format == "iso" else moment.strftime(self.time_format)
+        return {self.time_column: text} | {spec.name: spec.example for spec in self.fields}
+
+
+def load_schema(name_or_path: str | Path) -> Schema:
+    """Return the schema of that name in ``tasks/schemas``, or the one in that YAML file.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such schema, it is not YAML, or it contradicts itself.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = BUNDLED / f"{name_or_path}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in BUNDLED.glob("*.yaml")))
+        raise ConfigError(f"schema {str(name_or_path)!r} not found; give a YAML file or one of: {known}")
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: a schema is a mapping, found {type(raw).__name__}")
+    return Schema.from_dict(raw, source=str(path))
