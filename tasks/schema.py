@@ -147,7 +147,7 @@ class Schema:
     @property
     def digest(self) -> str:
         """Sixteen hex digits that change whenever the declaration does."""
-        canonical = json.dumps(self._raw, sort_keys=True, default=str)
+        canonical = json.dumps(self._raw, default=str)  # unsorted: the order of the fields counts
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+# Clicklab: the only entry point. Bare `make` lists the verbs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+DATA ?=
+ENV ?= env.yaml
+PORT ?= 3000
+HOST ?= 127.0.0.1
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamp's name holds the checksum of the lock: a changed lock is a new target, a touched one is not.
+STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+
+export BENTOML_DO_NOT_TRACK ?= True
+export DO_NOT_TRACK ?= 1
+export PLOOMBER_STATS_ENABLED ?= false
+export GIT_PYTHON_REFRESH ?= quiet
+# Ploomber and MLflow are found beside each other, whatever else is on PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help:  ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# ---- set-up
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; name another with make PYTHON=/path/to/python3.11")'
+	@command -v uv >/dev/null || test -x .uv/bin/uv || { echo "Installing uv into .uv ..."; $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
+	@test -x $(BIN)/python || $(call uv) venv --quiet --python $(PYTHON) $(VENV)
+	@echo "Installing the packages of requirements.lock into $(VENV) ..."
+	@$(call uv) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(call uv) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@rm -f $(VENV)/.installed-*; touch $@
+uv = $$(command -v uv || echo .uv/bin/uv)
+
+.PHONY: setup doctor lock
+setup: $(STAMP)  ## install everything into .venv (again only when the lock changed)
+
+doctor: $(STAMP)  ## check the version pairs that are known to break, and print the fix
+	@$(BIN)/clicklab doctor
+
+lock:  ## resolve pyproject.toml anew into requirements.lock
+	@$(call uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+
+# ---- the main job
+
+.PHONY: run lab ui serve predict ledger
+run: $(STAMP)  ## data -> notebooks -> models -> champion -> Bento; DATA=path-or-uri for a real log
+	@$(BIN)/clicklab run --env $(ENV) $(if $(DATA),--data '$(DATA)')
+
+lab: $(STAMP)  ## JupyterLab: every notebook opens with its injected parameters
+	@$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
+
+ui: $(STAMP)  ## the MLflow UI on http://127.0.0.1:5000
+	@mkdir -p mlflow/store && $(BIN)/mlflow server --backend-store-uri sqlite:///mlflow/store/mlflow.db \
+	  --artifacts-destination mlflow/store/artifacts --host 127.0.0.1 --port 5000 --workers 1
+
+serve: $(STAMP)  ## the champion's Bento on http://127.0.0.1:3000 (HOST=, PORT=)
+	@$(BIN)/bentoml serve ctr:latest --host $(HOST) --port $(PORT)
+
+predict: $(STAMP)  ## send the schema's example impression to `make serve`
+	@$(BIN)/clicklab predict --url http://$(HOST):$(PORT)
+
+ledger: $(STAMP)  ## every promotion decision, oldest first
+	@$(BIN)/clicklab ledger
+
+# ---- quality
+
+.PHONY: test test-fast lint check format
+test: $(STAMP)  ## set up and run all tests
+	@$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## the tests that start no servers, kernels or pipelines
+	@$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(STAMP)  ## lint, format and types, nothing changed
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+check: lint test  ## what CI runs
+
+format: $(STAMP)  ## format the code and strip the notebooks' outputs
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/nbstripout notebooks/*.ipynb
+
+.PHONY: clean
+clean:  ## remove products and caches; models in mlflow/store and the environment stay
+	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,126 @@
+"""The commands behind the Makefile's verbs; a known error is one line and a non-zero exit."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.errors import ClicklabError, ConfigError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except ClicklabError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+
+
+@app.command()
+def run(
+    data: Annotated[str | None, typer.Option(help="log to read instead of the one in env.yaml")] = None,
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+    force: Annotated[bool, typer.Option(help="run every task again")] = False,
+) -> None:
+    """Build the pipeline, show progress, and end with the table of results."""
+    with _one_line_errors():
+        started = time.monotonic()
+        typer.echo("Loading the pipeline ...", err=True)
+        from tasks.build import build
+        from tasks.report import render_report
+
+        outcome = build(env, data=data, force=force)
+        for failure in outcome.failures:
+            if failure.detail:
+                typer.echo(failure.detail, err=True)
+        for failure in outcome.failures:
+            typer.echo(f"error: {failure.task}: {failure.line}", err=True)
+        if outcome.failures:
+            raise typer.Exit(outcome.failures[0].exit_code)
+        render_report(outcome.report_path, n_ran=outcome.n_ran, seconds=time.monotonic() - started)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installed versions that are known to break each other, and print the fix."""
+    from tasks.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        typer.echo(finding.line)
+    if any(not finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="CSV to write; .gz compresses")],
+    rows: Annotated[int, typer.Option(min=1)] = 400_000,
+    seed: Annotated[int, typer.Option()] = 7,
+) -> None:
+    """Write an Avazu-shaped log as Kaggle's CSV."""
+    with _one_line_errors():
+        from tasks.simulate import write_csv
+
+        write_csv(out, rows, seed=seed)
+        typer.echo(f"wrote {rows:,} rows to {out}")
+
+
+@app.command()
+def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
+    """Show every promotion decision, oldest first."""
+    with _one_line_errors():
+        import yaml
+
+        from tasks.ledger import read_ledger
+
+        if not env.is_file():
+            raise ConfigError(f"{env} not found; run this in the project's folder")
+        for entry in read_ledger(yaml.safe_load(env.read_text())["mlflow"]["ledger"]):
+            reasons = "; ".join(entry.get("reasons", []))
+            typer.echo(f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version']}  {reasons}")
+
+
+@app.command()
+def predict(
+    url: Annotated[str, typer.Option(help="where the service listens")] = "http://127.0.0.1:3000",
+    schema: Annotated[Path, typer.Option(help="schema of the log")] = Path("tasks/schemas/avazu.yaml"),
+) -> None:
+    """Send the schema's example impression to a running service and show both sides."""
+    import json
+    from urllib.error import URLError
+    from urllib.request import Request, urlopen
+
+    from tasks.schema import load_schema
+
+    with _one_line_errors():
+        row = load_schema(schema).example_row()
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"--url must begin with http:// or https://, found {url!r}")
+        request = Request(f"{url}/predict", json.dumps(row).encode(), {"Content-Type": "application/json"})
+        try:
+            with urlopen(request, timeout=10) as answer:
+                body = answer.read().decode()
+        except URLError as error:
+            raise ConfigError(f"no answer from {url} ({error.reason}); start it with `make serve`") from None
+        typer.echo(json.dumps(row))
+        typer.echo(body)
+
+
+def main() -> None:
+    """Run the command line with readable logging."""
+    logging.basicConfig(level=os.environ.get("CLICKLAB_LOG", "WARNING"), stream=sys.stderr, format="%(message)s")
+    app()
+
+
+if __name__ == "__main__":
+    main()

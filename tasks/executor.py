@@ -1,0 +1,134 @@
+"""How Ploomber runs the tasks here: side by side in processes, one line of progress a task.
+
+Ploomber's own parallel executor asks for the next task in a loop without a pause, which keeps one
+core busy for the whole build; on two cores that is half the machine. This one sleeps until a task
+ends. It also turns a failure into one readable line, and keeps the traceback for defects only.
+"""
+
+import os
+import time
+import traceback
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import click
+from ploomber.constants import TaskStatus
+from ploomber.exceptions import DAGBuildError
+from ploomber.executors.abc import Executor
+
+import tasks.errors
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task ended badly: one line, the exit code, and the traceback where it is a defect."""
+
+    task: str
+    line: str
+    exit_code: int
+    detail: str = ""
+
+
+class TasksFailed(DAGBuildError):
+    """Some tasks failed; ``failures`` holds one entry each."""
+
+    def __init__(self, failures: list[Failure]):
+        self.failures = failures
+        parts = [f"{failure.task}: {failure.line}" + (f"\n{failure.detail}" if failure.detail else "") for failure in failures]
+        super().__init__("\n".join(parts))
+
+
+class ProcessPool(Executor):
+    """Run each task in a process of its own, as many at once as there are cores.
+
+    Parameters
+    ----------
+    processes
+        Tasks at once; None means one a core.
+    """
+
+    def __init__(self, processes: int | None = None):
+        self.processes = processes or os.cpu_count() or 1
+
+    def __call__(self, dag: Any, show_progress: bool) -> list[Any]:
+        """Build every outdated task of `dag`; TasksFailed when any failed."""
+        super().__call__(dag)
+        running: dict[Future, tuple[Any, float]] = {}
+        reports, failures, started = [], [], set()
+        with ProcessPoolExecutor(self.processes, mp_context=get_context("fork"), max_tasks_per_child=None) as pool:
+            while True:
+                for task in _ready(dag, started):
+                    started.add(task.name)
+                    running[pool.submit(_build, task)] = (task, time.monotonic())
+                if not running:
+                    break
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, since = running.pop(future)
+                    outcome = _outcome(future, task)
+                    if isinstance(outcome, Failure):
+                        task.exec_status = TaskStatus.Errored
+                        failures.append(outcome)
+                        _tell("✗", task.name, since)
+                        continue
+                    report, metadata = outcome
+                    task.product.metadata.update_locally(metadata)
+                    task.exec_status = TaskStatus.Executed
+                    reports.append(report)
+                    _tell("✓", task.name, since)
+        if failures:
+            raise TasksFailed(failures)
+        return reports
+
+
+def _tell(mark: str, name: str, since: float) -> None:
+    click.echo(f"{mark} {name:<18} {time.monotonic() - since:6.1f} s", err=True)
+
+
+def _ready(dag: Any, started: set[str]) -> list[Any]:
+    waiting = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
+    return [task for task in dag.values() if task.exec_status in waiting and task.name not in started]
+
+
+def _build(task: Any) -> Any:
+    try:
+        return task._build(catch_exceptions=True)
+    except Exception as error:
+        return describe_failure(task.name, error)
+
+
+def _outcome(future: Future, task: Any) -> Any:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        line = "its process was killed (out of memory, perhaps); run the same command again to go on from here"
+        return Failure(task.name, line, exit_code=137)
+
+
+def describe_failure(task: str, error: BaseException) -> Failure:
+    """Return the failure in one line if a user can mend it, else with the traceback.
+
+    Looks through the chain of causes for an error of :mod:`tasks.errors`, raised in this process or
+    (by name) in the kernel of a notebook.
+    """
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for link in chain:
+        kind = type(link) if isinstance(link, tasks.errors.ClicklabError) else None
+        name = getattr(link, "ename", None)
+        if kind is None and name is not None:
+            kind = getattr(tasks.errors, name, None)
+        if kind is not None:
+            return Failure(task, str(getattr(link, "evalue", None) or link), kind.exit_code)
+    root = chain[-1]
+    name = getattr(root, "ename", None)
+    detail = str(root) if name else "".join(traceback.format_exception(error))
+    text = f"{getattr(root, 'evalue', '')}" if name else str(root)
+    first = (text.splitlines() or [""])[0]
+    return Failure(task, f"{name or type(root).__name__}: {first}", exit_code=1, detail=detail)

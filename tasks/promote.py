@@ -1,0 +1,100 @@
+"""Let the best model that passes its gates serve; refuse the others with their reasons."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks import registry
+from tasks.errors import ClicklabError
+from tasks.ledger import append_decision
+from tasks.storage import write_atomic
+from tasks.workspace import resolve
+
+
+def promote(
+    product: Any, upstream: Any, tracking: Mapping[str, str], resources_: Mapping[str, str] | None = None
+) -> None:
+    """Ploomber task: act on the verdicts of ``evaluate``."""
+    record = json.loads(Path(str(upstream["evaluate"]["evaluation"])).read_text())
+    decision = decide(record, tracking)
+    write_atomic(Path(str(product["promotion"])), json.dumps(decision, indent=2))
+
+
+def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, Any]:
+    """Register every model of the record, move the aliases, write the ledger, and say what was done.
+
+    The best model that passes becomes ``champion``, the next that passes ``challenger`` (else the
+    champion before it). If none passes, the champion stays. Every model gets a line in the ledger.
+
+    Raises
+    ------
+    ClicklabError
+        If the champion is not the one that the models were compared with.
+    """
+    client = registry.connect(tracking["tracking_uri"])
+    name = record["registered_name"]
+    versions = {model: _register(client, record, model) for model in record["ranking"]}
+    before = _alias_version(client, name, registry.CHAMPION)
+    winner = next((model for model in record["ranking"] if record["verdicts"][model]["passed"]), None)
+    already = winner is not None and versions[winner] == before
+    if before != record["champion_version"] and not already:
+        raise ClicklabError(
+            f"the champion of {name} is version {before}, but the models were compared with "
+            f"{record['champion_version']}; run `ploomber task evaluate --force` and promote again"
+        )
+    ledger = resolve(tracking["ledger"])
+    if winner is not None and not already:
+        passing = [model for model in record["ranking"] if record["verdicts"][model]["passed"]]
+        runner_up = versions[passing[1]] if len(passing) > 1 else before
+        registry.set_alias(client, name, registry.CHALLENGER, runner_up)
+        registry.set_alias(client, name, registry.CHAMPION, versions[winner])
+    for model in record["ranking"]:
+        append_decision(ledger, _entry(record, model, versions, winner, before))
+    champion = versions[winner] if winner else before
+    return {
+        "registered_name": name,
+        "champion": winner or "(unchanged)",
+        "champion_version": champion,
+        "previous_version": before,
+        "refused": {model: record["verdicts"][model]["reasons"] for model in record["ranking"] if not record["verdicts"][model]["passed"]},
+        "versions": versions,
+    }
+
+
+def _register(client: Any, record: Mapping[str, Any], model: str) -> str:
+    verdict, result = record["verdicts"][model], record["models"][model]
+    tags = {
+        "model": model,
+        "artifact_version": result["version"],
+        "verdict": "passed" if verdict["passed"] else "refused",
+        "reasons": "; ".join(verdict["reasons"])[:4000] or "none",
+        "log_loss": f"{record['metrics'][model]['log_loss']:.6f}",
+    }
+    return registry.register(client, record["registered_name"], result["run_id"], tags=tags)
+
+
+def _alias_version(client: Any, name: str, alias: str) -> str | None:
+    aliases = dict(client.get_registered_model(name).aliases)
+    return str(aliases[alias]) if alias in aliases else None
+
+
+def _entry(
+    record: Mapping[str, Any], model: str, versions: Mapping[str, str], winner: str | None, before: str | None
+) -> dict[str, Any]:
+    verdict = record["verdicts"][model]
+    if model == winner:
+        decision = "promoted"
+    else:
+        decision = "passed" if verdict["passed"] else "refused"
+    return {
+        "decision": decision,
+        "model": model,
+        "registered_name": record["registered_name"],
+        "version": versions[model],
+        "run_id": record["models"][model]["run_id"],
+        "previous_champion": before,
+        "log_digest": record["log_digest"],
+        "metrics": record["metrics"][model],
+        "reasons": verdict["reasons"],
+    }

@@ -1,0 +1,98 @@
+"""The closing table of a run: what was trained, which model serves, what to try next."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.storage import write_atomic
+
+
+def report(product: Any, upstream: Any, resources_: Mapping[str, str] | None = None) -> None:
+    """Ploomber task: gather what the tasks before it wrote into one small record."""
+    evaluation = _read(upstream["evaluate"]["evaluation"])
+    log = _read(upstream["ingest"]["log"])
+    record = {
+        "source": log["source"],
+        "rows": {key: log[key] for key in ("n_rows_in", "n_rows", "n_quarantined")},
+        "span": [log["time_min"], log["time_max"]],
+        "split_note": evaluation["split_note"],
+        "n_test_rows": evaluation["n_test_rows"],
+        "truth_log_loss": evaluation["truth_log_loss"],
+        "models": [_model_row(evaluation, name) for name in evaluation["ranking"]],
+        "promotion": _read(upstream["promote"]["promotion"]),
+        "bento": _read(upstream["package"]["receipt"]),
+    }
+    write_atomic(Path(str(product["report"])), json.dumps(record, indent=2))
+
+
+def _model_row(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
+    metrics = evaluation["metrics"][name]
+    keys = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
+    return {
+        "model": name,
+        **{key: metrics[key] for key in keys},
+        "train_seconds": evaluation["models"][name]["train_seconds"],
+        "passed": evaluation["verdicts"][name]["passed"],
+        "reasons": evaluation["verdicts"][name]["reasons"],
+    }
+
+
+def _read(path: Any) -> dict[str, Any]:
+    return json.loads(Path(str(path)).read_text())
+
+
+def render_report(path: Path, *, n_ran: int, seconds: float, console: Console | None = None) -> None:
+    """Show the record written by :func:`report` as a table for a person."""
+    record = _read(path)
+    console = console or Console()
+    rows = record["rows"]
+    console.print(
+        f"\n[bold]{record['source']}[/bold]: {rows['n_rows']:,} rows "
+        f"({rows['n_quarantined']:,} in quarantine), {record['span'][0]} to {record['span'][1]}"
+    )
+    console.print(f"{record['n_test_rows']:,} test rows; {record['split_note']}\n")
+    console.print(_table(record))
+    _say_champion(record, console)
+    done = f"{n_ran} tasks ran" if n_ran else "nothing had changed, so nothing ran"
+    console.print(f"\n{done}, {seconds:.0f} s. Try next:")
+    for command, why in (
+        ("make serve", "answer requests; then `make predict` in another terminal"),
+        ("make ui", "compare the runs in MLflow"),
+        ("make lab", "open the notebooks that did this"),
+    ):
+        console.print(f"  [bold]{command:<11}[/bold] {why}")
+
+
+def _table(record: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model")
+    for name in ("log loss", "norm. entropy", "AUC", "calibration", "train s"):
+        table.add_column(name, justify="right")
+    table.add_column("gates")
+    for row in record["models"]:
+        table.add_row(
+            row["model"],
+            f"{row['log_loss']:.4f}",
+            f"{row['normalized_entropy']:.4f}",
+            f"{row['roc_auc']:.4f}",
+            f"{row['calibration_ratio']:.3f}",
+            f"{row['train_seconds']:.1f}",
+            "passed" if row["passed"] else "refused: " + "; ".join(row["reasons"]),
+        )
+    if record["truth_log_loss"] is not None:
+        table.add_row("true probability", f"{record['truth_log_loss']:.4f}", *[""] * 4, "best possible on this log")
+    return table
+
+
+def _say_champion(record: Mapping[str, Any], console: Console) -> None:
+    promotion, bento = record["promotion"], record["bento"]
+    version = promotion["champion_version"]
+    if promotion["previous_version"] == version:
+        what = f"stays version {version}: no model of this run may replace it"
+    else:
+        what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}"
+    console.print(f"\nChampion: {what}, packaged as [bold]{bento['bento']}[/bold]")

@@ -1,0 +1,36 @@
+"""Where things lie: paths in ``env.yaml`` are relative to the project, wherever a kernel starts."""
+
+from pathlib import Path
+
+MARKER = "pipeline.yaml"
+
+
+def project_root(start: str | Path | None = None) -> Path:
+    """Return the nearest folder at or above `start` (default: here) that holds ``pipeline.yaml``.
+
+    Outside a project this is `start` itself, so that the library works anywhere.
+    """
+    here = Path(start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / MARKER).is_file():
+            return folder
+    return here
+
+
+def resolve(path: str | Path) -> Path:
+    """Return `path` as absolute, relative ones taken from the project root."""
+    return project_root() / path
+
+
+def resolve_store(uri: str) -> str:
+    """Return a store address with a relative SQLite path made absolute; others are left alone.
+
+    Examples
+    --------
+    >>> resolve_store("postgresql://db/mlflow")
+    'postgresql://db/mlflow'
+    """
+    prefix = "sqlite:///"
+    if not uri.startswith(prefix):
+        return uri
+    return prefix + str(resolve(uri.removeprefix(prefix)))

@@ -1,0 +1,37 @@
+"""Shared fixtures: where the real sample lies, and a copy of the project that tests may spoil."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_services() -> None:
+    """No tool phones home, and no test touches the user's own Bento store."""
+    os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["PLOOMBER_STATS_ENABLED"] = "false"
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(scope="session")
+def real_log() -> Path:
+    """The first hour of the real Avazu log; it may not be redistributed, so it is not in the project."""
+    path = os.environ.get("CLICKLAB_REAL_LOG")
+    if not path or not Path(path).is_file():
+        pytest.skip("CLICKLAB_REAL_LOG does not name avazu-first-hour.csv; its terms forbid shipping it")
+    return Path(path)
+
+
+def copy_project(target: Path) -> Path:
+    """Copy what is committed or would be to `target`, and return it."""
+    keep = ("tasks", "notebooks", "bentos")
+    for name in keep:
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for name in ("pipeline.yaml", "env.yaml", "env.tiny.yaml", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(ROOT / name, target / name)
+    return target
