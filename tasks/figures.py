@@ -1,6 +1,7 @@
 """The notebooks' figures: one message each, labelled axes with units, readable in grey."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -41,6 +42,11 @@ def _percent(axis: Any) -> None:
     axis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
 
 
+def _short(value: Any) -> str:
+    """Return a tick label: month and day of a date, anything else as it is."""
+    return f"{value:%m-%d}" if isinstance(value, date) else str(value)
+
+
 def rate_over(table: pd.DataFrame, *, title: str, x_label: str, overall: float) -> Figure:
     """Draw a click rate with its interval along an ordered axis, the overall rate beside it."""
     figure, axes = plt.subplots()
@@ -49,7 +55,7 @@ def rate_over(table: pd.DataFrame, *, title: str, x_label: str, overall: float) 
     axes.plot(x, table["ctr"], color=INK, marker="o", markersize=3, label="click rate")
     axes.axhline(overall, color=ACCENT, linestyle="--", linewidth=1, label=f"all rows: {overall:.1%}")
     step = max(1, len(table) // 12)
-    axes.set_xticks(x[::step], [str(value) for value in table.index[::step]])
+    axes.set_xticks(x[::step], [_short(value) for value in table.index[::step]])
     axes.set(title=title, xlabel=x_label, ylabel="click rate (%)")
     _percent(axes.yaxis)
     axes.legend(loc="best", fontsize=8)

@@ -5,7 +5,6 @@ The shapes (shares, tails, structure between fields) were measured on the first 
 the mix drifts from that hour to what is known of all ten days. No row of the real log is in here.
 """
 
-
 import gzip
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,7 +23,9 @@ from tasks.errors import ConfigError
 from tasks.simulation.draws import hex_strings, mix64, stream
 from tasks.simulation.world import World
 
-BLOCK_ROWS = 65_536  # rows are drawn in blocks of this size, so that batches of any size show the same
+BLOCK_ROWS = (
+    65_536  # rows are drawn in blocks of this size, so that batches of any size show the same
+)
 FULL_ROWS = 40_428_967  # the real log
 FIELDS = (
     "C1", "banner_pos", "site_id", "site_domain", "site_category", "app_id", "app_domain", "app_category",
@@ -90,7 +91,9 @@ def simulate_batches(
     return _rebatch(_blocks(n_rows, seed, days, first_day, with_truth), batch_rows)
 
 
-def _blocks(n_rows: int, seed: int, days: int, first_day: date, with_truth: bool) -> Iterator[pa.RecordBatch]:
+def _blocks(
+    n_rows: int, seed: int, days: int, first_day: date, with_truth: bool
+) -> Iterator[pa.RecordBatch]:
     """Draw block after block; each has streams of its own, clicks another than all the rest."""
     world = _world(seed, days, first_day)
     ends = world.clock.ends(n_rows)
@@ -100,8 +103,13 @@ def _blocks(n_rows: int, seed: int, days: int, first_day: date, with_truth: bool
         rows = world.draw(hour, stream(seed, 8, block))
         p_true = world.p_click(rows)
         click = stream(seed, 9, block).random(len(row)) < p_true
-        columns = [pa.array(mix64(row, salt=seed)).cast(pa.string()), pa.array(click.view(np.uint8))]
-        columns.append(pa.DictionaryArray.from_arrays(hour, pa.array(world.clock.labels)).dictionary_decode())
+        columns = [
+            pa.array(mix64(row, salt=seed)).cast(pa.string()),
+            pa.array(click.view(np.uint8)),
+        ]
+        columns.append(
+            pa.DictionaryArray.from_arrays(hour, pa.array(world.clock.labels)).dictionary_decode()
+        )
         fields = _fields(world, rows)
         columns += [fields[name] for name in FIELDS]
         columns += [pa.array(p_true)] if with_truth else []
@@ -138,8 +146,13 @@ def _fields(world: World, rows: dict[str, np.ndarray]) -> dict[str, pa.Dictionar
         "C20": (rows["C20"], people.c20_pool),
         "C21": (ads.c21[campaign], ads.c21_pool),
     }
-    fields = {name: pa.DictionaryArray.from_arrays(codes, pool) for name, (codes, pool) in coded.items()}
-    for name in ("device_id", "device_ip"):  # pools of millions: only the block's own values become text
+    fields = {
+        name: pa.DictionaryArray.from_arrays(codes, pool) for name, (codes, pool) in coded.items()
+    }
+    for name in (
+        "device_id",
+        "device_ip",
+    ):  # pools of millions: only the block's own values become text
         found = pc.dictionary_encode(pa.array(rows[name]))
         text = hex_strings(found.dictionary.to_numpy())
         fields[name] = pa.DictionaryArray.from_arrays(found.indices, text)
@@ -183,7 +196,9 @@ def parse_uri(uri: str) -> dict[str, int]:
     """
     parts = urlsplit(uri)
     if parts.scheme != "sim" or parts.netloc != "avazu" or parts.path.strip("/") or parts.fragment:
-        raise ConfigError(f"{uri!r} is not a simulated log; write sim://avazu?rows=400000&seed=7&days=10")
+        raise ConfigError(
+            f"{uri!r} is not a simulated log; write sim://avazu?rows=400000&seed=7&days=10"
+        )
     found: dict[str, int] = {}
     for key, text in parse_qsl(parts.query, keep_blank_values=True):
         if key not in _KNOBS:
@@ -223,5 +238,8 @@ def write_csv(path_or_file: str | Path | IO[bytes], n_rows: int, **knobs: Any) -
         out.write((",".join(schema(with_truth=knobs["with_truth"]).names) + "\n").encode())
         options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
         for batch in batches:
-            plain = [pc.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column for column in batch]
+            plain = [
+                pc.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column
+                for column in batch
+            ]
             pa_csv.write_csv(pa.RecordBatch.from_arrays(plain, batch.schema.names), out, options)

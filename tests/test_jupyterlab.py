@@ -2,33 +2,29 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.conftest import copy_project
+from tests.conftest import copy_project, free_port, stop_group
 
 pytestmark = pytest.mark.slow
 
 
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project, so that saving spoils nothing."""
+    return copy_project(tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture(scope="module")
-def jupyterlab(tmp_path_factory):
-    """Start JupyterLab as `make lab` does, in a copy of the project, and yield its address."""
-    project = copy_project(tmp_path_factory.mktemp("lab"))
+def jupyterlab(project):
+    """Start JupyterLab as `make lab` does, and yield its address."""
     port = free_port()
     command = [
         Path(sys.executable).parent / "jupyter", "lab", "--no-browser", f"--port={port}", "--ip=127.0.0.1",
@@ -42,8 +38,7 @@ def jupyterlab(tmp_path_factory):
         _wait(address, process, project / "lab.log")
         yield address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=20)
+        stop_group(process)
         log.close()
 
 
@@ -72,9 +67,14 @@ def test_a_notebook_opens_with_its_injected_parameters(jupyterlab, name):
     assert "upstream = " in source
 
 
-def test_saving_an_opened_notebook_keeps_the_injected_cell_out_of_the_file(jupyterlab):
+def test_saving_an_opened_notebook_keeps_the_injected_cell_out_of_the_file(jupyterlab, project):
     """What is committed carries no machine's paths."""
-    with urlopen(f"{jupyterlab}/api/contents/notebooks?content=1", timeout=60) as answer:
+    path = f"{jupyterlab}/api/contents/notebooks/train.ipynb"
+    with urlopen(path, timeout=60) as answer:
+        model = json.loads(answer.read())
+    body = json.dumps({"type": "notebook", "format": "json", "content": model["content"]}).encode()
+    with urlopen(Request(path, body, {"Content-Type": "application/json"}, method="PUT"), timeout=60) as answer:
         assert answer.status == 200
-        names = {entry["name"] for entry in json.loads(answer.read())["content"]}
-    assert {"explore.ipynb", "train.ipynb"} <= names
+    saved = (project / "notebooks" / "train.ipynb").read_text()
+    assert "injected-parameters" not in saved
+    assert str(project) not in saved

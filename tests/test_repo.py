@@ -103,7 +103,7 @@ def test_declared_resources_are_the_real_imports(task):
 @pytest.mark.parametrize("task", [task for task in TASKS if "schema" in task["params"]], ids=lambda task: task["name"])
 def test_a_task_that_reads_the_schema_declares_it(task):
     """A changed schema file rebuilds every task that reads it."""
-    assert task["params"]["resources_"]["schema"] == "{{schema}}"
+    assert task["params"]["resources_"]["log_schema"] == "{{schema}}"
 
 
 def test_no_module_of_the_library_imports_upwards():

@@ -23,7 +23,7 @@ scikit-learn's ``FeatureHasher``, ``abs(h) % 2**bits`` is the index and the sign
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,14 @@ class HashContract:
         Names, in token order.
     time_column, time_format
         Where the time features come from, and how its text is read.
-    schema_digest
-        Of the schema that declared all this.
+    schema_digest, schema
+        The declaration all this comes from, as plain data: ``Schema.from_dict(contract.schema)``.
 
     Examples
     --------
     >>> from tasks.schema import load_schema
     >>> contract = HashContract.from_schema(load_schema("avazu"), bits=20)
-    >>> contract.n_tokens, contract.n_features, contract.token_names[-1]
+    >>> contract.n_tokens, contract.n_features, contract.token_fields[-1]
     (22, 1048576, 'hour_of_day')
     """
 
@@ -70,24 +70,28 @@ class HashContract:
     crosses: tuple[tuple[str, ...], ...] = ()
     seed: int = 0
     token_form: str = TOKEN_FORM
+    schema: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.bits, int) or not 1 <= self.bits <= MAX_BITS:
-            raise ConfigError(f"hash: bits must be an integer from 1 to {MAX_BITS}, found {self.bits!r}")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise ConfigError(f"hash: seed must be an integer from 0 to 2**32 - 1, found {self.seed!r}")
+        if type(self.bits) is not int or not 1 <= self.bits <= MAX_BITS:
+            raise ConfigError(
+                f"hash: bits must be an integer from 1 to {MAX_BITS}, found {self.bits!r}"
+            )
+        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+            raise ConfigError(
+                f"hash: seed must be an integer from 0 to 2**32 - 1, found {self.seed!r}"
+            )
         for name in self.fields:
             if "=" in name or "*" in name:
-                raise ConfigError(f"hash: field name {name!r} holds '=' or '*', which tokens need; rename the column")
+                raise ConfigError(
+                    f"hash: field name {name!r} holds '=' or '*', which tokens need; rename the column"
+                )
         known = {*self.fields, *self.time_features}
         unknown = [part for cross in self.crosses for part in cross if part not in known]
         unknown += [name for name in self.time_features if name not in TIME_FEATURES]
         if unknown:
-            raise ConfigError(f"hash: {unknown[0]!r} is neither a field nor a time feature of the contract")
-        if self.token_form != TOKEN_FORM:
-            raise ContractError(
-                f"hash: tokens of the form {self.token_form!r} cannot be made by this version, "
-                f"which makes {TOKEN_FORM!r}; use the version that trained the model, or train again"
+            raise ConfigError(
+                f"hash: {unknown[0]!r} is neither a field nor a time feature of the contract"
             )
 
     @classmethod
@@ -102,46 +106,65 @@ class HashContract:
             time_features=schema.time_features,
             crosses=schema.crosses,
             schema_digest=schema.digest,
+            schema=schema.to_dict(),
         )
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "HashContract":
         """Return the contract that :meth:`to_dict` wrote; ContractError if it is not one."""
-        names = {item.name for item in fields(cls)}
-        if not isinstance(raw, Mapping) or set(raw) - {"digest"} != names:
-            raise ContractError(f"not a hash contract: expected the keys {sorted(names)}")
-        values = {key: value for key, value in raw.items() if key != "digest"}
-        values |= {key: tuple(values[key]) for key in ("fields", "time_features")}
-        contract = cls(**values | {"crosses": tuple(tuple(cross) for cross in values["crosses"])})
-        if raw.get("digest", contract.digest) != contract.digest:
-            raise ContractError("the hash contract was changed by hand: its digest does not fit; restore the file")
+        try:
+            form, digest = raw["token_form"], raw["digest"]
+            schema = Schema.from_dict(raw["schema"], source="the schema of the hash contract")
+            contract = cls.from_schema(schema, bits=raw["bits"], seed=raw["seed"])
+        except (KeyError, TypeError, ConfigError) as error:
+            raise ContractError(
+                f"not a hash contract ({error}); write it again with `hash_features`"
+            ) from None
+        if form != TOKEN_FORM:
+            raise ContractError(
+                f"the hash contract has tokens of the form {form!r}, this version makes {TOKEN_FORM!r}; "
+                "use the version that trained the model, or train again"
+            )
+        if digest != contract.digest:
+            raise ContractError(
+                "the hash contract was changed by hand: its digest does not fit; restore the file"
+            )
         return contract
 
     @classmethod
     def load(cls, path: str | Path) -> "HashContract":
         """Return the contract in a JSON file; ContractError if it is missing or damaged."""
         try:
-            return cls.from_dict(json.loads(Path(path).read_text()))
-        except (OSError, json.JSONDecodeError) as error:
+            raw = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
             raise ContractError(f"{path}: no readable hash contract ({error})") from None
+        return cls.from_dict(raw)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data, with the digest."""
-        return json.loads(json.dumps(asdict(self))) | {"digest": self.digest}
+        return json.loads(json.dumps(self._compared())) | {
+            "schema": dict(self.schema),
+            "digest": self.digest,
+        }
 
     def save(self, path: str | Path) -> None:
         """Write the contract as JSON, whole or not at all."""
         from tasks.storage import write_atomic
 
-        write_atomic(path, json.dumps(self.to_dict(), indent=1) + "\n")
+        write_atomic(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
 
     @property
     def digest(self) -> str:
         """Sixteen hex digits that change whenever any part of the contract does."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self._compared(), sort_keys=True).encode()).hexdigest()[
+            :16
+        ]
+
+    def _compared(self) -> dict[str, Any]:
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.compare}
 
     @property
-    def token_names(self) -> tuple[str, ...]:
+    def token_fields(self) -> tuple[str, ...]:
         """Names of the token columns, in order: fields, time features, crosses (``a*b``)."""
         return (*self.fields, *self.time_features, *("*".join(cross) for cross in self.crosses))
 
@@ -159,10 +182,10 @@ class HashContract:
         """Raise ContractError, naming what differs, unless `other` is this contract."""
         if self == other:
             return
-        differing = [item.name for item in fields(self) if getattr(self, item.name) != getattr(other, item.name)]
-        name = differing[0]
+        theirs = other._compared()
+        name = next(name for name, value in self._compared().items() if theirs[name] != value)
         raise ContractError(
-            f"{where} holds another hash contract: {name} is {getattr(other, name)!r}, "
+            f"{where} holds another hash contract: {name} is {theirs[name]!r}, "
             f"expected {getattr(self, name)!r}; build both from the same schema and `hash` knobs"
         )
 

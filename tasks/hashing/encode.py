@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
-from tasks.hashing.columns import Column, Texts, read_column, value_text
+from tasks.hashing.columns import Column, Texts, read_column, read_only, value_text
 from tasks.hashing.contract import HashContract
 from tasks.hashing.moments import (
     CYCLES,
@@ -26,7 +26,7 @@ from tasks.hashing.moments import (
     to_ms,
 )
 
-_BLOCK_ROWS = 4096  # rows gathered column by column while their codes stay in the L2 cache
+_SPARSE = 4  # a dictionary this many times longer than the batch: hashing it in order still beats jumping about in it
 
 
 def columns_of(contract: HashContract) -> list[str]:
@@ -60,29 +60,40 @@ def encode_batch(
     if out is None:
         out = np.empty(shape, dtype=np.int32)
     elif out.shape != shape or out.dtype != np.int32 or not out.flags.c_contiguous:
-        raise ConfigError(f"out must be a C-contiguous int32 array of shape {shape}, found {out.dtype} {out.shape}")
+        raise ConfigError(
+            f"out must be a C-contiguous int32 array of shape {shape}, found {out.dtype} {out.shape}"
+        )
     begin = 0
-    for part in _record_batches(batch, contract):
+    for part in record_batches(batch, contract):
         _encode_part(part, contract, out[begin : begin + part.num_rows])
         begin += part.num_rows
     return out
 
 
-def token_columns(batch: pa.RecordBatch, contract: HashContract) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+def token_columns(
+    batch: pa.RecordBatch, contract: HashContract
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yield, for each token column, the signed 32-bit hashes of its distinct tokens and each row's entry.
 
     The last hash is the missing value's; without entries (None) row i holds hash i.
     """
-    prefixes = _prefixes(contract)
-    known: dict[str, Column] = {}
-    for j, column in enumerate(_columns(batch, contract, known)):
-        offsets, data = column.texts
-        hashes = np.empty(column.texts.n_texts, dtype=np.int32)
-        murmur.hash_texts(*(part[j] for part in prefixes), offsets, _frozen(data), hashes)
-        yield hashes, column.indices
+    for prefix, (texts, indices) in zip(
+        _prefixes(contract), _columns(batch, contract), strict=True
+    ):
+        if indices is None or texts.n_texts <= _SPARSE * batch.num_rows:
+            hashes = np.empty(texts.n_texts + 1, dtype=np.int32)
+            murmur.hash_texts(*prefix, texts.offsets, texts.data, hashes)
+            yield hashes, indices
+        else:
+            hashes = np.empty(batch.num_rows + 1, dtype=np.int32)
+            murmur.hash_rows(*prefix, texts.offsets, texts.data, indices, hashes)
+            yield hashes, None
 
 
-def _record_batches(batch: pa.RecordBatch | pa.Table, contract: HashContract) -> Iterator[pa.RecordBatch]:
+def record_batches(
+    batch: pa.RecordBatch | pa.Table, contract: HashContract
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batch in pieces that lie in one chunk each, with just the columns that encoding reads."""
     names = batch.schema.names
     for name in columns_of(contract):
         if names.count(name) != 1:
@@ -93,28 +104,16 @@ def _record_batches(batch: pa.RecordBatch | pa.Table, contract: HashContract) ->
 
 
 def _encode_part(batch: pa.RecordBatch, contract: HashContract, out: np.ndarray) -> None:
-    n_rows = batch.num_rows
-    if n_rows == 0:
+    if batch.num_rows == 0:
         return
-    tables = []
-    for hashes, indices in token_columns(batch, contract):
-        murmur.fold_hashes(hashes, contract.bits, hashes)
-        tables.append((hashes, np.arange(n_rows, dtype=np.int32) if indices is None else _frozen(indices)))
-    for begin in range(0, n_rows, _BLOCK_ROWS):
-        end = min(begin + _BLOCK_ROWS, n_rows)
-        for j, (codes, indices) in enumerate(tables):
-            murmur.gather(codes, _frozen(indices), begin, end, j, out)
+    tables, indices = zip(*token_columns(batch, contract), strict=True)
+    for table in tables:
+        murmur.fold_hashes(table, contract.bits)
+    murmur.gather(tables, indices, out)
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
-    """Return a read-only view: Arrow's buffers are mostly read-only, and each kernel is compiled for one kind."""
-    if array.flags.writeable:
-        array = array.view()
-        array.flags.writeable = False
-    return array
-
-
-def _columns(batch: pa.RecordBatch, contract: HashContract, known: dict[str, Column]) -> Iterator[Column]:
+def _columns(batch: pa.RecordBatch, contract: HashContract) -> Iterator[Column]:
+    known: dict[str, Column] = {}
     for name in contract.fields:
         known[name] = read_column(batch.column(name), name=name)
         yield known[name]
@@ -138,30 +137,32 @@ def _cycle_texts(feature: str) -> Texts:
 
 def _cross(left: Column, right: Column) -> Column:
     """Return the distinct ``left*right`` texts of the rows and each row's entry; a pair is joined once."""
-    n_right = right.texts.n_texts
+    n_right = right.texts.n_texts + 1
     pairs = _rows(left).astype(np.int64) * n_right + _rows(right)
     coded = pa.array(pairs).dictionary_encode()
-    left_codes, right_codes = np.divmod(coded.dictionary.to_numpy(), n_right)
-    offsets = np.zeros(left_codes.size + 2, dtype=np.int64)
-    sides = left_codes, left.texts.offsets, right_codes, right.texts.offsets
-    data = np.empty(murmur.joined_sizes(*sides, offsets), dtype=np.uint8)
-    offsets[-1] = offsets[-2]
-    murmur.join_texts(
-        left_codes, left.texts.offsets, _frozen(left.texts.data),
-        right_codes, right.texts.offsets, _frozen(right.texts.data), data,
-    )  # fmt: skip
-    return Column(Texts(offsets, data), coded.indices.to_numpy())
+    left_texts, right_texts = np.divmod(coded.dictionary.to_numpy(), n_right)
+    offsets, data = murmur.join_texts(
+        left_texts, _widened(left.texts), right_texts, _widened(right.texts)
+    )
+    return Column(Texts(read_only(offsets), read_only(data)), read_only(coded.indices.to_numpy()))
+
+
+def _widened(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
+    offsets = np.append(texts.offsets, texts.offsets[-1]).astype(
+        np.int64
+    )  # the entry past the end is empty
+    return offsets, texts.data
 
 
 def _rows(column: Column) -> np.ndarray:
     if column.indices is not None:
         return column.indices
-    return np.arange(column.texts.n_texts - 1, dtype=np.int32)
+    return np.arange(column.texts.n_texts, dtype=np.int32)
 
 
 @lru_cache(maxsize=64)
-def _prefixes(contract: HashContract) -> murmur.Prefixes:
-    return murmur.Prefixes(*map(_frozen, murmur.prefixes_of(contract.token_names, seed=contract.seed)))
+def _prefixes(contract: HashContract) -> list[murmur.Prefix]:
+    return [murmur.prefix_of(name, seed=contract.seed) for name in contract.token_fields]
 
 
 class RowEncoder:
@@ -183,9 +184,14 @@ class RowEncoder:
 
     def __init__(self, contract: HashContract):
         self.contract = contract
-        self._states = _prefixes(contract)
+        columns = zip(*_prefixes(contract), strict=True)
+        self._state, self._carry, self._n_prefix = (
+            read_only(np.array(column, dtype=np.uint32)) for column in columns
+        )
         self._time_texts = lru_cache(maxsize=1024, typed=True)(_time_reader(contract))
-        self._crosses = [[contract.token_names.index(name) for name in cross] for cross in contract.crosses]
+        self._crosses = [
+            [contract.token_fields.index(name) for name in cross] for cross in contract.crosses
+        ]
 
     def encode_row(self, row: Mapping[str, Any], *, out: np.ndarray | None = None) -> np.ndarray:
         """Return the codes of one row, int32, shape ``(n_tokens,)``.
@@ -204,7 +210,10 @@ class RowEncoder:
             If a value has no token, or the time cannot be read; the message names the field.
         """
         contract = self.contract
-        texts = [value if type(value) is str else self._text(name, value) for name, value in self._values(row)]
+        texts = [
+            value if type(value) is str else self._text(name, value)
+            for name, value in self._values(row)
+        ]
         if contract.time_features:
             texts += self._moment_texts(row.get(contract.time_column))
         for cross in self._crosses:
@@ -215,7 +224,8 @@ class RowEncoder:
             raise self._bad_text(texts) from None
         if out is None:
             out = np.empty(contract.n_tokens, dtype=np.int32)
-        murmur.hash_row(np.frombuffer(data, dtype=np.uint8), *self._states, contract.bits, out)
+        values = np.frombuffer(data, dtype=np.uint8)
+        murmur.hash_row(values, self._state, self._carry, self._n_prefix, contract.bits, out)
         return out
 
     def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -231,7 +241,10 @@ class RowEncoder:
     def _text(self, name: str, value: Any) -> str:
         try:
             return value_text(value)
-        except TypeError as error:
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # ValueError: an integer of more digits than Python writes out
             raise InputError(f"field {name!r}: {error}") from None
 
     def _moment_texts(self, value: Any) -> tuple[str, ...]:
@@ -241,11 +254,13 @@ class RowEncoder:
             raise bad_time(self.contract, value, error) from None
 
     def _bad_text(self, texts: Sequence[str]) -> InputError:
-        for name, text in zip(self.contract.token_names, texts, strict=True):
+        for name, text in zip(self.contract.token_fields, texts, strict=True):
             try:
                 text.encode()
             except UnicodeEncodeError as error:
-                return InputError(f"field {name!r}: the text cannot be written as UTF-8 ({error.reason}); send valid Unicode")
+                return InputError(
+                    f"field {name!r}: the text cannot be written as UTF-8 ({error.reason}); send valid Unicode"
+                )
         raise AssertionError("every text can be encoded")
 
 

@@ -19,7 +19,13 @@ _NOT_A_TIME = np.iinfo(np.int64).min
 
 def moment_parser(contract: HashContract) -> Callable[[str | int], datetime]:
     """Return the function that reads the text of the contract's time column, as UTC."""
-    schema = Schema(name="", label="", time_column=contract.time_column, time_format=contract.time_format, fields=())
+    schema = Schema(
+        name="",
+        label="",
+        time_column=contract.time_column,
+        time_format=contract.time_format,
+        fields=(),
+    )
     return schema.parse_time
 
 

@@ -6,13 +6,24 @@ Addresses and devices follow Heaps' law; a rank stands for the value until :func
 import numpy as np
 import pyarrow as pa
 
-from tasks.simulation.draws import PowerLaw, Tables, hex_pool, mix32, stream, tail_weights, uniform_of
+from tasks.simulation.draws import (
+    PowerLaw,
+    Tables,
+    hex_pool,
+    mix32,
+    stream,
+    tail_weights,
+    uniform_of,
+)
 
 N_MODELS, N_C20 = 8251, 171
 UNKNOWN_DEVICE = 0xA99F214A
 MODEL_HEAD = (0.0718, 0.0516, 0.0385, 0.0234, 0.0222, 0.0175)
 KNOWN_ON_APP, KNOWN_ON_SITE = 0.435, 0.041
-N_BUSY, BUSY_SHARE = 12, 0.035  # carriers' gateways: the few addresses that everybody seems to share
+N_BUSY, BUSY_SHARE = (
+    12,
+    0.035,
+)  # carriers' gateways: the few addresses that everybody seems to share
 SAME_MODEL = 0.55  # an address shows the model it is known for in this share of its rows
 _CONN_APP, _CONN_SITE = (0.787, 0.149, 0.062, 0.002), (0.939, 0.061, 0.0, 0.0)
 _NO_C20_APP, _NO_C20_SITE = (0.474, 0.474), (0.665, 0.452)  # in the opening hours, later
@@ -23,10 +34,12 @@ class Audience:
 
     def __init__(self, *, seed: int):
         self._salt = seed * 16
-        self._ips = PowerLaw(shift=250, power=1.2)
-        self._devices = PowerLaw(shift=18, power=1.08)
+        self._ips = PowerLaw(shift=230, power=1.19)
+        self._devices = PowerLaw(shift=12, power=1.05)
         self._models = Tables(tail_weights(MODEL_HEAD, N_MODELS, shift=80, power=2.1))
-        self.model_pool = hex_pool(N_MODELS, salt=self._salt + 7, names=("8a4875bd", "d787e91b", "1f0bc64f"))
+        self.model_pool = hex_pool(
+            N_MODELS, salt=self._salt + 7, names=("8a4875bd", "d787e91b", "1f0bc64f")
+        )
         self._conns = Tables([_CONN_SITE, _CONN_APP])
         self.conn_pool = pa.array(["0", "2", "3", "5"])
         self.type_pool = pa.array(["0", "1", "2", "4", "5"])
@@ -40,7 +53,11 @@ class Audience:
         site = tail_weights((0.443, 0.134, 0.010, 0.054, 0.010), N_C20, shift=8, power=2.2)
         app = tail_weights((0.020, 0.010, 0.340, 0.010, 0.067), N_C20, shift=8, power=2.2)
         app[5:] = app[5:][np.argsort(np.arange(N_C20 - 5) + rng.normal(0, 30, N_C20 - 5))]
-        rows = [[minus, *(1 - minus) * tail] for tail, pair in ((site, _NO_C20_SITE), (app, _NO_C20_APP)) for minus in pair]
+        rows = [
+            [minus, *(1 - minus) * tail]
+            for tail, pair in ((site, _NO_C20_SITE), (app, _NO_C20_APP))
+            for minus in pair
+        ]
         self._c20s = Tables(np.array(rows))
 
     def draw(
@@ -58,7 +75,9 @@ class Audience:
         model = self._models.draw(u)
         known = rng.random(n) < np.where(is_app, KNOWN_ON_APP, KNOWN_ON_SITE)
         device = np.full(n, UNKNOWN_DEVICE, dtype=np.uint32)
-        device[known] = mix32(self._devices.draw(rng.random(int(known.sum()))), salt=self._salt + 10)
+        device[known] = mix32(
+            self._devices.draw(rng.random(int(known.sum()))), salt=self._salt + 10
+        )
         u = rng.random(n)
         kind = np.where(u < 1e-6, 2, 1).astype(np.int32)
         kind[c1 == 1] = 0

@@ -47,7 +47,9 @@ class Campaigns:
     def __init__(self, *, seed: int, n_slots: int):
         rng = stream(seed, 3)
         kind = np.repeat([0, 1, 2], [N_RUNNING, N_RETURNING, N_NEW])
-        kind[len(_HEAD) : N_RUNNING + N_RETURNING] = rng.permutation(kind[len(_HEAD) : N_RUNNING + N_RETURNING])
+        kind[len(_HEAD) : N_RUNNING + N_RETURNING] = rng.permutation(
+            kind[len(_HEAD) : N_RUNNING + N_RETURNING]
+        )
         self.numbers = self._numbers(rng)
         share = self._shares(kind, rng)
         self._attributes(kind, share, rng)
@@ -67,7 +69,9 @@ class Campaigns:
 
     def _shares(self, kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return shares (context, campaign), which sum to one over each kind of campaign."""
-        share = np.exp(1.5 * rng.standard_normal((1, self.size)) + 0.8 * rng.standard_normal((3, self.size)))
+        share = np.exp(
+            1.5 * rng.standard_normal((1, self.size)) + 0.8 * rng.standard_normal((3, self.size))
+        )
         share[0] *= rng.random(self.size) < 0.15  # the largest site shows few campaigns
         for context in range(3):
             for one in range(3):
@@ -85,17 +89,22 @@ class Campaigns:
         weight = np.array([0.3582, 0.4243, 0.2175]) @ share + 1e-9
         weight = np.where(kind == 0, weight, 0.3 * weight)
         others = slice(len(_HEAD), None)
-        fixed = [list(column) for column in zip(*(spec[2:] for spec in _HEAD.values()), strict=True)]
+        fixed = [
+            list(column) for column in zip(*(spec[2:] for spec in _HEAD.values()), strict=True)
+        ]
         spare19 = [str(n) for n in (193, 195, 261, 289, 295, 299, 417, 425, 547, 553, 555, 677, 679, 803, 809,
                    811, 815, 935, 939, 1059, 1065, 1071, 1191, 1195, 1327, 1443, 1575, 1583, 1839, 1959, 33, 34,
                    38, 45, 290, 419)]  # fmt: skip
         spare21 = [str(n) for n in (1, 17, 35, 43, 50, 69, 76, 83, 102, 104, 108, 110, 112, 126, 155, 159, 163, 171,
                    177, 178, 182, 194, 195, 204, 212, 221, 229, 246, 253, 255)]  # fmt: skip
         pools = ([*_C18], [*_C19, *spare19], [*_C21, *spare21])
-        shares = (np.array([*_C18.values()]), *(np.arange(2, len(pool) + 2) ** -1.9 for pool in pools[1:]))
+        shares = (
+            np.array([*_C18.values()]),
+            *(np.arange(2, len(pool) + 2) ** -1.9 for pool in pools[1:]),
+        )
         codes = []
         for pool, target, first in zip(pools, shares, fixed, strict=True):
-            rest = assign(weight[others], target, rng, greedy=60)
+            rest = assign(weight[others], target, rng, greedy=60, cover_at=1.0)
             codes.append(np.array([*map(pool.index, first), *rest], dtype=np.int32))
         self.c18, self.c19, self.c21 = codes
         self.c18_pool, self.c19_pool, self.c21_pool = map(pa.array, pools)
@@ -106,7 +115,10 @@ class Campaigns:
         n_old = N_RUNNING + N_RETURNING
         extra = rng.geometric(1 / 5.0, self.size - len(head))
         count = np.concatenate([head, extra])
-        for part, total in ((slice(len(head), n_old), 1250 - sum(head)), (slice(n_old, None), N_CREATIVES - 1250)):
+        for part, total in (
+            (slice(len(head), n_old), 1250 - sum(head)),
+            (slice(n_old, None), N_CREATIVES - 1250),
+        ):
             count[part] = np.maximum(1, np.floor(count[part] * total / count[part].sum()))
             gap = total - count[part].sum()
             count[part][: abs(gap)] += np.sign(gap)
@@ -117,12 +129,19 @@ class Campaigns:
         within = (place + 1.0) ** -steep * np.exp(0.2 * rng.standard_normal(N_CREATIVES))
         within /= np.bincount(campaign, within, self.size)[campaign]
         old = np.sort(rng.choice(np.arange(375, LAST_OLD_C14), 1249, replace=False))
-        new = np.sort(rng.choice(np.arange(LAST_OLD_C14 + 1, 24053), N_CREATIVES - 1250, replace=False))
+        new = np.sort(
+            rng.choice(np.arange(LAST_OLD_C14 + 1, 24053), N_CREATIVES - 1250, replace=False)
+        )
         self.c14_pool = pa.array([*map(str, old), str(LAST_OLD_C14), *map(str, new)])
         return campaign, within
 
     def _weights(
-        self, kind: np.ndarray, share: np.ndarray, within: np.ndarray, n_slots: int, rng: np.random.Generator
+        self,
+        kind: np.ndarray,
+        share: np.ndarray,
+        within: np.ndarray,
+        n_slots: int,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         """Return weights (slot, context, creative): who runs when, and how much of the traffic each kind gets."""
         slot = np.arange(n_slots)[:, None]
@@ -131,11 +150,15 @@ class Campaigns:
         born[kind == 2] = np.sort(1 + np.floor(rng.random(N_NEW) * (n_slots - 1)))
         born[np.flatnonzero(kind == 1)[:8]] = born[np.flatnonzero(kind == 2)[:4]] = 1
         life = np.maximum(3, rng.exponential(n_slots * np.array([1.5, 1.0, 0.5])[kind]))
-        life[:1] = life[np.flatnonzero(kind == 1)[:8]] = life[np.flatnonzero(kind == 2)[:2]] = n_slots
+        life[:1] = life[np.flatnonzero(kind == 1)[:8]] = life[np.flatnonzero(kind == 2)[:2]] = (
+            n_slots
+        )
         walk = np.cumsum(0.12 * rng.standard_normal((n_slots, self.size)), axis=0) * (slot > 0)
         runs = ((slot >= born) & (slot < born + life)) * np.exp(walk)
         # A creative of a new campaign starts some slots after it; numbers grow with time.
-        delay = np.floor(rng.random(N_CREATIVES) * 0.3 * n_slots) * (within < 0.3) * (kind[self.campaign] == 2)
+        room = np.minimum(life, n_slots - born)[self.campaign]
+        late = (within < 0.3) & (kind[self.campaign] == 2)
+        delay = np.floor(rng.random(N_CREATIVES) * 0.8 * room) * late
         alive = runs[:, self.campaign] * (slot >= born[self.campaign] + delay) * within
         progress = np.arange(n_slots) / max(1, n_slots - 1)
         new, returning = NEW_SHARE * progress, RETURNING_SHARE * (progress > 0)
@@ -152,7 +175,7 @@ class Campaigns:
     def _sizes(self, opening: np.ndarray, rng: np.random.Generator) -> None:
         """Give each creative its size; most of the largest campaigns' creatives are 320x50."""
         weight = np.array([0.3582, 0.4243, 0.2175]) @ opening + 0.1 * self.share
-        size = assign(weight, np.array([*_SIZES.values()]), rng)
+        size = assign(weight, np.array([*_SIZES.values()]), rng, cover_at=1.0)
         widths, heights = ([*dict.fromkeys(column)] for column in zip(*_SIZES, strict=True))
         self.c15 = np.array([widths.index(width) for width, _ in _SIZES], dtype=np.int32)[size]
         self.c16 = np.array([heights.index(height) for _, height in _SIZES], dtype=np.int32)[size]

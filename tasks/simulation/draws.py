@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 _HEX = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2").view(np.uint16)
 
@@ -59,12 +60,17 @@ def tail_weights(head: Sequence[float], size: int, *, shift: float, power: float
 
 
 def assign(
-    weights: np.ndarray, shares: np.ndarray, rng: np.random.Generator, *, greedy: int = 300
+    weights: np.ndarray,
+    shares: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    greedy: int = 300,
+    cover_at: float = 0.5,
 ) -> np.ndarray:
     """Return a category for each value, so that the categories' shares of `weights` come out as given.
 
-    The heaviest values go one by one to the category that lacks most; the light ones are drawn, and the
-    very last cover every category once, so that a whole log shows them all.
+    The heaviest values go one by one to the category that lacks most; the light ones are drawn. Some of
+    these, the fraction `cover_at` down the list, cover every category once: a whole log shows them all.
     """
     order = np.argsort(-weights, kind="stable")
     lacking = shares / shares.sum() * weights.sum()
@@ -77,17 +83,18 @@ def assign(
         chance = np.maximum(lacking, 0) + 1e-9
         out[rest] = rng.choice(len(shares), size=len(rest), p=chance / chance.sum())
         cover = min(len(shares), len(rest))
-        out[rest[len(rest) - cover :]] = np.arange(cover)
+        first = int(cover_at * (len(rest) - cover))
+        out[rest[first : first + cover]] = np.arange(cover)
     return out
 
 
 class Tables:
     """Discrete distributions over one pool, stacked: row `state` of `weights` belongs to that state."""
 
-    def __init__(self, weights: np.ndarray):
-        weights = np.atleast_2d(np.asarray(weights, dtype=float))
-        self.size = weights.shape[1]
-        cdf = np.cumsum(weights, axis=1)
+    def __init__(self, weights: ArrayLike):
+        rows = np.atleast_2d(np.asarray(weights, dtype=float))
+        self.size = rows.shape[1]
+        cdf = np.cumsum(rows, axis=1)
         cdf /= cdf[:, -1:]
         self._flat = (cdf + np.arange(len(cdf))[:, None]).ravel()
 
@@ -100,7 +107,7 @@ class Tables:
 class PowerLaw:
     """Ranks 0, 1, ... of a pool too large for a table, with density (rank + shift)^-power.
 
-    New values then keep coming as n^(1 / (power - 1 + 1)): Heaps' law, which the addresses and devices
+    New values then keep coming as n^(1 / power), Heaps' law, which the addresses and devices
     of the real log follow from ten thousand rows to forty million.
     """
 

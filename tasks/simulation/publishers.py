@@ -57,7 +57,10 @@ class Publishers:
     def _place(self, site: np.ndarray, app: np.ndarray, rng: np.random.Generator) -> None:
         """Give each publisher its banner position and C1; the largest site is always (0, 1005)."""
         places = sorted({*_APP_PLACES, *_SITE_PLACES})
-        shares = [np.array([table.get(place, 0.0) for place in places]) for table in (_SITE_PLACES, _APP_PLACES)]
+        shares = [
+            np.array([table.get(place, 0.0) for place in places])
+            for table in (_SITE_PLACES, _APP_PLACES)
+        ]
         used = [np.flatnonzero(share) for share in shares]
         place = np.concatenate(
             [
@@ -100,16 +103,24 @@ class Publishers:
         tail = tail_weights((0.5,), 18, shift=0, power=2.0)[1:] * 0.008
         category = assign(site[1:], np.array([*_SITE_CATEGORIES.values(), *tail, 0.0003]), rng)
         self.site_category = np.concatenate([[3], category, np.full(N_APPS, 2)]).astype(np.int32)
-        shares = tail_weights((0.221, 0.325, 0.109, 0.091, 0.086, 0.053), N_APP_DOMAINS + 1, shift=3, power=2.5)
-        self.app_domain = np.concatenate([np.zeros(N_SITES, int), assign(app, shares, rng)]).astype(np.int32)
+        shares = tail_weights(
+            (0.221, 0.325, 0.109, 0.091, 0.086, 0.053), N_APP_DOMAINS + 1, shift=3, power=2.5
+        )
+        self.app_domain = np.concatenate([np.zeros(N_SITES, int), assign(app, shares, rng)]).astype(
+            np.int32
+        )
         tail = tail_weights((0.5,), 29, shift=0, power=1.5)[1:] * 0.012
         category = assign(app, np.array([*_APP_CATEGORIES.values(), *tail]), rng)
         self.app_category = np.concatenate([np.full(N_SITES, 4), category]).astype(np.int32)
 
     def _pools(self, seed: int) -> None:
-        self.site_pool = hex_pool(N_SITES + 1, salt=seed * 16 + 1, names=(NO_SITE, "1fbe01fe", "543a539e"))
-        self.app_pool = hex_pool(N_APPS + 1, salt=seed * 16 + 2, names=(NO_APP, "febd1138", "e2fcccd2"))
-        names = (NO_SITE_DOMAIN, "f3845767", "c7ca3108")
+        self.site_pool = hex_pool(
+            N_SITES + 1, salt=seed * 16 + 1, names=(NO_SITE, "1fbe01fe", "543a539e")
+        )
+        self.app_pool = hex_pool(
+            N_APPS + 1, salt=seed * 16 + 2, names=(NO_APP, "febd1138", "e2fcccd2")
+        )
+        names: tuple[str, ...] = (NO_SITE_DOMAIN, "f3845767", "c7ca3108")
         self.site_domain_pool = hex_pool(N_DOMAINS + 1, salt=seed * 16 + 3, names=names)
         names = (NO_APP_DOMAIN, "2347f47a", "82e27996", "d9b5648e", "5c5a694b", "45a51db4")
         self.app_domain_pool = hex_pool(N_APP_DOMAINS + 1, salt=seed * 16 + 4, names=names)

@@ -10,12 +10,13 @@ import numpy as np
 from tasks.simulation.audience import N_C20, N_MODELS
 from tasks.simulation.campaigns import N_CREATIVES, Campaigns
 from tasks.simulation.draws import stream, uniform_of
-from tasks.simulation.publishers import Publishers
+from tasks.simulation.publishers import N_SITES, Publishers
 
 CTR, OPENING_CTR = 0.1698, 0.1706
-SINGLE_SD, PAIR_SD = 1.15, 0.53  # over impressions: pairs hold 17.5 % of the logit's variance
-RANK = 4
-_SPREAD = {"publisher": 1.00, "campaign": 0.50, "creative": 0.20, "model": 0.25, "C20": 0.20, "size": 0.40}
+SINGLE_SD, PAIR_SD = 1.10, 0.60  # over impressions: pairs hold 23 % of the logit's variance
+RANK = 3
+_SPREAD = {"publisher": 0.85, "category": 0.40, "campaign": 0.35, "c21": 0.35, "creative": 0.15}
+_SPREAD |= {"model": 0.25, "C20": 0.20, "size": 0.40}
 _BANNER = np.array([0.0, 0.25, -0.3, 0.3, 0.3, 0.5, 0.4])
 _CONN = np.array([0.1, -0.25, -0.6, -0.4])
 _KNOWN, _IP, _DRIFT = -0.15, 0.10, 0.06
@@ -32,47 +33,73 @@ class Truth:
 
     def __init__(self, *, seed: int, n_days: int, publishers: Publishers, campaigns: Campaigns):
         self._salt = seed * 16 + 11
-        sizes = {"publisher": Publishers.size, "campaign": Campaigns.size, "creative": N_CREATIVES}
+        self._category = np.where(
+            np.arange(Publishers.size) < N_SITES,
+            publishers.site_category,
+            26 + publishers.app_category,
+        )
+        sizes = {"publisher": Publishers.size, "category": 26 + 36, "campaign": Campaigns.size}
+        sizes |= {"c21": len(campaigns.c21_pool), "creative": N_CREATIVES}
         sizes |= {"model": N_MODELS, "C20": N_C20 + 1, "size": 10}
-        self._single = {
+        single = {
             name: (_SPREAD[name] * stream(seed, 5, key).standard_normal(size)).astype(np.float32)
             for key, (name, size) in enumerate(sizes.items())
         }
         # The largest publisher carries so many rows that its effect would decide how hard the log is.
-        self._single["publisher"][0] *= 0.2
-        self._creative = self._single["creative"] + self._single["campaign"][campaigns.campaign]
-        self._creative += self._single["size"][campaigns.size_code]
-        walk = np.cumsum(_DRIFT * stream(seed, 5, 90).standard_normal((n_days, Campaigns.size)), axis=0)
+        single["publisher"][0] *= 0.2
+        self._publisher = single["publisher"] + single["category"][self._category]
+        self._model, self._c20 = single["model"], single["C20"]
+        campaign = single["campaign"] + single["c21"][campaigns.c21]
+        self._creative = (
+            single["creative"] + campaign[campaigns.campaign] + single["size"][campaigns.size_code]
+        )
+        walk = np.cumsum(
+            _DRIFT * stream(seed, 5, 90).standard_normal((n_days, Campaigns.size)), axis=0
+        )
         self._drift = (walk - walk[:1]).astype(np.float32)
         hours = np.arange(24)
         phase = 2 * np.pi * stream(seed, 5, 91).random()
         self._hour_of_day = 0.15 * np.sin(2 * np.pi * hours / 24 + phase)
         self._vectors(seed, publishers, campaigns)
-        self.level, self.opening, self._scale, self._mean = np.zeros(n_days), 0.0, (1.0, 1.0), (0.0, 0.0)
+        self.level, self.opening = np.zeros(n_days), 0.0
+        self._scale, self._mean = (1.0, 1.0), (0.0, 0.0)
         self._ctr_by_day = np.exp(_DAY_SPREAD * stream(seed, 5, 93).standard_normal(n_days))
 
     def _vectors(self, seed: int, publishers: Publishers, campaigns: Campaigns) -> None:
-        """Draw the latent vectors of both sides of each pair, and the category's effect by part of the day."""
-        draw = [stream(seed, 5, 92, key).standard_normal for key in range(5)]
-        pub, camp = draw[0]((Publishers.size, RANK)), draw[1]((Campaigns.size, RANK))
-        model, camp_model = draw[2]((N_MODELS, RANK)), draw[3]((Campaigns.size, RANK))
-        self._pub = np.ascontiguousarray(0.42 * pub, dtype=np.float32)
-        self._camp = np.ascontiguousarray(camp[campaigns.campaign], dtype=np.float32)
-        self._model = np.ascontiguousarray(0.24 * model, dtype=np.float32)
-        self._camp_model = np.ascontiguousarray(camp_model[campaigns.campaign], dtype=np.float32)
-        self._band = (0.3 * draw[4]((36, 4))).astype(np.float32)  # app_category x six hours of the day
+        """Draw the latent vectors of both sides of each pair, and the category's effect by part of the day.
+
+        A vector is its group's (the publisher's category, the campaign's C21 or C18) plus one of its own,
+        so that what was learnt carries over to new campaigns.
+        """
+
+        def draw(key: int, size: int, scale: float) -> np.ndarray:
+            return (scale * stream(seed, 5, 92, key).standard_normal((size, RANK))).astype(
+                np.float32
+            )
+
+        campaign = draw(0, len(campaigns.c21_pool), 0.75)[campaigns.c21] + draw(
+            1, Campaigns.size, 0.65
+        )
+        style = draw(2, 4, 0.9)[campaigns.c18] + draw(3, Campaigns.size, 0.4)
+        self._pub_vector = 0.42 * (
+            draw(4, 62, 0.75)[self._category] + draw(5, Publishers.size, 0.65)
+        )
+        self._creative_vector = campaign[campaigns.campaign]
+        self._model_vector, self._style_vector = draw(6, N_MODELS, 0.20), style[campaigns.campaign]
+        self._band = (0.3 * stream(seed, 5, 94).standard_normal((36, 4))).astype(np.float32)
         self._app_category = publishers.app_category
 
     def _parts(self, rows: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums of single and of pair effects, before they are centred and scaled."""
         hour, publisher, creative = rows["hour"], rows["publisher"], rows["creative"]
-        single = self._single["publisher"][publisher] + self._creative[creative]
-        single += self._single["model"][rows["device_model"]] + self._single["C20"][rows["C20"]]
+        single = self._publisher[publisher] + self._creative[creative]
+        single += self._model[rows["device_model"]] + self._c20[rows["C20"]]
         single += self._drift[hour // 24, rows["campaign"]]
         single += _BANNER[rows["banner_pos"]] + _CONN[rows["device_conn_type"]]
         single += _KNOWN * rows["known"] + _IP * (uniform_of(rows["ip"], salt=self._salt) - 0.5)
-        pair = np.einsum("nk,nk->n", self._pub[publisher], self._camp[creative])
-        pair += np.einsum("nk,nk->n", self._model[rows["device_model"]], self._camp_model[creative])
+        model, dot = rows["device_model"], "nk,nk->n"
+        pair = np.einsum(dot, self._pub_vector[publisher], self._creative_vector[creative])
+        pair += np.einsum(dot, self._model_vector[model], self._style_vector[creative])
         pair += self._band[self._app_category[publisher], hour % 24 // 6]
         return single, pair
 
@@ -81,10 +108,19 @@ class Truth:
         single, pair = self._parts(rows)
         out = (single - self._mean[0]) * self._scale[0] + (pair - self._mean[1]) * self._scale[1]
         hour = rows["hour"]
-        return out + self._hour_of_day[hour % 24] + self.level[hour // 24] + self.opening * opening[hour]
+        return (
+            out
+            + self._hour_of_day[hour % 24]
+            + self.level[hour // 24]
+            + self.opening * opening[hour]
+        )
 
     def calibrate(
-        self, pilot: dict[str, np.ndarray], first_hour: dict[str, np.ndarray], opening: np.ndarray, volume: np.ndarray
+        self,
+        pilot: dict[str, np.ndarray],
+        first_hour: dict[str, np.ndarray],
+        opening: np.ndarray,
+        volume: np.ndarray,
     ) -> None:
         """Scale the parts, and find each day's level, at which the pilots have the log's click-through rates.
 
@@ -92,14 +128,19 @@ class Truth:
         """
         single, pair = self._parts(pilot)
         self._mean = float(single.mean()), float(pair.mean())
-        self._scale = SINGLE_SD / float(single.std()), PAIR_SD / float(pair.std())
+        scale = np.array([SINGLE_SD / single.std(), PAIR_SD / pair.std()])
+        # The parts go together a little, by chance of the seed; the whole gets the same spread anyway.
+        scale *= np.hypot(SINGLE_SD, PAIR_SD) / np.std(scale[0] * single + scale[1] * pair)
+        self._scale = float(scale[0]), float(scale[1])
         whole, first = self.logit(pilot, opening), self.logit(first_hour, opening)
         day, fade = pilot["hour"] // 24, opening[pilot["hour"]]
         goal = CTR * self._ctr_by_day / (self._ctr_by_day @ volume.reshape(-1, 24).sum(axis=1))
         for _ in range(30):
             self.level += _steps(whole + self.level[day] + self.opening * fade, day, goal)
             first_day = np.zeros(len(first), np.int32)
-            self.opening += float(_steps(first + self.level[0] + self.opening, first_day, np.array([OPENING_CTR]))[0])
+            self.opening += float(
+                _steps(first + self.level[0] + self.opening, first_day, np.array([OPENING_CTR]))[0]
+            )
 
 
 def _steps(logit: np.ndarray, group: np.ndarray, goal: np.ndarray) -> np.ndarray:

@@ -29,8 +29,9 @@ class World:
         self.publishers = Publishers(seed=seed)
         self.campaigns = Campaigns(seed=seed, n_slots=self.clock.n_slots)
         self.audience = Audience(seed=seed)
-        parts = {"publishers": self.publishers, "campaigns": self.campaigns}
-        self.truth = Truth(seed=seed, n_days=days, **parts)
+        self.truth = Truth(
+            seed=seed, n_days=days, publishers=self.publishers, campaigns=self.campaigns
+        )
         ends = self.clock.ends(_PILOT_ROWS)
         hours = np.searchsorted(ends, np.arange(_PILOT_ROWS), side="right").astype(np.int32)
         pilot = self.draw(hours, stream(seed, 6))

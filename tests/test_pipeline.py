@@ -1,0 +1,300 @@
+"""The whole pipeline on env.tiny.yaml: what it writes, what it rebuilds, that all paths agree."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import nbformat
+import numpy as np
+import pytest
+import yaml
+
+from tests.conftest import ROOT, copy_project, free_port, stop_group
+
+pytestmark = pytest.mark.slow
+
+
+def clicklab(project: Path, *words: str) -> subprocess.CompletedProcess:
+    """Run the command line in `project`, with its own copy of the library and its own Bento store."""
+    command = [sys.executable, "-m", "tasks.cli", *words]
+    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=600)
+
+
+def environment(project: Path) -> dict[str, str]:
+    """Return the environment in which the copy of the project, and no other, is imported."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {
+        "PYTHONPATH": str(project),
+        "BENTOML_HOME": str(project / "bentoml"),
+        "PATH": path,
+        "COLUMNS": "160",
+    }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project in which the tiny pipeline was built once."""
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    done = clicklab(folder, "run", "--env", "env.tiny.yaml")
+    assert done.returncode == 0, done.stderr[-4000:]
+    (folder / "first.log").write_text(done.stdout)
+    return folder
+
+
+def read(project: Path, name: str) -> dict:
+    return json.loads((project / "products" / "tiny" / name).read_text())
+
+
+def outdated(project: Path) -> set[str]:
+    """Return the tasks that `ploomber build` would run now."""
+    code = (
+        "import json; from tasks.build import load_dag, read_env; dag = load_dag(read_env('env.tiny.yaml')).render();"
+        "print('TASKS', json.dumps([t.name for t in dag.values() if t.exec_status.name != 'Skipped']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=project, env=environment(project), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return set(json.loads(re.search(r"TASKS (.*)", done.stdout)[1]))
+
+
+AFTER_EVALUATE = {"evaluate", "promote", "package", "report"}
+TRAIN = {"train-sgd", "train-sgd_optuna", "train-ftrl"}
+ALL = {"ingest", "validate", "explore", "hash_features"} | TRAIN | AFTER_EVALUATE
+
+
+def test_every_row_is_accounted_for(project):
+    """Rows in = rows kept + quarantined = train + valid + test."""
+    log, features = read(project, "log/manifest.json"), read(project, "features/manifest.json")
+    assert log["n_rows_in"] == 20_000 == log["n_rows"] + log["n_quarantined"]
+    assert sum(features["rows"].values()) == log["n_rows"]
+    assert min(features["rows"].values()) > 500
+
+
+def test_the_closing_table_names_models_champion_and_next_steps(project):
+    """The last screen is what a person reads first."""
+    shown = (project / "first.log").read_text()
+    for text in ("sgd", "sgd_optuna", "ftrl", "true probability", "Champion:", "make serve", "make ui", "make lab"):
+        assert text in shown
+
+
+def test_no_model_beats_the_true_probabilities(project):
+    """A log loss below the truth's would mean that the future leaked into training."""
+    record = read(project, "evaluation.json")
+    for name, metrics in record["metrics"].items():
+        assert metrics["log_loss"] > record["truth_log_loss"] - 0.005, name
+        assert metrics["roc_auc"] > 0.55, name
+
+
+def test_a_second_run_with_nothing_changed_runs_nothing(project):
+    """The cache is trusted when it is right."""
+    assert outdated(project) == set()
+    done = clicklab(project, "run", "--env", "env.tiny.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "nothing had changed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("tasks/simulate.py", ALL),
+        ("tasks/validate.py", ALL - {"ingest"}),
+        ("tasks/exploration.py", {"explore"}),
+        ("tasks/tuning.py", TRAIN | AFTER_EVALUATE),
+        ("tasks/gates.py", AFTER_EVALUATE),
+        ("tasks/ledger.py", {"promote", "package", "report"}),
+        ("tasks/report.py", {"report"}),
+        ("bentos/ctr/service.py", {"package", "report"}),
+        ("tasks/schemas/avazu.yaml", ALL),
+        ("notebooks/train.ipynb", TRAIN | AFTER_EVALUATE),
+    ],
+)
+def test_a_changed_file_rebuilds_exactly_what_depends_on_it(project, path, expected):
+    """Imported modules, notebooks and the schema count, not only a task's own source."""
+    file = project / path
+    before = file.read_text()
+    try:
+        file.write_text(_changed(before, file.suffix))
+        assert outdated(project) == expected
+    finally:
+        file.write_text(before)
+
+
+def _changed(text: str, suffix: str) -> str:
+    if suffix != ".ipynb":
+        return text + "\n# changed\n"
+    notebook = json.loads(text)
+    notebook["cells"].append({"cell_type": "code", "id": "x1", "metadata": {}, "source": ["1 + 1"], "outputs": [], "execution_count": None})
+    return json.dumps(notebook)
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "expected"),
+    [
+        (("gates", "min_slice_rows"), 501, AFTER_EVALUATE),
+        (("models", "ftrl", "params"), {"alpha": 0.2}, {"train-ftrl"} | AFTER_EVALUATE),
+        (("hash", "bits"), 15, {"hash_features"} | TRAIN | AFTER_EVALUATE),
+        (("data",), "sim://avazu?rows=20001&seed=7", ALL),
+    ],
+)
+def test_a_changed_parameter_rebuilds_exactly_what_depends_on_it(project, knob, value, expected):
+    """A knob reaches the tasks that read it and what comes after them."""
+    file = project / "env.tiny.yaml"
+    before = file.read_text()
+    env = yaml.safe_load(before)
+    inner = env
+    for key in knob[:-1]:
+        inner = inner[key]
+    inner[knob[-1]] = value
+    try:
+        file.write_text(yaml.safe_dump(env))
+        assert outdated(project) == expected
+    finally:
+        file.write_text(before)
+
+
+def test_every_training_is_one_run_with_its_record(project, monkeypatch):
+    """Parameters, metrics by epoch, data, code, figures, notebook and model are in MLflow."""
+    monkeypatch.chdir(project)
+    from tasks import registry
+
+    client = registry.connect("sqlite:///products/tiny/store/mlflow.db")
+    for name in ("sgd", "sgd_optuna", "ftrl"):
+        run = client.get_run(read(project, f"train-{name}.json")["run_id"])
+        assert run.info.status == "FINISHED"
+        assert run.data.params["model"] == name
+        assert len(client.get_metric_history(run.info.run_id, "valid_log_loss")) >= 1
+        assert run.inputs.dataset_inputs[0].dataset.digest == read(project, "log/manifest.json")["digest"][:36]
+        assert "clicklab.code_digest" in run.data.tags
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"model", "notebook", "importance.png", "learning_curve.png"} <= files
+
+
+def test_the_registry_and_the_ledger_agree(project, monkeypatch):
+    """The champion's alias is the version that the ledger says was promoted."""
+    monkeypatch.chdir(project)
+    from tasks import registry
+    from tasks.ledger import read_ledger
+
+    client = registry.connect("sqlite:///products/tiny/store/mlflow.db")
+    aliases = dict(client.get_registered_model("ctr-avazu").aliases)
+    entries = read_ledger(project / "products/tiny/store/ledger.jsonl")
+    assert len(entries) == 3
+    (promoted,) = [entry for entry in entries if entry["decision"] == "promoted"]
+    assert str(aliases["champion"]) == promoted["version"]
+    assert aliases["challenger"] != aliases["champion"]
+
+
+def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, monkeypatch):
+    """Gates that nothing passes: the aliases stay, the refusals are in the ledger."""
+    monkeypatch.chdir(project)
+    from tasks import promote, registry
+
+    record = read(project, "evaluation.json")
+    for verdict in record["verdicts"].values():
+        verdict |= {"passed": False, "reasons": ["calibration ratio 3.000, must lie in [0.8, 1.25]"]}
+    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
+    client = registry.connect(tracking["tracking_uri"])
+    before = dict(client.get_registered_model("ctr-avazu").aliases)
+    record["champion_version"] = str(before["champion"])
+    decision = promote.decide(record, tracking)
+    assert dict(client.get_registered_model("ctr-avazu").aliases) == before
+    assert decision["champion_version"] == str(before["champion"])
+    assert set(decision["refused"]) == {"sgd", "sgd_optuna", "ftrl"}
+    assert "3.000" in (tmp_path / "l.jsonl").read_text()
+
+
+def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path, monkeypatch):
+    """Nobody is replaced by a model that was never compared with them."""
+    monkeypatch.chdir(project)
+    from tasks import promote
+    from tasks.errors import ClicklabError
+
+    record = read(project, "evaluation.json") | {"champion_version": "99"}
+    record["ranking"] = record["ranking"][::-1]
+    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
+    with pytest.raises(ClicklabError, match="compared with 99"):
+        promote.decide(record, tracking)
+
+
+@pytest.fixture(scope="module")
+def endpoint(project):
+    """The Bento of the tiny run, served as `make serve` does, on a free port of this machine."""
+    port = free_port()
+    tag = read(project, "package.json")["bento"]
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
+    log = (project / "serve.log").open("w")
+    process = subprocess.Popen(
+        command, cwd=project, env=environment(project), stdout=log, stderr=log, start_new_session=True
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline, (project / "serve.log").read_text()
+            try:
+                with urlopen(f"{address}/readyz", timeout=5):
+                    break
+            except (URLError, OSError):
+                time.sleep(0.3)
+        yield address
+    finally:
+        stop_group(process)
+        log.close()
+
+
+def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):
+    """The same rows: what the notebook wrote, the saved model, the live answer; equal to 1e-6."""
+    from tasks.models.artifact import load_model
+
+    golden = read(project, "evaluation.json")["golden"]
+    receipt = read(project, "package.json")
+    name = receipt["model"]
+    from_notebook = np.array(golden["p_click"][name])
+    model = load_model(project / "products" / "tiny" / "models" / name)
+    from_artefact = np.array([model.predict_row(row) for row in golden["rows"]])
+    answers = []
+    for row in golden["rows"]:
+        request = Request(f"{endpoint}/predict", json.dumps(row).encode(), {"Content-Type": "application/json"})
+        with urlopen(request, timeout=10) as answer:
+            answers.append(json.loads(answer.read()))
+    live = np.array([answer["prediction"] for answer in answers])
+    assert {answer["model"] for answer in answers} == {name}
+    assert {answer["version"] for answer in answers} == {model.version}
+    np.testing.assert_allclose(from_artefact, from_notebook, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(live, from_notebook, atol=1e-6, rtol=0)
+    assert np.ptp(live) > 0.01, "rows that all get one number prove nothing"
+
+
+@pytest.mark.parametrize("task", ["explore", "hash_features", "train-ftrl", "evaluate"])
+def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
+    """Cell by cell in a real kernel, with the parameters that JupyterLab would show."""
+    code = (
+        "from tasks.build import load_dag, read_env; dag = load_dag(read_env('env.tiny.yaml')).render();"
+        f"open('notebooks/{task}-injected.ipynb', 'w').write(dag[{task!r}].source.nb_str_rendered)"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=project, env=environment(project), check=True)
+    path = project / "notebooks" / f"{task}-injected.ipynb"
+    kernel = nbformat.read(path, as_version=4).metadata["kernelspec"]["name"]
+    assert kernel == "python3"
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", "--override-ini=addopts=", path.name]
+    done = subprocess.run(command, cwd=path.parent, env=environment(project), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"\d+ passed", done.stdout)
+
+
+def test_ploombers_own_commands_work(project):
+    """`ploomber status` and `ploomber task` behave as in any Ploomber project."""
+    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.tiny.yaml"}
+    ploomber = [str(Path(sys.executable).parent / "ploomber")]
+    status = subprocess.run([*ploomber, "status"], cwd=project, env=env, capture_output=True, text=True, timeout=120)
+    assert status.returncode == 0, status.stderr
+    assert "train-ftrl" in status.stdout
+    task = subprocess.run([*ploomber, "task", "report", "--force"], cwd=project, env=env, capture_output=True, text=True, timeout=120)
+    assert task.returncode == 0, task.stderr
