@@ -35,6 +35,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the packages of requirements.lock into $(VENV) ..."
 	@$(call uv) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(call uv) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@install -D -m 644 notebooks/jupyter_server_config.json $(VENV)/etc/jupyter/jupyter_server_config.json
 	@rm -f $(VENV)/.installed-*; touch $@
 uv = $$(command -v uv || echo .uv/bin/uv)
 
@@ -85,7 +86,7 @@ lint: $(STAMP)  ## lint, format and types, nothing changed
 check: lint test  ## what CI runs
 
 format: $(STAMP)  ## format the code and strip the notebooks' outputs
-	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/nbstripout notebooks/*.ipynb
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/nbstripout --extra-keys 'metadata.papermill metadata.ploomber' notebooks/*.ipynb
 
 .PHONY: clean
 clean:  ## remove products and caches; models in mlflow/store and the environment stay

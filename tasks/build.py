@@ -1,5 +1,6 @@
 """Build the pipeline from Python: what ``clicklab run`` does around ``ploomber build``."""
 
+import logging
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ def load_dag(env: dict[str, Any]) -> Any:
     """Return the pipeline of ``pipeline.yaml`` with these knobs, not yet rendered."""
     from ploomber.spec import DAGSpec
 
+    logging.getLogger("ploomber").setLevel(logging.WARNING)  # it tells the status of each product
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The following placeholders are declared")
         return DAGSpec("pipeline.yaml", env=env).to_dag()

@@ -67,7 +67,8 @@ class Layout:
             read_options=pa_csv.ReadOptions(column_names=names, block_size=_CACHE_BYTES, use_threads=False),
             parse_options=pa_csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=on_invalid),
             convert_options=pa_csv.ConvertOptions(
-                column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False
+                column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False,
+                check_utf8=False,  # checked before, for the whole line and not for these columns only
             ),
         )
 
@@ -131,7 +132,7 @@ def _read_header(block: bytes, file: str) -> tuple[list[str], bytes, int]:
     """Return column names, what follows them, and the number of lines they took."""
     if not block:
         raise InputError(f"{file}: the file is empty; expected CSV with a header line")
-    if block.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in block[:4096]:
+    if block.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in block.partition(b"\n")[0]:
         raise InputError(f"{file}: not UTF-8 text (it looks like UTF-16 or a binary file); save it as UTF-8 CSV")
     block = block.removeprefix(_BOM)
     n_lines = 0
@@ -173,7 +174,12 @@ def parse_block(block: bytes, file: str, first_number: int, layout: Layout) -> R
 
 
 def _has_odd_lines(block: bytes) -> bool:
-    """Return whether there are empty lines, or carriage returns that end no line."""
+    """Return whether there are empty lines, carriage returns that end no line, or bytes that are no text."""
+    if not block.isascii():
+        try:
+            block.decode()
+        except UnicodeDecodeError:
+            return True
     if block.startswith((b"\n", b"\r\n")) or b"\n\n" in block:
         return True
     n_returns = block.count(b"\r")
@@ -213,7 +219,7 @@ def _sort_out(lines: list[bytes]) -> tuple[list[int], list[tuple[int, str, str]]
         except UnicodeDecodeError:
             bad.append((place, ENCODING, _decode(line)))
             continue
-        if b"\r" in line or line.count(b'"') % 2:
+        if b"\r" in line:
             bad.append((place, QUOTES, _decode(line)))
         else:
             good.append(place)

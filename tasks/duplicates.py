@@ -16,19 +16,23 @@ class Column:
     """A growing array of one dtype in a file."""
 
     def __init__(self, path: Path, dtype: str):
-        self._path, self._dtype = path, np.dtype(dtype)
+        self.path, self._dtype = path, np.dtype(dtype)
         self._handle = path.open("wb")
 
     def append(self, values: np.ndarray) -> None:
         """Add values at the end."""
         np.ascontiguousarray(values, dtype=self._dtype).tofile(self._handle)
 
+    def close(self) -> None:
+        """Close the file; closing twice does no harm."""
+        self._handle.close()
+
     def read(self) -> np.ndarray:
         """Return all values, mapped from the file."""
-        self._handle.close()
-        if not self._path.stat().st_size:
+        self.close()
+        if not self.path.stat().st_size:
             return np.zeros(0, dtype=self._dtype)
-        return np.memmap(self._path, dtype=self._dtype, mode="r")
+        return np.memmap(self.path, dtype=self._dtype, mode="r")
 
 
 def find_candidates(keys: np.ndarray, *, pass_rows: int = _PASS_ROWS) -> np.ndarray:

@@ -5,13 +5,18 @@ core busy for the whole build; on two cores that is half the machine. This one s
 ends. It also turns a failure into one readable line, and keeps the traceback for defects only.
 """
 
+import logging
 import os
+import sys
 import time
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import click
@@ -37,7 +42,10 @@ class TasksFailed(DAGBuildError):
 
     def __init__(self, failures: list[Failure]):
         self.failures = failures
-        parts = [f"{failure.task}: {failure.line}" + (f"\n{failure.detail}" if failure.detail else "") for failure in failures]
+        parts = [
+            f"{failure.task}: {failure.line}" + (f"\n{failure.detail}" if failure.detail else "")
+            for failure in failures
+        ]
         super().__init__("\n".join(parts))
 
 
@@ -46,23 +54,33 @@ class ProcessPool(Executor):
 
     Parameters
     ----------
+    logs
+        Folder for what tasks print, one ``<task>.log`` each.
     processes
         Tasks at once; None means one a core.
     """
 
-    def __init__(self, processes: int | None = None):
+    def __init__(self, logs: str | Path, processes: int | None = None):
+        self.logs = Path(logs).resolve()
         self.processes = processes or os.cpu_count() or 1
 
     def __call__(self, dag: Any, show_progress: bool) -> list[Any]:
         """Build every outdated task of `dag`; TasksFailed when any failed."""
         super().__call__(dag)
+        logging.getLogger("ploomber").setLevel(logging.CRITICAL)  # it would show each failure twice
         running: dict[Future, tuple[Any, float]] = {}
         reports, failures, started = [], [], set()
-        with ProcessPoolExecutor(self.processes, mp_context=get_context("fork"), max_tasks_per_child=None) as pool:
+        with ProcessPoolExecutor(
+            self.processes, mp_context=get_context("fork"), max_tasks_per_child=None
+        ) as pool:
             while True:
-                for task in _ready(dag, started):
+                for task in _ready(dag, started)[: self.processes - len(running)]:
                     started.add(task.name)
-                    running[pool.submit(_build, task)] = (task, time.monotonic())
+                    click.echo(f"· {task.name}", err=True)
+                    running[pool.submit(_build, task, self.logs / f"{task.name}.log")] = (
+                        task,
+                        time.monotonic(),
+                    )
                 if not running:
                     break
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -90,14 +108,39 @@ def _tell(mark: str, name: str, since: float) -> None:
 
 def _ready(dag: Any, started: set[str]) -> list[Any]:
     waiting = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
-    return [task for task in dag.values() if task.exec_status in waiting and task.name not in started]
+    return [
+        task for task in dag.values() if task.exec_status in waiting and task.name not in started
+    ]
 
 
-def _build(task: Any) -> Any:
+def _build(task: Any, log_path: Path) -> Any:
+    """Run in the worker: build one task, with whatever it and its kernel print kept in its log."""
+    with _printing_to(log_path):
+        try:
+            return task._build(catch_exceptions=True)
+        except Exception as error:
+            traceback.print_exc()
+            return describe_failure(task.name, error)
+
+
+@contextmanager
+def _printing_to(path: Path) -> Iterator[None]:
+    """Send this process's and its children's output to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
     try:
-        return task._build(catch_exceptions=True)
-    except Exception as error:
-        return describe_failure(task.name, error)
+        with path.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, number)
+            os.close(original)
 
 
 def _outcome(future: Future, task: Any) -> Any:

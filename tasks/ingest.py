@@ -8,9 +8,10 @@ removed by the next one.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,7 @@ BLOCK_BYTES = 8 << 20
 FINGERPRINTS = ".fingerprints.json"
 DUPLICATE = "duplicate id"
 _ROW_BITS = 40
+_PART_OF_A_LOG = rf"{MANIFEST}|{QUARANTINE}|day=.*|\..*\.metadata"  # the last: Ploomber's
 
 
 def ingest(
@@ -145,20 +147,21 @@ class _Run:
 
     def read(self, batch_rows: int, block_bytes: int, on_progress: Callable[[int], None] | None) -> None:
         """Read everything; bad rows to quarantine, good ones to the file of their day."""
+        found = read_source(self.source, self.schema, note=self.note, batch_rows=batch_rows, block_bytes=block_bytes)
         canonical: Canonicalizer | None = None
-        for raw in read_source(self.source, self.schema, note=self.note, batch_rows=batch_rows, block_bytes=block_bytes):
-            if canonical is None:
-                self.has_truth = self.schema.truth in raw.columns
-                canonical = Canonicalizer(self.schema, has_truth=self.has_truth)
-            if not self.files or self.files[-1] != raw.file:
-                self.files.append(raw.file)
-            rows = canonical(raw)
-            self._take(raw, rows)
-            if on_progress:
-                on_progress(self.n_rows_in)
-            if self.quarantine.is_hopeless(self.n_rows_in, self.max_bad_share):
-                self.stopped = True
-                raise _Refused
+        with closing(found):
+            for raw in found:
+                if canonical is None:
+                    self.has_truth = self.schema.truth in raw.columns
+                    canonical = Canonicalizer(self.schema, has_truth=self.has_truth)
+                if not self.files or self.files[-1] != raw.file:
+                    self.files.append(raw.file)
+                self._take(raw, canonical(raw))
+                if on_progress:
+                    on_progress(self.n_rows_in)
+                if self.quarantine.is_hopeless(self.n_rows_in, self.max_bad_share):
+                    self.stopped = True
+                    raise _Refused
         self.days.flush()
         if unordered := sum(not day.in_order for day in self.days.days.values()):
             self.note(f"rows of {unordered} day{'s' * (unordered > 1)} did not come in order of time and were sorted")
@@ -260,8 +263,9 @@ class _Run:
     def close(self) -> None:
         self.days.abandon()
         self.quarantine.close()
-        for name in ("keys.bin", "places.bin", "days.bin"):
-            (self.work / name).unlink(missing_ok=True)
+        for column in (self._keys, self._places, self._day_numbers):
+            column.close()
+            column.path.unlink(missing_ok=True)
 
     def manifest(self, mark: str) -> dict[str, Any]:
         days = [self.days.days[number] for number in sorted(self.days.days)]
@@ -307,9 +311,8 @@ def _check_target(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but a log."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; name a folder for the log")
-    known = (MANIFEST, f".{MANIFEST}.metadata", QUARANTINE)
     if folder.is_dir():
-        foreign = [path.name for path in folder.iterdir() if path.name not in known and not path.name.startswith("day=")]
+        foreign = [path.name for path in folder.iterdir() if not re.fullmatch(_PART_OF_A_LOG, path.name)]
         if foreign:
             raise ConfigError(f"{folder}: holds {foreign[0]!r}, which is no part of a log; name a folder that may be replaced")
 

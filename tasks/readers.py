@@ -4,7 +4,7 @@ import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -24,7 +24,9 @@ _NAMED = {".gz": (_GZIP, "gzip"), ".zip": (_ZIP, "a zip archive"), ".parquet": (
 Note = Callable[[str], None]
 
 
-def read_source(source: str, schema: Schema, *, note: Note, batch_rows: int, block_bytes: int) -> Iterator[RawRows]:
+def read_source(
+    source: str, schema: Schema, *, note: Note, batch_rows: int, block_bytes: int
+) -> Generator[RawRows, None, None]:
     """Yield the rows of every file of the source, in order; `note` is told what was ignored.
 
     Raises

@@ -45,7 +45,9 @@ def _read(path: Any) -> dict[str, Any]:
     return json.loads(Path(str(path)).read_text())
 
 
-def render_report(path: Path, *, n_ran: int, seconds: float, console: Console | None = None) -> None:
+def render_report(
+    path: Path, *, n_ran: int, seconds: float, console: Console | None = None
+) -> None:
     """Show the record written by :func:`report` as a table for a person."""
     record = _read(path)
     console = console or Console()
@@ -69,10 +71,10 @@ def render_report(path: Path, *, n_ran: int, seconds: float, console: Console | 
 
 def _table(record: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     for name in ("log loss", "norm. entropy", "AUC", "calibration", "train s"):
-        table.add_column(name, justify="right")
-    table.add_column("gates")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("gates", overflow="fold")
     for row in record["models"]:
         table.add_row(
             row["model"],
@@ -84,7 +86,13 @@ def _table(record: Mapping[str, Any]) -> Table:
             "passed" if row["passed"] else "refused: " + "; ".join(row["reasons"]),
         )
     if record["truth_log_loss"] is not None:
-        table.add_row("true probability", f"{record['truth_log_loss']:.4f}", *[""] * 4, "best possible on this log")
+        table.add_row(
+            "(the truth)",
+            f"{record['truth_log_loss']:.4f}",
+            *[""] * 4,
+            "best possible",
+            style="dim",
+        )
     return table
 
 

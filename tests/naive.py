@@ -1,5 +1,7 @@
 """Slow, obvious twins of what the library does fast; each builder of a fast path adds its own."""
 
+import math
+
 
 # ---- hashing
 
@@ -39,3 +41,43 @@ def row_tokens(texts: dict[str, str], crosses: list[list[str]]) -> list[str]:
     return tokens + [
         "*".join(cross) + "=" + "*".join(texts[name] for name in cross) for cross in crosses
     ]
+
+
+# ---- models and metrics
+
+
+def ftrl(rows, labels, *, n_features, alpha, beta, l1, l2, row_weights=None):
+    """Return z, n and the summed losses after Algorithm 1 of McMahan et al. (2013) and a bias without penalties.
+
+    A row is a list of (index, value); an index that is there twice is two coordinates with one state.
+    """
+    z, n = [0.0] * (n_features + 1), [0.0] * (n_features + 1)
+    total = 0.0
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        weights = []
+        for index, _ in row:
+            sign = -1.0 if z[index] < 0 else 1.0
+            if abs(z[index]) <= l1:
+                weights.append(0.0)
+            else:
+                weights.append(-(z[index] - sign * l1) / ((beta + n[index] ** 0.5) / alpha + l2))
+        bias = -z[-1] / ((beta + n[-1] ** 0.5) / alpha)
+        logit = bias + sum(weight * value for weight, (_, value) in zip(weights, row, strict=True))
+        p_click = 1 / (1 + math.exp(-logit))
+        row_weight = 1.0 if row_weights is None else row_weights[number]
+        total -= row_weight * math.log(p_click if label else 1 - p_click)
+        before = list(n)
+        for (index, value), weight in [*zip(row, weights, strict=True), ((n_features, 1.0), bias)]:
+            gradient = row_weight * (p_click - label) * value
+            sigma = ((before[index] + gradient**2) ** 0.5 - before[index] ** 0.5) / alpha
+            z[index] += gradient - sigma * weight
+            n[index] += gradient**2
+    return z, n, total
+
+
+def auc(y_true, p_click):
+    """Return the share of (clicked, other) pairs in which the clicked one is above, ties one half."""
+    clicked = [p for y, p in zip(y_true, p_click, strict=True) if y == 1]
+    others = [p for y, p in zip(y_true, p_click, strict=True) if y == 0]
+    above = sum((p > q) + 0.5 * (p == q) for p in clicked for q in others)
+    return above / (len(clicked) * len(others))

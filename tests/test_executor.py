@@ -38,7 +38,7 @@ def vanish(product):
 
 
 def make_dag(tmp_path, **functions) -> DAG:
-    dag = DAG(executor=ProcessPool(2))
+    dag = DAG(executor=ProcessPool(tmp_path / "logs", 2))
     dag._params.cache_rendered_status = False
     previous = None
     for name, function in functions.items():

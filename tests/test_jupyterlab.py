@@ -14,6 +14,16 @@ import pytest
 from tests.conftest import copy_project, free_port, stop_group
 
 pytestmark = pytest.mark.slow
+TOKEN = "only-for-this-test"
+
+
+def ask(address: str, body: dict | None = None) -> dict:
+    """Return the server's JSON answer; with a body, PUT it."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
+    with urlopen(Request(address, data, headers, method="PUT" if body else "GET"), timeout=60) as answer:
+        assert answer.status == 200
+        return json.loads(answer.read())
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +38,7 @@ def jupyterlab(project):
     port = free_port()
     command = [
         Path(sys.executable).parent / "jupyter", "lab", "--no-browser", f"--port={port}", "--ip=127.0.0.1",
-        "--IdentityProvider.token=", "--notebook-dir=.", "--allow-root",
+        f"--IdentityProvider.token={TOKEN}", "--notebook-dir=.", "--allow-root",
     ]  # fmt: skip
     env = os.environ | {"PYTHONPATH": str(project), "JUPYTER_CONFIG_DIR": str(project / ".jupyter")}
     log = (project / "lab.log").open("w")
@@ -47,8 +57,8 @@ def _wait(address: str, process: subprocess.Popen, log: Path) -> None:
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         try:
-            with urlopen(f"{address}/api/status", timeout=5):
-                return
+            ask(f"{address}/api/status")
+            return
         except (URLError, OSError):
             time.sleep(0.3)
     pytest.fail(f"JupyterLab did not answer in 90 s: {log.read_text()}")
@@ -57,9 +67,7 @@ def _wait(address: str, process: subprocess.Popen, log: Path) -> None:
 @pytest.mark.parametrize("name", ["explore", "hash_features", "train", "evaluate"])
 def test_a_notebook_opens_with_its_injected_parameters(jupyterlab, name):
     """The contents API answers 200, with the cell that names this task's products and inputs."""
-    with urlopen(f"{jupyterlab}/api/contents/notebooks/{name}.ipynb", timeout=60) as answer:
-        assert answer.status == 200
-        content = json.loads(answer.read())["content"]
+    content = ask(f"{jupyterlab}/api/contents/notebooks/{name}.ipynb")["content"]
     injected = [cell for cell in content["cells"] if "injected-parameters" in cell["metadata"].get("tags", [])]
     assert len(injected) == 1
     source = "".join(injected[0]["source"])
@@ -70,11 +78,8 @@ def test_a_notebook_opens_with_its_injected_parameters(jupyterlab, name):
 def test_saving_an_opened_notebook_keeps_the_injected_cell_out_of_the_file(jupyterlab, project):
     """What is committed carries no machine's paths."""
     path = f"{jupyterlab}/api/contents/notebooks/train.ipynb"
-    with urlopen(path, timeout=60) as answer:
-        model = json.loads(answer.read())
-    body = json.dumps({"type": "notebook", "format": "json", "content": model["content"]}).encode()
-    with urlopen(Request(path, body, {"Content-Type": "application/json"}, method="PUT"), timeout=60) as answer:
-        assert answer.status == 200
+    content = ask(path)["content"]
+    ask(path, {"type": "notebook", "format": "json", "content": content})
     saved = (project / "notebooks" / "train.ipynb").read_text()
     assert "injected-parameters" not in saved
     assert str(project) not in saved

@@ -1,0 +1,131 @@
+"""Bootstrap intervals of metrics in one pass over sorted rows a resample.
+
+A resample gives each row a Poisson(1) count instead of drawing rows: the multinomial bootstrap without
+its fixed number of rows. Counts come from a hash of seed, resample and row, so that two models that are
+compared see the very same resamples, in any order of their rows.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+METRICS = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
+# P(Poisson(1) <= k) on the scale of 32 random bits; beyond 12 lies less than one part in 10**10.
+_THRESHOLDS = tuple(
+    min(round(2**32 * sum(math.exp(-1) / math.factorial(i) for i in range(k + 1))), 2**32 - 1)
+    for k in range(13)
+)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _count(key, row, thresholds):
+    """Return how often the row is in the resample: splitmix64 of key and row, read as a Poisson quantile."""
+    mixed = key + np.uint64(row + 1) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    draw = np.int64((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(32))
+    count = (
+        np.int64(draw >= thresholds[0])
+        + np.int64(draw >= thresholds[1])
+        + np.int64(draw >= thresholds[2])
+    )
+    k = 3
+    while count == k and k < thresholds.size and draw >= thresholds[k]:
+        count += 1
+        k += 1
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _resample_sums(order, y, p, loss, keys, thresholds, out):
+    """Write, for each key, the counted sums of rows, clicks, p, loss and rank pairs to a row of `out`.
+
+    `y`, `p` and `loss` are sorted by p; `order` says which row each was. Pairs are (clicked, other) with
+    the clicked row above, ties one half.
+    """
+    for b in range(keys.size):
+        n_rows = n_clicks = pairs = 0.0
+        sum_p = sum_loss = below = tied_clicks = tied_others = 0.0
+        for i in range(order.size):
+            if i and p[i] != p[i - 1]:
+                pairs += tied_clicks * (below + 0.5 * tied_others)
+                below += tied_others
+                tied_clicks = tied_others = 0.0
+            count = float(_count(keys[b], order[i], thresholds))
+            n_rows += count
+            n_clicks += count * y[i]
+            sum_p += count * p[i]
+            sum_loss += count * loss[i]
+            tied_clicks += count * y[i]
+            tied_others += count * (1.0 - y[i])
+        pairs += tied_clicks * (below + 0.5 * tied_others)
+        out[b, 0], out[b, 1], out[b, 2], out[b, 3], out[b, 4] = (
+            n_rows,
+            n_clicks,
+            sum_p,
+            sum_loss,
+            pairs,
+        )
+
+
+def resampled(
+    metric: str,
+    y_true: np.ndarray,
+    p_click: np.ndarray,
+    losses: np.ndarray,
+    *,
+    n_resamples: int,
+    seed: int,
+) -> np.ndarray:
+    """Return the metric on each resample, float64 ``(n_resamples,)``; NaN where it is not defined.
+
+    `y_true`, `p_click` and `losses` (the log loss of each row) are checked float64 arrays.
+
+    Raises
+    ------
+    ValueError
+        If the metric is unknown or `n_resamples` below 1.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}")
+    if n_resamples < 1:
+        raise ValueError(f"n_resamples must be at least 1, found {n_resamples}")
+    order = np.argsort(p_click, kind="stable")
+    keys = np.random.SeedSequence(seed).generate_state(n_resamples, np.uint64)
+    sums = np.empty((n_resamples, 5))
+    thresholds = np.array(_THRESHOLDS, dtype=np.int64)
+    _resample_sums(order, y_true[order], p_click[order], losses[order], keys, thresholds, sums)
+    return _metric_of(metric, *sums.T)
+
+
+def _metric_of(
+    metric: str,
+    n_rows: np.ndarray,
+    n_clicks: np.ndarray,
+    sum_p: np.ndarray,
+    sum_loss: np.ndarray,
+    pairs: np.ndarray,
+) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if metric == "calibration_ratio":
+            return np.where(n_clicks > 0, sum_p / n_clicks, np.nan)
+        if metric == "roc_auc":
+            return pairs / (n_clicks * (n_rows - n_clicks))
+        loss = sum_loss / n_rows
+        if metric == "log_loss":
+            return loss
+        rate = n_clicks / n_rows
+        entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
+        return loss / entropy
+
+
+def interval_of(values: np.ndarray, level: float) -> tuple[float, float]:
+    """Return the ends of the percentile interval of the values that are defined; NaN if none is."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, found {level}")
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

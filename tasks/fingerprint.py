@@ -1,0 +1,39 @@
+"""The raw data's part in Ploomber's cache: another content makes ``ingest`` outdated, another date does not."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ClicklabError
+from tasks.ingest import FINGERPRINTS
+from tasks.storage import fingerprint
+
+
+def refresh(task: Any, product: Any, params: Any) -> None:
+    """Ploomber ``on_render`` hook of ``ingest``: let the task run if its source's content has changed.
+
+    Ploomber compares code and parameters only. A source that cannot be read now changes nothing:
+    the log that is there stays valid, and if there is none ``ingest`` itself says what is wrong.
+    """
+    manifest = Path(str(product["log"] if isinstance(product, Mapping) else product))
+    if not manifest.is_file():
+        return
+    try:
+        current = fingerprint(str(params["data"]), cache_path=manifest.parent.parent / FINGERPRINTS)
+    except (ClicklabError, OSError):
+        return
+    if _recorded(manifest) == current:
+        return
+    from ploomber.constants import TaskStatus
+
+    task.product.metadata.delete()
+    # the public setter would already start to update tasks downstream, which are not rendered yet
+    task._exec_status = TaskStatus.WaitingExecution
+
+
+def _recorded(manifest: Path) -> str | None:
+    try:
+        return json.loads(manifest.read_text())["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

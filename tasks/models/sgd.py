@@ -1,0 +1,146 @@
+"""scikit-learn's SGDClassifier with log loss, fed hashed rows in a stream: the reference's model."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+from sklearn.linear_model import SGDClassifier
+
+from tasks.errors import ConfigError
+from tasks.models.ftrl import checked_labels, checked_weights
+from tasks.models.scoring import checked_codes, decision_codes, frozen, sigmoid
+
+CHUNK_ROWS = 16_384  # rows a call to scikit-learn: each call costs milliseconds at 2**20 weights
+_CLASSES = np.array([0, 1])
+
+
+class SGDLogistic(SGDClassifier):
+    """Logistic regression by stochastic gradient descent; it learns from codes as well as matrices.
+
+    Parameters
+    ----------
+    alpha, penalty, l1_ratio, learning_rate, eta0, power_t, average, shuffle, random_state
+        As in scikit-learn's ``SGDClassifier``, with defaults for hashed rows.
+    n_features
+        Number of weights for codes; matrices bring their own width.
+
+    Attributes
+    ----------
+    coef_, intercept_
+        Weights ``(1, n_features)`` and bias ``(1,)``, float64.
+    loss_
+        Mean log loss (nats) of the rows of the last call, each chunk of rows predicted before it was
+        learnt.
+
+    Notes
+    -----
+    The reference keeps scikit-learn's learning rate "optimal", which starts at ``1 / sqrt(alpha)**0.5``
+    (32 for an alpha of 1e-6): with two dozen tokens a row that diverges for any alpha below 1e-4 and
+    never recovers. "invscaling" starts at `eta0` whatever alpha is.
+
+    Examples
+    --------
+    >>> codes = np.array([[0, 1], [0, ~2], [0, 1], [0, ~2]], dtype=np.int32)
+    >>> learner = SGDLogistic(n_features=4, random_state=0)
+    >>> for _ in range(50):
+    ...     _ = learner.partial_fit_codes(codes, [1, 0, 1, 0])
+    >>> learner.predict_codes(codes).round().tolist()
+    [1.0, 0.0, 1.0, 0.0]
+    """
+
+    search_space: ClassVar[dict[str, Any]] = {
+        "alpha": {"low": 1e-7, "high": 1e-4, "log": True},
+        "eta0": {"low": 0.02, "high": 1.0, "log": True},
+        "power_t": {"low": 0.1, "high": 0.5},
+        "penalty": ["l2", "elasticnet"],
+    }
+
+    def __init__(
+        self,
+        alpha: float = 1e-6,
+        *,
+        penalty: str | None = "l2",
+        l1_ratio: float = 0.15,
+        learning_rate: str = "invscaling",
+        eta0: float = 0.2,
+        power_t: float = 0.25,
+        average: bool | int = False,
+        shuffle: bool = True,
+        random_state: int | None = None,
+        n_features: int | None = None,
+    ):
+        super().__init__(
+            loss="log_loss",
+            alpha=alpha,
+            penalty=penalty,
+            l1_ratio=l1_ratio,
+            learning_rate=learning_rate,
+            eta0=eta0,
+            power_t=power_t,
+            average=average,
+            shuffle=shuffle,
+            random_state=random_state,
+        )
+        self.n_features = n_features
+
+    def check_params(self) -> None:
+        """Raise ConfigError, naming the parameter, if one is out of its range."""
+        try:
+            self._validate_params()
+        except ValueError as error:
+            raise ConfigError(f"sgd: {error}") from None
+
+    def partial_fit_codes(
+        self, codes: np.ndarray, y: Any, *, sample_weight: Any = None
+    ) -> "SGDLogistic":
+        """Learn from hashed rows, chunk by chunk; arguments and errors as for FTRLProximal."""
+        if self.n_features is None:
+            raise ConfigError("sgd: codes need n_features, the number of weights; use make_learner")
+        codes = checked_codes(codes, self.n_features)
+        labels = checked_labels(y, len(codes))
+        weights = None if sample_weight is None else checked_weights(sample_weight, len(codes))
+        total = 0.0
+        for begin in range(0, len(codes), CHUNK_ROWS):
+            rows = slice(begin, begin + CHUNK_ROWS)
+            row_weights = None if weights is None else weights[rows]
+            total += self._loss_of(codes[rows], labels[rows], row_weights)
+            self.partial_fit(
+                to_csr(codes[rows], self.n_features), labels[rows], _CLASSES, row_weights
+            )
+        weight = len(codes) if weights is None else weights.sum()
+        self.loss_ = float(total / weight) if weight else float("nan")
+        return self
+
+    def _loss_of(self, codes: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+        logit = self.decision_codes(codes) if hasattr(self, "coef_") else np.zeros(len(codes))
+        losses = np.logaddexp(0, logit) - labels * logit
+        return float(losses.sum() if weights is None else losses @ weights)
+
+    def decision_codes(self, codes: np.ndarray) -> np.ndarray:
+        """Return logits of hashed rows, float64 ``(n_rows,)``."""
+        weights = np.ascontiguousarray(self.coef_[0])
+        codes = checked_codes(codes, len(weights))
+        out = np.empty(len(codes))
+        decision_codes(codes, frozen(weights), float(self.intercept_[0]), out)
+        return out
+
+    def predict_codes(self, codes: np.ndarray) -> np.ndarray:
+        """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
+        return sigmoid(self.decision_codes(codes))
+
+    def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return a copy of the weights, for :meth:`restore`."""
+        return self.coef_.copy(), self.intercept_.copy()
+
+    def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
+        """Go back to the weights of a snapshot; the learning rate stays where it is."""
+        self.coef_, self.intercept_ = (array.copy() for array in snapshot)
+
+
+def to_csr(codes: np.ndarray, n_features: int) -> sparse.csr_matrix:
+    """Return codes as a matrix of +1 and -1; tokens of a row in one bucket stay entries of their own."""
+    n_rows, n_tokens = codes.shape
+    negative = codes >> 31
+    data = (negative | 1).ravel().astype(np.float64)
+    indptr = np.arange(0, codes.size + 1, n_tokens, dtype=np.int32)
+    return sparse.csr_matrix((data, (codes ^ negative).ravel(), indptr), shape=(n_rows, n_features))

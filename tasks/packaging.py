@@ -1,0 +1,218 @@
+"""The Bento: the service, this library and a model in one package, proved before it is built.
+
+The proof sends the golden rows of the evaluation through the very files that are packed, in a
+process of their own, and compares the answers with what the pipeline's arrays gave.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ClicklabError, ContractError, GateError, InputError
+from tasks.storage import write_atomic
+
+SERVING = ("bentoml", "numba", "numpy", "pyarrow", "pyyaml")  # what the service imports; all else in the lock stays out
+_ROOT = Path(__file__).parents[1]
+_SERVICE = Path("bentos/ctr")
+_LEFT_OUT = shutil.ignore_patterns("model", ".ipynb_checkpoints", "*.pyc", "*.pyo")
+
+
+def package(
+    product: Any,
+    upstream: Any,
+    bento: Mapping[str, str],
+    tracking: Mapping[str, str],
+    resources_: Mapping[str, str] | None = None,
+) -> None:
+    """Ploomber task: package the champion, with the evaluation's rows as the proof."""
+    from tasks import registry
+
+    record = json.loads(Path(str(upstream["evaluate"]["evaluation"])).read_text())
+    decision = json.loads(Path(str(upstream["promote"]["promotion"])).read_text())
+    version = decision["champion_version"]
+    if version is None:
+        raise GateError("no model passed the gates and none serves, so there is nothing to package; see the verdicts in evaluate.html")
+    receipt = Path(str(product["receipt"]))
+    client = registry.connect(tracking["tracking_uri"])
+    with tempfile.TemporaryDirectory(prefix="clicklab-champion-") as folder:
+        champion = registry.find_alias(client, decision["registered_name"], registry.CHAMPION, folder=folder)
+        if champion is None or champion.registry_version != str(version):
+            raise ClicklabError(
+                f"the champion of {decision['registered_name']} is no longer version {version}; run `promote` again"
+            )
+        golden = _golden_of(record, decision, str(version))
+        receipt.unlink(missing_ok=True)
+        package_model(champion.folder, golden, name=bento["name"], receipt_path=receipt)
+
+
+def _golden_of(record: Mapping[str, Any], decision: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return the golden rows with the predictions of the model behind that version."""
+    golden = record["golden"]
+    names = [name for name, registered in decision["versions"].items() if registered == version]
+    name = names[0] if names else "champion"
+    return {"rows": golden["rows"], "p_click": golden["p_click"][name]}
+
+
+def package_model(
+    model_dir: str | Path, golden: Mapping[str, Any], *, name: str, receipt_path: str | Path | None = None
+) -> dict[str, Any]:
+    """Prove a model against its golden rows, build its Bento, and return the receipt.
+
+    Parameters
+    ----------
+    model_dir
+        A folder that ``save_model`` wrote.
+    golden
+        ``rows`` (requests) and ``p_click`` (what the pipeline predicted for them), as many.
+    name
+        Of the Bento in the local store; BENTOML_HOME says where that is.
+    receipt_path
+        Where to write the receipt as JSON.
+
+    Returns
+    -------
+    dict
+        ``bento`` (the tag), ``model``, ``version``, ``contract``, ``n_golden``, ``max_abs_diff``,
+        ``built_utc``.
+
+    Raises
+    ------
+    ContractError
+        If the service does not predict what the pipeline did.
+    InputError
+        If there is no model, or BentoML refuses to build.
+    """
+    with staged(model_dir, golden) as folder:
+        proof = prove(folder)
+        labels = {key: proof[key] for key in ("model", "version", "contract")}
+        tag = build_bento(folder, name=name, labels=labels)
+    receipt = {
+        "bento": tag,
+        **labels,
+        "n_golden": proof["n_golden"],
+        "max_abs_diff": proof["max_abs_diff"],
+        "built_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if receipt_path is not None:
+        write_atomic(receipt_path, json.dumps(receipt, indent=2))
+    return receipt
+
+
+@contextmanager
+def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield a temporary folder with everything that goes into the Bento; ``bentoml build`` works in it."""
+    model_dir = Path(model_dir)
+    if not model_dir.is_dir():
+        raise InputError(f"{model_dir}: no such model folder; train and promote a model first")
+    with tempfile.TemporaryDirectory(prefix="clicklab-bento-") as name:
+        folder = Path(name).resolve()
+        for part in (Path("tasks"), _SERVICE):
+            shutil.copytree(_ROOT / part, folder / part, ignore=_LEFT_OUT)
+        shutil.copytree(model_dir, folder / _SERVICE / "model")
+        write_atomic(folder / _SERVICE / "model" / "golden.json", json.dumps(golden))
+        lock = (_ROOT / "requirements.lock").read_text()
+        (folder / "requirements.txt").write_text("\n".join(serving_requirements(lock)) + "\n")
+        yield folder
+
+
+def prove(folder: Path) -> dict[str, Any]:
+    """Send the golden rows through the staged service and return what it says of its health.
+
+    Raises
+    ------
+    ContractError
+        If a prediction is off by more than 1e-6, or the service finds its model unusable.
+    """
+    done = _run(folder, "-m", "bentos.ctr.parity", str(folder / _SERVICE / "model"))
+    try:
+        health = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise ClicklabError(f"the service cannot be loaded ({_last_line(done.stderr)})") from None
+    if done.returncode != 0:
+        raise ContractError(f"not packaged: {health.get('error', 'the golden rows were not checked')}")
+    return health
+
+
+def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:
+    """Build the Bento of a staged folder into the local store and return its tag.
+
+    Raises
+    ------
+    InputError
+        If BentoML refuses.
+    """
+    words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    bentofile = str(_SERVICE / "bentofile.yaml")
+    with _pretended_uv() as path:
+        build = ("-m", "bentoml", "build", "--bentofile", bentofile, "--name", name, *words, "--output", "tag", ".")
+        done = _run(folder, *build, PATH=path)
+    found = re.search(r"^__tag__:(\S+)$", done.stdout, re.M)
+    if done.returncode != 0 or found is None:
+        raise InputError(f"BentoML could not build {name!r} ({_last_line(done.stderr or done.stdout)})")
+    return found[1]
+
+
+@contextmanager
+def _pretended_uv() -> Iterator[str]:
+    """Yield a PATH on which there is a ``uv``, the real one if there is one.
+
+    BentoML wants it even where nothing is to be locked, and else installs it into the environment
+    it runs in, over the network; it never calls it then.
+    """
+    with tempfile.TemporaryDirectory(prefix="clicklab-uv-") as folder:
+        program = Path(folder) / "uv"
+        program.write_text("#!/bin/sh\necho 'packaging does not call uv' >&2\nexit 1\n")
+        program.chmod(0o755)
+        yield f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{folder}"
+
+
+def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in `folder`, whose copy of the library is imported and no other."""
+    fixed = {"PYTHONPATH": str(folder), "BENTOML_DO_NOT_TRACK": "True", "CLICKLAB_MODEL_DIR": ""}
+    command = [sys.executable, "-W", "ignore", *words]
+    return subprocess.run(command, cwd=folder, env=os.environ | fixed | environment, capture_output=True, text=True, check=False)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"
+
+
+def serving_requirements(lock: str, roots: Sequence[str] = SERVING) -> list[str]:
+    """Return the pins of a lock file that `roots` need, directly or not, sorted.
+
+    Reads the ``# via`` notes that uv writes under each pin, so that nothing has to be installed.
+
+    Raises
+    ------
+    InputError
+        If a root is not in the lock.
+    """
+    pins: dict[str, list[str]] = {}
+    parents: dict[str, set[str]] = {}
+    name = ""
+    for line in lock.splitlines():
+        pin = re.match(r"([a-z0-9][a-z0-9._-]*)(?:\[[^\]]*\])?==[^\\]*", line)
+        note = re.match(r"    # (?:via| ) *([a-z0-9][a-z0-9._-]*)?", line)
+        if pin:
+            name = pin[1]
+            pins.setdefault(name, []).append(pin[0].strip())
+            parents.setdefault(name, set())
+        elif note and note[1]:
+            parents[name].add(note[1])
+    lost = [root for root in roots if root not in pins]
+    if lost:
+        raise InputError(f"requirements.lock does not pin {lost[0]!r}, which the service needs; run `make lock`")
+    needed = set(roots)
+    while more := {child for child, above in parents.items() if above & needed} - needed:
+        needed |= more
+    return sorted(line for child in needed for line in pins[child])

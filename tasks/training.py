@@ -1,0 +1,219 @@
+"""Epochs over batches: a learner is fed in time order, and its best epoch is kept."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+
+from tasks.errors import ConfigError, InputError
+
+
+class Rows(Protocol):
+    """What is needed of a feature set: batches with ``codes`` and ``label``, in time order."""
+
+    @property
+    def n_rows(self) -> int: ...
+
+    def batches(self) -> Iterator[Any]: ...
+
+
+class DivergenceError(ConfigError):
+    """Training left the finite numbers: a learning rate is too high for these rows."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass: `train_log_loss` is progressive (rows are predicted before they are learnt); both in nats."""
+
+    epoch: int
+    train_log_loss: float
+    valid_log_loss: float
+    seconds: float
+
+
+class History(NamedTuple):
+    """What :func:`fit_stream` did; the learner holds the weights of `best_epoch` (counted from 1)."""
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    best_log_loss: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row an epoch: ``epoch``, ``train_log_loss``, ``valid_log_loss``, ``seconds``."""
+        return pd.DataFrame([asdict(epoch) for epoch in self.epochs])
+
+
+def fit_stream(
+    learner: Any,
+    train: Rows,
+    valid: Rows,
+    *,
+    max_epochs: int = 5,
+    patience: int = 1,
+    progress: Callable[[int, int, int], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train until validation log loss gets worse, and leave the learner at its best epoch.
+
+    Parameters
+    ----------
+    learner
+        An estimator with ``partial_fit_codes``, ``predict_codes``, ``loss_``, ``snapshot``, ``restore``.
+    train, valid
+        Feature sets; `valid` is later in time.
+    max_epochs
+        At most this many passes, 1 or more.
+    patience
+        Epochs without a better validation log loss after which to stop, 1 or more.
+    progress
+        Called after each batch with the epoch, rows done in it, and rows in all.
+    on_epoch
+        Called after each epoch; what it raises ends the training.
+
+    Raises
+    ------
+    ConfigError
+        If `max_epochs` or `patience` is out of its range.
+    InputError
+        If there is nothing to train on, or nothing to judge by.
+    DivergenceError
+        If a loss is not finite; the message names epoch and batch.
+    """
+    for name, value in (("max_epochs", max_epochs), ("patience", patience)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"training: {name} must be an integer of at least 1, found {value!r}")
+    for name, rows in (("train", train), ("valid", valid)):
+        if not rows.n_rows:
+            raise InputError(
+                f"the {name} part has no rows; take more of the log or other split shares"
+            )
+    epochs: list[Epoch] = []
+    best_loss, best_epoch, best_state = math.inf, 0, None
+    for number in range(1, max_epochs + 1):
+        since = time.perf_counter()
+        train_loss = _learn(learner, train, number, progress)
+        valid_loss = _judge(learner, valid, number)
+        epochs.append(Epoch(number, train_loss, valid_loss, time.perf_counter() - since))
+        if on_epoch is not None:
+            on_epoch(epochs[-1])
+        if valid_loss < best_loss:
+            best_loss, best_epoch = valid_loss, number
+            best_state = learner.snapshot() if number < max_epochs else None
+        elif number - best_epoch >= patience:
+            break
+    if best_epoch < len(epochs):
+        learner.restore(best_state)
+    return History(tuple(epochs), best_epoch, best_loss)
+
+
+def _learn(
+    learner: Any, train: Rows, epoch: int, progress: Callable[[int, int, int], None] | None
+) -> float:
+    """Pass over the training rows once and return their mean progressive log loss."""
+    total, n_done = 0.0, 0
+    for number, batch in enumerate(train.batches(), start=1):
+        where = f"epoch {epoch}, batch {number}"
+        try:
+            learner.partial_fit_codes(batch.codes, batch.label)
+        except ValueError as error:  # scikit-learn's own words for weights that overflowed
+            if "overflow" not in str(error):
+                raise
+            raise _diverged(learner, where) from None
+        if not math.isfinite(learner.loss_):
+            raise _diverged(learner, where)
+        n_done += len(batch.label)
+        total += learner.loss_ * len(batch.label)
+        if progress is not None:
+            progress(epoch, n_done, train.n_rows)
+    return total / n_done
+
+
+def _judge(learner: Any, valid: Rows, epoch: int) -> float:
+    """Return the log loss on the validation rows."""
+    total, n_rows = 0.0, 0
+    for batch in valid.batches():
+        logit = learner.decision_codes(batch.codes)
+        total += float(np.sum(np.logaddexp(0, logit) - np.where(batch.label == 1, logit, 0)))
+        n_rows += len(batch.label)
+    if not math.isfinite(total):
+        raise _diverged(learner, f"validation after epoch {epoch}")
+    return total / n_rows
+
+
+def _diverged(learner: Any, where: str) -> DivergenceError:
+    return DivergenceError(
+        f"training of {type(learner).__name__} diverged ({where}): the loss is not finite; "
+        "lower the learning rate (alpha of ftrl, eta0 of sgd)"
+    )
+
+
+def predict_stream(model: Any, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (uint8) and click probabilities (float64) of a feature set, batch by batch.
+
+    `model` is a learner or a saved model. One that carries a hash contract refuses rows of another.
+
+    Raises
+    ------
+    ContractError
+        If model and rows do not share one hash contract.
+    """
+    contract, theirs = getattr(model, "contract", None), getattr(rows, "contract", None)
+    if contract is not None and theirs is not None:
+        contract.require_same(theirs, where="the feature set")
+    labels, predictions = [np.empty(0, np.uint8)], [np.empty(0)]
+    for batch in rows.batches():
+        labels.append(np.asarray(batch.label))
+        predictions.append(model.predict_codes(batch.codes))
+    return np.concatenate(labels), np.concatenate(predictions)
+
+
+def field_importance(model: Any, rows: Any, *, max_rows: int = 50_000) -> pd.DataFrame:
+    """Return how much log loss rises when a field's part of the logit is replaced by its mean.
+
+    Parameters
+    ----------
+    model
+        A saved model (:class:`tasks.models.artifact.ScoringModel`).
+    rows
+        A feature set with labels, at best one that the model was not trained on.
+    max_rows
+        At most this many rows, taken evenly over the whole set.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``field`` and ``importance`` (nats; below 0 the model is better off without it), most
+        important first; time features and crosses are fields too.
+
+    Notes
+    -----
+    Fields share information: of two that say the same, each looks unimportant alone.
+    """
+    codes, labels = _spread(rows, max_rows)
+    parts = model.contributions_codes(codes)
+    logit = parts.sum(axis=1) + model.intercept
+    base = _mean_loss(logit, labels)
+    rise = [_mean_loss(logit - part + part.mean(), labels) - base for part in parts.T]
+    table = pd.DataFrame({"field": list(model.contract.token_fields), "importance": rise})
+    return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+
+
+def _spread(rows: Any, max_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    step, offset = max(1, -(-rows.n_rows // max_rows)), 0
+    codes, labels = [], []
+    for batch in rows.batches():
+        picked = slice(-offset % step, None, step)
+        codes.append(batch.codes[picked])
+        labels.append(batch.label[picked])
+        offset += len(batch.label)
+    if not offset:
+        raise InputError("there are no rows to find the importance of fields on")
+    return np.concatenate(codes), np.concatenate(labels)
+
+
+def _mean_loss(logit: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(np.logaddexp(0, logit) - np.where(labels == 1, logit, 0)))
