@@ -13,7 +13,9 @@ from tasks.schema import Schema
 from tasks.split import Split
 
 
-def bits_trial(log: Log, schema: Schema, split: Split, bits: Iterable[int], *, n_rows: int) -> pd.DataFrame:
+def bits_trial(
+    log: Log, schema: Schema, split: Split, bits: Iterable[int], *, n_rows: int
+) -> pd.DataFrame:
     """Return validation log loss and AUC of one FTRL epoch at each number of bits.
 
     Parameters
@@ -39,11 +41,15 @@ def bits_trial(log: Log, schema: Schema, split: Split, bits: Iterable[int], *, n
         learner = make_learner("ftrl", contract.n_features)
         for codes, y in _encoded(log, schema, contract, train):
             learner.partial_fit_codes(codes, y)
-        scored = [(y, learner.predict_codes(codes)) for codes, y in _encoded(log, schema, contract, valid)]
+        scored = [
+            (y, learner.predict_codes(codes)) for codes, y in _encoded(log, schema, contract, valid)
+        ]
         y_true = pd.concat([pd.Series(y) for y, _ in scored]).to_numpy()
         p_click = pd.concat([pd.Series(p) for _, p in scored]).to_numpy()
         rows[n_bits] = (log_loss(y_true, p_click), roc_auc(y_true, p_click))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["valid_log_loss", "valid_auc"]).rename_axis("bits")
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=["valid_log_loss", "valid_auc"]
+    ).rename_axis("bits")
 
 
 def _encoded(log, schema, contract, span):

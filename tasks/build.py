@@ -25,7 +25,9 @@ def read_env(path: str | Path, *, data: str | None = None) -> dict[str, Any]:
     """Return the knobs of an env file, with another log if `data` is given; ConfigError if unreadable."""
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"{path} not found; run this in the folder that holds env.yaml, or name the file with --env")
+        raise ConfigError(
+            f"{path} not found; run this in the folder that holds env.yaml, or name the file with --env"
+        )
     try:
         env = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -55,7 +57,9 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     except TasksFailed as error:
         return Outcome(0, report, error.failures)
     except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
-        raise ConfigError(f"the pipeline cannot be loaded: {' '.join(str(error).split())[:500]}") from None
+        raise ConfigError(
+            f"the pipeline cannot be loaded: {' '.join(str(error).split())[:500]}"
+        ) from None
     except Exception as error:
         return Outcome(0, report, [describe_failure("pipeline", error)])
     return Outcome(sum(done["Ran?"]), report)

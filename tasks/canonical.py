@@ -12,13 +12,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.csv_rows import RawRows
+from tasks.csv_block import RawRows
 from tasks.errors import InputError
 from tasks.log import TIME, arrow_schema
 from tasks.schema import Schema
 from tasks.times import NOT_A_TIME, TimeParser
 
-LABEL, TIME_BAD, ID_EMPTY, TRUTH = "label is not 0 or 1", "time cannot be parsed", "empty id", "known probability is not in [0, 1]"
+LABEL, TIME_BAD, ID_EMPTY, TRUTH = (
+    "label is not 0 or 1",
+    "time cannot be parsed",
+    "empty id",
+    "known probability is not in [0, 1]",
+)
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
 _EXACT = 2.0**53
 
@@ -73,22 +78,37 @@ class Canonicalizer:
             ready[name] = _codes(columns[name], name, raw.file)
         ready[schema.label] = pa.array(label)
         ready[schema.time_column] = pa.array(ticks).view(TIME)
-        batch = pa.RecordBatch.from_arrays([ready[field.name] for field in self._arrow], schema=self._arrow)
+        batch = pa.RecordBatch.from_arrays(
+            [ready[field.name] for field in self._arrow], schema=self._arrow
+        )
         wrong = np.logical_or.reduce([mask for mask, _, _ in blame])
-        bad = [BadRow(raw.file, line.number, line.reason, line.text[:80], line.text) for line in raw.bad]
+        bad = [
+            BadRow(raw.file, line.number, line.reason, line.text[:80], line.text)
+            for line in raw.bad
+        ]
         if not wrong.any():
             return CanonicalRows(batch, raw.numbers, bad)
         for row in np.flatnonzero(wrong):
             reason, column = next((reason, column) for mask, reason, column in blame if mask[row])
             value = column[int(row)].as_py()
-            bad.append(BadRow(raw.file, int(raw.numbers[row]), reason, "" if value is None else str(value), raw.text(int(row))))
+            bad.append(
+                BadRow(
+                    raw.file,
+                    int(raw.numbers[row]),
+                    reason,
+                    "" if value is None else str(value),
+                    raw.text(int(row)),
+                )
+            )
         bad.sort(key=lambda found: found.row)
         return CanonicalRows(batch.filter(pa.array(~wrong)), raw.numbers[~wrong], bad)
 
     @staticmethod
     def _labels(codes: pa.DictionaryArray) -> np.ndarray:
         known = [_LABELS.get(text.strip(), -1) for text in codes.dictionary.to_pylist()]
-        return np.array([*known, -1], dtype=np.int8)[codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+        return np.array([*known, -1], dtype=np.int8)[
+            codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        ]
 
 
 def value_text(value: Any) -> str:
@@ -102,7 +122,9 @@ def value_text(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
-        number = float(str(value)) if isinstance(value, np.floating) else value  # a float32's shortest decimal
+        number = (
+            float(str(value)) if isinstance(value, np.floating) else value
+        )  # a float32's shortest decimal
         if number != number:
             return ""
         return str(int(number)) if abs(number) < _EXACT and number == int(number) else repr(number)
@@ -119,7 +141,9 @@ def _codes(column: pa.Array, name: str, file: str) -> pa.DictionaryArray:
     # distinct floats such as 0.0 and -0.0 have one text
     if missing or texts.type != coded.dictionary.type:
         anew = texts.dictionary_encode()
-        return pa.DictionaryArray.from_arrays(anew.indices.cast(pa.int32()).take(coded.indices), anew.dictionary)
+        return pa.DictionaryArray.from_arrays(
+            anew.indices.cast(pa.int32()).take(coded.indices), anew.dictionary
+        )
     return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), texts)
 
 
@@ -130,10 +154,22 @@ def _distinct_texts(values: pa.Array, name: str, file: str) -> pa.Array:
     if pa.types.is_null(kind):
         return pa.nulls(len(values), pa.string())
     if pa.types.is_floating(kind):
-        return pa.array([value_text(value) for value in values.to_numpy(zero_copy_only=False)], pa.string())
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.array(
+            [value_text(value) for value in values.to_numpy(zero_copy_only=False)], pa.string()
+        )
+    if (
+        pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    ):
         return values.cast(pa.string())
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_decimal(kind) or pa.types.is_binary(kind):
+    if (
+        pa.types.is_timestamp(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_binary(kind)
+    ):
         return values.cast(pa.string())
     raise InputError(f"{file}: column {name!r} has the type {kind}; expected text or numbers")
 

@@ -13,7 +13,9 @@ import typer
 
 from tasks.errors import ClicklabError, ConfigError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
+)
 
 
 @contextmanager
@@ -27,7 +29,9 @@ def _one_line_errors() -> Iterator[None]:
 
 @app.command()
 def run(
-    data: Annotated[str | None, typer.Option(help="log to read instead of the one in env.yaml")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="log to read instead of the one in env.yaml")
+    ] = None,
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
     force: Annotated[bool, typer.Option(help="run every task again")] = False,
 ) -> None:
@@ -87,13 +91,17 @@ def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("
             raise ConfigError(f"{env} not found; run this in the project's folder")
         for entry in read_ledger(yaml.safe_load(env.read_text())["mlflow"]["ledger"]):
             reasons = "; ".join(entry.get("reasons", []))
-            typer.echo(f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version']}  {reasons}")
+            typer.echo(
+                f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version']}  {reasons}"
+            )
 
 
 @app.command()
 def predict(
     url: Annotated[str, typer.Option(help="where the service listens")] = "http://127.0.0.1:3000",
-    schema: Annotated[Path, typer.Option(help="schema of the log")] = Path("tasks/schemas/avazu.yaml"),
+    schema: Annotated[Path, typer.Option(help="schema of the log")] = Path(
+        "tasks/schemas/avazu.yaml"
+    ),
 ) -> None:
     """Send the schema's example impression to a running service and show both sides."""
     import json
@@ -106,19 +114,25 @@ def predict(
         row = load_schema(schema).example_row()
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"--url must begin with http:// or https://, found {url!r}")
-        request = Request(f"{url}/predict", json.dumps(row).encode(), {"Content-Type": "application/json"})
+        request = Request(
+            f"{url}/predict", json.dumps(row).encode(), {"Content-Type": "application/json"}
+        )
         try:
             with urlopen(request, timeout=10) as answer:
                 body = answer.read().decode()
         except URLError as error:
-            raise ConfigError(f"no answer from {url} ({error.reason}); start it with `make serve`") from None
+            raise ConfigError(
+                f"no answer from {url} ({error.reason}); start it with `make serve`"
+            ) from None
         typer.echo(json.dumps(row))
         typer.echo(body)
 
 
 def main() -> None:
     """Run the command line with readable logging."""
-    logging.basicConfig(level=os.environ.get("CLICKLAB_LOG", "WARNING"), stream=sys.stderr, format="%(message)s")
+    logging.basicConfig(
+        level=os.environ.get("CLICKLAB_LOG", "WARNING"), stream=sys.stderr, format="%(message)s"
+    )
     app()
 
 

@@ -91,11 +91,15 @@ def collect(
     for name, (result, model) in results.items():
         y_true, p_click = predict_stream(model, features)
         scored[name] = Scored(model, p_click, result)
-    test = TestRows(log, split.test, split.train, split.note, y_true, _truth(log, schema, split.test))
+    test = TestRows(
+        log, split.test, split.train, split.note, y_true, _truth(log, schema, split.test)
+    )
     champion = _champion(schema, tracking, folder.parent / "champion")
     if champion is not None:
         model, version = champion
-        scored[CHAMPION] = Scored(model, score_log(model, log, split.test), {"registry_version": version})
+        scored[CHAMPION] = Scored(
+            model, score_log(model, log, split.test), {"registry_version": version}
+        )
     return test, scored
 
 
@@ -105,7 +109,9 @@ def _truth(log: Log, schema: Schema, span: tuple[int, int]) -> np.ndarray | None
     return log.to_pandas([schema.truth], *span)[schema.truth].to_numpy()
 
 
-def _champion(schema: Schema, tracking: Mapping[str, str], folder: Path) -> tuple[ScoringModel, str] | None:
+def _champion(
+    schema: Schema, tracking: Mapping[str, str], folder: Path
+) -> tuple[ScoringModel, str] | None:
     client = registry.connect(tracking["tracking_uri"])
     found = registry.find_alias(client, registered_name(schema), registry.CHAMPION, folder=folder)
     if found is None:
@@ -121,7 +127,9 @@ def _champion(schema: Schema, tracking: Mapping[str, str], folder: Path) -> tupl
 def _same_fields(contract: HashContract, schema: Schema) -> None:
     needed = set(Schema.from_dict(contract.schema).field_names)
     if not needed <= set(schema.field_names):
-        raise ContractError(f"the champion needs {sorted(needed - set(schema.field_names))}, which this log lacks")
+        raise ContractError(
+            f"the champion needs {sorted(needed - set(schema.field_names))}, which this log lacks"
+        )
 
 
 def score_log(model: ScoringModel, log: Log, span: tuple[int, int]) -> np.ndarray:
@@ -147,12 +155,22 @@ def compare(
     """Return metrics with intervals, slices and verdicts of all models on the test rows."""
     labels = slice_labels(test, schema)
     found = {name: metrics.evaluate(test.y_true, model.p_click) for name, model in scored.items()}
-    parts = pd.concat([_slices(name, test, model.p_click, labels) for name, model in scored.items()], ignore_index=True)
-    ranking = sorted((name for name in scored if name != CHAMPION), key=lambda name: found[name]["log_loss"])
+    parts = pd.concat(
+        [_slices(name, test, model.p_click, labels) for name, model in scored.items()],
+        ignore_index=True,
+    )
+    ranking = sorted(
+        (name for name in scored if name != CHAMPION), key=lambda name: found[name]["log_loss"]
+    )
     verdicts = [
         judge(
             name,
-            found[name],
+            found[name]
+            | {
+                "calibration_interval": _interval(
+                    "calibration_ratio", test, scored[name], n_resamples, seed
+                )
+            },
             parts[parts["model"] == name].to_dict(orient="records"),
             gates=gates,
             champion=found.get(CHAMPION),
@@ -160,16 +178,21 @@ def compare(
         for name in ranking
     ]
     table = pd.DataFrame(found).T.loc[[*ranking, *([CHAMPION] if CHAMPION in found else [])]]
-    intervals = pd.DataFrame(
-        {name: _interval(test.y_true, scored[name].p_click, n_resamples, seed) for name in table.index}
-    ).T
+    losses = {
+        name: _interval("log_loss", test, scored[name], n_resamples, seed) for name in table.index
+    }
+    intervals = pd.DataFrame.from_dict(losses, orient="index", columns=["low", "high"])
+    intervals.insert(0, "value", table["log_loss"])
     truth = None if test.p_true is None else metrics.log_loss(test.y_true, test.p_true)
     return Comparison(table, intervals, parts, verdicts, ranking, truth)
 
 
-def _interval(y_true: np.ndarray, p_click: np.ndarray, n_resamples: int, seed: int) -> dict[str, float]:
-    low, high = metrics.bootstrap_interval("log_loss", y_true, p_click, n_resamples=n_resamples, seed=seed)
-    return {"value": metrics.log_loss(y_true, p_click), "low": low, "high": high}
+def _interval(
+    metric: str, test: TestRows, scored: Scored, n_resamples: int, seed: int
+) -> tuple[float, float]:
+    return metrics.bootstrap_interval(
+        metric, test.y_true, scored.p_click, n_resamples=n_resamples, seed=seed
+    )
 
 
 def slice_labels(test: TestRows, schema: Schema) -> dict[str, np.ndarray]:
@@ -203,23 +226,36 @@ def slice_labels(test: TestRows, schema: Schema) -> dict[str, np.ndarray]:
 def _seen_values(log: Log, field: str, span: tuple[int, int]) -> set[str]:
     seen: set[str] = set()
     for batch in log.batches(columns=[field], start=span[0], stop=span[1]):
-        seen.update(value for value in batch.column(0).unique().dictionary.to_pylist() if value is not None)
+        seen.update(
+            value for value in batch.column(0).unique().dictionary.to_pylist() if value is not None
+        )
     return seen
 
 
-def _slices(name: str, test: TestRows, p_click: np.ndarray, labels: Mapping[str, np.ndarray]) -> pd.DataFrame:
+def _slices(
+    name: str, test: TestRows, p_click: np.ndarray, labels: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
     tables = []
     for slice_name, values in labels.items():
         table = metrics.by_slice(test.y_true, p_click, values)
         table.insert(0, "slice", slice_name)
         tables.append(table.reset_index(names="value"))
-    joined = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["slice", "value", "n_rows", "calibration_ratio"])
+    joined = (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame(columns=["slice", "value", "n_rows", "calibration_ratio"])
+    )
     joined.insert(0, "model", name)
     return joined
 
 
 def evaluation_record(
-    test: TestRows, scored: Mapping[str, Scored], result: Comparison, schema: Schema, *, n_golden: int
+    test: TestRows,
+    scored: Mapping[str, Scored],
+    result: Comparison,
+    schema: Schema,
+    *,
+    n_golden: int,
 ) -> dict[str, Any]:
     """Return what ``promote``, ``package`` and ``report`` need, as JSON-ready data."""
     champion = scored.get(CHAMPION)
@@ -230,8 +266,14 @@ def evaluation_record(
         "log_digest": test.log.manifest["digest"],
         "source": test.log.manifest["source"],
         "ranking": result.ranking,
-        "metrics": {name: {key: float(value) for key, value in row.items()} for name, row in result.table.iterrows()},
-        "intervals": {name: {key: float(value) for key, value in row.items()} for name, row in result.intervals.iterrows()},
+        "metrics": {
+            name: {key: float(value) for key, value in row.items()}
+            for name, row in result.table.iterrows()
+        },
+        "intervals": {
+            name: {key: float(value) for key, value in row.items()}
+            for name, row in result.intervals.iterrows()
+        },
         "slices": result.slices.to_dict(orient="records"),
         "verdicts": {verdict.model: verdict.to_dict() for verdict in result.verdicts},
         "truth_log_loss": result.truth_log_loss,
@@ -241,12 +283,16 @@ def evaluation_record(
     }
 
 
-def golden_rows(test: TestRows, scored: Mapping[str, Scored], schema: Schema, *, n_rows: int) -> dict[str, Any]:
+def golden_rows(
+    test: TestRows, scored: Mapping[str, Scored], schema: Schema, *, n_rows: int
+) -> dict[str, Any]:
     """Return raw test rows, spread evenly, with what the pipeline's arrays predicted for each.
 
     ``rows`` are what a request would carry; ``p_click`` maps a model's name to its predictions.
     """
     picks = np.unique(np.linspace(0, test.n_rows - 1, min(n_rows, test.n_rows)).astype(int))
     rows = [test.log.raw_row(test.span[0] + int(pick), schema) for pick in picks]
-    predictions = {name: [float(model.p_click[pick]) for pick in picks] for name, model in scored.items()}
+    predictions = {
+        name: [float(model.p_click[pick]) for pick in picks] for name, model in scored.items()
+    }
     return {"rows": rows, "p_click": predictions}

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,18 @@ class Day:
         """Take rows into account that come next."""
         if not ticks.size:
             return
-        self.in_order &= bool((ticks[1:] >= ticks[:-1]).all()) and (not self.n_rows or bool(ticks[0] >= self.last_tick))
+        self.in_order &= bool((ticks[1:] >= ticks[:-1]).all()) and (
+            not self.n_rows or bool(ticks[0] >= self.last_tick)
+        )
         low, high = int(ticks.min()), int(ticks.max())
         self.first_tick = min(self.first_tick, low) if self.n_rows else low
         self.last_tick = max(self.last_tick, high) if self.n_rows else high
         self.n_rows += ticks.size
         self.n_clicks += int(labels.sum())
         counts = np.bincount((ticks - self.number * DAY) // HOUR, minlength=24)
-        self.hours.update({self.number * 24 + hour: int(counts[hour]) for hour in np.flatnonzero(counts).tolist()})
+        self.hours.update(
+            {self.number * 24 + hour: int(counts[hour]) for hour in np.flatnonzero(counts).tolist()}
+        )
         self.content.update(np.ascontiguousarray(hashes).data)
 
 
@@ -75,13 +80,13 @@ class DayFiles:
         found = np.unique(numbers)
         for number in found.tolist():
             day = self.days.setdefault(number, Day(number))
-            if found.size == 1:
-                rows, part = slice(None), batch
-            else:
+            part, chosen = batch, [ticks, labels, hashes]
+            if found.size > 1:
                 rows = np.flatnonzero(numbers == number)
                 steady = rows[-1] - rows[0] + 1 == rows.size
                 part = batch.slice(rows[0], rows.size) if steady else batch.take(pa.array(rows))
-            day.count(ticks[rows], labels[rows], hashes[rows])
+                chosen = [values[rows] for values in chosen]
+            day.count(*chosen)
             self._waiting.setdefault(number, []).append(part)
             self._n_waiting[number] += part.num_rows
             if self._n_waiting[number] >= _GROUP_ROWS:
@@ -128,7 +133,9 @@ class DayFiles:
         for table in self._in_order(old, drop):
             batch = table.unify_dictionaries().combine_chunks().to_batches()[0]
             ticks = ticks_of(batch.column(self._time))
-            new.count(ticks, batch.column(self._label).to_numpy(zero_copy_only=False), hash_rows(batch))
+            new.count(
+                ticks, batch.column(self._label).to_numpy(zero_copy_only=False), hash_rows(batch)
+            )
             writer.write([batch])
         writer.close()
         for file, _ in old.files:
@@ -147,10 +154,13 @@ class DayFiles:
             bounds = [(day.first_tick, day.last_tick + 1)]
         else:
             n_parts = -(-day.n_rows // _SORT_ROWS)
-            ticks = np.concatenate([ticks_of(batch.column(self._time)) for batch, _ in self._groups(day, [self._time])])
-            edges = np.unique(np.quantile(ticks, np.linspace(0, 1, n_parts + 1)[1:-1], method="nearest"))
-            edges = [day.first_tick, *(int(edge) for edge in edges if edge > day.first_tick), day.last_tick + 1]
-            bounds = list(zip(edges[:-1], edges[1:], strict=True))
+            ticks = np.concatenate(
+                [ticks_of(batch.column(self._time)) for batch, _ in self._groups(day, [self._time])]
+            )
+            shares = np.linspace(0, 1, n_parts + 1)[1:-1]
+            inner = np.unique(np.quantile(ticks, shares, method="nearest")).tolist()
+            edges = [tick for tick in inner if tick > day.first_tick]
+            bounds = list(pairwise([day.first_tick, *edges, day.last_tick + 1]))
         for low, high in bounds:
             chosen = []
             for batch, first in self._groups(day, None):
@@ -167,7 +177,9 @@ class DayFiles:
                     chosen.append(part)
             if chosen:
                 table = pa.Table.from_batches(chosen)
-                order = np.argsort(ticks_of(table.column(self._time).combine_chunks()), kind="stable")
+                order = np.argsort(
+                    ticks_of(table.column(self._time).combine_chunks()), kind="stable"
+                )
                 yield table.unify_dictionaries().take(pa.array(order))
 
     @staticmethod
@@ -177,7 +189,9 @@ class DayFiles:
         for path, _ in day.files:
             with pq.ParquetFile(path) as file:
                 for group in range(file.metadata.num_row_groups):
-                    (batch,) = file.read_row_group(group, columns=columns).combine_chunks().to_batches()
+                    (batch,) = (
+                        file.read_row_group(group, columns=columns).combine_chunks().to_batches()
+                    )
                     yield batch, first
                     first += batch.num_rows
 
@@ -207,7 +221,9 @@ class _PartWriter:
         table = pa.Table.from_batches(batches)
         if len(batches) > 1:
             table = table.unify_dictionaries().combine_chunks()
-        table = pa.table([_compact(table.column(name)) for name in table.column_names], schema=table.schema)
+        table = pa.table(
+            [_compact(table.column(name)) for name in table.column_names], schema=table.schema
+        )
         if self._writer is None:
             coded = [item.name for item in table.schema if pa.types.is_dictionary(item.type)]
             self._writer = pq.ParquetWriter(

@@ -30,7 +30,9 @@ class Finding:
 
 RULES = (
     Rule("ploomber", ">=0.23.3,<0.24", "other releases were not tried"),
-    Rule("jupytext", ">=1.16.7,<1.17", "every JupyterLab contents request answers 500 under Ploomber"),
+    Rule(
+        "jupytext", ">=1.16.7,<1.17", "every JupyterLab contents request answers 500 under Ploomber"
+    ),
     Rule("networkx", ">=3.2,<3.6", "`ploomber plot` and `ploomber report` crash"),
     Rule("bentoml", ">=1.4.30,<2", "the service needs the class-based API"),
     Rule("mlflow", ">=3.5,<4", "model files and aliases are kept another way"),
@@ -59,7 +61,10 @@ def _python(found: tuple[int, ...]) -> Finding:
     text = ".".join(map(str, found))
     if found >= (3, 11):
         return Finding(True, f"ok    python {text}")
-    return Finding(False, f"BAD   python {text}: 3.11 or newer is needed; fix: make PYTHON=/path/to/python3.11 setup")
+    return Finding(
+        False,
+        f"BAD   python {text}: 3.11 or newer is needed; fix: make PYTHON=/path/to/python3.11 setup",
+    )
 
 
 def _check(rule: Rule, installed: Callable[[str], str]) -> Finding:
@@ -70,4 +75,6 @@ def _check(rule: Rule, installed: Callable[[str], str]) -> Finding:
         return Finding(False, f"BAD   {rule.package} is not installed; {fix}")
     if SpecifierSet(rule.works).contains(found, prereleases=True):
         return Finding(True, f"ok    {rule.package} {found}")
-    return Finding(False, f"BAD   {rule.package} {found}, works with {rule.works}: {rule.otherwise}; {fix}")
+    return Finding(
+        False, f"BAD   {rule.package} {found}, works with {rule.works}: {rule.otherwise}; {fix}"
+    )

@@ -44,7 +44,10 @@ def find_candidates(keys: np.ndarray, *, pass_rows: int = _PASS_ROWS) -> np.ndar
     [0, 2, 3, 4]
     """
     n_passes = max(1, -(-keys.size // pass_rows))
-    found = [_candidates_of_pass(keys, np.uint64(number), np.uint64(n_passes)) for number in range(n_passes)]
+    found = [
+        _candidates_of_pass(keys, np.uint64(number), np.uint64(n_passes))
+        for number in range(n_passes)
+    ]
     return np.sort(np.concatenate(found))
 
 
@@ -52,7 +55,14 @@ def _candidates_of_pass(keys: np.ndarray, number: np.uint64, n_passes: np.uint64
     chosen = []
     for begin in range(0, keys.size, _CHUNK_ROWS):
         chunk = np.asarray(keys[begin : begin + _CHUNK_ROWS])
-        chosen.append(begin + (np.arange(chunk.size) if n_passes == 1 else np.flatnonzero(chunk % n_passes == number)))
+        chosen.append(
+            begin
+            + (
+                np.arange(chunk.size)
+                if n_passes == 1
+                else np.flatnonzero(chunk % n_passes == number)
+            )
+        )
     places = np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
     mine = np.asarray(keys[places])
     order = np.argsort(mine, kind="stable")

@@ -69,7 +69,9 @@ class ProcessPool(Executor):
         super().__call__(dag)
         logging.getLogger("ploomber").setLevel(logging.CRITICAL)  # it would show each failure twice
         running: dict[Future, tuple[Any, float]] = {}
-        reports, failures, started = [], [], set()
+        reports: list[Any] = []
+        failures: list[Failure] = []
+        started: set[str] = set()
         with ProcessPoolExecutor(
             self.processes, mp_context=get_context("fork"), max_tasks_per_child=None
         ) as pool:

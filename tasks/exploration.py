@@ -85,7 +85,9 @@ def field_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
             n_missing += int(counts.get(spec.missing, 0))
         top = counts.iloc[0] / len(frame) if len(counts) else 0.0
         rows.append((spec.name, int((counts > 0).sum()), float(top), n_missing / len(frame)))
-    return pd.DataFrame(rows, columns=["field", "n_distinct", "top_share", "missing_share"]).set_index("field")
+    return pd.DataFrame(
+        rows, columns=["field", "n_distinct", "top_share", "missing_share"]
+    ).set_index("field")
 
 
 def novelty_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:

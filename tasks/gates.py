@@ -18,7 +18,8 @@ class Gates:
     max_relative_loss
         How much worse than the champion, as a share of its normalized entropy on the same rows.
     calibration_ratio
-        Lower and upper bound of mean prediction over click rate, on all test rows.
+        Lower and upper bound of mean prediction over click rate, on all test rows. A model is refused
+        when its whole 95% interval lies outside, so that few test rows refuse nobody by chance.
     slice_calibration_ratio
         The same for each slice of at least `min_slice_rows` rows.
     min_slice_rows
@@ -36,15 +37,23 @@ class Gates:
         """Return the gates in `raw`; ConfigError names an unknown or impossible limit."""
         unknown = sorted(set(raw) - set(cls.__dataclass_fields__))
         if unknown:
-            raise ConfigError(f"gates: unknown limit {unknown[0]!r}; known are {sorted(cls.__dataclass_fields__)}")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+            raise ConfigError(
+                f"gates: unknown limit {unknown[0]!r}; known are {sorted(cls.__dataclass_fields__)}"
+            )
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()
+        }
         gates = cls(**values)
         for name in ("calibration_ratio", "slice_calibration_ratio"):
             bounds = getattr(gates, name)
-            if not (isinstance(bounds, tuple) and len(bounds) == 2 and 0 < bounds[0] <= 1 <= bounds[1]):
+            if not (
+                isinstance(bounds, tuple) and len(bounds) == 2 and 0 < bounds[0] <= 1 <= bounds[1]
+            ):
                 raise ConfigError(f"gates: {name} must be [low, high] around 1, found {bounds}")
         if not 0 < gates.max_normalized_entropy <= 1:
-            raise ConfigError(f"gates: max_normalized_entropy must lie in (0, 1], found {gates.max_normalized_entropy}")
+            raise ConfigError(
+                f"gates: max_normalized_entropy must lie in (0, 1], found {gates.max_normalized_entropy}"
+            )
         if gates.max_relative_loss < 0 or gates.min_slice_rows < 1:
             raise ConfigError("gates: max_relative_loss must be >= 0 and min_slice_rows >= 1")
         return gates
@@ -79,16 +88,21 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data."""
         checks = [asdict(check) for check in self.checks]
-        return {"model": self.model, "passed": self.passed, "reasons": self.reasons, "checks": checks}
+        return {
+            "model": self.model,
+            "passed": self.passed,
+            "reasons": self.reasons,
+            "checks": checks,
+        }
 
 
 def judge(
     model: str,
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, Any],
     slices: Sequence[Mapping[str, Any]],
     *,
     gates: Gates,
-    champion: Mapping[str, float] | None = None,
+    champion: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """Hold one candidate against the gates.
 
@@ -97,7 +111,8 @@ def judge(
     model
         Name of the candidate.
     metrics
-        ``normalized_entropy`` and ``calibration_ratio`` on the test rows.
+        ``normalized_entropy`` and ``calibration_ratio`` on the test rows; ``calibration_interval``,
+        (low, high), where it was estimated.
     slices
         One mapping a slice with ``slice``, ``value``, ``n_rows``, ``calibration_ratio``.
     gates
@@ -118,18 +133,24 @@ def judge(
     return Verdict(model=model, checks=tuple(checks))
 
 
-def _below_base_rate(metrics: Mapping[str, float], gates: Gates) -> Check:
+def _below_base_rate(metrics: Mapping[str, Any], gates: Gates) -> Check:
     value, limit = metrics["normalized_entropy"], gates.max_normalized_entropy
-    return Check("normalized_entropy", value < limit, f"normalized entropy {value:.4f}, must be below {limit:g}")
+    return Check(
+        "normalized_entropy",
+        value < limit,
+        f"normalized entropy {value:.4f}, must be below {limit:g}",
+    )
 
 
-def _calibrated(metrics: Mapping[str, float], gates: Gates) -> Check:
+def _calibrated(metrics: Mapping[str, Any], gates: Gates) -> Check:
     value, (low, high) = metrics["calibration_ratio"], gates.calibration_ratio
-    reason = f"calibration ratio {value:.3f}, must lie in [{low:g}, {high:g}]"
-    return Check("calibration_ratio", low <= value <= high, reason)
+    begin, end = metrics.get("calibration_interval") or (value, value)
+    span = f" (95% interval {begin:.3f} to {end:.3f})" if begin < end else ""
+    reason = f"calibration ratio {value:.3f}{span}, must lie in [{low:g}, {high:g}]"
+    return Check("calibration_ratio", begin <= high and end >= low, reason)
 
 
-def _no_worse(metrics: Mapping[str, float], champion: Mapping[str, float], gates: Gates) -> Check:
+def _no_worse(metrics: Mapping[str, Any], champion: Mapping[str, Any], gates: Gates) -> Check:
     value, other = metrics["normalized_entropy"], champion["normalized_entropy"]
     limit = other * (1 + gates.max_relative_loss)
     reason = f"normalized entropy {value:.4f}, the champion has {other:.4f} on the same rows (limit {limit:.4f})"

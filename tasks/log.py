@@ -63,14 +63,27 @@ class Log:
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
         except FileNotFoundError:
-            raise InputError(f"{folder}: no {MANIFEST}, so no whole log; run the task `ingest`") from None
+            raise InputError(
+                f"{folder}: no {MANIFEST}, so no whole log; run the task `ingest`"
+            ) from None
         except (OSError, ValueError):
-            raise InputError(f"{folder / MANIFEST}: not readable; run the task `ingest` again") from None
+            raise InputError(
+                f"{folder / MANIFEST}: not readable; run the task `ingest` again"
+            ) from None
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise InputError(f"{folder / MANIFEST}: not a log of format {FORMAT}; run the task `ingest` again")
-        lost = [file["path"] for day in manifest["days"] for file in day["files"] if not (folder / file["path"]).is_file()]
+            raise InputError(
+                f"{folder / MANIFEST}: not a log of format {FORMAT}; run the task `ingest` again"
+            )
+        lost = [
+            file["path"]
+            for day in manifest["days"]
+            for file in day["files"]
+            if not (folder / file["path"]).is_file()
+        ]
         if lost:
-            raise InputError(f"{folder}: {lost[0]} is missing from the log; run the task `ingest` again")
+            raise InputError(
+                f"{folder}: {lost[0]} is missing from the log; run the task `ingest` again"
+            )
         return cls(folder, manifest)
 
     @property
@@ -91,7 +104,9 @@ class Log:
     @property
     def time_span(self) -> tuple[datetime, datetime]:
         """First and last moment, UTC."""
-        first, last = (datetime.fromisoformat(self.manifest[key]) for key in ("time_min", "time_max"))
+        first, last = (
+            datetime.fromisoformat(self.manifest[key]) for key in ("time_min", "time_max")
+        )
         return first.astimezone(UTC), last.astimezone(UTC)
 
     @property
@@ -103,7 +118,9 @@ class Log:
     def rows_by_hour(self) -> dict[datetime, int]:
         """Number of rows of each hour that has any, in order."""
         hours = self.manifest["hours"]
-        return {datetime.fromisoformat(f"{hour}:00:00+00:00"): n_rows for hour, n_rows in hours.items()}
+        return {
+            datetime.fromisoformat(f"{hour}:00:00+00:00"): n_rows for hour, n_rows in hours.items()
+        }
 
     @property
     def columns(self) -> list[str]:
@@ -112,7 +129,11 @@ class Log:
 
     @cached_property
     def _files(self) -> list[tuple[Path, int]]:
-        return [(self.folder / file["path"], file["n_rows"]) for day in self.manifest["days"] for file in day["files"]]
+        return [
+            (self.folder / file["path"], file["n_rows"])
+            for day in self.manifest["days"]
+            for file in day["files"]
+        ]
 
     def batches(
         self,
@@ -130,7 +151,9 @@ class Log:
         names = list(columns) if columns is not None else self.columns
         unknown = sorted(set(names) - set(self.columns))
         if unknown:
-            raise InputError(f"{self.folder}: the log has no column {unknown[0]!r}; it has {', '.join(self.columns)}")
+            raise InputError(
+                f"{self.folder}: the log has no column {unknown[0]!r}; it has {', '.join(self.columns)}"
+            )
         start, stop = max(start, 0), self.n_rows if stop is None else min(stop, self.n_rows)
         offset = 0
         for path, n_rows in self._files:
@@ -138,7 +161,9 @@ class Log:
                 yield from _file_batches(path, names, start - offset, stop - offset, batch_rows)
             offset += n_rows
 
-    def to_pandas(self, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> pd.DataFrame:
+    def to_pandas(
+        self, columns: Sequence[str] | None = None, start: int = 0, stop: int | None = None
+    ) -> pd.DataFrame:
         """Return rows `start` to `stop` as a frame: fields as categories, the time in UTC."""
         names = list(columns) if columns is not None else self.columns
         pieces = list(self.batches(columns=names, start=start, stop=stop))
@@ -155,11 +180,17 @@ class Log:
         batch = next(self.batches(columns=columns, start=row, stop=row + 1))
         values = {name: batch.column(name)[0].as_py() for name in schema.field_names}
         moment = batch.column(schema.time_column)[0].as_py()
-        text = moment.isoformat() if schema.time_format == "iso" else moment.strftime(schema.time_format)
+        text = (
+            moment.isoformat()
+            if schema.time_format == "iso"
+            else moment.strftime(schema.time_format)
+        )
         return {schema.time_column: text} | values
 
 
-def _file_batches(path: Path, names: list[str], start: int, stop: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def _file_batches(
+    path: Path, names: list[str], start: int, stop: int, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
     """Yield rows `start` to `stop` of one file, row group by row group."""
     with pq.ParquetFile(path) as file:
         first = 0

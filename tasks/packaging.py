@@ -20,7 +20,13 @@ from typing import Any
 from tasks.errors import ClicklabError, ContractError, GateError, InputError
 from tasks.storage import write_atomic
 
-SERVING = ("bentoml", "numba", "numpy", "pyarrow", "pyyaml")  # what the service imports; all else in the lock stays out
+SERVING = (
+    "bentoml",
+    "numba",
+    "numpy",
+    "pyarrow",
+    "pyyaml",
+)  # what the service imports; all else in the lock stays out
 _ROOT = Path(__file__).parents[1]
 _SERVICE = Path("bentos/ctr")
 _LEFT_OUT = shutil.ignore_patterns("model", ".ipynb_checkpoints", "*.pyc", "*.pyo")
@@ -40,11 +46,15 @@ def package(
     decision = json.loads(Path(str(upstream["promote"]["promotion"])).read_text())
     version = decision["champion_version"]
     if version is None:
-        raise GateError("no model passed the gates and none serves, so there is nothing to package; see the verdicts in evaluate.html")
+        raise GateError(
+            "no model passed the gates and none serves, so there is nothing to package; see the verdicts in evaluate.html"
+        )
     receipt = Path(str(product["receipt"]))
     client = registry.connect(tracking["tracking_uri"])
     with tempfile.TemporaryDirectory(prefix="clicklab-champion-") as folder:
-        champion = registry.find_alias(client, decision["registered_name"], registry.CHAMPION, folder=folder)
+        champion = registry.find_alias(
+            client, decision["registered_name"], registry.CHAMPION, folder=folder
+        )
         if champion is None or champion.registry_version != str(version):
             raise ClicklabError(
                 f"the champion of {decision['registered_name']} is no longer version {version}; run `promote` again"
@@ -54,16 +64,27 @@ def package(
         package_model(champion.folder, golden, name=bento["name"], receipt_path=receipt)
 
 
-def _golden_of(record: Mapping[str, Any], decision: Mapping[str, Any], version: str) -> dict[str, Any]:
+def _golden_of(
+    record: Mapping[str, Any], decision: Mapping[str, Any], version: str
+) -> dict[str, Any]:
     """Return the golden rows with the predictions of the model behind that version."""
     golden = record["golden"]
     names = [name for name, registered in decision["versions"].items() if registered == version]
     name = names[0] if names else "champion"
+    if name not in golden["p_click"]:
+        raise ContractError(
+            f"version {version} is to be packaged, but `evaluate` made no predictions of it to prove it by; "
+            "run `evaluate` again"
+        )
     return {"rows": golden["rows"], "p_click": golden["p_click"][name]}
 
 
 def package_model(
-    model_dir: str | Path, golden: Mapping[str, Any], *, name: str, receipt_path: str | Path | None = None
+    model_dir: str | Path,
+    golden: Mapping[str, Any],
+    *,
+    name: str,
+    receipt_path: str | Path | None = None,
 ) -> dict[str, Any]:
     """Prove a model against its golden rows, build its Bento, and return the receipt.
 
@@ -138,7 +159,9 @@ def prove(folder: Path) -> dict[str, Any]:
     except (IndexError, ValueError):
         raise ClicklabError(f"the service cannot be loaded ({_last_line(done.stderr)})") from None
     if done.returncode != 0:
-        raise ContractError(f"not packaged: {health.get('error', 'the golden rows were not checked')}")
+        raise ContractError(
+            f"not packaged: {health.get('error', 'the golden rows were not checked')}"
+        )
     return health
 
 
@@ -153,11 +176,25 @@ def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:
     words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     bentofile = str(_SERVICE / "bentofile.yaml")
     with _pretended_uv() as path:
-        build = ("-m", "bentoml", "build", "--bentofile", bentofile, "--name", name, *words, "--output", "tag", ".")
+        build = (
+            "-m",
+            "bentoml",
+            "build",
+            "--bentofile",
+            bentofile,
+            "--name",
+            name,
+            *words,
+            "--output",
+            "tag",
+            ".",
+        )
         done = _run(folder, *build, PATH=path)
     found = re.search(r"^__tag__:(\S+)$", done.stdout, re.M)
     if done.returncode != 0 or found is None:
-        raise InputError(f"BentoML could not build {name!r} ({_last_line(done.stderr or done.stdout)})")
+        raise InputError(
+            f"BentoML could not build {name!r} ({_last_line(done.stderr or done.stdout)})"
+        )
     return found[1]
 
 
@@ -179,7 +216,14 @@ def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
     """Run Python in `folder`, whose copy of the library is imported and no other."""
     fixed = {"PYTHONPATH": str(folder), "BENTOML_DO_NOT_TRACK": "True", "CLICKLAB_MODEL_DIR": ""}
     command = [sys.executable, "-W", "ignore", *words]
-    return subprocess.run(command, cwd=folder, env=os.environ | fixed | environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | fixed | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def _last_line(text: str) -> str:
@@ -211,7 +255,9 @@ def serving_requirements(lock: str, roots: Sequence[str] = SERVING) -> list[str]
             parents[name].add(note[1])
     lost = [root for root in roots if root not in pins]
     if lost:
-        raise InputError(f"requirements.lock does not pin {lost[0]!r}, which the service needs; run `make lock`")
+        raise InputError(
+            f"requirements.lock does not pin {lost[0]!r}, which the service needs; run `make lock`"
+        )
     needed = set(roots)
     while more := {child for child, above in parents.items() if above & needed} - needed:
         needed |= more

@@ -13,7 +13,10 @@ from tasks.workspace import resolve
 
 
 def promote(
-    product: Any, upstream: Any, tracking: Mapping[str, str], resources_: Mapping[str, str] | None = None
+    product: Any,
+    upstream: Any,
+    tracking: Mapping[str, str],
+    resources_: Mapping[str, str] | None = None,
 ) -> None:
     """Ploomber task: act on the verdicts of ``evaluate``."""
     record = json.loads(Path(str(upstream["evaluate"]["evaluation"])).read_text())
@@ -36,7 +39,9 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     name = record["registered_name"]
     versions = {model: _register(client, record, model) for model in record["ranking"]}
     before = _alias_version(client, name, registry.CHAMPION)
-    winner = next((model for model in record["ranking"] if record["verdicts"][model]["passed"]), None)
+    winner = next(
+        (model for model in record["ranking"] if record["verdicts"][model]["passed"]), None
+    )
     already = winner is not None and versions[winner] == before
     if before != record["champion_version"] and not already:
         raise ClicklabError(
@@ -57,7 +62,11 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         "champion": winner or "(unchanged)",
         "champion_version": champion,
         "previous_version": before,
-        "refused": {model: record["verdicts"][model]["reasons"] for model in record["ranking"] if not record["verdicts"][model]["passed"]},
+        "refused": {
+            model: record["verdicts"][model]["reasons"]
+            for model in record["ranking"]
+            if not record["verdicts"][model]["passed"]
+        },
         "versions": versions,
     }
 
@@ -80,13 +89,16 @@ def _alias_version(client: Any, name: str, alias: str) -> str | None:
 
 
 def _entry(
-    record: Mapping[str, Any], model: str, versions: Mapping[str, str], winner: str | None, before: str | None
+    record: Mapping[str, Any],
+    model: str,
+    versions: Mapping[str, str],
+    winner: str | None,
+    before: str | None,
 ) -> dict[str, Any]:
     verdict = record["verdicts"][model]
+    decision = "passed" if verdict["passed"] else "refused"
     if model == winner:
         decision = "promoted"
-    else:
-        decision = "passed" if verdict["passed"] else "refused"
     return {
         "decision": decision,
         "model": model,

@@ -11,7 +11,15 @@ from tasks.canonical import BadRow
 from tasks.errors import InputError
 
 QUARANTINE = "quarantine.parquet"
-_SCHEMA = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()), ("value", pa.string()), ("text", pa.string())])
+_SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("reason", pa.string()),
+        ("value", pa.string()),
+        ("text", pa.string()),
+    ]
+)
 _CHUNK = 10_000
 _HOPELESS = 100_000
 
@@ -43,7 +51,10 @@ class Quarantine:
 
     def _flush(self) -> None:
         if self._waiting:
-            columns = [pa.array([getattr(row, name) for row in self._waiting], kind) for name, kind in zip(_SCHEMA.names, _SCHEMA.types, strict=True)]
+            columns = [
+                pa.array([getattr(row, name) for row in self._waiting], kind)
+                for name, kind in zip(_SCHEMA.names, _SCHEMA.types, strict=True)
+            ]
             self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA))
             self._waiting.clear()
 
@@ -57,7 +68,9 @@ class Quarantine:
         """Return whether so many rows are bad that reading on would be a waste."""
         return self.n_rows > _HOPELESS and self.n_rows > max(0.5, max_bad_share) * n_rows_in
 
-    def refusal(self, source: str, *, n_rows_in: int, max_bad_share: float, kept_at: Path, stopped: bool) -> InputError:
+    def refusal(
+        self, source: str, *, n_rows_in: int, max_bad_share: float, kept_at: Path, stopped: bool
+    ) -> InputError:
         """Return the error that says why the log is refused, with an example."""
         reason, n_rows = self.reasons.most_common(1)[0]
         row = self._examples[reason]

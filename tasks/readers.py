@@ -6,20 +6,27 @@ import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.csv_rows import Layout, RawRows, read_csv
+from tasks.csv_block import Layout, RawRows
+from tasks.csv_rows import read_csv
 from tasks.errors import InputError
 from tasks.schema import Schema
 from tasks.storage import SourceFile, list_files
 
 _GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK", b"PAR1"
 _TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".gz")
-_NAMED = {".gz": (_GZIP, "gzip"), ".zip": (_ZIP, "a zip archive"), ".parquet": (_PARQUET, "Parquet"), ".pq": (_PARQUET, "Parquet")}
+_NAMED = {
+    ".gz": (_GZIP, "gzip"),
+    ".zip": (_ZIP, "a zip archive"),
+    ".parquet": (_PARQUET, "Parquet"),
+    ".pq": (_PARQUET, "Parquet"),
+}
 
 Note = Callable[[str], None]
 
@@ -37,12 +44,16 @@ def read_source(
     if source.startswith("sim://"):
         from tasks.simulate import parse_uri, simulate_batches
 
-        batches = simulate_batches(**parse_uri(source), batch_rows=batch_rows, with_truth=schema.truth is not None)
+        knobs: dict[str, Any] = dict(parse_uri(source))
+        has_truth = schema.truth is not None
+        batches = simulate_batches(**knobs, batch_rows=batch_rows, with_truth=has_truth)
         yield from _read_batches(batches, source, schema, note)
         return
     for file in list_files(source):
         with _one_line(file.uri):
-            yield from _read_file(file, schema, note=note, batch_rows=batch_rows, block_bytes=block_bytes)
+            yield from _read_file(
+                file, schema, note=note, batch_rows=batch_rows, block_bytes=block_bytes
+            )
 
 
 @contextmanager
@@ -51,18 +62,28 @@ def _one_line(uri: str) -> Iterator[None]:
     try:
         yield
     except EOFError:
-        raise InputError(f"{uri}: the gzip stream ends in the middle (a half-written or half-downloaded file); fetch it again") from None
+        raise InputError(
+            f"{uri}: the gzip stream ends in the middle (a half-written or half-downloaded file); fetch it again"
+        ) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{uri}: the gzip stream is damaged ({error}); fetch it again") from None
     except zipfile.BadZipFile as error:
-        raise InputError(f"{uri}: the zip archive is damaged or cut short ({error}); fetch it again") from None
+        raise InputError(
+            f"{uri}: the zip archive is damaged or cut short ({error}); fetch it again"
+        ) from None
     except pa.ArrowInvalid as error:
-        raise InputError(f"{uri}: cannot be read ({str(error).splitlines()[0]}); write or fetch it again") from None
+        raise InputError(
+            f"{uri}: cannot be read ({str(error).splitlines()[0]}); write or fetch it again"
+        ) from None
     except OSError as error:
-        raise InputError(f"{uri}: cannot be read ({' '.join(str(error).split())}); write or fetch it again") from None
+        raise InputError(
+            f"{uri}: cannot be read ({' '.join(str(error).split())}); write or fetch it again"
+        ) from None
 
 
-def _read_file(file: SourceFile, schema: Schema, *, note: Note, batch_rows: int, block_bytes: int) -> Iterator[RawRows]:
+def _read_file(
+    file: SourceFile, schema: Schema, *, note: Note, batch_rows: int, block_bytes: int
+) -> Iterator[RawRows]:
     with file.open() as handle:
         magic = handle.read(4)
         handle.seek(0)
@@ -71,7 +92,12 @@ def _read_file(file: SourceFile, schema: Schema, *, note: Note, batch_rows: int,
             yield from _read_parquet(handle, file.uri, schema, note, batch_rows)
             return
         for name, stream in _texts(handle, file.uri, magic):
-            yield from read_csv(stream, name, find_layout=lambda header, name=name: _layout(header, name, schema, note), block_bytes=block_bytes)
+            yield from read_csv(
+                stream,
+                name,
+                find_layout=partial(_layout, file=name, schema=schema, note=note),
+                block_bytes=block_bytes,
+            )
 
 
 def _check_name(file: SourceFile, magic: bytes) -> None:
@@ -79,24 +105,30 @@ def _check_name(file: SourceFile, magic: bytes) -> None:
         raise InputError(f"{file.uri}: the file is empty; expected CSV with a header line")
     for suffix, (start, kind) in _NAMED.items():
         if file.name.lower().endswith(suffix) and not magic.startswith(start):
-            raise InputError(f"{file.uri}: not {kind}, whatever its name says (it begins with {magic!r}); fetch it again, or name it .csv if it is one")
+            raise InputError(
+                f"{file.uri}: not {kind}, whatever its name says (it begins with {magic!r}); fetch it again, or name it .csv if it is one"
+            )
 
 
 def _texts(handle: BinaryIO, uri: str, magic: bytes) -> Iterator[tuple[str, BinaryIO]]:
     """Yield name and stream of each text in a file: itself, unpacked, or the members of an archive."""
     if magic.startswith(_GZIP):
-        yield uri, gzip.open(handle)  # type: ignore[misc]
+        yield uri, gzip.GzipFile(fileobj=handle)  # type: ignore[misc]
     elif magic.startswith(_ZIP):
         with zipfile.ZipFile(handle) as archive:
             members = sorted(name for name in archive.namelist() if _is_text(name))
             if not members:
-                raise InputError(f"{uri}: no CSV in this archive; it holds {', '.join(archive.namelist()[:5]) or 'nothing'}")
+                raise InputError(
+                    f"{uri}: no CSV in this archive; it holds {', '.join(archive.namelist()[:5]) or 'nothing'}"
+                )
             for member in members:
                 if archive.getinfo(member).flag_bits & 1:
-                    raise InputError(f"{uri}: {member} is encrypted; unpack it yourself and give the CSV")
+                    raise InputError(
+                        f"{uri}: {member} is encrypted; unpack it yourself and give the CSV"
+                    )
                 with archive.open(member) as stream:
                     if member.lower().endswith(".gz"):
-                        yield f"{uri}/{member}", gzip.open(stream)  # type: ignore[misc]
+                        yield f"{uri}/{member}", gzip.GzipFile(fileobj=stream)  # type: ignore[misc]
                     else:
                         yield f"{uri}/{member}", stream  # type: ignore[misc]
     else:
@@ -124,8 +156,13 @@ def check_columns(found: Sequence[str], file: str, schema: Schema, note: Note) -
     """
     missing = [name for name in schema.required_columns if name not in found]
     if missing:
-        raise InputError(f"{file}: {_missing_columns(missing, found)}; rename, or describe this log in a schema file of its own (`schema` in env.yaml, now {schema.name!r})")
-    wanted = [*schema.required_columns, *([schema.truth] if schema.truth and schema.truth in found else [])]
+        raise InputError(
+            f"{file}: {_missing_columns(missing, found)}; rename, or describe this log in a schema file of its own (`schema` in env.yaml, now {schema.name!r})"
+        )
+    wanted = [
+        *schema.required_columns,
+        *([schema.truth] if schema.truth and schema.truth in found else []),
+    ]
     twice = [name for name in wanted if list(found).count(name) > 1]
     if twice:
         raise InputError(f"{file}: column {twice[0]!r} is there twice; drop or rename one")
@@ -136,7 +173,9 @@ def check_columns(found: Sequence[str], file: str, schema: Schema, note: Note) -
 
 
 def _missing_columns(missing: list[str], found: Sequence[str]) -> str:
-    names = ", ".join(repr(name) for name in missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+    names = ", ".join(repr(name) for name in missing[:5]) + (
+        f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    )
     line = f"missing {'column' if len(missing) == 1 else 'columns'} {names}"
     if len(found) == 1:
         for mark, said in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
@@ -146,10 +185,14 @@ def _missing_columns(missing: list[str], found: Sequence[str]) -> str:
     return f"{line}; found {shown[:200]}"
 
 
-def _read_parquet(handle: BinaryIO, uri: str, schema: Schema, note: Note, batch_rows: int) -> Iterator[RawRows]:
+def _read_parquet(
+    handle: BinaryIO, uri: str, schema: Schema, note: Note, batch_rows: int
+) -> Iterator[RawRows]:
     with pq.ParquetFile(handle) as file:
         kept = check_columns(file.schema_arrow.names, uri, schema, note)
-        texts = [name for name in schema.field_names if _is_string(file.schema_arrow.field(name).type)]
+        texts = [
+            name for name in schema.field_names if _is_string(file.schema_arrow.field(name).type)
+        ]
     handle.seek(0)
     with pq.ParquetFile(handle, read_dictionary=texts) as file:
         batches = file.iter_batches(batch_size=batch_rows, columns=kept)
@@ -160,7 +203,9 @@ def _is_string(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _read_batches(batches: Iterator[pa.RecordBatch], file: str, schema: Schema, note: Note) -> Iterator[RawRows]:
+def _read_batches(
+    batches: Iterator[pa.RecordBatch], file: str, schema: Schema, note: Note
+) -> Iterator[RawRows]:
     """Yield Arrow batches as rows; the text of a row is its JSON."""
     first, kept = 1, None
     for batch in batches:
@@ -171,7 +216,9 @@ def _read_batches(batches: Iterator[pa.RecordBatch], file: str, schema: Schema, 
         first += batch.num_rows
 
         def text(row: int, columns: dict[str, Any] = columns) -> str:
-            return json.dumps({name: column[row].as_py() for name, column in columns.items()}, default=str)
+            return json.dumps(
+                {name: column[row].as_py() for name, column in columns.items()}, default=str
+            )
 
         yield RawRows(file, columns, numbers, text, counted_in="row")
 
@@ -184,5 +231,3 @@ def is_float_notation(texts: Sequence[str]) -> list[str]:
         if mark and exponent.lstrip("+").isdigit() and mantissa.replace(".", "", 1).isdigit():
             found.append(text)
     return found
-
-

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def connect(tracking_uri: str) -> Any:
     from mlflow.exceptions import MlflowException
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars wanted
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri = resolve_store(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri)
@@ -59,7 +61,9 @@ def connect(tracking_uri: str) -> Any:
             client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"MLflow at {uri!r} cannot be used ({reason}); see `mlflow.tracking_uri` in env.yaml") from None
+        raise ConfigError(
+            f"MLflow at {uri!r} cannot be used ({reason}); see `mlflow.tracking_uri` in env.yaml"
+        ) from None
     return client
 
 
@@ -99,10 +103,16 @@ def open_experiment(client: Any, name: str, *, artifact_root: str | Path | None 
 
 
 @contextmanager
-def training_run(client: Any, experiment: str, name: str, *, artifact_root: str | Path | None = None) -> Iterator[str]:
+def training_run(
+    client: Any, experiment: str, name: str, *, artifact_root: str | Path | None = None
+) -> Iterator[str]:
     """Open one MLflow run for one training and yield its id; it ends FAILED if the block raises."""
     experiment_id = open_experiment(client, experiment, artifact_root=artifact_root)
-    tags = {"mlflow.runName": name, "mlflow.user": os.environ.get("USER", "clicklab"), **code_version()}
+    tags = {
+        "mlflow.runName": name,
+        "mlflow.user": os.environ.get("USER", "clicklab"),
+        **code_version(),
+    }
     run_id = client.create_run(experiment_id, tags=tags).info.run_id
     try:
         yield run_id
@@ -134,7 +144,9 @@ def log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
 
 
-def log_dataset(client: Any, run_id: str, *, name: str, source: str, digest: str, rows: Mapping[str, int]) -> None:
+def log_dataset(
+    client: Any, run_id: str, *, name: str, source: str, digest: str, rows: Mapping[str, int]
+) -> None:
     """Write which data the run saw: MLflow shows name, digest and rows beside it."""
     import json
 
@@ -226,7 +238,12 @@ def code_version() -> dict[str, str]:
 def _git(*words: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=False
+            ["git", *words],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

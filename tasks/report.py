@@ -58,6 +58,9 @@ def render_report(
     )
     console.print(f"{record['n_test_rows']:,} test rows; {record['split_note']}\n")
     console.print(_table(record))
+    for row in record["models"]:
+        if not row["passed"]:
+            console.print(f"{row['model']} was refused: {'; '.join(row['reasons'])}")
     _say_champion(record, console)
     done = f"{n_ran} tasks ran" if n_ran else "nothing had changed, so nothing ran"
     console.print(f"\n{done}, {seconds:.0f} s. Try next:")
@@ -74,7 +77,7 @@ def _table(record: Mapping[str, Any]) -> Table:
     table.add_column("model", no_wrap=True)
     for name in ("log loss", "norm. entropy", "AUC", "calibration", "train s"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("gates", overflow="fold")
+    table.add_column("gates", no_wrap=True)
     for row in record["models"]:
         table.add_row(
             row["model"],
@@ -83,7 +86,7 @@ def _table(record: Mapping[str, Any]) -> Table:
             f"{row['roc_auc']:.4f}",
             f"{row['calibration_ratio']:.3f}",
             f"{row['train_seconds']:.1f}",
-            "passed" if row["passed"] else "refused: " + "; ".join(row["reasons"]),
+            "passed" if row["passed"] else "refused",
         )
     if record["truth_log_loss"] is not None:
         table.add_row(

@@ -47,7 +47,11 @@ def hash_texts(texts: pa.Array, *, seed: int = 0) -> np.ndarray:
         texts = texts.cast(pa.string())
     _, offsets, data = texts.buffers()
     places = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    letters = np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(0, dtype=np.uint8)
+    letters = (
+        np.frombuffer(data, dtype=np.uint8)
+        if data is not None and data.size
+        else np.zeros(0, dtype=np.uint8)
+    )
     return _hash_spans(letters, places, np.uint64(seed * 0x632BE59BD9B4E019 & (2**64 - 1)))
 
 

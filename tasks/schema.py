@@ -72,7 +72,9 @@ class Schema:
         """Check a parsed YAML mapping and return the schema; ConfigError names what is wrong."""
         unknown = set(raw) - _KEYS
         if unknown:
-            raise ConfigError(f"{source}: unknown key {sorted(unknown)[0]!r}; known are {sorted(_KEYS)}")
+            raise ConfigError(
+                f"{source}: unknown key {sorted(unknown)[0]!r}; known are {sorted(_KEYS)}"
+            )
         missing = {"name", "label", "time", "fields"} - set(raw)
         if missing:
             raise ConfigError(f"{source}: key {sorted(missing)[0]!r} is missing")
@@ -106,7 +108,9 @@ class Schema:
             raise ConfigError(f"{source}: `fields` is empty; name at least one categorical column")
         for name in self.time_features:
             if name not in TIME_FEATURES:
-                raise ConfigError(f"{source}: time feature {name!r} is unknown; choose from {TIME_FEATURES}")
+                raise ConfigError(
+                    f"{source}: time feature {name!r} is unknown; choose from {TIME_FEATURES}"
+                )
         columns = [self.label, self.time_column, *self.field_names, *self.time_features]
         columns += [name for name in (self.id, self.truth) if name]
         twice = sorted({name for name in columns if columns.count(name) > 1})
@@ -114,10 +118,14 @@ class Schema:
             raise ConfigError(f"{source}: {twice[0]!r} has two roles; a column has one")
         known = {*self.field_names, *self.time_features}
         used = [("cross", part) for cross in self.crosses for part in cross]
-        used += [("slice", part.field) for part in self.slices] + [("unit", name) for name in self.unit]
+        used += [("slice", part.field) for part in self.slices] + [
+            ("unit", name) for name in self.unit
+        ]
         for role, name in used:
             if name not in known:
-                raise ConfigError(f"{source}: {role} names the field {name!r}, which is not declared")
+                raise ConfigError(
+                    f"{source}: {role} names the field {name!r}, which is not declared"
+                )
         for cross in self.crosses:
             if len(cross) < 2:
                 raise ConfigError(f"{source}: cross {list(cross)} needs two fields or more")
@@ -176,7 +184,9 @@ class Schema:
     def example_row(self) -> dict[str, str]:
         """Return one impression as a service request would carry it, from the declared examples."""
         moment = datetime(2014, 10, 21, tzinfo=UTC)
-        text = moment.isoformat() if self.time_format == "iso" else moment.strftime(self.time_format)
+        text = (
+            moment.isoformat() if self.time_format == "iso" else moment.strftime(self.time_format)
+        )
         return {self.time_column: text} | {spec.name: spec.example for spec in self.fields}
 
 
@@ -193,7 +203,9 @@ def load_schema(name_or_path: str | Path) -> Schema:
         path = BUNDLED / f"{name_or_path}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in BUNDLED.glob("*.yaml")))
-        raise ConfigError(f"schema {str(name_or_path)!r} not found; give a YAML file or one of: {known}")
+        raise ConfigError(
+            f"schema {str(name_or_path)!r} not found; give a YAML file or one of: {known}"
+        )
     try:
         raw = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:

@@ -30,8 +30,10 @@ class Split:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Split":
         """Return the split that :meth:`to_dict` wrote."""
-        spans = [(int(raw[name][0]), int(raw[name][1])) for name in ("train", "valid", "test")]
-        return cls(*spans, unit=str(raw["unit"]), note=str(raw["note"]))
+        train, valid, test = (
+            (int(raw[name][0]), int(raw[name][1])) for name in ("train", "valid", "test")
+        )
+        return cls(train, valid, test, unit=str(raw["unit"]), note=str(raw["note"]))
 
 
 def split_log(log: Log, *, valid_share: float = 0.1, test_share: float = 0.1) -> Split:
@@ -58,9 +60,13 @@ def split_log(log: Log, *, valid_share: float = 0.1, test_share: float = 0.1) ->
         if not 0 < share < 1:
             raise ConfigError(f"{name} must be above 0 and below 1, got {share}")
     if valid_share + test_share >= 1:
-        raise ConfigError(f"valid_share + test_share must be below 1, got {valid_share + test_share:g}; rows must be left to train on")
+        raise ConfigError(
+            f"valid_share + test_share must be below 1, got {valid_share + test_share:g}; rows must be left to train on"
+        )
     if log.n_rows < 3:
-        raise InputError(f"{log.folder}: {log.n_rows} rows cannot be split into train, validation and test; three are the least")
+        raise InputError(
+            f"{log.folder}: {log.n_rows} rows cannot be split into train, validation and test; three are the least"
+        )
     unit, ends = _units(log)
     first = _cut(ends, (1 - valid_share - test_share) * log.n_rows, low=0, high=len(ends) - 3)
     second = _cut(ends, (1 - test_share) * log.n_rows, low=first + 1, high=len(ends) - 2)
@@ -87,7 +93,9 @@ def _note(log: Log, unit: str, a: int, b: int) -> str:
     if unit == "row":
         n_hours = len(log.rows_by_hour)
         found = "a single hour" if n_hours == 1 else f"only {n_hours} hours"
-        return f"split by row order, because the log has {found}; parts may share a moment ({sizes})"
+        return (
+            f"split by row order, because the log has {found}; parts may share a moment ({sizes})"
+        )
     counts = log.rows_by_day if unit == "day" else log.rows_by_hour
     edges = np.cumsum(list(counts.values()))
     keys = list(counts)

@@ -36,7 +36,9 @@ class SourceFile:
         try:
             return Path(self.uri).open("rb")
         except OSError as error:
-            raise InputError(f"{self.uri}: cannot be opened ({error.strerror}); check its permissions") from None
+            raise InputError(
+                f"{self.uri}: cannot be opened ({error.strerror}); check its permissions"
+            ) from None
 
 
 def is_s3(source: str) -> bool:
@@ -56,12 +58,20 @@ def list_files(source: str) -> list[SourceFile]:
         return _list_s3(source)
     path = Path(source)
     if not path.exists():
-        raise InputError(f"{source}: no such file or folder; check `data` (a relative path starts at {Path.cwd()})")
+        raise InputError(
+            f"{source}: no such file or folder; check `data` (a relative path starts at {Path.cwd()})"
+        )
     if path.is_file():
         return [_local_file(path, path.name)]
-    found = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file.relative_to(path).as_posix()))
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and _is_data(file.relative_to(path).as_posix())
+    )
     if not found:
-        raise InputError(f"{source}: no data in this folder; expected files ending in {', '.join(DATA_SUFFIXES)}")
+        raise InputError(
+            f"{source}: no data in this folder; expected files ending in {', '.join(DATA_SUFFIXES)}"
+        )
     return [_local_file(file, file.relative_to(path).as_posix()) for file in found]
 
 
@@ -72,7 +82,9 @@ def _is_data(name: str) -> bool:
 
 def _local_file(path: Path, name: str) -> SourceFile:
     stat = path.stat()
-    return SourceFile(str(path), name, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}")
+    return SourceFile(
+        str(path), name, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+    )
 
 
 def fingerprint(source: str, *, cache_path: str | Path | None = None) -> str:
@@ -111,7 +123,8 @@ def _local_hashes(files: list[SourceFile], cache_path: Path | None) -> dict[str,
             hashes[file.uri] = known[key]
             continue
         with file.open() as handle:
-            hashes[file.uri] = fresh[key] = hashlib.file_digest(handle, "sha256").hexdigest()
+            content = hashlib.file_digest(handle, "sha256")  # type: ignore[arg-type]
+            hashes[file.uri] = fresh[key] = content.hexdigest()
     if fresh and cache_path is not None:
         paths = {key.rsplit("|", 1)[0] for key in fresh}
         kept = {key: value for key, value in known.items() if key.rsplit("|", 1)[0] not in paths}
@@ -173,10 +186,14 @@ def _readable(uri: str) -> Iterator[None]:
         code = error.response.get("Error", {}).get("Code", "unknown")
         if code in ("PreconditionFailed", "412"):
             raise InputError(f"{uri}: the object changed while it was read; run again") from None
-        raise InputError(f"{uri}: S3 answered {code}; check the address and the credentials' rights") from None
+        raise InputError(
+            f"{uri}: S3 answered {code}; check the address and the credentials' rights"
+        ) from None
     except BotoCoreError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{uri}: S3 cannot be read ({reason}); check credentials, region and endpoint") from None
+        raise InputError(
+            f"{uri}: S3 cannot be read ({reason}); check credentials, region and endpoint"
+        ) from None
 
 
 def _list_s3(source: str) -> list[SourceFile]:
@@ -193,14 +210,18 @@ def _list_s3(source: str) -> list[SourceFile]:
         entries = [entry for entry in entries if _is_data(entry["Key"][len(folder) :])]
     chosen = exact or sorted(entries, key=lambda entry: entry["Key"])
     if not chosen:
-        raise InputError(f"{source}: no such object, and no data below it; expected keys ending in {', '.join(DATA_SUFFIXES)}")
+        raise InputError(
+            f"{source}: no such object, and no data below it; expected keys ending in {', '.join(DATA_SUFFIXES)}"
+        )
     return [_s3_file(bucket, entry, key) for entry in chosen]
 
 
 def _s3_file(bucket: str, entry: dict[str, Any], key: str) -> SourceFile:
     full = entry["Key"]
     name = full.rsplit("/", 1)[-1] if full == key else full[len(key) :].lstrip("/")
-    return SourceFile(f"s3://{bucket}/{full}", name, entry["Size"], f"{entry['ETag']}-{entry['Size']}")
+    return SourceFile(
+        f"s3://{bucket}/{full}", name, entry["Size"], f"{entry['ETag']}-{entry['Size']}"
+    )
 
 
 class _S3Object(io.RawIOBase):
@@ -222,7 +243,9 @@ class _S3Object(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size_bytes}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size_bytes}[
+            whence
+        ]
         self._position = max(0, base + offset)
         return self._position
 
@@ -240,7 +263,9 @@ class _S3Object(io.RawIOBase):
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
         for attempt in range(_S3_ATTEMPTS):
-            answer = s3_client().get_object(Bucket=self._bucket, Key=self._key, Range=span, IfMatch=self._etag)
+            answer = s3_client().get_object(
+                Bucket=self._bucket, Key=self._key, Range=span, IfMatch=self._etag
+            )
             try:
                 return answer["Body"].read()
             except (HTTPClientError, IncompleteReadError):

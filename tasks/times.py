@@ -40,11 +40,16 @@ class TimeParser:
         coded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
         texts = coded.dictionary
         if pa.types.is_floating(texts.type):
-            texts = pa.array([f"{v:.0f}" if v is not None and v % 1 == 0 else str(v) for v in texts.to_pylist()], pa.string())
+            texts = pa.array(
+                [f"{v:.0f}" if v is not None and v % 1 == 0 else str(v) for v in texts.to_pylist()],
+                pa.string(),
+            )
         try:
             texts = texts.cast(pa.string())
         except pa.ArrowNotImplementedError:
-            raise InputError(f"{file}: the time column {self._schema.time_column!r} has the type {kind}; expected text, integers or timestamps") from None
+            raise InputError(
+                f"{file}: the time column {self._schema.time_column!r} has the type {kind}; expected text, integers or timestamps"
+            ) from None
         distinct = np.append(self._parse(texts), NOT_A_TIME)
         return distinct[coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
 
@@ -90,9 +95,16 @@ class TimeParser:
 def _parse_iso(texts: pa.StringArray) -> np.ndarray:
     ticks = np.full(len(texts), NOT_A_TIME)
     for pattern, kind in ((_PLAIN_ISO, pa.timestamp("us")), (_ZONED_ISO, TIME)):
-        places = pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(texts, pattern), False)).to_numpy()
+        places = pc.indices_nonzero(
+            pc.fill_null(pc.match_substring_regex(texts, pattern), False)
+        ).to_numpy()
         try:
-            ticks[places] = texts.take(pa.array(places)).cast(kind).cast(pa.int64()).to_numpy(zero_copy_only=False)
+            ticks[places] = (
+                texts.take(pa.array(places))
+                .cast(kind)
+                .cast(pa.int64())
+                .to_numpy(zero_copy_only=False)
+            )
         except pa.ArrowInvalid:
             continue  # a 13th month among them: one by one
     return ticks

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tasks.errors import ConfigError, InputError
+from tasks.metrics import log_loss, roc_auc
+from tasks.models.scoring import sigmoid
 
 
 class Rows(Protocol):
@@ -21,17 +23,41 @@ class Rows(Protocol):
     def batches(self) -> Iterator[Any]: ...
 
 
+class _Slice(NamedTuple):
+    codes: Any
+    label: Any
+
+
+class Tail:
+    """The last rows of a feature set, read as one; the whole set if it has no more."""
+
+    def __init__(self, rows: Rows, max_rows: int):
+        self._rows = rows
+        self._n_skipped = max(0, rows.n_rows - max_rows)
+        self.n_rows = rows.n_rows - self._n_skipped
+
+    def batches(self) -> Iterator[_Slice]:
+        """Yield the batches, the first one cut where the tail begins."""
+        offset = 0
+        for batch in self._rows.batches():
+            begin = max(0, self._n_skipped - offset)
+            offset += len(batch.label)
+            if begin < len(batch.label):
+                yield _Slice(batch.codes[begin:], batch.label[begin:])
+
+
 class DivergenceError(ConfigError):
     """Training left the finite numbers: a learning rate is too high for these rows."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: `train_log_loss` is progressive (rows are predicted before they are learnt); both in nats."""
+    """One pass; losses in nats, that of training progressive: rows are predicted before they are learnt."""
 
     epoch: int
     train_log_loss: float
     valid_log_loss: float
+    valid_auc: float
     seconds: float
 
 
@@ -43,7 +69,7 @@ class History(NamedTuple):
     best_log_loss: float
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row an epoch: ``epoch``, ``train_log_loss``, ``valid_log_loss``, ``seconds``."""
+        """Return one row an epoch: ``epoch``, ``train_log_loss``, ``valid_log_loss``, ``valid_auc``, ``seconds``."""
         return pd.DataFrame([asdict(epoch) for epoch in self.epochs])
 
 
@@ -96,8 +122,8 @@ def fit_stream(
     for number in range(1, max_epochs + 1):
         since = time.perf_counter()
         train_loss = _learn(learner, train, number, progress)
-        valid_loss = _judge(learner, valid, number)
-        epochs.append(Epoch(number, train_loss, valid_loss, time.perf_counter() - since))
+        valid_loss, auc = _judge(learner, valid, number)
+        epochs.append(Epoch(number, train_loss, valid_loss, auc, time.perf_counter() - since))
         if on_epoch is not None:
             on_epoch(epochs[-1])
         if valid_loss < best_loss:
@@ -132,16 +158,17 @@ def _learn(
     return total / n_done
 
 
-def _judge(learner: Any, valid: Rows, epoch: int) -> float:
-    """Return the log loss on the validation rows."""
-    total, n_rows = 0.0, 0
+def _judge(learner: Any, valid: Rows, epoch: int) -> tuple[float, float]:
+    """Return log loss and AUC on the validation rows."""
+    labels, logits = [], []
     for batch in valid.batches():
-        logit = learner.decision_codes(batch.codes)
-        total += float(np.sum(np.logaddexp(0, logit) - np.where(batch.label == 1, logit, 0)))
-        n_rows += len(batch.label)
-    if not math.isfinite(total):
+        labels.append(batch.label)
+        logits.append(learner.decision_codes(batch.codes))
+    logit = np.concatenate(logits)
+    if not np.isfinite(logit).all():
         raise _diverged(learner, f"validation after epoch {epoch}")
-    return total / n_rows
+    y_true, p_click = np.concatenate(labels), sigmoid(logit)
+    return log_loss(y_true, p_click), roc_auc(y_true, p_click)
 
 
 def _diverged(learner: Any, where: str) -> DivergenceError:
@@ -152,7 +179,7 @@ def _diverged(learner: Any, where: str) -> DivergenceError:
 
 
 def predict_stream(model: Any, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (uint8) and click probabilities (float64) of a feature set, batch by batch.
+    """Return labels and click probabilities of a feature set, both float64, batch by batch.
 
     `model` is a learner or a saved model. One that carries a hash contract refuses rows of another.
 
@@ -164,11 +191,19 @@ def predict_stream(model: Any, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     contract, theirs = getattr(model, "contract", None), getattr(rows, "contract", None)
     if contract is not None and theirs is not None:
         contract.require_same(theirs, where="the feature set")
-    labels, predictions = [np.empty(0, np.uint8)], [np.empty(0)]
+    labels, predictions = [np.empty(0)], [np.empty(0)]
     for batch in rows.batches():
-        labels.append(np.asarray(batch.label))
+        labels.append(batch.label.astype(np.float64))
         predictions.append(model.predict_codes(batch.codes))
     return np.concatenate(labels), np.concatenate(predictions)
+
+
+def refresh(learner: Any, rows: Rows) -> None:
+    """Let a learner pass over more rows once: those it was chosen by, so that it has seen the newest.
+
+    Afterwards they judge it no longer.
+    """
+    _learn(learner, rows, 1, None)
 
 
 def field_importance(model: Any, rows: Any, *, max_rows: int = 50_000) -> pd.DataFrame:
@@ -216,4 +251,4 @@ def _spread(rows: Any, max_rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mean_loss(logit: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(np.logaddexp(0, logit) - np.where(labels == 1, logit, 0)))
+    return float(np.mean(np.logaddexp(0, np.where(labels == 1, -logit, logit))))

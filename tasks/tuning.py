@@ -22,13 +22,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from tasks.errors import ConfigError
 from tasks.models import learner_class, make_learner
-from tasks.training import DivergenceError, Epoch, Rows, fit_stream
+from tasks.training import DivergenceError, Epoch, Tail, fit_stream
 from tasks.workspace import resolve_store
 
 _KEYS = {
@@ -37,29 +37,6 @@ _KEYS = {
     "optuna": {"method", "n_trials", "storage", "space", "max_rows", "max_epochs"},
 }
 _MAX_ROWS, _MAX_EPOCHS = 150_000, 2
-
-
-class _Slice(NamedTuple):
-    codes: Any
-    label: Any
-
-
-class Tail:
-    """The last rows of a feature set, read as one; the whole set if it has no more."""
-
-    def __init__(self, rows: Rows, max_rows: int):
-        self._rows = rows
-        self._n_skipped = max(0, rows.n_rows - max_rows)
-        self.n_rows = rows.n_rows - self._n_skipped
-
-    def batches(self) -> Iterator[_Slice]:
-        """Yield the batches, the first one cut where the tail begins."""
-        offset = 0
-        for batch in self._rows.batches():
-            begin = max(0, self._n_skipped - offset)
-            offset += len(batch.label)
-            if begin < len(batch.label):
-                yield _Slice(batch.codes[begin:], batch.label[begin:])
 
 
 def search(

@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks.errors import ConfigError, DataCheckError
+from tasks.errors import ConfigError
 from tasks.facts import Facts, gather
-from tasks.ingest import DUPLICATE
+from tasks.intake import DUPLICATE
 from tasks.log import Log, arrow_schema
 from tasks.schema import Schema, load_schema
 from tasks.storage import write_atomic
+from tasks.validation_report import Finding, ValidationReport
 
 DEFAULTS = {"min_ctr": 0.001, "max_ctr": 0.9, "max_missing_hours_share": 0.5}
 _THIN_DAY = 0.2  # of the median day
@@ -22,7 +23,11 @@ _MOSTLY_MISSING = 0.99
 
 
 def validate(
-    product: Any, upstream: Any, schema: str, checks: Mapping[str, float], resources_: Mapping[str, str] | None = None
+    product: Any,
+    upstream: Any,
+    schema: str,
+    checks: Mapping[str, float],
+    resources_: Mapping[str, str] | None = None,
 ) -> None:
     """Ploomber task: check the log, write the report, and stop the pipeline if an error was found."""
     log = Log.open(Path(str(upstream["ingest"]["log"])).parent)
@@ -30,85 +35,6 @@ def validate(
     write_atomic(str(product["report"]), json.dumps(report.to_dict(), indent=1) + "\n")
     write_atomic(str(product["page"]), report.to_markdown())
     report.raise_if_failed(str(product["page"]))
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: what it asks, whether it holds, how much it matters (error or warning), what was found."""
-
-    check: str
-    passed: bool
-    severity: str
-    found: str
-    advice: str = ""
-
-
-@dataclass(frozen=True)
-class ValidationReport:
-    """All findings about one log."""
-
-    source: str
-    n_rows: int
-    ctr: float
-    time_span: tuple[str, str]
-    findings: list[Finding]
-    rows_by_day: dict[str, int]
-    missing_shares: dict[str, float]
-    quarantine: dict[str, int]
-    notes: list[str]
-
-    @property
-    def errors(self) -> list[Finding]:
-        """Checks of severity error that failed."""
-        return [finding for finding in self.findings if not finding.passed and finding.severity == "error"]
-
-    @property
-    def warnings(self) -> list[Finding]:
-        """Checks of severity warning that failed."""
-        return [finding for finding in self.findings if not finding.passed and finding.severity == "warning"]
-
-    @property
-    def passed(self) -> bool:
-        """Whether the log may be used."""
-        return not self.errors
-
-    def raise_if_failed(self, page: str) -> None:
-        """Raise DataCheckError, naming the first failed check and the report, if there is an error."""
-        if self.errors:
-            first, n_errors = self.errors[0], len(self.errors)
-            more = f" (and {n_errors - 1} more)" if n_errors > 1 else ""
-            raise DataCheckError(f"{first.check}: {first.found}{more}; {first.advice}; the whole report is in {page}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data."""
-        return {"passed": self.passed, "n_errors": len(self.errors), "n_warnings": len(self.warnings)} | asdict(self)
-
-    def to_markdown(self) -> str:
-        """Return the report as a page: the verdict first, then what failed, then everything else."""
-        verdict = "May be used" if self.passed else "Must not be used"
-        lines = [f"# {verdict}: {self.source}", ""]
-        lines += [f"{self.n_rows:,} rows from {self.time_span[0]} to {self.time_span[1]} UTC, click rate {self.ctr:.4f}.", ""]
-        for title, findings in (("Errors", self.errors), ("Warnings", self.warnings)):
-            if findings:
-                lines += [f"## {title}", ""]
-                lines += [f"- **{item.check}**: {item.found}. {item.advice[:1].upper()}{item.advice[1:]}." for item in findings] + [""]
-        lines += ["## All checks", "", "| check | result | found |", "| --- | --- | --- |"]
-        lines += [f"| {item.check} | {'ok' if item.passed else item.severity} | {_cell(item.found)} |" for item in self.findings]
-        lines += ["", "## Rows by day", "", "| day | rows |", "| --- | ---: |"]
-        lines += [f"| {day} | {n_rows:,} |" for day, n_rows in self.rows_by_day.items()]
-        if self.missing_shares:
-            lines += ["", "## Rows without a value", "", "| field | share |", "| --- | ---: |"]
-            lines += [f"| {name} | {share:.1%} |" for name, share in self.missing_shares.items()]
-        if self.quarantine:
-            lines += ["", "## Quarantine", "", "| reason | rows |", "| --- | ---: |"]
-            lines += [f"| {reason} | {n_rows:,} |" for reason, n_rows in self.quarantine.items()]
-        if self.notes:
-            lines += ["", "## Notes of the ingest", "", *(f"- {note}" for note in self.notes)]
-        return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def check_log(log: Log, schema: Schema, checks: Mapping[str, float]) -> ValidationReport:
@@ -138,7 +64,10 @@ def check_log(log: Log, schema: Schema, checks: Mapping[str, float]) -> Validati
         lambda: _emptiness(facts),
     ]
     first, last = log.time_span
-    missing = {name: (item.n_missing + item.n_null) / max(1, facts.n_rows) for name, item in facts.fields.items()}
+    missing = {
+        name: (item.n_missing + item.n_null) / max(1, facts.n_rows)
+        for name, item in facts.fields.items()
+    }
     return ValidationReport(
         source=log.manifest["source"],
         n_rows=facts.n_rows,
@@ -160,13 +89,22 @@ def _limits(checks: Mapping[str, float]) -> dict[str, float]:
             raise ConfigError(f"checks: {name} must be between 0 and 1, got {value!r}")
     limits = {**DEFAULTS, **checks}
     if limits["min_ctr"] >= limits["max_ctr"]:
-        raise ConfigError(f"checks: min_ctr ({limits['min_ctr']}) must be below max_ctr ({limits['max_ctr']})")
+        raise ConfigError(
+            f"checks: min_ctr ({limits['min_ctr']}) must be below max_ctr ({limits['max_ctr']})"
+        )
     return limits
 
 
 def _structure(log: Log, schema: Schema, facts: Facts) -> list[Finding]:
-    wanted = {item.name: str(item.type) for item in arrow_schema(schema, has_truth=schema.truth in log.columns)}
-    wrong = [f"{name} is {facts.types.get(name, 'missing')}, not {kind}" for name, kind in wanted.items() if facts.types.get(name) != kind]
+    wanted = {
+        item.name: str(item.type)
+        for item in arrow_schema(schema, has_truth=schema.truth in log.columns)
+    }
+    wrong = [
+        f"{name} is {facts.types.get(name, 'missing')}, not {kind}"
+        for name, kind in wanted.items()
+        if facts.types.get(name) != kind
+    ]
     again = "run the task `ingest` again"
     n_truths = facts.n_bad_truths
     return [
@@ -183,7 +121,9 @@ def _click_rate(facts: Facts, limits: Mapping[str, float]) -> list[Finding]:
     ctr = facts.n_clicks / max(1, facts.n_rows)
     found = f"{ctr:.4f}, allowed {limits['min_ctr']:g} to {limits['max_ctr']:g}"
     advice = "check what the label column counts, or move checks.min_ctr and checks.max_ctr"
-    return [Finding("click rate", limits["min_ctr"] <= ctr <= limits["max_ctr"], "error", found, advice)]
+    return [
+        Finding("click rate", limits["min_ctr"] <= ctr <= limits["max_ctr"], "error", found, advice)
+    ]
 
 
 def _domains(facts: Facts) -> list[Finding]:
@@ -192,8 +132,20 @@ def _domains(facts: Facts) -> list[Finding]:
         if item.spec.pattern is None:
             continue
         examples = ", ".join(repr(value[:40]) for value in item.outside)
-        found = f"{item.n_outside:,} rows outside {item.spec.pattern}, such as {examples}" if item.n_outside else f"all match {item.spec.pattern}"
-        findings.append(Finding(f"domain of {name}", not item.n_outside, "error", found, "mend the export, or the pattern in the schema"))
+        found = (
+            f"{item.n_outside:,} rows outside {item.spec.pattern}, such as {examples}"
+            if item.n_outside
+            else f"all match {item.spec.pattern}"
+        )
+        findings.append(
+            Finding(
+                f"domain of {name}",
+                not item.n_outside,
+                "error",
+                found,
+                "mend the export, or the pattern in the schema",
+            )
+        )
     return findings
 
 
@@ -201,7 +153,10 @@ def _time(log: Log, facts: Facts, limits: Mapping[str, float]) -> list[Finding]:
     hours = list(log.rows_by_hour)
     n_span = round((hours[-1] - hours[0]) / timedelta(hours=1)) + 1
     n_gone = n_span - len(hours)
-    gaps = np.array([round((b - a) / timedelta(hours=1)) - 1 for a, b in zip(hours[:-1], hours[1:], strict=True)], dtype=int)
+    gaps = np.array(
+        [round((b - a) / timedelta(hours=1)) - 1 for a, b in pairwise(hours)],
+        dtype=int,
+    )
     found = f"{n_gone:,} of {n_span:,} hours have no row ({n_gone / n_span:.1%}, allowed {limits['max_missing_hours_share']:.0%})"
     if n_gone:
         start = hours[int(gaps.argmax())] + timedelta(hours=1)
@@ -212,10 +167,16 @@ def _time(log: Log, facts: Facts, limits: Mapping[str, float]) -> list[Finding]:
     inner = list(counts.items())[1:-1]
     typical = float(np.median(list(counts.values())))
     thin = [f"{day} ({n_rows:,})" for day, n_rows in inner if n_rows < _THIN_DAY * typical]
-    said = f"below {_THIN_DAY:.0%} of the usual {typical:,.0f} rows: {', '.join(thin[:5])}" if thin else f"{len(counts)} days, usually {typical:,.0f} rows"
+    said = (
+        f"below {_THIN_DAY:.0%} of the usual {typical:,.0f} rows: {', '.join(thin[:5])}"
+        if thin
+        else f"{len(counts)} days, usually {typical:,.0f} rows"
+    )
     return [
         Finding("missing hours", not n_gone, "error" if too_many else "warning", found, advice),
-        Finding("rows a day", not thin, "warning", said, "see whether these days were exported whole"),
+        Finding(
+            "rows a day", not thin, "warning", said, "see whether these days were exported whole"
+        ),
     ]
 
 
@@ -227,7 +188,13 @@ def _quarantined(log: Log) -> list[Finding]:
     found = f"{n_rows:,} of {n_in:,} rows" + (f" ({said})" if said else "")
     return [
         Finding("quarantine", not n_rows, "warning", found, f"see {log.folder}/quarantine.parquet"),
-        Finding("duplicate ids", not n_twice, "warning", f"{n_twice:,} rows, taken out" if n_twice else "none", "see whether a file was exported twice"),
+        Finding(
+            "duplicate ids",
+            not n_twice,
+            "warning",
+            f"{n_twice:,} rows, taken out" if n_twice else "none",
+            "see whether a file was exported twice",
+        ),
     ]
 
 

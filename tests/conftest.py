@@ -26,7 +26,9 @@ def real_log() -> Path:
     """The first hour of the real Avazu log; it may not be redistributed, so it is not in the project."""
     path = os.environ.get("CLICKLAB_REAL_LOG")
     if not path or not Path(path).is_file():
-        pytest.skip("CLICKLAB_REAL_LOG does not name avazu-first-hour.csv; its terms forbid shipping it")
+        pytest.skip(
+            "CLICKLAB_REAL_LOG does not name avazu-first-hour.csv; its terms forbid shipping it"
+        )
     return Path(path)
 
 
@@ -34,8 +36,18 @@ def copy_project(target: Path) -> Path:
     """Copy what is committed or would be to `target`, and return it."""
     keep = ("tasks", "notebooks", "bentos")
     for name in keep:
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-    for name in ("pipeline.yaml", "env.yaml", "env.tiny.yaml", "pyproject.toml", "requirements.lock"):
+        shutil.copytree(
+            ROOT / name,
+            target / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
+    for name in (
+        "pipeline.yaml",
+        "env.yaml",
+        "env.tiny.yaml",
+        "pyproject.toml",
+        "requirements.lock",
+    ):
         shutil.copy2(ROOT / name, target / name)
     return target
 

@@ -26,7 +26,11 @@ def direct_imports(source: str, root: Path) -> set[Path]:
             for alias in node.names:
                 if alias.name.split(".")[0] == "tasks":
                     found |= module_files(alias.name, root)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tasks":
+        elif (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] == "tasks"
+        ):
             found |= module_files(node.module, root)
             for alias in node.names:
                 found |= module_files(f"{node.module}.{alias.name}", root)

@@ -44,15 +44,21 @@ def make_dag(tmp_path, **functions) -> DAG:
     for name, function in functions.items():
         task = PythonCallable(function, File(tmp_path / name), dag, name=name)
         if function is write_after and previous is not None:
-            previous >> task  # noqa: B018
+            previous >> task
         previous = task
     return dag
 
 
 def test_all_tasks_run_once_and_then_none(tmp_path):
     """A second build of an unchanged pipeline does nothing."""
-    assert sum(make_dag(tmp_path, first=write, second=write_after).build(show_progress=False)["Ran?"]) == 2
-    assert sum(make_dag(tmp_path, first=write, second=write_after).build(show_progress=False)["Ran?"]) == 0
+    assert (
+        sum(make_dag(tmp_path, first=write, second=write_after).build(show_progress=False)["Ran?"])
+        == 2
+    )
+    assert (
+        sum(make_dag(tmp_path, first=write, second=write_after).build(show_progress=False)["Ran?"])
+        == 0
+    )
 
 
 def test_a_known_error_is_one_line_with_its_exit_code(tmp_path):
@@ -60,7 +66,11 @@ def test_a_known_error_is_one_line_with_its_exit_code(tmp_path):
     with pytest.raises(TasksFailed) as caught:
         make_dag(tmp_path, first=refuse, second=write_after).build(show_progress=False)
     (failure,) = caught.value.failures
-    assert (failure.task, failure.line, failure.exit_code) == ("first", "the log is empty; give another", 4)
+    assert (failure.task, failure.line, failure.exit_code) == (
+        "first",
+        "the log is empty; give another",
+        4,
+    )
     assert failure.detail == ""
     assert not (tmp_path / "second").exists()
 

@@ -23,7 +23,11 @@ def test_a_good_model_passes_without_a_champion():
         ({"normalized_entropy": 1.0}, [], r"normalized entropy 1\.0000, must be below 1"),
         ({"normalized_entropy": float("nan")}, [], "normalized entropy nan"),
         ({"calibration_ratio": 1.4}, [], r"calibration ratio 1\.400"),
-        ({}, [part(2.0), part(0.4, n_rows=5000)], r"slice traffic=app \(10,000 rows\).*1 more slices"),
+        (
+            {},
+            [part(2.0), part(0.4, n_rows=5000)],
+            r"slice traffic=app \(10,000 rows\).*1 more slices",
+        ),
     ],
 )
 def test_each_limit_refuses_with_its_reason(changes, slices, reason):
@@ -33,6 +37,14 @@ def test_each_limit_refuses_with_its_reason(changes, slices, reason):
     verdict = judge("sgd", GOOD | changes, slices, gates=Gates())
     assert not verdict.passed
     assert re.search(reason, verdict.reasons[0])
+
+
+def test_few_rows_refuse_nobody_by_chance():
+    """Only an interval that lies wholly outside shows that the calibration is off."""
+    off = GOOD | {"calibration_ratio": 1.3}
+    assert judge("sgd", off | {"calibration_interval": (1.1, 1.5)}, [], gates=Gates()).passed
+    verdict = judge("sgd", off | {"calibration_interval": (1.26, 1.34)}, [], gates=Gates())
+    assert "95% interval 1.260 to 1.340" in verdict.reasons[0]
 
 
 def test_a_small_slice_is_not_judged():

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.canonical import value_text
-from tasks.csv_rows import COLUMNS, ENCODING, QUOTES
+from tasks.csv_block import COLUMNS, ENCODING, QUOTES
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import columns as hashing_columns
 from tasks.ingest import ingest_log, refused_path
@@ -66,14 +66,22 @@ def kaggle_zip_of(path: Path) -> Path:
 
 
 def gz_of(path: Path) -> Path:
-    path.write_bytes(gzip.compress("\n".join([HEADER, *GOOD[:50]]).encode()) + gzip.compress(("\n" + "\n".join(GOOD[50:])).encode()))
+    path.write_bytes(
+        gzip.compress("\n".join([HEADER, *GOOD[:50]]).encode())
+        + gzip.compress(("\n" + "\n".join(GOOD[50:])).encode())
+    )
     return path
 
 
 def folder_of(path: Path) -> Path:
     write_lines(path / "1.csv", GOOD[:70])
     (path / "2.csv.gz").write_bytes(gzip.compress("\n".join([HEADER, *GOOD[70:120]]).encode()))
-    table = pa.table({name: [line.split(",")[place] for line in GOOD[120:]] for place, name in enumerate(HEADER.split(","))})
+    table = pa.table(
+        {
+            name: [line.split(",")[place] for line in GOOD[120:]]
+            for place, name in enumerate(HEADER.split(","))
+        }
+    )
     pq.write_table(table, path / "3.parquet")
     return path
 
@@ -157,8 +165,15 @@ def test_a_simulated_log_keeps_its_true_probabilities(tmp_path):
     """They are a column of their own, and the manifest says so."""
     from tasks.schema import load_schema
 
-    found = ingest_log("sim://avazu?rows=3000&seed=3", tmp_path / "log", schema=load_schema("avazu"))
-    again = ingest_log("sim://avazu?seed=3&rows=3000", tmp_path / "log", schema=load_schema("avazu"), batch_rows=1000)
+    found = ingest_log(
+        "sim://avazu?rows=3000&seed=3", tmp_path / "log", schema=load_schema("avazu")
+    )
+    again = ingest_log(
+        "sim://avazu?seed=3&rows=3000",
+        tmp_path / "log",
+        schema=load_schema("avazu"),
+        batch_rows=1000,
+    )
     assert (found["n_rows"], found["has_truth"], found["digest"]) == (3000, True, again["digest"])
     p_true = Log.open(tmp_path / "log").to_pandas(["p_true"])["p_true"]
     assert p_true.between(0, 1).all() and p_true.nunique() > 100
@@ -166,10 +181,19 @@ def test_a_simulated_log_keeps_its_true_probabilities(tmp_path):
 
 def test_another_teams_log_is_one_schema_away(tmp_path):
     """Own names, no id, ISO times with zones and fractions, a field that no column of ours has."""
-    lines = [f"{'tf'[number % 2]},2024-05-0{1 + number // 30}T0{number % 10}:00:0{number % 7}.5+02:00,\"top, left\",ios".replace("t,", "true,", 1).replace("f,", "false,", 1) for number in range(60)]
+    lines = [
+        f'{"tf"[number % 2]},2024-05-0{1 + number // 30}T0{number % 10}:00:0{number % 7}.5+02:00,"top, left",ios'.replace(
+            "t,", "true,", 1
+        ).replace("f,", "false,", 1)
+        for number in range(60)
+    ]
     source = write_lines(tmp_path / "raw.csv", lines, header="tapped,at,slot,os")
     found = ingest_log(str(source), tmp_path / "log", schema=OTHER_TEAM)
-    assert (found["n_rows"], found["n_clicks"], found["columns"]) == (60, 30, ["tapped", "at", "slot", "os"])
+    assert (found["n_rows"], found["n_clicks"], found["columns"]) == (
+        60,
+        30,
+        ["tapped", "at", "slot", "os"],
+    )
     assert found["time_min"] == "2024-04-30T22:00:00.500000+00:00"
     assert {row["slot"] for row in read_all(tmp_path / "log")} == {"top, left"}
 
@@ -177,7 +201,9 @@ def test_another_teams_log_is_one_schema_away(tmp_path):
 # ---- canonical values
 
 
-@pytest.mark.parametrize("value", [0, -3, 1005, 1005.0, -0.0, 0.5, 1e15, 2.0**53, 1e20, float("nan"), True, False])
+@pytest.mark.parametrize(
+    "value", [0, -3, 1005, 1005.0, -0.0, 0.5, 1e15, 2.0**53, 1e20, float("nan"), True, False]
+)
 def test_one_canonical_text_for_a_value_everywhere(value):
     """Training rows and live requests must mean the same value by the same text."""
     assert value_text(value) == hashing_columns.value_text(value)
@@ -190,28 +216,73 @@ def test_one_canonical_text_for_a_value_everywhere(value):
 )  # fmt: skip
 def test_any_arrow_type_becomes_the_same_text(array, tmp_path):
     """Integers, floats, text and dictionaries of the same values."""
-    table = pa.table({"id": ["a", "b", "c"], "click": [0, 1, 0], "hour": [14102100] * 3, "site": array, "pos": array})
+    table = pa.table(
+        {
+            "id": ["a", "b", "c"],
+            "click": [0, 1, 0],
+            "hour": [14102100] * 3,
+            "site": array,
+            "pos": array,
+        }
+    )
     pq.write_table(table, tmp_path / "a.parquet")
     ingest_log(str(tmp_path / "a.parquet"), tmp_path / "log", schema=SMALL)
     assert [row["pos"] for row in read_all(tmp_path / "log")] == ["1", "20", None]
 
 
-@given(st.lists(st.datetimes(), min_size=1, max_size=20), st.sampled_from(["iso", "%y%m%d%H", "%Y-%m-%d %H:%M:%S", "%d/%m/%Y %H:%M:%S.%f"]))
+@given(
+    st.lists(st.datetimes(), min_size=1, max_size=20),
+    st.sampled_from(["iso", "%y%m%d%H", "%Y-%m-%d %H:%M:%S", "%d/%m/%Y %H:%M:%S.%f"]),
+)
 def test_fast_and_slow_times_agree(moments, time_format):
     """What Arrow parses in bulk is what the schema says of each text."""
-    schema = Schema.from_dict({"name": "x", "label": "y", "time": {"column": "t", "format": time_format}, "fields": {"a": {}}})
-    texts = [moment.isoformat() if time_format == "iso" else moment.strftime(time_format) for moment in moments]
-    texts += ["", "garbage", "14023013", "2014-02-30 00:00:00", "2014-02-30T00:00:00", "2014-10-21T24:00:00", "1410211"]
+    schema = Schema.from_dict(
+        {
+            "name": "x",
+            "label": "y",
+            "time": {"column": "t", "format": time_format},
+            "fields": {"a": {}},
+        }
+    )
+    texts = [
+        moment.isoformat() if time_format == "iso" else moment.strftime(time_format)
+        for moment in moments
+    ]
+    texts += [
+        "",
+        "garbage",
+        "14023013",
+        "2014-02-30 00:00:00",
+        "2014-02-30T00:00:00",
+        "2014-10-21T24:00:00",
+        "1410211",
+    ]
     slow = TimeParser(schema).ticks(pa.array(texts), "file")
-    fast = TimeParser(schema).ticks(pa.array(texts + [f"no time {number}" for number in range(2000)]), "file")
+    fast = TimeParser(schema).ticks(
+        pa.array(texts + [f"no time {number}" for number in range(2000)]), "file"
+    )
     assert fast[: len(texts)].tolist() == slow.tolist()
 
 
-@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("ms", tz="Europe/Berlin")], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("ms", tz="Europe/Berlin")], ids=str
+)
 def test_timestamps_are_taken_as_they_are(kind, tmp_path):
     """Any unit; without a zone it is UTC."""
-    moments = pa.array([1_413_849_600, 1_413_853_200], pa.timestamp("s", tz="UTC")).cast(kind) if kind.tz else pa.array([1_413_849_600, 1_413_853_200], pa.timestamp("s")).cast(kind)
-    table = pa.table({"id": ["a", "b"], "click": [True, False], "hour": moments, "site": ["x", "y"], "pos": [1, 2]})
+    moments = (
+        pa.array([1_413_849_600, 1_413_853_200], pa.timestamp("s", tz="UTC")).cast(kind)
+        if kind.tz
+        else pa.array([1_413_849_600, 1_413_853_200], pa.timestamp("s")).cast(kind)
+    )
+    table = pa.table(
+        {
+            "id": ["a", "b"],
+            "click": [True, False],
+            "hour": moments,
+            "site": ["x", "y"],
+            "pos": [1, 2],
+        }
+    )
     pq.write_table(table, tmp_path / "a.parquet")
     found = ingest_log(str(tmp_path / "a.parquet"), tmp_path / "log", schema=SMALL)
     assert (found["time_min"], found["n_clicks"]) == ("2014-10-21T00:00:00+00:00", 1)
@@ -236,7 +307,10 @@ def test_rows_out_of_order_are_sorted_and_equal_times_stay_as_they_came(tmp_path
 def test_a_sorted_log_has_the_digest_of_one_that_came_sorted(tmp_path):
     """The digest is of what is in the log."""
     lines = rows(48, hours=hours_of(2))
-    assert ingest_lines(tmp_path / "a", lines)["digest"] == ingest_lines(tmp_path / "b", lines[::-1])["digest"]
+    assert (
+        ingest_lines(tmp_path / "a", lines)["digest"]
+        == ingest_lines(tmp_path / "b", lines[::-1])["digest"]
+    )
 
 
 # ---- bad rows
@@ -268,49 +342,85 @@ def test_a_bad_row_is_quarantined_with_its_reason_and_place(line, reason, value,
 
 def test_a_line_that_is_not_utf8_spoils_only_itself(tmp_path):
     """The rest of its block is kept; its bytes stay readable."""
-    (tmp_path / "raw.csv").write_bytes("\n".join([HEADER, *GOOD]).encode() + b"\nx,1,14102100,\xe9t\xe9,1\n")
+    (tmp_path / "raw.csv").write_bytes(
+        "\n".join([HEADER, *GOOD]).encode() + b"\nx,1,14102100,\xe9t\xe9,1\n"
+    )
     found = ingest_log(str(tmp_path / "raw.csv"), tmp_path / "log", schema=SMALL)
-    assert found["quarantine"] == {ENCODING: 1} and quarantine(tmp_path)[0]["text"] == r"x,1,14102100,\xe9t\xe9,1"
+    assert (
+        found["quarantine"] == {ENCODING: 1}
+        and quarantine(tmp_path)[0]["text"] == r"x,1,14102100,\xe9t\xe9,1"
+    )
 
 
 def test_the_first_of_duplicates_stays_across_days_and_files(tmp_path):
     """In order of arrival, even if a later one has an earlier time."""
     write_lines(tmp_path / "in" / "1.csv", ["a,0,14102200,first,1", "b,1,14102200,x,1"])
-    write_lines(tmp_path / "in" / "2.csv", ["a,0,14102100,second,1", "c,1,14102100,x,1", "a,0,14102200,third,1"])
+    write_lines(
+        tmp_path / "in" / "2.csv",
+        ["a,0,14102100,second,1", "c,1,14102100,x,1", "a,0,14102200,third,1"],
+    )
     found = ingest_log(str(tmp_path / "in"), tmp_path / "log", schema=SMALL, max_bad_share=0.5)
-    assert [(row["id"], row["site"]) for row in read_all(tmp_path / "log")] == [("c", "x"), ("a", "first"), ("b", "x")]
-    assert sorted((Path(bad["file"]).name, bad["row"]) for bad in quarantine(tmp_path)) == [("2.csv", 2), ("2.csv", 4)]
+    assert [(row["id"], row["site"]) for row in read_all(tmp_path / "log")] == [
+        ("c", "x"),
+        ("a", "first"),
+        ("b", "x"),
+    ]
+    assert sorted((Path(bad["file"]).name, bad["row"]) for bad in quarantine(tmp_path)) == [
+        ("2.csv", 2),
+        ("2.csv", 4),
+    ]
     assert found["hours"] == {"2014-10-21T00": 1, "2014-10-22T00": 2}
 
 
 def test_equal_hashes_of_different_ids_are_no_duplicates(tmp_path, monkeypatch):
     """The second hash settles it: here the first one tells nothing at all."""
-    from tasks import ingest, row_hash
+    from tasks import intake, row_hash
 
     def weak(texts, *, seed=0):
         return row_hash.hash_texts(texts, seed=seed) * (seed != 0)
 
-    monkeypatch.setattr(ingest, "hash_texts", weak)
+    monkeypatch.setattr(intake, "hash_texts", weak)
     found = ingest_lines(tmp_path, [*GOOD, GOOD[7]])
     assert (found["n_rows"], found["quarantine"]) == (200, {"duplicate id": 1})
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_every_row_in_is_a_row_out_or_in_quarantine(data, tmp_path):
     """Whatever bytes are damaged: n_rows_in = lines = n_rows + n_quarantined, for any block size."""
     lines = [line.encode() for line in rows(40, hours=hours_of(2))]
     for place in data.draw(st.lists(st.integers(0, 39), max_size=12)):
-        junk = data.draw(st.binary(min_size=1, max_size=12).map(lambda raw: raw.replace(b"\n", b"")))
+        junk = data.draw(
+            st.binary(min_size=1, max_size=12).map(lambda raw: raw.replace(b"\n", b""))
+        )
         cut = data.draw(st.integers(0, len(lines[place])))
-        lines[place] = data.draw(st.sampled_from([lines[place][:cut] + junk + lines[place][cut:], junk, lines[place] + b'"', lines[3]]))
+        lines[place] = data.draw(
+            st.sampled_from(
+                [
+                    lines[place][:cut] + junk + lines[place][cut:],
+                    junk,
+                    lines[place] + b'"',
+                    lines[3],
+                ]
+            )
+        )
     n_lines = sum(bool(line.removesuffix(b"\r")) for line in lines)
     (tmp_path / "raw.csv").write_bytes(b"\n".join([HEADER.encode(), *lines]))
     results = []
     for block_bytes in (100, 1 << 20):
-        found = ingest_log(str(tmp_path / "raw.csv"), tmp_path / "log", schema=SMALL, max_bad_share=1, block_bytes=block_bytes)
+        found = ingest_log(
+            str(tmp_path / "raw.csv"),
+            tmp_path / "log",
+            schema=SMALL,
+            max_bad_share=1,
+            block_bytes=block_bytes,
+        )
         assert found["n_rows_in"] == n_lines == found["n_rows"] + found["n_quarantined"]
-        assert found["n_rows"] == len(read_all(tmp_path / "log")) and found["n_quarantined"] == len(quarantine(tmp_path))
+        assert found["n_rows"] == len(read_all(tmp_path / "log")) and found["n_quarantined"] == len(
+            quarantine(tmp_path)
+        )
         results.append((found["digest"], sorted(bad["row"] for bad in quarantine(tmp_path))))
     assert results[0] == results[1]
 
@@ -324,14 +434,23 @@ def test_too_many_bad_rows_refuse_the_log_and_keep_the_evidence(tmp_path):
     assert pq.read_table(refused_path(tmp_path / "log")).num_rows == 50
     assert not (tmp_path / "log").exists()
     ingest_lines(tmp_path, GOOD)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".fingerprints.json", "log", "raw.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".fingerprints.json",
+        "log",
+        "raw.csv",
+    ]
 
 
 def test_a_hopeless_file_is_given_up_early(tmp_path, monkeypatch):
     """Nobody waits for 40 million rows to hear that all of them are bad."""
     monkeypatch.setattr("tasks.quarantine._HOPELESS", 20)
     with pytest.raises(InputError, match=r"of the first \d+ rows are bad \(100\.0%"):
-        ingest_lines(tmp_path, [line.replace(",141", ",x") for line in GOOD], max_bad_share=0.01, block_bytes=600)
+        ingest_lines(
+            tmp_path,
+            [line.replace(",141", ",x") for line in GOOD],
+            max_bad_share=0.01,
+            block_bytes=600,
+        )
 
 
 # ---- bad files
@@ -459,11 +578,18 @@ def test_a_killed_ingest_leaves_no_log_and_the_next_one_no_junk(tmp_path):
         "ingest_log(sys.argv[1], sys.argv[2], schema=SMALL, block_bytes=500,"
         " on_progress=lambda n: n > 100 and os.kill(os.getpid(), signal.SIGKILL))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(source), str(tmp_path / "log")], cwd=Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(source), str(tmp_path / "log")],
+        cwd=Path(__file__).parents[1],
+    )
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "log").exists() and len(list(tmp_path.glob(".log.partial-*"))) == 1
     ingest_log(str(source), tmp_path / "log", schema=SMALL)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".fingerprints.json", "log", "raw.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".fingerprints.json",
+        "log",
+        "raw.csv",
+    ]
 
 
 def test_a_source_that_grows_while_it_is_read_is_refused(tmp_path):

@@ -21,7 +21,9 @@ def ask(address: str, body: dict | None = None) -> dict:
     """Return the server's JSON answer; with a body, PUT it."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
-    with urlopen(Request(address, data, headers, method="PUT" if body else "GET"), timeout=60) as answer:
+    with urlopen(
+        Request(address, data, headers, method="PUT" if body else "GET"), timeout=60
+    ) as answer:
         assert answer.status == 200
         return json.loads(answer.read())
 
@@ -42,7 +44,9 @@ def jupyterlab(project):
     ]  # fmt: skip
     env = os.environ | {"PYTHONPATH": str(project), "JUPYTER_CONFIG_DIR": str(project / ".jupyter")}
     log = (project / "lab.log").open("w")
-    process = subprocess.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(address, process, project / "lab.log")
@@ -68,7 +72,11 @@ def _wait(address: str, process: subprocess.Popen, log: Path) -> None:
 def test_a_notebook_opens_with_its_injected_parameters(jupyterlab, name):
     """The contents API answers 200, with the cell that names this task's products and inputs."""
     content = ask(f"{jupyterlab}/api/contents/notebooks/{name}.ipynb")["content"]
-    injected = [cell for cell in content["cells"] if "injected-parameters" in cell["metadata"].get("tags", [])]
+    injected = [
+        cell
+        for cell in content["cells"]
+        if "injected-parameters" in cell["metadata"].get("tags", [])
+    ]
     assert len(injected) == 1
     source = "".join(injected[0]["source"])
     assert "product = " in source

@@ -22,7 +22,10 @@ def log(tmp_path_factory):
 def test_the_manifest_tells_what_is_in_it(log):
     """Rows, clicks, span and days, without reading a row."""
     assert (log.n_rows, log.ctr) == (300, pytest.approx(1 / 3))
-    assert log.time_span == (datetime(2014, 10, 21, tzinfo=UTC), datetime(2014, 10, 23, 23, tzinfo=UTC))
+    assert log.time_span == (
+        datetime(2014, 10, 21, tzinfo=UTC),
+        datetime(2014, 10, 23, 23, tzinfo=UTC),
+    )
     assert log.rows_by_day == {date(2014, 10, day): 100 for day in (21, 22, 23)}
     assert sum(log.rows_by_hour.values()) == 300 and len(log.rows_by_hour) == 72
 
@@ -31,8 +34,14 @@ def test_the_manifest_tells_what_is_in_it(log):
 @pytest.mark.parametrize("batch_rows", [7, 1000])
 def test_any_span_of_rows_can_be_read(log, span, batch_rows):
     """Spans cross days and batches; nothing is lost or doubled at the edges."""
-    found = [row for batch in log.batches(columns=["id"], start=span[0], stop=span[1], batch_rows=batch_rows) for row in batch.to_pylist()]
-    assert [row["id"] for row in found] == [str(number) for number in range(span[0], min(span[1], 300))]
+    found = [
+        row
+        for batch in log.batches(columns=["id"], start=span[0], stop=span[1], batch_rows=batch_rows)
+        for row in batch.to_pylist()
+    ]
+    assert [row["id"] for row in found] == [
+        str(number) for number in range(span[0], min(span[1], 300))
+    ]
 
 
 def test_columns_come_in_the_order_asked_for(log):
@@ -67,7 +76,10 @@ def test_an_iso_time_comes_back_as_iso(tmp_path):
     lines = ["2024-02-29T23:59:59.250+01:00,1,a,x", "2024-03-01T00:00:00Z,0,b,y"]
     source = write_lines(tmp_path / "raw.csv", lines, header="at,tapped,slot,os")
     ingest_log(str(source), tmp_path / "log", schema=OTHER_TEAM)
-    assert Log.open(tmp_path / "log").raw_row(0, OTHER_TEAM)["at"] == "2024-02-29T22:59:59.250000+00:00"
+    assert (
+        Log.open(tmp_path / "log").raw_row(0, OTHER_TEAM)["at"]
+        == "2024-02-29T22:59:59.250000+00:00"
+    )
 
 
 def test_a_folder_without_a_manifest_is_no_log(tmp_path):
@@ -89,4 +101,7 @@ def test_a_missing_value_is_null(tmp_path):
     """An empty text in a CSV says that there is none."""
     source = write_lines(tmp_path / "raw.csv", ["1,0,14102100,,1", "2,1,14102100,a,"])
     ingest_log(str(source), tmp_path / "log", schema=SMALL)
-    assert [(row["site"], row["pos"]) for row in read_all(tmp_path / "log")] == [(None, "1"), ("a", None)]
+    assert [(row["site"], row["pos"]) for row in read_all(tmp_path / "log")] == [
+        (None, "1"),
+        ("a", None),
+    ]

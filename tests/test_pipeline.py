@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 def clicklab(project: Path, *words: str) -> subprocess.CompletedProcess:
     """Run the command line in `project`, with its own copy of the library and its own Bento store."""
     command = [sys.executable, "-m", "tasks.cli", *words]
-    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=600
+    )
 
 
 def environment(project: Path) -> dict[str, str]:
@@ -58,7 +60,11 @@ def outdated(project: Path) -> set[str]:
         "print('TASKS', json.dumps([t.name for t in dag.values() if t.exec_status.name != 'Skipped']))"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=project, env=environment(project), capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=project,
+        env=environment(project),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return set(json.loads(re.search(r"TASKS (.*)", done.stdout)[1]))
@@ -80,7 +86,16 @@ def test_every_row_is_accounted_for(project):
 def test_the_closing_table_names_models_champion_and_next_steps(project):
     """The last screen is what a person reads first."""
     shown = (project / "first.log").read_text()
-    for text in ("sgd", "sgd_optuna", "ftrl", "(the truth)", "Champion:", "make serve", "make ui", "make lab"):
+    for text in (
+        "sgd",
+        "sgd_optuna",
+        "ftrl",
+        "(the truth)",
+        "Champion:",
+        "make serve",
+        "make ui",
+        "make lab",
+    ):
         assert text in shown
 
 
@@ -130,7 +145,16 @@ def _changed(text: str, suffix: str) -> str:
     if suffix != ".ipynb":
         return text + "\n# changed\n"
     notebook = json.loads(text)
-    notebook["cells"].append({"cell_type": "code", "id": "x1", "metadata": {}, "source": ["1 + 1"], "outputs": [], "execution_count": None})
+    notebook["cells"].append(
+        {
+            "cell_type": "code",
+            "id": "x1",
+            "metadata": {},
+            "source": ["1 + 1"],
+            "outputs": [],
+            "execution_count": None,
+        }
+    )
     return json.dumps(notebook)
 
 
@@ -170,7 +194,10 @@ def test_every_training_is_one_run_with_its_record(project, monkeypatch):
         assert run.info.status == "FINISHED"
         assert run.data.params["model"] == name
         assert len(client.get_metric_history(run.info.run_id, "valid_log_loss")) >= 1
-        assert run.inputs.dataset_inputs[0].dataset.digest == read(project, "log/manifest.json")["digest"][:36]
+        assert (
+            run.inputs.dataset_inputs[0].dataset.digest
+            == read(project, "log/manifest.json")["digest"][:36]
+        )
         assert "clicklab.code_digest" in run.data.tags
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert {"model", "notebook", "importance.png", "learning_curve.png"} <= files
@@ -198,8 +225,13 @@ def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, 
 
     record = read(project, "evaluation.json")
     for verdict in record["verdicts"].values():
-        verdict |= {"passed": False, "reasons": ["calibration ratio 3.000, must lie in [0.8, 1.25]"]}
-    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
+        verdict |= {
+            "passed": False,
+            "reasons": ["calibration ratio 3.000, must lie in [0.8, 1.25]"],
+        }
+    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {
+        "ledger": str(tmp_path / "l.jsonl")
+    }
     client = registry.connect(tracking["tracking_uri"])
     before = dict(client.get_registered_model("ctr-avazu").aliases)
     record["champion_version"] = str(before["champion"])
@@ -218,7 +250,9 @@ def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path
 
     record = read(project, "evaluation.json") | {"champion_version": "99"}
     record["ranking"] = record["ranking"][::-1]
-    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
+    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {
+        "ledger": str(tmp_path / "l.jsonl")
+    }
     with pytest.raises(ClicklabError, match="compared with 99"):
         promote.decide(record, tracking)
 
@@ -228,16 +262,33 @@ def endpoint(project):
     """The Bento of the tiny run, served as `make serve` does, on a free port of this machine."""
     port = free_port()
     tag = read(project, "package.json")["bento"]
-    command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        tag,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     log = (project / "serve.log").open("w")
     process = subprocess.Popen(
-        command, cwd=project, env=environment(project), stdout=log, stderr=log, start_new_session=True
+        command,
+        cwd=project,
+        env=environment(project),
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
     )
     address = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 90
         while True:
-            assert process.poll() is None and time.monotonic() < deadline, (project / "serve.log").read_text()
+            assert process.poll() is None and time.monotonic() < deadline, (
+                project / "serve.log"
+            ).read_text()
             try:
                 with urlopen(f"{address}/readyz", timeout=5):
                     break
@@ -261,7 +312,9 @@ def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):
     from_artefact = np.array([model.predict_row(row) for row in golden["rows"]])
     answers = []
     for row in golden["rows"]:
-        request = Request(f"{endpoint}/predict", json.dumps(row).encode(), {"Content-Type": "application/json"})
+        request = Request(
+            f"{endpoint}/predict", json.dumps(row).encode(), {"Content-Type": "application/json"}
+        )
         with urlopen(request, timeout=10) as answer:
             answers.append(json.loads(answer.read()))
     live = np.array([answer["prediction"] for answer in answers])
@@ -279,12 +332,34 @@ def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
         "from tasks.build import load_dag, read_env; dag = load_dag(read_env('env.tiny.yaml')).render();"
         f"open('notebooks/{task}-injected.ipynb', 'w').write(dag[{task!r}].source.nb_str_rendered)"
     )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=project, env=environment(project), check=True)
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=project,
+        env=environment(project),
+        check=True,
+    )
     path = project / "notebooks" / f"{task}-injected.ipynb"
     kernel = nbformat.read(path, as_version=4).metadata["kernelspec"]["name"]
     assert kernel == "python3"
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", "--override-ini=addopts=", path.name]
-    done = subprocess.run(command, cwd=path.parent, env=environment(project), capture_output=True, text=True, timeout=300)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--override-ini=addopts=",
+        path.name,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=path.parent,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"\d+ passed", done.stdout)
 
@@ -293,8 +368,17 @@ def test_ploombers_own_commands_work(project):
     """`ploomber status` and `ploomber task` behave as in any Ploomber project."""
     env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.tiny.yaml"}
     ploomber = [str(Path(sys.executable).parent / "ploomber")]
-    status = subprocess.run([*ploomber, "status"], cwd=project, env=env, capture_output=True, text=True, timeout=120)
+    status = subprocess.run(
+        [*ploomber, "status"], cwd=project, env=env, capture_output=True, text=True, timeout=120
+    )
     assert status.returncode == 0, status.stderr
     assert "train-ftrl" in status.stdout
-    task = subprocess.run([*ploomber, "task", "report", "--force"], cwd=project, env=env, capture_output=True, text=True, timeout=120)
+    task = subprocess.run(
+        [*ploomber, "task", "report", "--force"],
+        cwd=project,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert task.returncode == 0, task.stderr

@@ -88,4 +88,8 @@ def test_the_example_row_can_be_asked_for_in_any_schema(tmp_path):
     """Every declaration yields a request a service could take."""
     path = tmp_path / "shop.yaml"
     path.write_text(yaml.safe_dump(declaration(), sort_keys=False))
-    assert load_schema(path).example_row() == {"at": "2014-10-21T00:00:00+00:00", "page": "home", "campaign": ""}
+    assert load_schema(path).example_row() == {
+        "at": "2014-10-21T00:00:00+00:00",
+        "page": "home",
+        "campaign": "",
+    }

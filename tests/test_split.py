@@ -13,21 +13,32 @@ from tests.logs import SMALL, hours_of, rows, write_lines
 
 def log_of(days: dict[str, dict[int, int]]) -> Log:
     """Return a log that exists in its manifest only: rows by day and hour."""
-    hours = {f"{day}T{hour:02d}": n_rows for day, found in days.items() for hour, n_rows in found.items()}
-    entries = [{"day": day, "n_rows": sum(found.values()), "files": []} for day, found in days.items()]
+    hours = {
+        f"{day}T{hour:02d}": n_rows for day, found in days.items() for hour, n_rows in found.items()
+    }
+    entries = [
+        {"day": day, "n_rows": sum(found.values()), "files": []} for day, found in days.items()
+    ]
     return Log(None, {"n_rows": sum(hours.values()), "days": entries, "hours": hours})
 
 
 def test_three_days_or_more_are_cut_between_days():
     """Eight days to train, one to validate, one to test; the note names the days."""
     split = split_log(log_of({f"2014-10-{day}": {0: 60, 12: 40} for day in range(21, 31)}))
-    assert (split.train, split.valid, split.test, split.unit) == ((0, 800), (800, 900), (900, 1000), "day")
+    assert (split.train, split.valid, split.test, split.unit) == (
+        (0, 800),
+        (800, 900),
+        (900, 1000),
+        "day",
+    )
     assert "valid from 2014-10-29, test from 2014-10-30" in split.note
 
 
 def test_fewer_days_are_cut_between_hours():
     """Two days of ten hours each."""
-    split = split_log(log_of({day: {hour: 5 for hour in range(10)} for day in ("2014-10-21", "2014-10-22")}))
+    split = split_log(
+        log_of({day: dict.fromkeys(range(10), 5) for day in ("2014-10-21", "2014-10-22")})
+    )
     assert (split.unit, split.train[1], split.valid[1]) == ("hour", 80, 90)
     assert "valid from 2014-10-22 06h" in split.note
 
@@ -54,12 +65,21 @@ def test_every_row_is_in_exactly_one_part(counts, valid_share, test_share):
     if log.n_rows < 3:
         return
     split = split_log(log, valid_share=valid_share, test_share=test_share)
-    assert split.train[0] == 0 and split.train[1] == split.valid[0] and split.valid[1] == split.test[0]
+    assert (
+        split.train[0] == 0 and split.train[1] == split.valid[0] and split.valid[1] == split.test[0]
+    )
     assert split.test[1] == log.n_rows
     assert all(start < stop for start, stop in (split.train, split.valid, split.test))
 
 
-@pytest.mark.parametrize(("shares", "said"), [((0, 0.1), "valid_share must be above 0"), ((0.1, 1.5), "test_share"), ((0.5, 0.5), "must be below 1")])
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((0, 0.1), "valid_share must be above 0"),
+        ((0.1, 1.5), "test_share"),
+        ((0.5, 0.5), "must be below 1"),
+    ],
+)
 def test_impossible_shares_are_refused(shares, said):
     """Named, with the allowed range."""
     with pytest.raises(ConfigError, match=said):
@@ -84,7 +104,9 @@ def test_no_moment_is_in_two_parts(tmp_path):
     ingest_log(str(source), tmp_path / "log", schema=SMALL)
     log = Log.open(tmp_path / "log")
     split = split_log(log, valid_share=0.2, test_share=0.2)
-    spans = [log.to_pandas(["hour"], *span)["hour"] for span in (split.train, split.valid, split.test)]
+    spans = [
+        log.to_pandas(["hour"], *span)["hour"] for span in (split.train, split.valid, split.test)
+    ]
     assert spans[0].max() < spans[1].min() and spans[1].max() < spans[2].min()
 
 

@@ -134,7 +134,13 @@ def test_an_object_that_changes_while_it_is_read_is_refused(s3):
 
 def test_an_unreachable_s3_is_said_in_one_line(monkeypatch):
     """So a wrong endpoint is not a traceback."""
-    for name, value in {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1"}.items():
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("tasks.storage._S3_ATTEMPTS", 1)
     with pytest.raises(InputError, match="S3 cannot be read"):

@@ -66,12 +66,16 @@ class CtrApp(Starlette):
             self._load(folder)
         except ClicklabError as error:
             self._refuse(str(error))
-        except Exception as error:  # a damaged file may raise anything; the process stays up to say so
+        except (
+            Exception
+        ) as error:  # a damaged file may raise anything; the process stays up to say so
             _log.exception("the model in %s cannot be loaded", folder)
             self._refuse(f"{folder}: the model cannot be loaded ({type(error).__name__})")
 
     def _load(self, folder: Path) -> None:
-        from tasks.hashing.encode import columns_of  # pulls in numba, which BentoML's supervisor can do without
+        from tasks.hashing.encode import (
+            columns_of,
+        )  # pulls in numba, which BentoML's supervisor can do without
         from tasks.models.artifact import load_model
 
         model = load_model(folder)
@@ -79,7 +83,9 @@ class CtrApp(Starlette):
         self._tail = f', "model": {json.dumps(model.name)}, "version": {json.dumps(model.version)}}}'.encode()
         self._model = model
         about = {"model": model.name, "version": model.version, "contract": model.contract.digest}
-        parity: dict[str, Any] = {"parity": "unchecked"}  # a model folder that was never packaged has no golden rows
+        parity: dict[str, Any] = {
+            "parity": "unchecked"
+        }  # a model folder that was never packaged has no golden rows
         if (folder / GOLDEN).exists():
             found = check_parity(self, read_golden(folder))
             parity = {"parity": "ok", "n_golden": found.n_rows, "max_abs_diff": found.max_abs_diff}
@@ -123,12 +129,17 @@ class CtrApp(Starlette):
         except Exception:
             _log.exception("a request could not be answered")
             status, answer = 500, _error("internal error; the service's log has the details")
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        headers += [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer)),
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
     async def _no_endpoint(self, request: Request) -> JSONResponse:
-        raise NotImplementedError("`__call__` answers /predict; the route only tells BentoML that it is there")
+        raise NotImplementedError(
+            "`__call__` answers /predict; the route only tells BentoML that it is there"
+        )
 
     async def _healthcheck(self, request: Request) -> JSONResponse:
         return JSONResponse(self.health, status_code=200 if self.is_ready else 503)
@@ -164,7 +175,9 @@ async def _read_body(scope: Message, receive: Receive) -> bytes | None:
 
 
 def _too_large() -> Refusal:
-    return Refusal(413, f"the body is larger than {MAX_BODY_BYTES} bytes; send one impression a request")
+    return Refusal(
+        413, f"the body is larger than {MAX_BODY_BYTES} bytes; send one impression a request"
+    )
 
 
 def _error(message: str) -> bytes:

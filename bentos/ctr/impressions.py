@@ -30,24 +30,33 @@ def read_row(body: bytes, columns: Collection[str]) -> dict[str, Any]:
     try:
         row = _decode(str(body, "utf-8"))
     except UnicodeDecodeError as error:
-        raise Refusal(400, f"the body is not UTF-8 ({error.reason} at byte {error.start})") from None
+        raise Refusal(
+            400, f"the body is not UTF-8 ({error.reason} at byte {error.start})"
+        ) from None
     except RecursionError:
         raise Refusal(400, "the body is nested too deeply; send one flat JSON object") from None
     except ValueError as error:
         raise Refusal(400, f"the body is not JSON ({error}); send one flat JSON object") from None
     if type(row) is not dict:
-        raise Refusal(400, f"the body is {_found(row)}; send one flat JSON object, field names to values")
+        raise Refusal(
+            400, f"the body is {_found(row)}; send one flat JSON object, field names to values"
+        )
     for name, value in row.items():
         kind = type(value)
         if kind is not str and name in columns and (kind not in _READABLE or value in _INFINITE):
-            raise Refusal(422, f"field {name!r}: expected text, a finite number or null, found {_found(value)}")
+            raise Refusal(
+                422,
+                f"field {name!r}: expected text, a finite number or null, found {_found(value)}",
+            )
     return row
 
 
 def _found(value: Any) -> str:
     if isinstance(value, float):
         return "infinity" if math.isinf(value) else "a number"
-    return _FOUND.get(type(value)) or ("null" if value is None else "text" if type(value) is str else "a number")
+    return _FOUND.get(type(value)) or (
+        "null" if value is None else "text" if type(value) is str else "a number"
+    )
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -10,9 +10,17 @@ _PREDICTION = {
     "type": "object",
     "required": ["prediction", "model", "version"],
     "properties": {
-        "prediction": {"type": "number", "minimum": 0, "maximum": 1, "description": "probability of a click"},
+        "prediction": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "probability of a click",
+        },
         "model": {"type": "string", "description": "name of the model"},
-        "version": {"type": "string", "description": "digest of the model's weights, contract and parameters"},
+        "version": {
+            "type": "string",
+            "description": "digest of the model's weights, contract and parameters",
+        },
     },
 }
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
@@ -38,10 +46,15 @@ def describe(base: dict[str, Any], contract: HashContract) -> dict[str, Any]:
 
 def _impression(contract: HashContract) -> dict[str, Any]:
     schema = Schema.from_dict(contract.schema)
-    fields = {spec.name: {**_VALUE, "description": spec.about, "example": spec.example} for spec in schema.fields}
+    fields = {
+        spec.name: {**_VALUE, "description": spec.about, "example": spec.example}
+        for spec in schema.fields
+    }
     if contract.time_features:
         form = "ISO 8601" if schema.time_format == "iso" else schema.time_format
-        fields = {schema.time_column: {**_VALUE, "description": f"time of the impression, as {form}"}} | fields
+        fields = {
+            schema.time_column: {**_VALUE, "description": f"time of the impression, as {form}"}
+        } | fields
     return {
         "type": "object",
         "description": "Every field may be left out or null: missing is a value like any other.",

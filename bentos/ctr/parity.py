@@ -59,7 +59,9 @@ def check_parity(app: Any, golden: Golden) -> Parity:
         status, body = ask(app, "/predict", json.dumps(row).encode())
         answer = json.loads(body)
         if status != 200:
-            raise ContractError(f"golden row {number} gets no prediction from the service: {answer['error']}")
+            raise ContractError(
+                f"golden row {number} gets no prediction from the service: {answer['error']}"
+            )
         diff = abs(answer["prediction"] - expected)
         if not diff <= TOLERANCE:
             raise ContractError(

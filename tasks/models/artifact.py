@@ -16,7 +16,7 @@ import numpy as np
 
 from tasks.errors import ContractError, InputError
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder
+from tasks.hashing.encode import RowEncoder, encode_batch
 from tasks.models import scoring
 from tasks.storage import write_atomic
 
@@ -57,6 +57,10 @@ class ScoringModel:
                 f"weights must be float32 of shape ({contract.n_features},) for a contract of {contract.bits} bits, "
                 f"found {weights.dtype} {weights.shape}"
             )
+        if not (np.isfinite(weights).all() and np.isfinite(intercept)):
+            raise InputError(
+                f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
+            )
         self.weights = scoring.frozen(weights)
         self.intercept = float(intercept)
         self.contract = contract
@@ -65,7 +69,7 @@ class ScoringModel:
         self.encoder = RowEncoder(contract)
         self.version = _version(self.weights, self.intercept, contract, kind, self.params)
 
-    def decision_codes(self, codes: np.ndarray) -> np.ndarray:
+    def logits(self, codes: np.ndarray) -> np.ndarray:
         """Return logits of hashed rows, float64 ``(n_rows,)``."""
         codes = scoring.checked_codes(codes, len(self.weights))
         out = np.empty(len(codes))
@@ -74,7 +78,7 @@ class ScoringModel:
 
     def predict_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
-        return scoring.sigmoid(self.decision_codes(codes))
+        return scoring.sigmoid(self.logits(codes))
 
     def contributions_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return what each token adds to its row's logit, float64 ``(n_rows, n_tokens)``."""
@@ -97,6 +101,10 @@ class ScoringModel:
     def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return the click probabilities of several requests, float64 ``(n_rows,)``."""
         return self.predict_codes(self.encoder.encode_rows(rows))
+
+    def predict_batch(self, batch: Any) -> np.ndarray:
+        """Return the click probabilities of an Arrow batch or table, hashed with the model's own contract."""
+        return self.predict_codes(encode_batch(batch, self.contract))
 
 
 def _version(
@@ -121,16 +129,12 @@ def freeze(
     ------
     ContractError
         If the learner has another number of weights than the contract.
-    ValueError
+    InputError
         If a weight is not finite; such a model must not serve.
     """
     weights = learner.coef_[0].astype(np.float32)
     weights += np.float32(0)  # turns -0.0 into 0.0, which are equal but not the same bytes
     intercept = float(learner.intercept_[0]) + 0.0
-    if not (np.isfinite(weights).all() and np.isfinite(intercept)):
-        raise ValueError(
-            f"model {name!r} holds weights that are not finite; train it with a smaller learning rate"
-        )
     params = {
         key: _plain(value) for key, value in learner.get_params().items() if key != "n_features"
     }
@@ -158,7 +162,7 @@ def save_model(
 
     Raises
     ------
-    ContractError, ValueError
+    ContractError, InputError
         As :func:`freeze`.
     """
     folder, model = Path(folder), freeze(learner, contract, name=name, info=info)

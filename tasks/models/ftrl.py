@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tasks.errors import ConfigError
 from tasks.models import ftrl_kernels as kernels
-from tasks.models.scoring import checked_codes, frozen, sigmoid
+from tasks.models.scoring import checked_codes, checked_labels, checked_weights, frozen, sigmoid
 
 _NO_WEIGHTS = frozen(np.ones(1))
 
@@ -194,7 +194,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
     # ---- codes, as the pipeline has them
 
     def partial_fit_codes(
-        self, codes: np.ndarray, y: Any, *, sample_weight: Any = None
+        self, codes: np.ndarray, y: Any, sample_weight: Any = None
     ) -> "FTRLProximal":
         """Learn from hashed rows in order.
 
@@ -287,25 +287,3 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.multi_class = False
         tags.input_tags.sparse = True
         return tags
-
-
-def checked_labels(y: Any, n_rows: int) -> np.ndarray:
-    """Return labels as a read-only float64 array; ValueError unless they are 0 or 1, one a row."""
-    labels = np.ascontiguousarray(y, dtype=np.float64)
-    if labels.shape != (n_rows,):
-        raise ValueError(f"y must hold one label a row, shape ({n_rows},), found {labels.shape}")
-    if not np.all((labels == 0) | (labels == 1)):
-        raise ValueError("y must hold only 0 and 1; map other labels before")
-    return frozen(labels)
-
-
-def checked_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
-    """Return row weights as a read-only float64 array; ValueError unless finite and 0 or above."""
-    weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n_rows,):
-        raise ValueError(
-            f"sample_weight must hold one weight a row, shape ({n_rows},), found {weights.shape}"
-        )
-    if not np.all(np.isfinite(weights) & (weights >= 0)):
-        raise ValueError("sample_weight must hold finite numbers of 0 or above")
-    return frozen(weights)

@@ -7,6 +7,7 @@ row and a batch give the same bits.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -40,6 +41,28 @@ def checked_codes(codes: np.ndarray, n_features: int) -> np.ndarray:
             "hash the rows with the model's own contract"
         )
     return frozen(np.ascontiguousarray(array))
+
+
+def checked_labels(y: Any, n_rows: int) -> np.ndarray:
+    """Return labels as a read-only float64 array; ValueError unless they are 0 or 1, one a row."""
+    labels = np.ascontiguousarray(y, dtype=np.float64)
+    if labels.shape != (n_rows,):
+        raise ValueError(f"y must hold one label a row, shape ({n_rows},), found {labels.shape}")
+    if not np.all((labels == 0) | (labels == 1)):
+        raise ValueError("y must hold only 0 and 1; map other labels before")
+    return frozen(labels)
+
+
+def checked_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
+    """Return row weights as a read-only float64 array; ValueError unless finite and 0 or above."""
+    weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight must hold one weight a row, shape ({n_rows},), found {weights.shape}"
+        )
+    if not np.all(np.isfinite(weights) & (weights >= 0)):
+        raise ValueError("sample_weight must hold finite numbers of 0 or above")
+    return frozen(weights)
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:

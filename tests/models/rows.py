@@ -43,7 +43,13 @@ def random_codes(rng, *, n_rows, n_tokens, n_features):
 
 def learnable_rows(rng, *, n_rows, contract, batch_rows=256):
     """Rows whose click depends on the site strongly, on the size weakly, on the noise not at all."""
-    values = np.column_stack([rng.integers(0, 6, n_rows), 10 + rng.integers(0, 4, n_rows), 20 + rng.integers(0, 50, n_rows)])
+    values = np.column_stack(
+        [
+            rng.integers(0, 6, n_rows),
+            10 + rng.integers(0, 4, n_rows),
+            20 + rng.integers(0, 50, n_rows),
+        ]
+    )
     logit = np.linspace(-3, 1.5, 6)[values[:, 0]] + np.linspace(-0.4, 0.4, 4)[values[:, 1] - 10]
     label = (rng.random(n_rows) < 1 / (1 + np.exp(-logit))).astype(np.uint8)
     return MemoryRows(values.astype(np.int32), label, contract, batch_rows=batch_rows)

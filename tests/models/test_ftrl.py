@@ -13,7 +13,9 @@ from tests import naive
 from tests.models.rows import random_codes
 
 KNOBS = {"alpha": 0.2, "beta": 0.7, "l1": 0.3, "l2": 0.4}
-WEIGHT_IS_NOT_REPETITION = "each update moves the rate, so a row of weight 2 is not two rows; the class says so"
+WEIGHT_IS_NOT_REPETITION = (
+    "each update moves the rate, so a row of weight 2 is not two rows; the class says so"
+)
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": WEIGHT_IS_NOT_REPETITION,
     "check_sample_weight_equivalence_on_sparse_data": WEIGHT_IS_NOT_REPETITION,
@@ -39,7 +41,9 @@ def rows(rng):
 
 def naive_rows(codes):
     index, sign = split_codes(codes)
-    return [list(zip(i, s, strict=True)) for i, s in zip(index.tolist(), sign.tolist(), strict=True)]
+    return [
+        list(zip(i, s, strict=True)) for i, s in zip(index.tolist(), sign.tolist(), strict=True)
+    ]
 
 
 def test_the_codes_kernel_does_what_the_paper_says(rows):
@@ -57,7 +61,9 @@ def test_the_two_kernels_are_twins(rows):
     by_codes = FTRLProximal(n_features=16, **KNOBS).partial_fit_codes(codes, y)
     by_matrix = FTRLProximal(**KNOBS).partial_fit(to_csr(codes, 16), y)
     np.testing.assert_allclose(by_codes.state_, by_matrix.state_, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(by_codes.decision_codes(codes), by_matrix.decision_function(to_csr(codes, 16)), atol=1e-12)
+    np.testing.assert_allclose(
+        by_codes.decision_codes(codes), by_matrix.decision_function(to_csr(codes, 16)), atol=1e-12
+    )
 
 
 def test_summed_duplicates_learn_differently(rows):
@@ -65,7 +71,9 @@ def test_summed_duplicates_learn_differently(rows):
     codes, y = rows
     summed = to_csr(codes, 16)
     summed.sum_duplicates()
-    apart, together = (FTRLProximal(**KNOBS).partial_fit(X, y).state_ for X in (to_csr(codes, 16), summed))
+    apart, together = (
+        FTRLProximal(**KNOBS).partial_fit(X, y).state_ for X in (to_csr(codes, 16), summed)
+    )
     assert np.abs(apart - together).max() > 1e-3
 
 
@@ -83,7 +91,9 @@ def test_row_weights_follow_the_twin(rows, rng):
     """A weight multiplies the gradient and the loss."""
     codes, y = rows
     weights = rng.random(120) * 3
-    learner = FTRLProximal(n_features=16, **KNOBS).partial_fit_codes(codes, y, sample_weight=weights)
+    learner = FTRLProximal(n_features=16, **KNOBS).partial_fit_codes(
+        codes, y, sample_weight=weights
+    )
     z, n, total = naive.ftrl(naive_rows(codes), y, n_features=16, row_weights=weights, **KNOBS)
     np.testing.assert_allclose(learner.state_, np.column_stack([z, n]), rtol=1e-11, atol=1e-12)
     assert learner.loss_ == pytest.approx(total / weights.sum(), rel=1e-12)
@@ -93,7 +103,9 @@ def test_a_row_of_weight_zero_is_no_row(rows):
     """Half of the rows at weight 0 are as good as removed."""
     codes, y = rows
     weights = np.arange(120) % 2
-    weighted = FTRLProximal(n_features=16, **KNOBS).partial_fit_codes(codes, y, sample_weight=weights)
+    weighted = FTRLProximal(n_features=16, **KNOBS).partial_fit_codes(
+        codes, y, sample_weight=weights
+    )
     removed = FTRLProximal(n_features=16, **KNOBS).partial_fit_codes(codes[1::2], y[1::2])
     np.testing.assert_array_equal(weighted.state_, removed.state_)
 
@@ -148,7 +160,9 @@ def test_l1_keeps_rare_weights_at_exactly_zero(rows):
     codes, y = rows
     learner = FTRLProximal(n_features=64, alpha=0.1, l1=2.0).partial_fit_codes(codes, y)
     assert np.count_nonzero(learner.coef_[0][16:]) == 0
-    assert np.count_nonzero(FTRLProximal(n_features=16, l1=1e9).partial_fit_codes(codes, y).coef_) == 0
+    assert (
+        np.count_nonzero(FTRLProximal(n_features=16, l1=1e9).partial_fit_codes(codes, y).coef_) == 0
+    )
 
 
 def test_a_snapshot_brings_back_what_was_learnt(rows):
@@ -165,7 +179,9 @@ def test_read_only_rows_are_learnt_alike(rows):
     codes, y = rows
     locked = codes.copy()
     locked.flags.writeable = False
-    one, other = (FTRLProximal(n_features=16).partial_fit_codes(c, y).state_ for c in (codes, locked))
+    one, other = (
+        FTRLProximal(n_features=16).partial_fit_codes(c, y).state_ for c in (codes, locked)
+    )
     np.testing.assert_array_equal(one, other)
 
 
@@ -178,15 +194,25 @@ def test_codes_beyond_the_weights_are_refused(code):
 
 @pytest.mark.parametrize(
     ("y", "weights", "message"),
-    [([2], None, "only 0 and 1"), ([0, 1], None, "one label a row"), ([1], [-1.0], "0 or above"), ([1], [1, 1], "one weight")],
+    [
+        ([2], None, "only 0 and 1"),
+        ([0, 1], None, "one label a row"),
+        ([1], [-1.0], "0 or above"),
+        ([1], [1, 1], "one weight"),
+    ],
 )
 def test_bad_labels_and_weights_are_refused(y, weights, message):
     """The message says which argument is wrong."""
     with pytest.raises(ValueError, match=message):
-        FTRLProximal(n_features=4).partial_fit_codes(np.array([[0]], dtype=np.int32), y, sample_weight=weights)
+        FTRLProximal(n_features=4).partial_fit_codes(
+            np.array([[0]], dtype=np.int32), y, sample_weight=weights
+        )
 
 
-@pytest.mark.parametrize("params", [{"alpha": 0}, {"alpha": float("nan")}, {"l1": -1}, {"beta": 0, "l2": 0}, {"n_epochs": 0}])
+@pytest.mark.parametrize(
+    "params",
+    [{"alpha": 0}, {"alpha": float("nan")}, {"l1": -1}, {"beta": 0, "l2": 0}, {"n_epochs": 0}],
+)
 def test_parameters_out_of_range_are_named(params):
     """A knob that cannot work stops before the first row."""
     with pytest.raises(ConfigError, match=next(iter(params))):

@@ -22,7 +22,11 @@ def test_the_seed_reaches_the_learner_that_draws():
 
 @pytest.mark.parametrize(
     ("kind", "params", "message"),
-    [("forest", {}, "choose from sgd, ftrl"), ("ftrl", {"alhpa": 1}, "no parameter 'alhpa'"), ("ftrl", {"alpha": -1}, "alpha")],
+    [
+        ("forest", {}, "choose from sgd, ftrl"),
+        ("ftrl", {"alhpa": 1}, "no parameter 'alhpa'"),
+        ("ftrl", {"alpha": -1}, "alpha"),
+    ],
 )
 def test_a_mistake_in_the_configuration_is_one_line(kind, params, message):
     """It names what was found and what there is."""

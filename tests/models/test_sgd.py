@@ -34,13 +34,21 @@ def test_codes_learn_what_the_matrix_learns(rows, monkeypatch):
     """Chunks of codes equal SGDClassifier.partial_fit on the same chunks of the matrix."""
     monkeypatch.setattr(sgd, "CHUNK_ROWS", 40)
     codes, y = rows
-    knobs = {"alpha": 1e-4, "learning_rate": "invscaling", "eta0": 0.2, "power_t": 0.25, "random_state": 1}
+    knobs = {
+        "alpha": 1e-4,
+        "learning_rate": "invscaling",
+        "eta0": 0.2,
+        "power_t": 0.25,
+        "random_state": 1,
+    }
     ours = SGDLogistic(n_features=32, **knobs).partial_fit_codes(codes, y)
     theirs = SGDClassifier(loss="log_loss", **knobs)
     for begin in (0, 40, 80):
         theirs.partial_fit(to_csr(codes[begin : begin + 40], 32), y[begin : begin + 40], [0, 1])
     np.testing.assert_array_equal(ours.coef_, theirs.coef_)
-    np.testing.assert_allclose(ours.predict_codes(codes), theirs.predict_proba(to_csr(codes, 32))[:, 1], rtol=1e-12)
+    np.testing.assert_allclose(
+        ours.predict_codes(codes), theirs.predict_proba(to_csr(codes, 32))[:, 1], rtol=1e-12
+    )
 
 
 def test_the_matrix_is_feature_hashers():

@@ -1,0 +1,148 @@
+"""One simulated log in every form that a contestant reads, made once and kept in ``bench/data``."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from tasks.errors import ClicklabError, ConfigError
+from tasks.ingest import ingest_log
+from tasks.log import Log
+from tasks.schema import Schema, load_schema
+from tasks.storage import write_atomic
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "bench" / "data"
+SEED = 7
+BYTES_PER_ROW = 1_500  # log, CSV, VW text and cache, with room to write them
+MIN_ROWS = 10_000  # fewer say nothing about speed, and may leave a day without clicks
+
+
+@dataclass(frozen=True)
+class Data:
+    """The files of one bench; the last day is held out.
+
+    Attributes
+    ----------
+    folder
+        Where they are; contestants get this and know the names.
+    n_train, n_test
+        Rows before the last day, and of it.
+    meta
+        What is written in ``meta.json``.
+    """
+
+    folder: Path
+    n_train: int
+    n_test: int
+    meta: dict[str, Any]
+
+
+def prepare(n_rows: int, *, folder: Path = FOLDER, seed: int = SEED) -> Data:
+    """Return the bench's data, made if it is not there or the simulator has changed since.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few rows to measure anything.
+    ClicklabError
+        If the disk lacks room.
+    """
+    if n_rows < MIN_ROWS:
+        raise ConfigError(f"rows must be at least {MIN_ROWS:,} for a bench, got {n_rows:,}")
+    place = folder / f"rows-{n_rows}"
+    wanted = {"n_rows": n_rows, "seed": seed, "maker": _maker_digest()}
+    meta = _read_meta(place)
+    if any(meta.get(key) != value for key, value in wanted.items()):
+        require_disk(folder, n_rows * BYTES_PER_ROW)
+        shutil.rmtree(place, ignore_errors=True)
+        meta = wanted | _make(place, n_rows, seed)
+        write_atomic(place / "meta.json", json.dumps(meta, indent=1) + "\n")
+    return Data(place, meta["n_train"], meta["n_test"], meta)
+
+
+def require_disk(folder: Path, n_bytes: int) -> None:
+    """Raise ClicklabError, naming the numbers, unless the disk of `folder` has that much room."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise ClicklabError(
+            f"{folder}: {n_bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; make room or use fewer rows"
+        )
+
+
+def _maker_digest() -> str:
+    """Return a digest of the code that decides what the rows are."""
+    made_by = [
+        Path(__file__),
+        ROOT / "tasks" / "simulate.py",
+        *sorted((ROOT / "tasks" / "simulation").glob("*.py")),
+        ROOT / "tasks" / "schemas" / "avazu.yaml",
+    ]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in made_by)).hexdigest()[:16]
+
+
+def _read_meta(place: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((place / "meta.json").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _make(place: Path, n_rows: int, seed: int) -> dict[str, Any]:
+    place.mkdir(parents=True)
+    schema = load_schema("avazu")
+    ingest_log(f"sim://avazu?rows={n_rows}&seed={seed}", place / "log", schema=schema)
+    log = Log.open(place / "log")
+    n_test = list(log.rows_by_day.values())[-1]
+    n_train = log.n_rows - n_test
+    for name, start, stop in (("train", 0, n_train), ("test", n_train, log.n_rows)):
+        _write_csv(log, schema, place / f"{name}.csv", start, stop)
+        _write_vw(log, schema, place / f"{name}.vw", start, stop)
+    sizes = {
+        path.name: sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        if path.is_dir()
+        else path.stat().st_size
+        for path in sorted(place.iterdir())
+    }
+    return {"n_train": n_train, "n_test": n_test, "log_digest": log.digest, "n_bytes": sizes}
+
+
+def _texts(
+    log: Log, schema: Schema, start: int, stop: int
+) -> Iterator[tuple[pa.RecordBatch, dict[str, pa.Array]]]:
+    """Yield batches of the log, and the fields of each as plain text."""
+    for batch in log.batches(start=start, stop=stop):
+        yield batch, {name: batch.column(name).cast(pa.string()) for name in schema.field_names}
+
+
+def _write_csv(log: Log, schema: Schema, path: Path, start: int, stop: int) -> None:
+    """Write rows in the layout of Kaggle's file: id, click, hour, then the fields."""
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
+    header = [str(schema.id), schema.label, schema.time_column, *schema.field_names]
+    with path.open("wb") as out:
+        out.write((",".join(header) + "\n").encode())
+        for batch, fields in _texts(log, schema, start, stop):
+            hour = pc.strftime(batch.column(schema.time_column), format=schema.time_format)
+            columns = [batch.column(header[0]), batch.column(schema.label), hour, *fields.values()]
+            pa_csv.write_csv(pa.RecordBatch.from_arrays(columns, header), out, options)
+
+
+def _write_vw(log: Log, schema: Schema, path: Path, start: int, stop: int) -> None:
+    """Write rows as VW text, ``1 | C1=1005 ... hour_of_day=13``: the same tokens as ours."""
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
+    with path.open("wb") as out:
+        for batch, fields in _texts(log, schema, start, stop):
+            hour = pc.hour(batch.column(schema.time_column)).cast(pa.string())
+            pieces = [pc.if_else(pc.equal(batch.column(schema.label), 1), "1 |", "-1 |")]
+            for name, texts in {**fields, "hour_of_day": hour}.items():
+                pieces += [pa.scalar(f" {name}="), texts]
+            lines = pc.binary_join_element_wise(*pieces, "")
+            pa_csv.write_csv(pa.RecordBatch.from_arrays([lines], ["line"]), out, options)

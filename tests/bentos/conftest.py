@@ -1,0 +1,50 @@
+"""Fixtures: a tiny model on disk with its golden rows, and the app that serves it."""
+
+import json
+
+import pytest
+
+from bentos.ctr.app import CtrApp
+from bentos.ctr.parity import GOLDEN
+from tasks.packaging import package_model
+from tasks.schema import load_schema
+from tests.bentos.serving import golden_rows, served, trained_model
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory):
+    """A model folder with golden rows, as in a Bento. Do not write to it."""
+    folder = tmp_path_factory.mktemp("model")
+    model = trained_model(folder, load_schema("avazu"))
+    (folder / GOLDEN).write_text(json.dumps(golden_rows(model)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def app(model_dir):
+    """The service's app with that model, without BentoML around it."""
+    app = CtrApp()
+    app.load(model_dir)
+    assert app.is_ready, app.health
+    return app
+
+
+@pytest.fixture(scope="session")
+def bento(model_dir, tmp_path_factory):
+    """The model's Bento in a store of its own: (receipt, store)."""
+    home = tmp_path_factory.mktemp("bentoml")
+    golden = json.loads((model_dir / GOLDEN).read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(home))
+        receipt = package_model(model_dir, golden, name="ctr_test")
+    return receipt, home
+
+
+@pytest.fixture(scope="session")
+def endpoint(bento, tmp_path_factory):
+    """The address of the served Bento."""
+    receipt, home = bento
+    with served(
+        receipt["bento"], home=home, log=tmp_path_factory.mktemp("serve") / "serve.log"
+    ) as (address, _):
+        yield address

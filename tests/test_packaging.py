@@ -1,0 +1,256 @@
+"""Packaging: what goes into the Bento, the proof before it, and the receipt after it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks import packaging, registry
+from tasks.errors import ClicklabError, ContractError, GateError, InputError
+from tasks.packaging import (
+    SERVING,
+    _golden_of,
+    package,
+    package_model,
+    prove,
+    serving_requirements,
+    staged,
+)
+from tasks.schema import load_schema
+from tests.bentos.serving import golden_rows, trained_model
+from tests.conftest import ROOT
+
+LOCK = """\
+bentoml==1.4.39 \\
+    --hash=sha256:00
+    # via clicklab (pyproject.toml)
+click==8.5.1 \\
+    --hash=sha256:00
+    # via
+    #   bentoml
+    #   mlflow
+colorama==0.4.6 ; sys_platform == 'win32' \\
+    --hash=sha256:00
+    # via click
+mlflow==3.17.2 \\
+    --hash=sha256:00
+    # via clicklab (pyproject.toml)
+numpy==2.4.6 ; python_full_version < '3.12' \\
+    --hash=sha256:00
+    # via mlflow
+numpy==2.5.5 ; python_full_version >= '3.12' \\
+    --hash=sha256:00
+    # via mlflow
+"""
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    """A trained model on disk."""
+    folder = tmp_path_factory.mktemp("models") / "ftrl"
+    trained_model(folder, load_schema("avazu"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def golden(model_dir):
+    """Rows and what the model predicts for them."""
+    from tasks.models.artifact import load_model
+
+    return golden_rows(load_model(model_dir))
+
+
+def test_requirements_are_the_roots_and_what_they_need_in_turn():
+    """Packages of other roots stay out; markers and double pins are kept."""
+    assert serving_requirements(LOCK, ["bentoml"]) == [
+        "bentoml==1.4.39",
+        "click==8.5.1",
+        "colorama==0.4.6 ; sys_platform == 'win32'",
+    ]
+    assert [line[:11] for line in serving_requirements(LOCK, ["numpy"])] == [
+        "numpy==2.4.",
+        "numpy==2.5.",
+    ]
+
+
+def test_the_projects_lock_yields_a_serving_environment():
+    """Everything the service needs, nothing of the notebooks."""
+    pins = {
+        line.split("==")[0]
+        for line in serving_requirements((ROOT / "requirements.lock").read_text())
+    }
+    assert set(SERVING) | {"llvmlite", "starlette", "uvicorn"} <= pins
+    assert pins & {"pandas", "scikit-learn", "mlflow", "jupyterlab", "ploomber", "boto3"} == set()
+
+
+def test_a_package_that_is_not_locked_is_named():
+    """A root that the lock lost is a plain error."""
+    with pytest.raises(InputError, match="'flask'"):
+        serving_requirements(LOCK, ["flask"])
+
+
+def test_the_staged_folder_holds_service_library_model_and_pins(model_dir, golden):
+    """What is staged is all the Bento is made of, and it is gone afterwards."""
+    with staged(model_dir, golden) as folder:
+        files = {
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        }
+        packed = json.loads((folder / "bentos/ctr/model/golden.json").read_text())
+    assert {
+        "bentos/ctr/service.py",
+        "bentos/ctr/bentofile.yaml",
+        "tasks/schema.py",
+        "requirements.txt",
+    } <= files
+    assert {"bentos/ctr/model/model.json", "bentos/ctr/model/weights.npy"} <= files
+    assert {file.split("/")[0] for file in files} == {"bentos", "tasks", "requirements.txt"}
+    assert packed == golden
+    assert not folder.exists()
+
+
+def test_an_absent_model_is_named(tmp_path, golden):
+    """Packaging what was never trained is a plain error."""
+    with pytest.raises(InputError, match="no such model folder"):
+        package_model(tmp_path / "none", golden, name="ctr_test")
+
+
+def test_golden_predictions_are_those_of_the_packaged_model():
+    """The winner's if it was promoted in this run, else those of the champion that stays."""
+    record = {"golden": {"rows": [{}], "p_click": {"sgd": [0.1], "ftrl": [0.2], "champion": [0.3]}}}
+    decision = {"versions": {"sgd": "4", "ftrl": "5"}}
+    assert _golden_of(record, decision, "5") == {"rows": [{}], "p_click": [0.2]}
+    assert _golden_of(record, decision, "3") == {"rows": [{}], "p_click": [0.3]}
+
+
+def test_a_champion_that_was_not_compared_is_not_packaged():
+    """Without its predictions for the golden rows there is no proof."""
+    record = {"golden": {"rows": [{}], "p_click": {"sgd": [0.1]}}}
+    with pytest.raises(ContractError, match="made no predictions"):
+        _golden_of(record, {"versions": {"sgd": "4"}}, "3")
+
+
+def test_no_champion_is_nothing_to_package(tmp_path):
+    """When the gates refused all and none serves, the pipeline stops here with that reason."""
+    evaluation, promotion = tmp_path / "evaluation.json", tmp_path / "promotion.json"
+    evaluation.write_text("{}")
+    promotion.write_text(json.dumps({"champion_version": None, "registered_name": "ctr-avazu"}))
+    upstream = {"evaluate": {"evaluation": evaluation}, "promote": {"promotion": promotion}}
+    with pytest.raises(GateError, match="nothing to package"):
+        package(
+            {"receipt": tmp_path / "r.json"}, upstream, {"name": "ctr"}, {"tracking_uri": "unused"}
+        )
+
+
+@pytest.fixture
+def champion_is_version_5(tmp_path, monkeypatch):
+    """Products of the tasks before, and a registry whose champion is version 5: (product, upstream)."""
+    golden = {"rows": [{}], "p_click": {"sgd": [0.1], "ftrl": [0.2]}}
+    files = {"evaluation": {"golden": golden}}
+    files["promotion"] = {
+        "champion_version": "5",
+        "registered_name": "ctr-avazu",
+        "versions": {"sgd": "4", "ftrl": "5"},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    found = registry.RegisteredModel("ctr-avazu", "5", "run", tmp_path / "downloaded")
+    monkeypatch.setattr(registry, "connect", lambda uri: None)
+    monkeypatch.setattr(registry, "find_alias", lambda client, name, alias, folder: found)
+    upstream = {
+        "evaluate": {"evaluation": tmp_path / "evaluation"},
+        "promote": {"promotion": tmp_path / "promotion"},
+    }
+    return {"receipt": tmp_path / "receipt.json"}, upstream
+
+
+def test_the_task_packages_the_champions_files_with_its_own_rows(
+    champion_is_version_5, monkeypatch
+):
+    """Model, proof, name and receipt are those of the model behind the alias."""
+    product, upstream = champion_is_version_5
+    calls = []
+    monkeypatch.setattr(
+        packaging, "package_model", lambda *words, **named: calls.append((words, named))
+    )
+    package(product, upstream, {"name": "ctr"}, {"tracking_uri": "unused"})
+    folder = product["receipt"].parent / "downloaded"
+    golden = {"rows": [{}], "p_click": [0.2]}
+    assert calls == [((folder, golden), {"name": "ctr", "receipt_path": product["receipt"]})]
+
+
+def test_a_champion_that_changed_meanwhile_is_not_packaged(champion_is_version_5):
+    """The alias must still be the version that was promoted."""
+    product, upstream = champion_is_version_5
+    promotion = upstream["promote"]["promotion"]
+    promotion.write_text(
+        promotion.read_text().replace('"champion_version": "5"', '"champion_version": "4"')
+    )
+    with pytest.raises(ClicklabError, match="no longer version 4"):
+        package(product, upstream, {"name": "ctr"}, {"tracking_uri": "unused"})
+
+
+@pytest.mark.slow
+def test_a_model_at_parity_becomes_a_bento_with_a_receipt(model_dir, golden, tmp_path, monkeypatch):
+    """The Bento is in the store with its labels; nothing was looked up on a network."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no uv
+    receipt = package_model(
+        model_dir, golden, name="ctr_test", receipt_path=tmp_path / "receipt.json"
+    )
+    assert json.loads((tmp_path / "receipt.json").read_text()) == receipt
+    assert receipt["n_golden"] == len(golden["rows"])
+    assert receipt["max_abs_diff"] <= 1e-6
+    name, version = receipt["bento"].split(":")
+    bento = tmp_path / "home" / "bentos" / name / version
+    assert name == "ctr_test"
+    assert f"version: {receipt['version']}" in (bento / "bento.yaml").read_text()
+    assert (bento / "src/bentos/ctr/model/golden.json").is_file()
+    assert (bento / "src/tasks/hashing/encode.py").is_file()
+    assert "pandas" not in (bento / "env/python/requirements.txt").read_text()
+    assert not list((tmp_path / "home" / "tmp").iterdir())
+
+
+@pytest.mark.slow
+def test_the_bento_runs_on_its_own_copy_of_the_library(model_dir, golden, tmp_path, monkeypatch):
+    """What was proved is what is served, even where another checkout is installed."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
+    receipt = package_model(model_dir, golden, name="ctr_test")
+    code = f"import bentoml; bentoml.load({receipt['bento']!r}); import tasks, bentos.ctr.app as app; print(tasks.__file__, app.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(Path(file).is_relative_to(tmp_path) for file in done.stdout.split()[-2:]), (
+        done.stdout
+    )
+
+
+@pytest.mark.slow
+def test_a_prediction_that_is_off_stops_packaging(model_dir, golden, tmp_path, monkeypatch):
+    """2e-6 in one row: one line that says which, no Bento, no receipt."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
+    wrong = golden | {"p_click": [golden["p_click"][0] + 2e-6, *golden["p_click"][1:]]}
+    with pytest.raises(
+        ContractError, match=r"not packaged: golden row 0: .* the pipeline"
+    ) as caught:
+        package_model(model_dir, wrong, name="ctr_test", receipt_path=tmp_path / "receipt.json")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path).rglob("bento.yaml"))
+    assert not (tmp_path / "receipt.json").exists()
+
+
+@pytest.mark.slow
+def test_a_service_that_cannot_be_loaded_says_why_in_one_line(model_dir, golden):
+    """A defect in the service's code is not mistaken for a matter of parity."""
+    with staged(model_dir, golden) as folder:
+        (folder / "bentos/ctr/app.py").write_text("import nothing_of_that_name\n")
+        with pytest.raises(ClicklabError, match="nothing_of_that_name") as caught:
+            prove(folder)
+    assert "\n" not in str(caught.value)
