@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import pyarrow as pa
@@ -79,7 +80,7 @@ def require_disk(folder: Path, n_bytes: int) -> None:
 
 
 def _maker_digest() -> str:
-    """Return a digest of the code that decides what the rows are."""
+    """Return a digest of the code and the schema that decide what the rows are."""
     made_by = [
         Path(__file__),
         ROOT / "tasks" / "simulate.py",
@@ -112,7 +113,8 @@ def _make(place: Path, n_rows: int, seed: int) -> dict[str, Any]:
         else path.stat().st_size
         for path in sorted(place.iterdir())
     }
-    return {"n_train": n_train, "n_test": n_test, "log_digest": log.digest, "n_bytes": sizes}
+    counts = {"n_train": n_train, "n_test": n_test}
+    return {**counts, "log_digest": log.digest, "n_bytes": sizes, **_parquet_files(log)}
 
 
 def _texts(
@@ -136,13 +138,22 @@ def _write_csv(log: Log, schema: Schema, path: Path, start: int, stop: int) -> N
 
 
 def _write_vw(log: Log, schema: Schema, path: Path, start: int, stop: int) -> None:
-    """Write rows as VW text, ``1 | C1=1005 ... hour_of_day=13``: the same tokens as ours."""
+    """Write rows as VW text, ``1 | a1005 b0 ... v13``: a letter stands for the field, so nothing is shorter to parse."""
     options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
     with path.open("wb") as out:
         for batch, fields in _texts(log, schema, start, stop):
             hour = pc.hour(batch.column(schema.time_column)).cast(pa.string())
             pieces = [pc.if_else(pc.equal(batch.column(schema.label), 1), "1 |", "-1 |")]
-            for name, texts in {**fields, "hour_of_day": hour}.items():
-                pieces += [pa.scalar(f" {name}="), texts]
+            for letter, texts in zip(ascii_lowercase, [*fields.values(), hour], strict=False):
+                pieces += [pa.scalar(f" {letter}"), texts]
             lines = pc.binary_join_element_wise(*pieces, "")
             pa_csv.write_csv(pa.RecordBatch.from_arrays([lines], ["line"]), out, options)
+
+
+def _parquet_files(log: Log) -> dict[str, list[str]]:
+    """Return the log's files for readers that do not know its manifest."""
+    days = [
+        [f"{log.folder.name}/{file['path']}" for file in day["files"]]
+        for day in log.manifest["days"]
+    ]
+    return {"train_parquet": [path for day in days[:-1] for path in day], "test_parquet": days[-1]}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-_PASS_ROWS = 4 << 20
-_CHUNK_ROWS = 4 << 20
+_PASS_ROWS = 2 << 20
+_CHUNK_ROWS = 2 << 20
 
 
 class Column:

@@ -23,8 +23,9 @@ def refresh(task: Any, product: Any, params: Any) -> None:
         current = fingerprint(str(params["data"]), cache_path=manifest.parent.parent / FINGERPRINTS)
     except (ClicklabError, OSError):
         return
-    if _recorded(manifest) == current:
-        return
+    source, recorded = _recorded(manifest)
+    if recorded == current or source not in (None, str(params["data"])):
+        return  # another source is another parameter, which Ploomber sees by itself
     from ploomber.constants import TaskStatus
 
     task.product.metadata.delete()
@@ -32,8 +33,9 @@ def refresh(task: Any, product: Any, params: Any) -> None:
     task._exec_status = TaskStatus.WaitingExecution
 
 
-def _recorded(manifest: Path) -> str | None:
+def _recorded(manifest: Path) -> tuple[str | None, str | None]:
     try:
-        return json.loads(manifest.read_text())["fingerprint"]
+        found = json.loads(manifest.read_text())
+        return found["source"], found["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return None, None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.canonical import BadRow, Canonicalizer, CanonicalRows
+from tasks.canonical import Canonicalizer, CanonicalRows
 from tasks.csv_block import RawRows
 from tasks.day_files import DayFiles
 from tasks.duplicates import Column, find_candidates, later_ones
@@ -139,24 +139,17 @@ class Intake:
     def _take_out(self, number: int, rows: np.ndarray, places: np.ndarray) -> None:
         drop = np.zeros(self.days.days[number].n_rows, dtype=bool)
         drop[rows] = True
-        done = 0
+        names, done = pa.array(self.files), 0
         for batch in self.days.rows(number, drop):
-            found = []
-            for values, place in zip(
-                batch.to_pylist(), places[done : done + batch.num_rows].tolist(), strict=True
-            ):
-                file, row = self.files[place >> _ROW_BITS], place & ((1 << _ROW_BITS) - 1)
-                found.append(
-                    BadRow(
-                        file,
-                        row,
-                        DUPLICATE,
-                        values[str(self.schema.id)],
-                        json.dumps(values, default=str),
-                    )
-                )
+            part = places[done : done + batch.num_rows]
             done += batch.num_rows
-            self.quarantine.add(found)
+            self.quarantine.add_batch(
+                batch,
+                files=names.take(pa.array(part >> _ROW_BITS)),
+                rows=part & ((1 << _ROW_BITS) - 1),
+                reason=DUPLICATE,
+                column=str(self.schema.id),
+            )
         self.days.rewrite(number, drop=drop)
 
     def check(self) -> None:

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.canonical import BadRow
@@ -48,6 +50,24 @@ class Quarantine:
         self._waiting.extend(rows)
         if len(self._waiting) >= _CHUNK:
             self._flush()
+
+    def add_batch(
+        self, batch: pa.RecordBatch, *, files: pa.Array, rows: np.ndarray, reason: str, column: str
+    ) -> None:
+        """Keep rows of the log that must leave it, many at once; their text is their values, joined."""
+        values = batch.column(column)
+        parts = [pc.fill_null(found.cast(pa.string()), "") for found in batch.columns]
+        text = pc.binary_join_element_wise(*parts, ",")
+        reasons = pa.repeat(pa.scalar(reason, pa.string()), batch.num_rows)
+        self._flush()
+        self._writer.write_batch(
+            pa.RecordBatch.from_arrays(
+                [files, pa.array(rows), reasons, values, text], schema=_SCHEMA
+            )
+        )
+        self.reasons[reason] += batch.num_rows
+        file, value, line = (found[0].as_py() for found in (files, values, text))
+        self._examples.setdefault(reason, BadRow(file, int(rows[0]), reason, value, line))
 
     def _flush(self) -> None:
         if self._waiting:

@@ -5,9 +5,7 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import nbformat
@@ -15,7 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import ROOT, copy_project, free_port, stop_group
+from tests.bentos.serving import served
+from tests.conftest import ROOT, copy_project
 
 pytestmark = pytest.mark.slow
 
@@ -53,21 +52,19 @@ def read(project: Path, name: str) -> dict:
     return json.loads((project / "products" / "tiny" / name).read_text())
 
 
-def outdated(project: Path) -> set[str]:
-    """Return the tasks that `ploomber build` would run now."""
-    code = (
-        "import json; from tasks.build import load_dag, read_env; dag = load_dag(read_env('env.tiny.yaml')).render();"
-        "print('TASKS', json.dumps([t.name for t in dag.values() if t.exec_status.name != 'Skipped']))"
-    )
+@pytest.fixture(scope="module")
+def outdated(project):
+    """What `ploomber build` would run after each change, by the change's name."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
+        [sys.executable, "-W", "ignore", str(ROOT / "tests" / "changes.py"), json.dumps(CHANGES)],
         cwd=project,
         env=environment(project),
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return set(json.loads(re.search(r"TASKS (.*)", done.stdout)[1]))
+    return {name: set(tasks) for name, tasks in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
 AFTER_EVALUATE = {"evaluate", "promote", "package", "report"}
@@ -107,80 +104,45 @@ def test_no_model_beats_the_true_probabilities(project):
         assert metrics["roc_auc"] > 0.55, name
 
 
-def test_a_second_run_with_nothing_changed_runs_nothing(project):
+def test_a_second_run_with_nothing_changed_runs_nothing(project, outdated):
     """The cache is trusted when it is right."""
-    assert outdated(project) == set()
+    assert outdated["nothing"] == set()
     done = clicklab(project, "run", "--env", "env.tiny.yaml")
     assert done.returncode == 0, done.stderr
     assert "nothing had changed" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("tasks/simulate.py", ALL),
-        ("tasks/validate.py", ALL - {"ingest"}),
-        ("tasks/exploration.py", {"explore"}),
-        ("tasks/tuning.py", TRAIN | AFTER_EVALUATE),
-        ("tasks/gates.py", AFTER_EVALUATE),
-        ("tasks/ledger.py", {"promote", "package", "report"}),
-        ("tasks/report.py", {"report"}),
-        ("bentos/ctr/service.py", {"package", "report"}),
-        ("tasks/schemas/avazu.yaml", ALL),
-        ("notebooks/train.ipynb", TRAIN | AFTER_EVALUATE),
-    ],
-)
-def test_a_changed_file_rebuilds_exactly_what_depends_on_it(project, path, expected):
+FILES = {
+    "tasks/simulate.py": ALL,
+    "tasks/validate.py": ALL - {"ingest"},
+    "tasks/exploration.py": {"explore"},
+    "tasks/tuning.py": TRAIN | AFTER_EVALUATE,
+    "tasks/gates.py": AFTER_EVALUATE,
+    "tasks/ledger.py": {"promote", "package", "report"},
+    "tasks/report.py": {"report"},
+    "bentos/ctr/app.py": {"package", "report"},
+    "tasks/schemas/avazu.yaml": ALL,
+    "notebooks/train.ipynb": TRAIN | AFTER_EVALUATE,
+}
+KNOBS = {
+    "gates.min_slice_rows": (501, AFTER_EVALUATE),
+    "models.ftrl.params": ({"alpha": 0.2}, {"train-ftrl"} | AFTER_EVALUATE),
+    "hash.bits": (15, {"hash_features"} | TRAIN | AFTER_EVALUATE),
+    "data": ("sim://avazu?rows=20001&seed=7", ALL),
+}
+CHANGES = {"files": list(FILES), "knobs": {knob: value for knob, (value, _) in KNOBS.items()}}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_changed_file_rebuilds_exactly_what_depends_on_it(outdated, path):
     """Imported modules, notebooks and the schema count, not only a task's own source."""
-    file = project / path
-    before = file.read_text()
-    try:
-        file.write_text(_changed(before, file.suffix))
-        assert outdated(project) == expected
-    finally:
-        file.write_text(before)
+    assert outdated[path] == FILES[path]
 
 
-def _changed(text: str, suffix: str) -> str:
-    if suffix != ".ipynb":
-        return text + "\n# changed\n"
-    notebook = json.loads(text)
-    notebook["cells"].append(
-        {
-            "cell_type": "code",
-            "id": "x1",
-            "metadata": {},
-            "source": ["1 + 1"],
-            "outputs": [],
-            "execution_count": None,
-        }
-    )
-    return json.dumps(notebook)
-
-
-@pytest.mark.parametrize(
-    ("knob", "value", "expected"),
-    [
-        (("gates", "min_slice_rows"), 501, AFTER_EVALUATE),
-        (("models", "ftrl", "params"), {"alpha": 0.2}, {"train-ftrl"} | AFTER_EVALUATE),
-        (("hash", "bits"), 15, {"hash_features"} | TRAIN | AFTER_EVALUATE),
-        (("data",), "sim://avazu?rows=20001&seed=7", ALL),
-    ],
-)
-def test_a_changed_parameter_rebuilds_exactly_what_depends_on_it(project, knob, value, expected):
+@pytest.mark.parametrize("knob", KNOBS)
+def test_a_changed_parameter_rebuilds_exactly_what_depends_on_it(outdated, knob):
     """A knob reaches the tasks that read it and what comes after them."""
-    file = project / "env.tiny.yaml"
-    before = file.read_text()
-    env = yaml.safe_load(before)
-    inner = env
-    for key in knob[:-1]:
-        inner = inner[key]
-    inner[knob[-1]] = value
-    try:
-        file.write_text(yaml.safe_dump(env))
-        assert outdated(project) == expected
-    finally:
-        file.write_text(before)
+    assert outdated[knob] == KNOBS[knob][1]
 
 
 def test_every_training_is_one_run_with_its_record(project, monkeypatch):
@@ -260,44 +222,9 @@ def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path
 @pytest.fixture(scope="module")
 def endpoint(project):
     """The Bento of the tiny run, served as `make serve` does, on a free port of this machine."""
-    port = free_port()
     tag = read(project, "package.json")["bento"]
-    command = [
-        sys.executable,
-        "-m",
-        "bentoml",
-        "serve",
-        tag,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    log = (project / "serve.log").open("w")
-    process = subprocess.Popen(
-        command,
-        cwd=project,
-        env=environment(project),
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            assert process.poll() is None and time.monotonic() < deadline, (
-                project / "serve.log"
-            ).read_text()
-            try:
-                with urlopen(f"{address}/readyz", timeout=5):
-                    break
-            except (URLError, OSError):
-                time.sleep(0.3)
+    with served(tag, home=project / "bentoml", log=project / "serve.log") as (address, _):
         yield address
-    finally:
-        stop_group(process)
-        log.close()
 
 
 def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):

@@ -127,7 +127,7 @@ def test_divergence_on_the_validation_rows_is_named(clicks):
 def test_scikit_learns_overflow_is_divergence(parts):
     """A learning rate of 1.7e308 is a knob to turn, not a traceback to read."""
     learner = make_learner("sgd", 256, random_state=0, eta0=1.7e308, learning_rate="constant")
-    with pytest.raises(DivergenceError, match="epoch 1, batch 1"):
+    with pytest.raises(DivergenceError, match=r"epoch 1, batch \d+"):
         fit_stream(learner, *parts, max_epochs=1)
 
 

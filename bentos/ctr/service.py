@@ -31,9 +31,7 @@ APP = CtrApp(_base_document)
     name="ctr",
     workers=1,
     http={"host": "127.0.0.1"},  # a container says BENTOML_HOST=0.0.0.0
-    traffic={
-        "timeout": 2
-    },  # each request leaves a timer behind for this long; a bidder has gone far earlier
+    traffic={"timeout": 2},  # each request leaves a timer behind for this long
     tracing={"excluded_urls": "/predict"},  # a span nobody collects costs ten times the scoring
     logging={"access": {"enabled": False}},  # costs more than scoring; /metrics counts requests
 )

@@ -12,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import numpy as np
+import psutil
 
 from tasks.hashing.contract import HashContract
 from tasks.models import make_learner
@@ -58,7 +59,16 @@ def served(
             _wait_until_live(f"http://127.0.0.1:{port}", process, log)
             yield f"http://127.0.0.1:{port}", process
         finally:
+            workers = (
+                psutil.Process(process.pid).children(recursive=True)
+                if process.poll() is None
+                else []
+            )
             stop_group(process)
+            for worker in psutil.wait_procs(workers, timeout=5)[
+                1
+            ]:  # workers are in process groups of their own
+                worker.kill()
 
 
 def _wait_until_live(address: str, process: subprocess.Popen, log: Path) -> None:

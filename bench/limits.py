@@ -1,0 +1,138 @@
+"""How far one epoch is from what memory and arithmetic allow, and where the time goes, by phase."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench.data import Data
+
+MAX_ROWS = 1_000_000
+_PAIR_BYTES = 16  # z and n of a weight
+_LABEL_BYTES = 8
+
+
+def find_limits(data: Data, *, bits: int) -> dict[str, Any]:
+    """Return nanoseconds per row of each phase, and of the bounds of learning; one thread each.
+
+    ``memory`` is the time to move what learning moves, in its order, calculating nothing;
+    ``arithmetic`` is learning with all weights in the first cache. No epoch that does one after the
+    other row can be faster than the larger of the two.
+    """
+    from bench import memory
+    from tasks.hashing.contract import HashContract
+    from tasks.schema import load_schema
+
+    schema = load_schema("avazu")
+    contract = HashContract.from_schema(schema, bits=bits)
+    phases, codes, labels = _phases(data, schema, contract)
+    few = np.ascontiguousarray((codes & 255) ^ (codes >> 31))
+    n_rows, pairs = len(labels), np.zeros((contract.n_features, 2))
+    bounds = {
+        "memory": _ns(lambda: memory.touch_codes(codes, pairs), n_rows),
+        "arithmetic": _ns(_epoch(few, labels, 256), n_rows),
+    }
+    caches = memory.cache_sizes()
+    misses = {
+        name: memory.misses_per_row(codes, cache_bytes=size, pair_bytes=_PAIR_BYTES)
+        for name, size in caches.items()
+    }
+    bytes_per_row = contract.n_tokens * 4 + _LABEL_BYTES
+    moved = {name: bytes_per_row + 2 * memory.LINE_BYTES * n for name, n in misses.items()}
+    bandwidth = memory.bandwidth()
+    return {
+        "n_rows": n_rows,
+        "ns_per_row": phases,
+        "bound_ns_per_row": bounds,
+        "share_of_bound": max(bounds.values()) / phases["learn"],
+        "cache_bytes": caches,
+        "misses_per_row": misses,
+        "bytes_moved_per_row": {f"beyond {name}": moved[name] for name in moved},
+        "bandwidth_bytes_per_s": bandwidth,
+        "bandwidth_ns_per_row": moved["L3"] / bandwidth["triad"] * 1e9,
+        "random_touch_ns": memory.random_touch_ns(contract.n_features * _PAIR_BYTES),
+    }
+
+
+def _phases(data: Data, schema: Any, contract: Any) -> tuple[dict[str, float], Any, Any]:
+    """Return ns per row of each phase on its own, and the hashed rows."""
+    from tasks.hashing.encode import encode_batch
+    from tasks.log import Log
+    from tasks.streaming import csv_batches, hash_stream, log_batches
+
+    log, n_rows = Log.open(data.folder / "log"), min(data.n_train, MAX_ROWS)
+
+    def read() -> list[Any]:
+        return list(log_batches(log, schema, stop=n_rows))
+
+    batches = read()
+    codes = np.concatenate([encode_batch(batch, contract) for batch in batches])
+    labels = np.concatenate([batch.column(0).to_numpy() for batch in batches])
+    learn = _epoch(codes, labels, contract.n_features)
+    phases = {
+        "read Parquet": _ns(read, n_rows),
+        "hash": _ns(lambda: [encode_batch(batch, contract) for batch in batches], n_rows),
+        "learn": _ns(learn, n_rows),
+        "predict": _ns(_prediction(codes, labels, contract.n_features), n_rows),
+        "read, hash, learn": _ns(
+            lambda: _learn_all(hash_stream(log_batches(log, schema, stop=n_rows), contract)), n_rows
+        ),
+    }
+    path = data.folder / "train.csv"
+    phases["read CSV"] = _ns(lambda: [None for _ in csv_batches(path, schema)], data.n_train, 3)
+    return phases, codes, labels
+
+
+def _ns(work: Callable[[], object], n_rows: int, repeats: int = 5) -> float:
+    from bench.memory import best_of
+
+    return best_of(work, repeats) / n_rows * 1e9
+
+
+def _epoch(codes: np.ndarray, labels: np.ndarray, n_features: int) -> Callable[[], object]:
+    from tasks.models import make_learner
+
+    learner = make_learner("ftrl", n_features)
+    return lambda: learner.partial_fit_codes(codes, labels)
+
+
+def _prediction(codes: np.ndarray, labels: np.ndarray, n_features: int) -> Callable[[], object]:
+    from tasks.models import make_learner
+
+    learner = make_learner("ftrl", n_features).partial_fit_codes(codes, labels)
+    return lambda: learner.predict_codes(codes)
+
+
+def _learn_all(batches: Any) -> None:
+    from tasks.models import make_learner
+
+    learner: Any = None
+    for batch in batches:
+        if learner is None:
+            learner = make_learner("ftrl", 1 << 22)
+        learner.partial_fit_codes(batch.codes, batch.label)
+
+
+def show_limits(console: Console, limits: dict[str, Any]) -> None:
+    """Print where the time goes, and how far learning is from its bound."""
+    table = Table(title="Where the time goes, one phase at a time", title_justify="left")
+    table.add_column("phase")
+    table.add_column("ns a row", justify="right")
+    table.add_column("rows/s", justify="right")
+    for name, ns in limits["ns_per_row"].items():
+        table.add_row(name, f"{ns:.0f}", f"{1e9 / ns:,.0f}")
+    for name, ns in limits["bound_ns_per_row"].items():
+        table.add_row(f"bound of learning: {name}", f"{ns:.0f}", f"{1e9 / ns:,.0f}", style="dim")
+    console.print(table)
+    width, misses = limits["bandwidth_bytes_per_s"], limits["misses_per_row"]
+    moved = limits["bytes_moved_per_row"]
+    console.print(
+        f"Learning runs at {limits['share_of_bound']:.0%} of the larger bound. A row's weights miss L2 "
+        f"{misses['L2']:.1f} times and L3 {misses['L3']:.1f} times (simulated), which moves "
+        f"{moved['beyond L2']:,.0f} and {moved['beyond L3']:,.0f} bytes; at {width['triad'] / 1e9:.1f} GB/s (triad; "
+        f"read {width['read'] / 1e9:.1f}) the latter takes {limits['bandwidth_ns_per_row']:.0f} ns. "
+        f"A random touch of the weights takes {limits['random_touch_ns']:.1f} ns.",
+        highlight=False,
+    )

@@ -1,0 +1,81 @@
+"""Everything side by side in one go: ``python -m bench.throughput --rows 1000000``."""
+
+import argparse
+import sys
+from dataclasses import asdict
+
+from rich.console import Console
+
+from bench import report
+from bench.contest import CONTESTANTS, Contest
+from bench.data import prepare
+from bench.limits import find_limits, show_limits
+from bench.peers import peers_python
+from bench.targets import outcomes
+from tasks.errors import ClicklabError, ConfigError
+
+DEFAULT_BITS = 22
+TIMEOUT_S = 300
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the bench; return the exit code."""
+    console = Console(stderr=False)
+    try:
+        run(_parse(arguments), console)
+    except ClicklabError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    keys = [contestant.key for contestant in CONTESTANTS]
+    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="simulated rows")
+    parser.add_argument("--runs", type=int, default=5, help="measured runs of each contestant")
+    parser.add_argument("--bits", type=int, default=DEFAULT_BITS, help="2^bits weights, for all")
+    parser.add_argument("--only", nargs="+", choices=keys, default=keys, help="leave out the others")
+    parser.add_argument("--no-save", action="store_true", help="leave bench/results as it is")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Make the data, hold the contest, print and save what was found."""
+    if options.runs < 1:
+        raise ConfigError(f"runs must be at least 1, got {options.runs}")
+    chosen = [contestant for contestant in CONTESTANTS if contestant.key in options.only]
+    with console.status("peers' environment"):
+        python = peers_python()
+    with console.status(f"{options.rows:,} simulated rows"):
+        data = prepare(options.rows)
+    timeout_s = TIMEOUT_S * max(1.0, options.rows / 1e6)
+    contest = Contest(data, bits=options.bits, peers_python=python, timeout_s=timeout_s)
+    with console.status("") as status:
+        records = contest.hold(chosen, options.runs, status.update)
+        status.update("memory and the bound")
+        limits = find_limits(data, bits=options.bits)
+    title = (
+        f"One pass over {data.n_train:,} rows, {options.bits} bits, median of {options.runs} runs; "
+        f"judged on the last day, {data.n_test:,} rows"
+    )
+    report.show_contestants(console, records, title=title)
+    found = outcomes(records)
+    report.show_outcomes(console, found)
+    show_limits(console, limits)
+    if not options.no_save:
+        content = {
+            "n_rows": options.rows, "n_train": data.n_train, "n_test": data.n_test, "bits": options.bits,
+            "log_digest": data.meta["log_digest"], "n_bytes": data.meta["n_bytes"],
+            "contestants": {key: asdict(record) for key, record in records.items()},
+            "targets": [outcome.to_dict() for outcome in found],
+            "limits": limits,
+        }  # fmt: skip
+        path = report.save(f"throughput-{options.rows}", content)
+        console.print(f"saved as {path.relative_to(report.ROOT)}", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
