@@ -25,9 +25,8 @@ def find_limits(data: Data, *, bits: int) -> dict[str, Any]:
     from tasks.hashing.contract import HashContract
     from tasks.schema import load_schema
 
-    schema = load_schema("avazu")
-    contract = HashContract.from_schema(schema, bits=bits)
-    phases, codes, labels = _phases(data, schema, contract)
+    contract = HashContract.from_schema(load_schema("avazu"), bits=bits)
+    phases, codes, labels = _phases(data, contract)
     few = np.ascontiguousarray((codes & 255) ^ (codes >> 31))
     n_rows, pairs = len(labels), np.zeros((contract.n_features, 2))
     bounds = {
@@ -56,33 +55,33 @@ def find_limits(data: Data, *, bits: int) -> dict[str, Any]:
     }
 
 
-def _phases(data: Data, schema: Any, contract: Any) -> tuple[dict[str, float], Any, Any]:
+def _phases(data: Data, contract: Any) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     """Return ns per row of each phase on its own, and the hashed rows."""
     from tasks.hashing.encode import encode_batch
     from tasks.log import Log
-    from tasks.streaming import csv_batches, hash_stream, log_batches
+    from tasks.streaming import csv_stream, log_stream
 
     log, n_rows = Log.open(data.folder / "log"), min(data.n_train, MAX_ROWS)
+    columns = [contract.schema["label"], contract.time_column, *contract.fields]
+    path = data.folder / "train.csv"
 
     def read() -> list[Any]:
-        return list(log_batches(log, schema, stop=n_rows))
+        return list(log.batches(columns=columns, stop=n_rows))
 
     batches = read()
     codes = np.concatenate([encode_batch(batch, contract) for batch in batches])
     labels = np.concatenate([batch.column(0).to_numpy() for batch in batches])
-    learn = _epoch(codes, labels, contract.n_features)
-    phases = {
-        "read Parquet": _ns(read, n_rows),
-        "hash": _ns(lambda: [encode_batch(batch, contract) for batch in batches], n_rows),
-        "learn": _ns(learn, n_rows),
-        "predict": _ns(_prediction(codes, labels, contract.n_features), n_rows),
-        "read, hash, learn": _ns(
-            lambda: _learn_all(hash_stream(log_batches(log, schema, stop=n_rows), contract)), n_rows
-        ),
+    work: dict[str, Callable[[], object]] = {
+        "read Parquet": read,
+        "hash its dictionaries": lambda: [encode_batch(batch, contract) for batch in batches],
+        "read and hash CSV, two threads": lambda: [None for _ in csv_stream(path, contract)],
+        "learn": _epoch(codes, labels, contract.n_features),
+        "predict": _prediction(codes, labels, contract.n_features),
+        "all, from Parquet": lambda: _learn_all(log_stream(log, contract, stop=n_rows), contract.n_features),
+        "all, from CSV": lambda: _learn_all(csv_stream(path, contract), contract.n_features),
     }
-    path = data.folder / "train.csv"
-    phases["read CSV"] = _ns(lambda: [None for _ in csv_batches(path, schema)], data.n_train, 3)
-    return phases, codes, labels
+    sizes = {name: data.n_train if "CSV" in name else n_rows for name in work}
+    return {name: _ns(work[name], sizes[name]) for name in work}, codes, labels
 
 
 def _ns(work: Callable[[], object], n_rows: int, repeats: int = 5) -> float:
@@ -105,13 +104,11 @@ def _prediction(codes: np.ndarray, labels: np.ndarray, n_features: int) -> Calla
     return lambda: learner.predict_codes(codes)
 
 
-def _learn_all(batches: Any) -> None:
+def _learn_all(batches: Any, n_features: int) -> None:
     from tasks.models import make_learner
 
-    learner: Any = None
+    learner = make_learner("ftrl", n_features)
     for batch in batches:
-        if learner is None:
-            learner = make_learner("ftrl", 1 << 22)
         learner.partial_fit_codes(batch.codes, batch.label)
 
 

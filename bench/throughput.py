@@ -16,11 +16,13 @@ from tasks.errors import ClicklabError, ConfigError
 
 DEFAULT_BITS = 22
 TIMEOUT_S = 300
+WIDTH = 125
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the bench; return the exit code."""
-    console = Console(stderr=False)
+    console = Console()
+    console = console if console.width >= WIDTH else Console(width=WIDTH)
     try:
         run(_parse(arguments), console)
     except ClicklabError as error:

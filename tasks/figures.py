@@ -230,7 +230,7 @@ def compare(
             linewidth=1,
             label=f"{reference_label} {reference:.4f}",
         )
-        axes.legend(fontsize=8, loc="upper right")
+        axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
     axes.set_yticks(y, intervals.index)
     axes.set_ylim(-0.6, len(intervals) - 0.2)
     axes.set(title=title, xlabel=label)

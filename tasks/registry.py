@@ -21,6 +21,7 @@ from tasks.workspace import resolve, resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _MODEL_PATH = "model"
+_TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}  # what the UI shows first
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ def connect(tracking_uri: str) -> Any:
         If the address is not one MLflow can open.
     """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars wanted
     import mlflow
     from mlflow.exceptions import MlflowException
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars wanted
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri = resolve_store(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri)
@@ -94,7 +95,7 @@ def open_experiment(client: Any, name: str, *, artifact_root: str | Path | None 
             text = str(artifact_root)
             location = text if "://" in text else resolve(text).as_uri()
         try:
-            return client.create_experiment(name, artifact_location=location)
+            return client.create_experiment(name, artifact_location=location, tags=_TRAINING_VIEW)
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another process was quicker
             if found is None:

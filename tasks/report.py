@@ -58,6 +58,10 @@ def render_report(
     )
     console.print(f"{record['n_test_rows']:,} test rows; {record['split_note']}\n")
     console.print(_table(record))
+    if record["truth_log_loss"] is not None:
+        console.print(
+            "(the truth): the true probabilities of this simulated log, the best possible"
+        )
     for row in record["models"]:
         if not row["passed"]:
             console.print(f"{row['model']} was refused: {'; '.join(row['reasons'])}")
@@ -92,8 +96,7 @@ def _table(record: Mapping[str, Any]) -> Table:
         table.add_row(
             "(the truth)",
             f"{record['truth_log_loss']:.4f}",
-            *[""] * 4,
-            "best possible",
+            *[""] * 5,
             style="dim",
         )
     return table

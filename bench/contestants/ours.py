@@ -5,56 +5,53 @@ second epoch costs, the feature set being written beforehand by ``make-hashed``.
 """
 
 import importlib.metadata
+from itertools import islice
 
 import numpy as np
 
 from bench.stopwatch import Stopwatch, contestant_arguments
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, make_batch, write_features
+from tasks.hashing.store import FeatureSet, write_features
 from tasks.log import Log
 from tasks.models import make_learner
 from tasks.schema import load_schema
-from tasks.streaming import csv_batches, hash_stream, log_batches
+from tasks.streaming import csv_stream, log_stream
 
 
-def stream(arguments, schema, contract):
+def stream(arguments, contract):
     """Return an iterator over the hashed training rows."""
     n_train = arguments.meta["n_train"]
     if arguments.variant == "csv":
-        return hash_stream(csv_batches(arguments.data / "train.csv", schema), contract)
+        return csv_stream(arguments.data / "train.csv", contract)
     if arguments.variant == "parquet":
-        log = Log.open(arguments.data / "log")
-        return hash_stream(log_batches(log, schema, stop=n_train), contract)
+        return log_stream(Log.open(arguments.data / "log"), contract, stop=n_train)
     folder = arguments.data / f"hashed-{arguments.bits}"
     if arguments.variant == "make-hashed":
         write_features(Log.open(arguments.data / "log"), (0, n_train), contract, folder)
     return FeatureSet(folder).batches()
 
 
-def held_out(arguments, schema, contract):
-    """Yield the hashed rows of the held-out day."""
-    log = Log.open(arguments.data / "log")
-    for batch in log_batches(log, schema, start=arguments.meta["n_train"]):
-        yield make_batch(batch, contract)
-
-
-def load_kernels(contract, schema, arguments):
+def load_kernels(arguments, contract):
     """Have Numba load (or compile) the machine code, which is start-up and not training."""
+    learner = make_learner("ftrl", contract.n_features)
     log = Log.open(arguments.data / "log")
-    batch = make_batch(next(log_batches(log, schema, stop=1)), contract)
-    make_learner("ftrl", contract.n_features).partial_fit_codes(batch.codes, batch.label)
+    head = arguments.result.with_suffix(".csv")
+    with (arguments.data / "train.csv").open() as lines:
+        head.write_text("".join(islice(lines, 3)))
+    for batches in (log_stream(log, contract, stop=2), csv_stream(head, contract)):
+        for batch in batches:
+            learner.partial_fit_codes(batch.codes, batch.label)
 
 
 def main():
     """Run one measured training."""
     arguments = contestant_arguments("parquet", "csv", "hashed", "make-hashed")
-    schema = load_schema("avazu")
-    contract = HashContract.from_schema(schema, bits=arguments.bits)
-    load_kernels(contract, schema, arguments)
+    contract = HashContract.from_schema(load_schema("avazu"), bits=arguments.bits)
+    load_kernels(arguments, contract)
     watch, n_rows, loss = Stopwatch(), 0, 0.0
     watch.start()
     learner = make_learner("ftrl", contract.n_features)
-    batches = stream(arguments, schema, contract)
+    batches = stream(arguments, contract)
     while True:
         with watch.phase("wait for hashed rows"):
             batch = next(batches, None)
@@ -66,7 +63,9 @@ def main():
         loss += learner.loss_ * len(batch.label)
     watch.stop(n_rows)
     if arguments.predict:
-        parts = [learner.predict_codes(b.codes) for b in held_out(arguments, schema, contract)]
+        log = Log.open(arguments.data / "log")
+        held_out = log_stream(log, contract, start=arguments.meta["n_train"])
+        parts = [learner.predict_codes(batch.codes) for batch in held_out]
         np.save(arguments.predict, np.concatenate(parts))
     versions = {name: importlib.metadata.version(name) for name in ("clicklab", "numba", "pyarrow")}
     watch.write(arguments.result, versions=versions, progressive_log_loss=loss / n_rows)
