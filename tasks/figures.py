@@ -223,14 +223,8 @@ def compare(
             fontsize=8,
         )
     if reference is not None:
-        axes.axvline(
-            reference,
-            color=ACCENT,
-            linestyle="--",
-            linewidth=1,
-            label=f"{reference_label} {reference:.4f}",
-        )
-        axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
+        axes.axvline(reference, color=ACCENT, linestyle="--", linewidth=1)
+        axes.text(reference, -0.5, f"  {reference_label} {reference:.4f}", color=ACCENT, fontsize=8)
     axes.set_yticks(y, intervals.index)
     axes.set_ylim(-0.6, len(intervals) - 0.2)
     axes.set(title=title, xlabel=label)
