@@ -88,6 +88,15 @@ check: lint test  ## what CI runs
 format: $(STAMP)  ## format the code and strip the notebooks' outputs
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/nbstripout --extra-keys 'metadata.papermill metadata.ploomber' notebooks/*.ipynb
 
+# ---- measurements
+
+ROWS ?= 1000000
+SCALE ?=
+
+.PHONY: bench
+bench: $(STAMP)  ## hashing and training against named peers (ROWS=; SCALE=1 for 1 to 40 million rows)
+	@$(BIN)/python -m $(if $(SCALE),bench.scale,bench.throughput --rows $(ROWS))
+
 .PHONY: clean
 clean:  ## remove products and caches; models in mlflow/store and the environment stay
 	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

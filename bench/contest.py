@@ -99,7 +99,10 @@ class Contest:
             found = self._run(contestant, contestant.variant, predict=place)
             p_click = np.load(place)
         y_true = _labels(self.data)
-        record.quality = {"log_loss": log_loss(y_true, p_click), "roc_auc": roc_auc(y_true, p_click)}
+        record.quality = {
+            "log_loss": log_loss(y_true, p_click),
+            "roc_auc": roc_auc(y_true, p_click),
+        }
         if "progressive_log_loss" in found:
             record.quality["progressive_log_loss"] = found["progressive_log_loss"]
         record.versions = found["versions"]

@@ -77,7 +77,9 @@ def _phases(data: Data, contract: Any) -> tuple[dict[str, float], np.ndarray, np
         "read and hash CSV, two threads": lambda: [None for _ in csv_stream(path, contract)],
         "learn": _epoch(codes, labels, contract.n_features),
         "predict": _prediction(codes, labels, contract.n_features),
-        "all, from Parquet": lambda: _learn_all(log_stream(log, contract, stop=n_rows), contract.n_features),
+        "all, from Parquet": lambda: _learn_all(
+            log_stream(log, contract, stop=n_rows), contract.n_features
+        ),
         "all, from CSV": lambda: _learn_all(csv_stream(path, contract), contract.n_features),
     }
     sizes = {name: data.n_train if "CSV" in name else n_rows for name in work}

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tasks.errors import ClicklabError
 
@@ -56,7 +57,7 @@ def run_child(command: list[str], *, name: str, timeout_s: float) -> Whole:
     return Whole(wall_s, usage.ru_utime + usage.ru_stime)
 
 
-def _last_line(said: "tempfile._TemporaryFileWrapper[bytes]", code: int) -> str:
+def _last_line(said: IO[bytes], code: int) -> str:
     said.seek(0)
     lines = said.read().decode(errors="replace").strip().splitlines()
     return lines[-1].strip() if lines else f"it ended with {code} and said nothing"

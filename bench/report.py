@@ -65,11 +65,18 @@ def save(name: str, content: Mapping[str, Any], *, folder: Path = RESULTS) -> Pa
 def show_contestants(console: Console, records: Mapping[str, Record], *, title: str) -> None:
     """Print one row a contestant: medians of its runs, and how good it predicts."""
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = (
-        "rows/s, s, CPU s and peak memory: read + hash + learn, start-up left out; process: all of it"
-    )
+    table.caption = "rows/s, s, CPU s and peak memory: read + hash + learn, start-up left out; process: all of it"
     table.add_column("contestant")
-    for heading in ("rows/s", "s", "CPU s", "process s", "peak MiB", "log loss", "AUC", "progressive"):
+    for heading in (
+        "rows/s",
+        "s",
+        "CPU s",
+        "process s",
+        "peak MiB",
+        "log loss",
+        "AUC",
+        "progressive",
+    ):
         table.add_column(heading, justify="right")
     for key, record in records.items():
         progressive = record.quality.get("progressive_log_loss")

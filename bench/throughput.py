@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 
 from rich.console import Console
@@ -21,10 +22,14 @@ WIDTH = 125
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the bench; return the exit code."""
-    console = Console()
-    console = console if console.width >= WIDTH else Console(width=WIDTH)
+    options = _parse(arguments)
+    return run_command(lambda console: run(options, console))
+
+
+def run_command(work: Callable[[Console], None]) -> int:
+    """Run a command; what a user can mend becomes one line and an exit code."""
     try:
-        run(_parse(arguments), console)
+        work(wide_console())
     except ClicklabError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return error.exit_code
@@ -33,13 +38,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def wide_console() -> Console:
+    """Return a console on which the tables fit, be it a terminal or a file."""
+    console = Console()
+    return console if console.width >= WIDTH else Console(width=WIDTH)
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     keys = [contestant.key for contestant in CONTESTANTS]
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="simulated rows")
     parser.add_argument("--runs", type=int, default=5, help="measured runs of each contestant")
     parser.add_argument("--bits", type=int, default=DEFAULT_BITS, help="2^bits weights, for all")
-    parser.add_argument("--only", nargs="+", choices=keys, default=keys, help="leave out the others")
+    parser.add_argument(
+        "--only", nargs="+", choices=keys, default=keys, help="leave out the others"
+    )
     parser.add_argument("--no-save", action="store_true", help="leave bench/results as it is")
     return parser.parse_args(arguments)
 

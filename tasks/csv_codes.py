@@ -3,29 +3,21 @@
 Most CSV is plain: no quotes, ``\\n`` at the ends of lines, ASCII, labels 0 and 1. A block that is not
 (:meth:`CsvCodes.parse` returns None) is for :mod:`tasks.csv_block`, which gives the same codes slowly,
 or says what is wrong.
-
-The hash is that of :mod:`tasks.hashing.murmur`, on four bytes at a time wherever they lie; that both
-agree is tested. All kernels live in this file, because Numba's cache follows the outer function's.
 """
 
 from functools import lru_cache
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
-from numpy import int32, int64, uint32, uint64
 
+from tasks import csv_kernels as kernels
 from tasks.csv_block import Layout
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import RowEncoder
 from tasks.hashing.feature_set import Batch
-from tasks.hashing.moments import moment_parser, to_ms
+from tasks.hashing.moments import bad_time, moment_parser, to_ms
 from tasks.hashing.murmur import prefix_of
 
 PAD_BYTES = 16  # kernels load up to 8 bytes at any byte of a block
-_LABEL, _TIME, _SKIP = -1, -2, -3
-_ONES, _HIGH = uint64(0x0101010101010101), uint64(0x8080808080808080)
 
 
 class CsvCodes:
@@ -41,16 +33,14 @@ class CsvCodes:
 
     def __init__(self, layout: Layout, contract: HashContract):
         self._contract = contract
-        roles = np.full(layout.n_columns, _SKIP, dtype=np.int32)
-        roles[layout.kept[contract.schema["label"]]] = _LABEL
-        roles[layout.kept[contract.time_column]] = _TIME
+        roles = np.full(layout.n_columns, kernels.SKIP, dtype=np.int32)
+        roles[layout.kept[contract.schema["label"]]] = kernels.LABEL
+        roles[layout.kept[contract.time_column]] = kernels.TIME
         for token, name in enumerate(contract.fields):
             roles[layout.kept[name]] = token
         self._roles = roles
         prefixes = [prefix_of(name, seed=contract.seed) for name in contract.fields]
-        self._prefixes = tuple(
-            np.array(part, dtype=np.uint32) for part in zip(*prefixes, strict=True)
-        )
+        self._prefixes = np.array(prefixes, dtype=np.uint32).T.copy()
         self._moment = lru_cache(maxsize=4096)(self._read_moment)
         self._encoder, self._parse = RowEncoder(contract), moment_parser(contract)
 
@@ -74,16 +64,17 @@ class CsvCodes:
         InputError
             If a time cannot be read.
         """
-        n_rows = _count_rows(block, n_bytes)
+        n_rows = kernels.count_rows(block, n_bytes)
         if n_rows < 0:
             return None
         n_fields, n_tokens = len(self._contract.fields), self._contract.n_tokens
         codes = np.empty((n_rows, n_tokens), dtype=np.int32)
         labels = np.empty(n_rows, dtype=np.uint8)
         times = np.empty((n_rows, 3), dtype=np.int64)
-        found = _parse_rows(
-            block.ctypes.data, n_bytes, self._roles, *self._prefixes, self._contract.bits, codes, labels, times
-        )  # fmt: skip
+        prefixes, bits = self._prefixes, self._contract.bits
+        found = kernels.parse_rows(
+            block.ctypes.data, self._roles, prefixes, bits, codes, labels, times
+        )
         if found < 0:
             return None
         moments = np.empty(n_rows, dtype="datetime64[ms]")
@@ -97,153 +88,9 @@ class CsvCodes:
     def _read_moment(self, text: bytes) -> tuple[np.ndarray, int]:
         """Return the codes of the time features, and the milliseconds since 1970."""
         time = text.decode()
+        try:
+            ms = to_ms(self._parse(time))
+        except ValueError as error:
+            raise bad_time(self._contract, time, error) from None
         codes = self._encoder.encode_row({self._contract.time_column: time})
-        return codes[len(self._contract.fields) :], to_ms(self._parse(time))
-
-
-@intrinsic
-def _load_32(typing_context, address):
-    def codegen(context, builder, signature, args):
-        word = builder.load(builder.inttoptr(args[0], ir.IntType(32).as_pointer()))
-        word.align = 1
-        return word
-
-    return types.uint32(types.int64), codegen
-
-
-@intrinsic
-def _load_64(typing_context, address):
-    def codegen(context, builder, signature, args):
-        word = builder.load(builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
-        word.align = 1
-        return word
-
-    return types.uint64(types.int64), codegen
-
-
-@intrinsic
-def _trailing_zeros(typing_context, word):
-    def codegen(context, builder, signature, args):
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), codegen
-
-
-@njit(cache=True, nogil=True)
-def _count_rows(block, n_bytes):
-    """Return the number of lines, or -1 if there is a byte that plain CSV does not have."""
-    words = block[: n_bytes // 8 * 8].view(np.uint64)
-    odd, n_rows = uint64(0), uint64(0)
-    for i in range(words.size):
-        word = words[i]
-        quote, carriage = word ^ (_ONES * uint64(34)), word ^ (_ONES * uint64(13))
-        odd |= word | _zeros(word) | _zeros(quote) | _zeros(carriage)
-        line = word ^ (_ONES * uint64(10))
-        ends = ~(((line & ~_HIGH) + ~_HIGH) | line) & _HIGH  # exact in every byte, unlike _zeros
-        n_rows += (ends >> uint64(7)) * _ONES >> uint64(56)
-    for i in range(words.size * 8, n_bytes):
-        byte = block[i]
-        n_rows += uint64(byte == 10)
-        if byte == 34 or byte == 13 or byte == 0 or byte > 127:
-            return -1
-    return -1 if odd & _HIGH else int64(n_rows)
-
-
-@njit(cache=True, nogil=True)
-def _zeros(word):
-    """Return bits that are set in the high bit of the lowest byte that is 0, and maybe above, if there is one."""
-    return (word - _ONES) & ~word & _HIGH
-
-
-@njit(cache=True, nogil=True)
-def _scramble(word):
-    word = uint32(word * uint32(0xCC9E2D51))
-    word = uint32((word << uint32(15)) | (word >> uint32(17)))
-    return uint32(word * uint32(0x1B873593))
-
-
-@njit(cache=True, nogil=True)
-def _mix(state, word):
-    state = uint32(state ^ _scramble(word))
-    state = uint32((state << uint32(13)) | (state >> uint32(19)))
-    return uint32(state * uint32(5) + uint32(0xE6546B64))
-
-
-@njit(cache=True, nogil=True)
-def _code_of(start, stop, state, carry, n_prefix, mask):
-    """Return the code of a prefix and the bytes between two addresses."""
-    n_bytes = uint32(int64(n_prefix) + stop - start)
-    n_left = uint64(n_prefix) & uint64(3)
-    shift, held = n_left * uint64(8), uint64(carry)
-    while start + 4 <= stop:
-        held |= uint64(_load_32(start)) << shift
-        state = _mix(state, uint32(held))
-        held >>= uint64(32)
-        start += 4
-    n_rest = uint64(stop - start)
-    rest = uint64(_load_32(start)) & ((uint64(1) << (uint64(8) * n_rest)) - uint64(1))
-    held |= rest << shift
-    if n_left + n_rest >= uint64(4):
-        state = _mix(state, uint32(held))
-        held >>= uint64(32)
-    state = uint32(state ^ _scramble(uint32(held)))  # of nothing left it is 0
-    state = uint32(state ^ n_bytes)
-    state = uint32((state ^ (state >> uint32(16))) * uint32(0x85EBCA6B))
-    state = uint32((state ^ (state >> uint32(13))) * uint32(0xC2B2AE35))
-    signed = int32(state ^ (state >> uint32(16)))
-    negative = signed >> 31
-    return int32(int32(int64(abs(int64(signed))) & mask) ^ negative)
-
-
-@njit(cache=True, nogil=True)
-def _end_of_field(place):
-    """Return the address of the next comma or line break; eight bytes are looked at together."""
-    while True:
-        word = _load_64(place)
-        hit = _zeros(word ^ (_ONES * uint64(44))) | _zeros(word ^ (_ONES * uint64(10)))
-        if hit:
-            return place + (_trailing_zeros(hit) >> 3)
-        place += 8
-
-
-@njit(cache=True, nogil=True)
-def _are_same(one, other, n_bytes):
-    for i in range(n_bytes):
-        if (_load_32(one + i) ^ _load_32(other + i)) & uint32(255):
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _parse_rows(base, n_bytes, roles, state, carry, n_prefix, bits, codes, labels, times):
-    """Fill codes and labels, note where runs of one time begin, and return their number; -1 if not plain."""
-    mask = (int64(1) << int64(bits)) - 1
-    n_columns = roles.size
-    place, n_runs = int64(base), 0
-    last_time, last_length = int64(0), int64(-1)
-    for row in range(labels.size):
-        for column in range(n_columns):
-            stop = _end_of_field(place)
-            ends_line = (_load_32(stop) & uint32(255)) == uint32(10)
-            if ends_line != (column == n_columns - 1):
-                return -1
-            role = roles[column]
-            if role >= 0:
-                codes[row, role] = _code_of(
-                    place, stop, state[role], carry[role], n_prefix[role], mask
-                )
-            elif role == _LABEL:
-                label = (_load_32(place) & uint32(255)) - uint32(48)
-                if stop - place != 1 or label > uint32(1):
-                    return -1
-                labels[row] = label
-            elif role == _TIME:
-                length = stop - place
-                if length != last_length or not _are_same(place, last_time, length):
-                    times[n_runs, 0] = row
-                    times[n_runs, 1] = place - base
-                    times[n_runs, 2] = stop - base
-                    n_runs += 1
-                last_time, last_length = place, length
-            place = stop + 1
-    return n_runs
+        return codes[len(self._contract.fields) :], ms

@@ -108,13 +108,16 @@ def csv_stream(
     """
     _check_at_least_one("n_threads", n_threads)
     _check_at_least_one("block_bytes", block_bytes)
-    try:
-        stream = Path(path).open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be opened ({error.strerror})") from None
-    with stream:
+    with _opened(path) as stream:
         layout = _read_layout(stream, str(path), Schema.from_dict(contract.schema))
         yield from _hash_blocks(stream, str(path), layout, contract, n_threads, block_bytes)
+
+
+def _opened(path: str | Path) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened ({error.strerror})") from None
 
 
 def _check_at_least_one(name: str, value: Any) -> None:
@@ -196,7 +199,7 @@ def _blocks(stream: BinaryIO, block_bytes: int) -> Iterator[tuple[np.ndarray, in
     while True:
         block = np.empty(left.size + block_bytes + 1 + PAD_BYTES, dtype=np.uint8)
         block[: left.size] = left
-        n_read = stream.readinto(memoryview(block)[left.size : left.size + block_bytes])  # type: ignore[attr-defined]
+        n_read = stream.readinto(block[left.size : left.size + block_bytes])  # type: ignore[attr-defined]
         n_bytes = left.size + n_read
         if not n_read:
             if n_bytes:

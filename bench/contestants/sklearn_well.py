@@ -15,7 +15,9 @@ from sklearn.linear_model import SGDClassifier
 
 from bench.stopwatch import Stopwatch, contestant_arguments
 
-BATCH_ROWS = 131_072  # partial_fit passes over all weights at each call: fewer, larger batches are faster
+BATCH_ROWS = (
+    131_072  # partial_fit passes over all weights at each call: fewer, larger batches are faster
+)
 NOT_FIELDS = ("id", "click", "hour", "p_true")
 
 
@@ -23,7 +25,9 @@ def batches(folder, files):
     """Yield the columns of each batch, fields as dictionaries."""
     for name in files:
         with pq.ParquetFile(folder / name) as file:
-            columns = [column for column in file.schema_arrow.names if column not in ("id", "p_true")]
+            columns = [
+                column for column in file.schema_arrow.names if column not in ("id", "p_true")
+            ]
             yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
 
 

@@ -1,0 +1,42 @@
+"""The figure of the scale bench: time and memory against rows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_MARKS = {"ingest": ("o", "-"), "hash": ("s", "--"), "train": ("^", ":"), "evaluate": ("D", "-.")}
+
+
+def draw(found: Mapping[int, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
+    """Draw seconds and peak memory of each stage against rows, and write the figure to `path`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from bench.scale import MAX_PEAK_BYTES
+    from tasks.figures import ACCENT, INK, use_style
+
+    use_style()
+    plt.rcParams["svg.hashsalt"] = path.suffix  # the same numbers give the same bytes
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    sizes = sorted(found)
+    for stage, (marker, line) in _MARKS.items():
+        style = {"marker": marker, "linestyle": line, "color": INK, "markersize": 5, "label": stage}
+        rows = [n_rows / 1e6 for n_rows in sizes]
+        left.plot(rows, [found[n_rows][stage]["wall_s"] for n_rows in sizes], **style)
+        peaks = [found[n_rows][stage]["peak_rss_bytes"] / 2**30 for n_rows in sizes]
+        right.plot(rows, peaks, **style)
+    left.set(title="Time of each stage", xlabel="rows (million)", ylabel="time (s)")
+    left.set(xscale="log", yscale="log")
+    right.axhline(MAX_PEAK_BYTES / 2**30, color=ACCENT, linewidth=1, label="allowed")
+    right.set(
+        title="Peak memory of each stage", xlabel="rows (million)", ylabel="peak memory (GiB)"
+    )
+    right.set(xscale="log", ylim=(0, None))
+    for axes in (left, right):
+        axes.set_xticks(rows, [f"{millions:g}" for millions in rows])
+        axes.minorticks_off()
+    right.legend(fontsize=8)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    plt.close(figure)
