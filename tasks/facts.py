@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.intake.row_hash import codes_of
 from tasks.log import Log, ticks_of
-from tasks.row_hash import codes_of
 from tasks.schema import Field, Schema
 
 _EXAMPLES = 5

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, InputError
-from tasks.intake import Intake, Refused
+from tasks.intake.intake import Intake, Refused
+from tasks.intake.quarantine import QUARANTINE
+from tasks.intake.replacement import check_target, replace, workplace
 from tasks.log import MANIFEST
-from tasks.quarantine import QUARANTINE
-from tasks.replacement import check_target, replace, workplace
 from tasks.schema import Schema, load_schema
 from tasks.storage import fingerprint, write_atomic
 

@@ -21,6 +21,7 @@ from tasks.errors import InputError
 from tasks.schema import Schema
 
 MANIFEST = "manifest.json"
+DUPLICATE = "duplicate id"
 FORMAT = 1
 CODES = pa.dictionary(pa.int32(), pa.string())
 TIME = pa.timestamp("us", tz="UTC")

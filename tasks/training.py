@@ -12,6 +12,7 @@ import pandas as pd
 from tasks.errors import ConfigError, InputError
 from tasks.metrics import log_loss, roc_auc
 from tasks.models.scoring import sigmoid
+from tasks.sampling import checked_rate, keep_rows
 
 
 class Rows(Protocol):
@@ -52,7 +53,11 @@ class DivergenceError(ConfigError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass; losses in nats, that of training progressive: rows are predicted before they are learnt."""
+    """One pass; losses in nats, that of training progressive: rows are predicted before they are learnt.
+
+    Where training left out rows without a click, its loss is that of the rows shown: another click
+    rate, so another scale than that of validation.
+    """
 
     epoch: int
     train_log_loss: float
@@ -80,6 +85,8 @@ def fit_stream(
     *,
     max_epochs: int = 5,
     patience: int = 1,
+    negative_rate: float = 1.0,
+    seed: int = 0,
     progress: Callable[[int, int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
@@ -95,6 +102,12 @@ def fit_stream(
         At most this many passes, 1 or more.
     patience
         Epochs without a better validation log loss after which to stop, 1 or more.
+    negative_rate
+        Probability of a training row without a click to be learnt, above 0, at most 1; the same rows
+        in every epoch. The learner's probabilities, and those of the model saved from it, are
+        corrected back (:mod:`tasks.models.shift`); validation sees every row.
+    seed
+        Which rows are left out.
     progress
         Called after each batch with the epoch, rows done in it, and rows in all.
     on_epoch
@@ -103,7 +116,7 @@ def fit_stream(
     Raises
     ------
     ConfigError
-        If `max_epochs` or `patience` is out of its range.
+        If `max_epochs`, `patience` or `negative_rate` is out of its range.
     InputError
         If there is nothing to train on, or nothing to judge by.
     DivergenceError
@@ -117,11 +130,12 @@ def fit_stream(
             raise InputError(
                 f"the {name} part has no rows; take more of the log or other split shares"
             )
+    learner.negative_rate_ = checked_rate(negative_rate)
     epochs: list[Epoch] = []
     best_loss, best_epoch, best_state = math.inf, 0, None
     for number in range(1, max_epochs + 1):
         since = time.perf_counter()
-        train_loss = _learn(learner, train, number, progress)
+        train_loss = _learn(learner, train, number, progress, seed)
         valid_loss, auc = _judge(learner, valid, number)
         epochs.append(Epoch(number, train_loss, valid_loss, auc, time.perf_counter() - since))
         if on_epoch is not None:
@@ -137,25 +151,49 @@ def fit_stream(
 
 
 def _learn(
-    learner: Any, train: Rows, epoch: int, progress: Callable[[int, int, int], None] | None
+    learner: Any,
+    train: Rows,
+    epoch: int,
+    progress: Callable[[int, int, int], None] | None,
+    seed: int,
 ) -> float:
-    """Pass over the training rows once and return their mean progressive log loss."""
-    total, n_done = 0.0, 0
+    """Pass over the training rows once and return the mean progressive log loss of those learnt."""
+    total, n_done, n_learnt = 0.0, 0, 0
     for number, batch in enumerate(train.batches(), start=1):
-        where = f"epoch {epoch}, batch {number}"
-        try:
-            learner.partial_fit_codes(batch.codes, batch.label)
-        except ValueError as error:  # scikit-learn's own words for weights that overflowed
-            if "overflow" not in str(error):
-                raise
-            raise _diverged(learner, where) from None
-        if not math.isfinite(learner.loss_):
-            raise _diverged(learner, where)
+        codes, label = _shown(batch, learner, n_done, seed)
         n_done += len(batch.label)
-        total += learner.loss_ * len(batch.label)
+        if len(label):
+            total += len(label) * _learn_batch(learner, codes, label, f"{epoch}, batch {number}")
+            n_learnt += len(label)
         if progress is not None:
             progress(epoch, n_done, train.n_rows)
-    return total / n_done
+    if not n_learnt:
+        raise InputError(
+            f"negative_rate {learner.negative_rate_:g} left none of {n_done:,} rows to learn from; raise it"
+        )
+    return total / n_learnt
+
+
+def _learn_batch(learner: Any, codes: Any, label: Any, where: str) -> float:
+    """Learn some rows and return their mean loss; DivergenceError if it is not finite."""
+    try:
+        learner.partial_fit_codes(codes, label)
+    except ValueError as error:  # scikit-learn's own words for weights that overflowed
+        if "overflow" not in str(error):
+            raise
+        raise _diverged(learner, f"epoch {where}") from None
+    if not math.isfinite(learner.loss_):
+        raise _diverged(learner, f"epoch {where}")
+    return learner.loss_
+
+
+def _shown(batch: Any, learner: Any, first_row: int, seed: int) -> tuple[Any, Any]:
+    """Return the rows of a batch that the learner is shown."""
+    rate = getattr(learner, "negative_rate_", 1.0)
+    if rate == 1:
+        return batch.codes, batch.label
+    kept = keep_rows(batch.label, first_row=first_row, negative_rate=rate, seed=seed)
+    return batch.codes[kept], batch.label[kept]
 
 
 def _judge(learner: Any, valid: Rows, epoch: int) -> tuple[float, float]:
@@ -174,7 +212,7 @@ def _judge(learner: Any, valid: Rows, epoch: int) -> tuple[float, float]:
 def _diverged(learner: Any, where: str) -> DivergenceError:
     return DivergenceError(
         f"training of {type(learner).__name__} diverged ({where}): the loss is not finite; "
-        "lower the learning rate (alpha of ftrl, eta0 of sgd)"
+        "lower the learning rate (alpha of ftrl, eta0 of sgd, factor_alpha of fm)"
     )
 
 
@@ -198,12 +236,12 @@ def predict_stream(model: Any, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(labels), np.concatenate(predictions)
 
 
-def refresh(learner: Any, rows: Rows) -> None:
+def refresh(learner: Any, rows: Rows, *, seed: int = 0) -> None:
     """Let a learner pass over more rows once: those it was chosen by, so that it has seen the newest.
 
-    Afterwards they judge it no longer.
+    Afterwards they judge it no longer. Rows without a click are left out as they were in training.
     """
-    _learn(learner, rows, 1, None)
+    _learn(learner, rows, 1, None, seed)
 
 
 def field_importance(model: Any, rows: Any, *, max_rows: int = 50_000) -> pd.DataFrame:

@@ -11,8 +11,7 @@ import numpy as np
 
 from tasks.errors import ConfigError
 from tasks.facts import Facts, gather
-from tasks.intake import DUPLICATE
-from tasks.log import Log, arrow_schema
+from tasks.log import DUPLICATE, Log, arrow_schema
 from tasks.schema import Schema, load_schema
 from tasks.storage import write_atomic
 from tasks.validation_report import Finding, ValidationReport

@@ -74,6 +74,75 @@ def ftrl(rows, labels, *, n_features, alpha, beta, l1, l2, row_weights=None):
     return z, n, total
 
 
+def first_factor(seed, index, factor):
+    """Return SplitMix64 of the three as a number in [-1, 1)."""
+    word = ((seed * 0x9E3779B97F4A7C15 + index) * 0xD1342543DE82EF95 + factor) % 2**64
+    word = (word + 0x9E3779B97F4A7C15) % 2**64
+    word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    word = (word ^ word >> 27) * 0x94D049BB133111EB % 2**64
+    return ((word ^ word >> 31) >> 11) / 2**52 - 1
+
+
+def fm_logit(row, weights, vectors, bias=0.0):
+    """Return Rendle's (2010) equation 1, pair by pair; a row is a list of (index, value)."""
+    logit = bias + sum(weights[index] * value for index, value in row)
+    for first, (i, x) in enumerate(row):
+        for j, y in row[first + 1 :]:
+            logit += sum(a * b for a, b in zip(vectors[i], vectors[j], strict=True)) * x * y
+    return logit
+
+
+def fm(
+    rows, labels, *, n_features, alpha, beta, l1, l2, n_factors, factor_alpha, factor_beta, factor_l2,
+    factor_init, min_evidence, random_state=0, row_weights=None,
+):  # fmt: skip
+    """Return z, n, vectors, their squares and the summed losses: FTRL for the weights, AdaGrad for vectors.
+
+    All tokens of a row see what was there before it; a vector is drawn when n first exceeds `min_evidence`.
+    """
+    z, n = [0.0] * (n_features + 1), [0.0] * (n_features + 1)
+    vectors, squares = ([[0.0] * n_factors for _ in range(n_features)] for _ in range(2))
+    total = 0.0
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        row_weight = 1.0 if row_weights is None else row_weights[number]
+        if row_weight == 0:
+            continue
+        weights = [0.0] * n_features
+        for index, _ in row:
+            if abs(z[index]) > l1:
+                excess = z[index] - math.copysign(l1, z[index])
+                weights[index] = -excess / ((beta + n[index] ** 0.5) / alpha + l2)
+        bias = -z[-1] / ((beta + n[-1] ** 0.5) / alpha)
+        logit = fm_logit(row, weights, vectors, bias)
+        p_click = 1 / (1 + math.exp(-logit))
+        total -= row_weight * math.log(p_click if label else 1 - p_click)
+        residual = row_weight * (p_click - label)
+        n_before, vectors_before = list(n), [list(vector) for vector in vectors]
+        squares_before = [list(square) for square in squares]
+        sums = [sum(vectors[index][a] * value for index, value in row) for a in range(n_factors)]
+        for index, value in row:
+            if n_before[index] <= min_evidence:
+                continue
+            for a in range(n_factors):
+                own = vectors_before[index][a]
+                slope = residual * value * (sums[a] - own * value) + factor_l2 * own
+                rate = factor_alpha / (factor_beta + (squares_before[index][a] + slope**2) ** 0.5)
+                vectors[index][a] -= rate * slope
+                squares[index][a] += slope**2
+        for index, value in [*row, (n_features, 1.0)]:
+            gradient = residual * value
+            weight = bias if index == n_features else weights[index]
+            sigma = ((n_before[index] + gradient**2) ** 0.5 - n_before[index] ** 0.5) / alpha
+            z[index] += gradient - sigma * weight
+            opens = n[index] <= min_evidence < n[index] + gradient**2
+            n[index] += gradient**2
+            if opens and index < n_features:
+                vectors[index] = [
+                    factor_init * first_factor(random_state, index, a) for a in range(n_factors)
+                ]
+    return z, n, vectors, squares, total
+
+
 def auc(y_true, p_click):
     """Return the share of (clicked, other) pairs in which the clicked one is above, ties one half."""
     clicked = [p for y, p in zip(y_true, p_click, strict=True) if y == 1]

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.canonical import value_text
-from tasks.csv_block import COLUMNS, ENCODING, QUOTES
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import columns as hashing_columns
 from tasks.ingest import ingest_log, refused_path
+from tasks.intake.canonical import value_text
+from tasks.intake.csv_block import COLUMNS, ENCODING, QUOTES
+from tasks.intake.times import TimeParser
 from tasks.log import Log
 from tasks.schema import Schema
-from tasks.times import TimeParser
 from tests.logs import HEADER, OTHER_TEAM, SMALL, hours_of, local_s3, read_all, rows, write_lines
 
 GOOD = rows(200, hours=hours_of(2))
@@ -293,9 +293,9 @@ def test_timestamps_are_taken_as_they_are(kind, tmp_path):
 
 def test_rows_out_of_order_are_sorted_and_equal_times_stay_as_they_came(tmp_path, monkeypatch):
     """Days interleaved, hours shuffled, many small pieces; also when a day is sorted in parts."""
-    monkeypatch.setattr("tasks.day_files._SORT_ROWS", 30)
-    monkeypatch.setattr("tasks.day_files._OPEN_FILES", 2)
-    monkeypatch.setattr("tasks.day_files._BUFFERED_ROWS", 40)
+    monkeypatch.setattr("tasks.intake.day_files._SORT_ROWS", 30)
+    monkeypatch.setattr("tasks.intake.day_files._OPEN_FILES", 2)
+    monkeypatch.setattr("tasks.intake.day_files._BUFFERED_ROWS", 40)
     lines = rows(400, hours=hours_of(4))
     random.Random(5).shuffle(lines)
     found = ingest_lines(tmp_path, lines, block_bytes=1000)
@@ -374,7 +374,7 @@ def test_the_first_of_duplicates_stays_across_days_and_files(tmp_path):
 
 def test_equal_hashes_of_different_ids_are_no_duplicates(tmp_path, monkeypatch):
     """The second hash settles it: here the first one tells nothing at all."""
-    from tasks import intake, row_hash
+    from tasks.intake import intake, row_hash
 
     def weak(texts, *, seed=0):
         return row_hash.hash_texts(texts, seed=seed) * (seed != 0)
@@ -443,7 +443,7 @@ def test_too_many_bad_rows_refuse_the_log_and_keep_the_evidence(tmp_path):
 
 def test_a_hopeless_file_is_given_up_early(tmp_path, monkeypatch):
     """Nobody waits for 40 million rows to hear that all of them are bad."""
-    monkeypatch.setattr("tasks.quarantine._HOPELESS", 20)
+    monkeypatch.setattr("tasks.intake.quarantine._HOPELESS", 20)
     with pytest.raises(InputError, match=r"of the first \d+ rows are bad \(100\.0%"):
         ingest_lines(
             tmp_path,

@@ -128,6 +128,18 @@ def test_a_task_that_reads_the_schema_declares_it(task):
     assert task["params"]["resources_"]["log_schema"] == "{{schema}}"
 
 
+def test_every_module_has_its_line_in_the_architecture():
+    """A room that is not on the plan is a room nobody finds."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`([a-z_]+)/?`", text))
+    modules = {
+        path.stem
+        for path in (ROOT / "tasks").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert modules - named - {"__init__"} == set()
+
+
 def test_no_module_of_the_library_imports_upwards():
     """notebooks, bentos, infra and bench import tasks; tasks imports none of them."""
     pattern = re.compile(r"^\s*(?:from|import) (?:bentos|notebooks|infra|bench|tests)\b", re.M)

@@ -4,7 +4,7 @@ from typing import Any
 
 from tasks.errors import ConfigError
 
-KINDS = ("sgd", "ftrl")
+KINDS = ("sgd", "ftrl", "fm")
 
 
 def learner_class(kind: str) -> Any:
@@ -23,6 +23,10 @@ def learner_class(kind: str) -> Any:
         from tasks.models.ftrl import FTRLProximal
 
         return FTRLProximal
+    if kind == "fm":
+        from tasks.models.fm import FactorizationMachine
+
+        return FactorizationMachine
     raise ConfigError(f"models: kind {kind!r} is unknown; choose from {', '.join(KINDS)}")
 
 

@@ -1,6 +1,6 @@
 """A trained model on disk: ``weights.npy`` and ``model.json``, the hash contract inside; no pickle.
 
-The version is a digest of weights, contract and parameters: training the same thing again, or under
+A factorization machine has ``latent.npy`` too. The version is a digest of arrays, contract and parameters: training the same thing again, or under
 another name, gives the same version, and a file that was cut or changed no longer fits its own.
 """
 
@@ -17,10 +17,11 @@ import numpy as np
 from tasks.errors import ContractError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import RowEncoder, encode_batch
-from tasks.models import scoring
+from tasks.models import pair_scoring, scoring
 from tasks.storage import write_atomic
 
-WEIGHTS, MODEL = "weights.npy", "model.json"
+WEIGHTS, LATENT, MODEL = "weights.npy", "latent.npy", "model.json"
+_WITH_LATENT = ("fm",)
 FORMAT = 1
 
 
@@ -37,8 +38,10 @@ class ScoringModel:
         The learner's parameters; what was noted about the training.
     weights
         float32 ``(n_features,)``, read-only.
+    latent
+        float32 ``(n_features, n_factors)``, read-only, of a factorization machine; else None.
     intercept
-        The bias.
+        The bias, and what corrects for rows that training left out.
     """
 
     def __init__(
@@ -51,29 +54,46 @@ class ScoringModel:
         kind: str,
         params: Mapping[str, Any],
         info: Mapping[str, Any] | None = None,
+        latent: np.ndarray | None = None,
     ):
         if weights.shape != (contract.n_features,) or weights.dtype != np.float32:
             raise ContractError(
                 f"weights must be float32 of shape ({contract.n_features},) for a contract of {contract.bits} bits, "
                 f"found {weights.dtype} {weights.shape}"
             )
-        if not (np.isfinite(weights).all() and np.isfinite(intercept)):
+        if (latent is not None) != (kind in _WITH_LATENT):
+            raise InputError(
+                f"model {name!r}: kind {kind!r} does not go {'with' if latent is not None else 'without'} "
+                f"the vectors of {LATENT}; train it again"
+            )
+        if latent is not None and (
+            latent.ndim != 2 or len(latent) != len(weights) or latent.dtype != np.float32
+        ):
+            raise ContractError(
+                f"vectors must be float32 of shape ({contract.n_features}, n_factors), "
+                f"found {latent.dtype} {latent.shape}"
+            )
+        arrays = [weights] if latent is None else [weights, latent]
+        if not (all(np.isfinite(array).all() for array in arrays) and np.isfinite(intercept)):
             raise InputError(
                 f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
             )
         self.weights = scoring.frozen(weights)
+        self.latent = None if latent is None else scoring.frozen(latent)
         self.intercept = float(intercept)
+        self._arrays = tuple(scoring.frozen(array) for array in arrays)
+        self._kernels = scoring.LINEAR if latent is None else pair_scoring.PAIRS
         self.contract = contract
         self.name, self.kind = name, kind
         self.params, self.info = dict(params), dict(info or {})
         self.encoder = RowEncoder(contract)
-        self.version = _version(self.weights, self.intercept, contract, kind, self.params)
+        self.version = _version(self._arrays, self.intercept, contract, kind, self.params)
 
     def logits(self, codes: np.ndarray) -> np.ndarray:
         """Return logits of hashed rows, float64 ``(n_rows,)``."""
         codes = scoring.checked_codes(codes, len(self.weights))
         out = np.empty(len(codes))
-        scoring.decision_codes(codes, self.weights, self.intercept, out)
+        self._kernels.decision(codes, *self._arrays, self.intercept, out)
         return out
 
     def predict_codes(self, codes: np.ndarray) -> np.ndarray:
@@ -81,10 +101,13 @@ class ScoringModel:
         return scoring.sigmoid(self.logits(codes))
 
     def contributions_codes(self, codes: np.ndarray) -> np.ndarray:
-        """Return what each token adds to its row's logit, float64 ``(n_rows, n_tokens)``."""
+        """Return what each token adds to its row's logit, float64 ``(n_rows, n_tokens)``.
+
+        What a pair adds is shared evenly by its two tokens.
+        """
         codes = scoring.checked_codes(codes, len(self.weights))
         out = np.empty(codes.shape)
-        scoring.contributions(codes, self.weights, out)
+        self._kernels.contributions(codes, *self._arrays, out)
         return out
 
     def predict_row(self, row: Mapping[str, Any]) -> float:
@@ -96,7 +119,7 @@ class ScoringModel:
             If a value cannot be hashed; the message names the field.
         """
         codes = self.encoder.encode_row(row)
-        return scoring.predict_row(codes, self.weights, self.intercept)
+        return self._kernels.predict_row(codes, *self._arrays, self.intercept)
 
     def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return the click probabilities of several requests, float64 ``(n_rows,)``."""
@@ -108,7 +131,7 @@ class ScoringModel:
 
 
 def _version(
-    weights: np.ndarray,
+    arrays: Sequence[np.ndarray],
     intercept: float,
     contract: HashContract,
     kind: str,
@@ -116,7 +139,8 @@ def _version(
 ) -> str:
     head = [kind, contract.digest, intercept.hex(), dict(params)]
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(weights, dtype="<f4").view(np.uint8).data)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, dtype="<f4").reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:12]
 
 
@@ -132,18 +156,28 @@ def freeze(
     InputError
         If a weight is not finite; such a model must not serve.
     """
-    weights = learner.coef_[0].astype(np.float32)
-    weights += np.float32(0)  # turns -0.0 into 0.0, which are equal but not the same bytes
-    intercept = float(learner.intercept_[0]) + 0.0
+    weights = _float32(learner.coef_[0])
+    intercept = float(learner.intercept_[0]) + learner.logit_shift_ + 0.0
     params = {
         key: _plain(value) for key, value in learner.get_params().items() if key != "n_features"
     }
-    kind = {"SGDLogistic": "sgd", "FTRLProximal": "ftrl"}.get(
-        type(learner).__name__, type(learner).__name__
-    )
+    latent = _float32(learner.latent_) if learner.kind in _WITH_LATENT else None
     return ScoringModel(
-        weights, intercept, contract, name=name, kind=kind, params=params, info=info
+        weights,
+        intercept,
+        contract,
+        name=name,
+        kind=learner.kind,
+        params=params,
+        info=info,
+        latent=latent,
     )
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    out = array.astype(np.float32, order="C")
+    out += np.float32(0)  # turns -0.0 into 0.0, which are equal but not the same bytes
+    return out
 
 
 def _plain(value: Any) -> Any:
@@ -166,8 +200,6 @@ def save_model(
         As :func:`freeze`.
     """
     folder, model = Path(folder), freeze(learner, contract, name=name, info=info)
-    buffer = io.BytesIO()
-    np.save(buffer, model.weights.astype("<f4", copy=False), allow_pickle=False)
     record = {
         "format": FORMAT,
         "name": name,
@@ -180,10 +212,21 @@ def save_model(
         "weights": {"file": WEIGHTS, "n_nonzero": int(np.count_nonzero(model.weights))},
         "contract": contract.to_dict(),
     }
+    if model.latent is not None:
+        n_nonzero = int(model.latent.any(axis=1).sum())
+        record["latent"] = {"file": LATENT, "n_nonzero": n_nonzero}
     text = json.dumps(record, indent=2)
-    write_atomic(folder / WEIGHTS, buffer.getvalue())
+    write_atomic(folder / WEIGHTS, _npy(model.weights))
+    if model.latent is not None:
+        write_atomic(folder / LATENT, _npy(model.latent))
     write_atomic(folder / MODEL, text + "\n")
     return model
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array.astype("<f4", copy=False), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def load_model(folder: str | Path) -> ScoringModel:
@@ -204,6 +247,9 @@ def load_model(folder: str | Path) -> ScoringModel:
                 f"{folder / MODEL}: format {record['format']!r} is not {FORMAT}; train the model again"
             )
         weights = np.load(folder / WEIGHTS, mmap_mode="r", allow_pickle=False)
+        latent = None
+        if record["kind"] in _WITH_LATENT:
+            latent = np.asarray(np.load(folder / LATENT, mmap_mode="r", allow_pickle=False))
         contract = HashContract.from_dict(record["contract"])
         fields = {key: record[key] for key in ("name", "kind", "params", "info")}
         intercept, version = float(record["intercept"]), record["version"]
@@ -213,10 +259,10 @@ def load_model(folder: str | Path) -> ScoringModel:
         raise InputError(
             f"{folder}: no readable model ({type(error).__name__}: {error}); train it again"
         ) from None
-    model = ScoringModel(np.asarray(weights), intercept, contract, **fields)
+    model = ScoringModel(np.asarray(weights), intercept, contract, latent=latent, **fields)
     if model.version != version:
         raise InputError(
             f"{folder}: the content has the version {model.version}, {MODEL} says {version}; "
-            "a file was changed or only half of it was copied; restore both files or train again"
+            "a file was changed or only half of it was copied; restore all files or train again"
         )
     return model

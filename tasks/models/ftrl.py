@@ -11,11 +11,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from tasks.errors import ConfigError
 from tasks.models import ftrl_kernels as kernels
 from tasks.models.scoring import checked_codes, checked_labels, checked_weights, frozen, sigmoid
+from tasks.models.shift import ShiftedLogits
 
 _NO_WEIGHTS = frozen(np.ones(1))
 
 
-class FTRLProximal(ClassifierMixin, BaseEstimator):
+class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
     """Logistic regression with a learning rate of its own for every weight, learnt row by row.
 
     Parameters
@@ -70,11 +71,14 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
     [1.0, 0.0, 1.0, 0.0]
     """
 
+    kind: ClassVar[str] = "ftrl"
     search_space: ClassVar[dict[str, Any]] = {
         "alpha": {"low": 0.01, "high": 0.5, "log": True},
         "l1": {"low": 0.01, "high": 5.0, "log": True},
         "l2": {"low": 0.1, "high": 50.0, "log": True},
     }
+
+    _kernels: Any = kernels
 
     def __init__(
         self,
@@ -107,21 +111,23 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
                 or (name == "alpha" and value == 0)
             ):
                 bound = "above 0" if name == "alpha" else "0 or above"
-                raise ConfigError(f"ftrl: {name} must be a finite number {bound}, found {value!r}")
+                raise ConfigError(
+                    f"{self.kind}: {name} must be a finite number {bound}, found {value!r}"
+                )
         if self.beta == 0 and (self.l2 == 0 or self.fit_intercept):
             raise ConfigError(
-                "ftrl: beta must be above 0 where l2 is 0 or there is an intercept, or 0 is divided by 0"
+                f"{self.kind}: beta must be above 0 where l2 is 0 or there is an intercept, or 0 is divided by 0"
             )
         if not isinstance(self.n_epochs, int) or self.n_epochs < 1:
             raise ConfigError(
-                f"ftrl: n_epochs must be an integer of at least 1, found {self.n_epochs!r}"
+                f"{self.kind}: n_epochs must be an integer of at least 1, found {self.n_epochs!r}"
             )
 
     # ---- matrices, as scikit-learn has them
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FTRLProximal":
         """Learn anew from a matrix, dense or sparse, and two labels of any kind."""
-        for name in ("state_", "classes_"):
+        for name in ("state_", "classes_", "negative_rate_"):
             self.__dict__.pop(name, None)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=True)
         self._start(np.unique(self._checked_labels(y)), X.shape[1])
@@ -145,7 +151,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
         """Return logits, float64 ``(n_rows,)``."""
         check_is_fitted(self, "state_")
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-        return np.asarray(X @ self.coef_[0]).ravel() + self.intercept_[0]
+        return np.asarray(X @ self.coef_[0]).ravel() + self.intercept_[0] + self.logit_shift_
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of both labels, ``(n_rows, 2)``."""
@@ -166,7 +172,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
         if len(classes) != 2:
             noun = "class" if len(classes) == 1 else "classes"
             raise ValueError(
-                f"Only binary classification is supported. FTRLProximal needs two labels, found {len(classes)} {noun}"
+                f"Only binary classification is supported. {type(self).__name__} needs two labels, found {len(classes)} {noun}"
             )
         self.classes_ = classes
         self.state_ = np.zeros((n_features + 1, 2))
@@ -186,8 +192,8 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
         labels = frozen((y == self.classes_[1]).astype(np.float64))
         indptr, indices = frozen(X.indptr.astype(np.int64)), frozen(X.indices.astype(np.int64))
         values = frozen(X.data.astype(np.float64))
-        total = kernels.learn_csr(
-            indptr, indices, values, labels, weights, self.state_, *self._knobs
+        total = self._kernels.learn_csr(
+            indptr, indices, values, labels, weights, *self._arrays, *self._knobs
         )
         self._note_loss(total, weights, len(labels))
 
@@ -217,7 +223,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
         if not hasattr(self, "state_"):
             if self.n_features is None:
                 raise ConfigError(
-                    "ftrl: codes need n_features, the number of weights; use make_learner"
+                    f"{self.kind}: codes need n_features, the number of weights; use make_learner"
                 )
             self._start(np.array([0, 1]), self.n_features)
             self.n_features_in_ = self.n_features
@@ -226,7 +232,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
         weights = (
             _NO_WEIGHTS if sample_weight is None else checked_weights(sample_weight, len(codes))
         )
-        total = kernels.learn_codes(codes, labels, weights, self.state_, *self._knobs)
+        total = self._kernels.learn_codes(codes, labels, weights, *self._arrays, *self._knobs)
         self._note_loss(total, weights, len(codes))
         return self
 
@@ -235,8 +241,9 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "state_")
         codes = checked_codes(codes, len(self.state_) - 1)
         out = np.empty(len(codes))
-        kernels.decision_state(codes, frozen(self.state_), *self._knobs, out)
-        return out
+        arrays = [frozen(array) for array in self._arrays]
+        self._kernels.decision_state(codes, *arrays, *self._decision_knobs, out)
+        return out + self.logit_shift_
 
     def predict_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
@@ -248,7 +255,8 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
     def coef_(self) -> np.ndarray:
         """Weights, float64 ``(1, n_features)``."""
         out = np.empty(len(self.state_) - 1)
-        kernels.all_weights(frozen(self.state_), *self._knobs[:4], out)
+        alpha, beta, l1, l2 = self._knobs[:4]
+        kernels.all_weights(frozen(self.state_), alpha, beta, l1, l2, out)
         return out[None, :]
 
     @property
@@ -268,7 +276,12 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
         self.state_ = snapshot.copy()
 
     @property
-    def _knobs(self) -> tuple[float, float, float, float, bool]:
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        """What the kernels learn in."""
+        return (self.state_,)
+
+    @property
+    def _knobs(self) -> tuple[Any, ...]:
         return (
             float(self.alpha),
             float(self.beta),
@@ -276,6 +289,10 @@ class FTRLProximal(ClassifierMixin, BaseEstimator):
             float(self.l2),
             bool(self.fit_intercept),
         )
+
+    @property
+    def _decision_knobs(self) -> tuple[Any, ...]:
+        return self._knobs
 
     def _note_loss(self, total: float, weights: np.ndarray, n_rows: int) -> None:
         weight = weights.sum() if weights is not _NO_WEIGHTS else n_rows

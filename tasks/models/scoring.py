@@ -7,7 +7,7 @@ row and a batch give the same bits.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -113,3 +113,14 @@ def predict_row(codes, weights, intercept):
     logit += intercept
     tail = math.exp(-abs(logit))
     return (1.0 if logit >= 0 else tail) / (1.0 + tail)
+
+
+class Kernels(NamedTuple):
+    """How one kind of model scores: each takes codes and the model's arrays and intercept in order."""
+
+    decision: Any
+    contributions: Any
+    predict_row: Any
+
+
+LINEAR = Kernels(decision_codes, contributions, predict_row)

@@ -1,4 +1,4 @@
-"""The loops of :mod:`tasks.csv_codes`: bytes of CSV to codes, compiled once and cached on disk.
+"""The loops of :mod:`tasks.streaming.csv_codes`: bytes of CSV to codes, compiled once and cached on disk.
 
 The hash is that of :mod:`tasks.hashing.murmur`, on four bytes at a time wherever they lie; that both
 agree is tested. All kernels live in this one file, because Numba's cache follows the outer function's.

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.intake.row_hash import codes_of, hash_rows
 from tasks.log import ticks_of
-from tasks.row_hash import codes_of, hash_rows
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000
 _GROUP_ROWS = 131_072

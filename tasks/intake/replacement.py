@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import ConfigError
+from tasks.intake.quarantine import QUARANTINE
 from tasks.log import MANIFEST
-from tasks.quarantine import QUARANTINE
 
 _PART_OF_A_LOG = rf"{MANIFEST}|{QUARANTINE}|day=.*|\..*\.metadata"  # the last: Ploomber's
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-from tasks.csv_block import Layout, RawRows, parse_block
 from tasks.errors import InputError
+from tasks.intake.csv_block import Layout, RawRows, parse_block
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_LINE_BYTES = 16 << 20

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.csv_block import Layout, RawRows
-from tasks.csv_rows import read_csv
 from tasks.errors import InputError
+from tasks.intake.csv_block import Layout, RawRows
+from tasks.intake.csv_rows import read_csv
 from tasks.schema import Schema
 from tasks.storage import SourceFile, list_files
 

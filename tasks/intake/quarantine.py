@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.canonical import BadRow
 from tasks.errors import InputError
+from tasks.intake.canonical import BadRow
 
 QUARANTINE = "quarantine.parquet"
 _SCHEMA = pa.schema(

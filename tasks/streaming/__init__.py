@@ -14,15 +14,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from tasks.csv_block import Layout, parse_block
-from tasks.csv_codes import PAD_BYTES, CsvCodes
 from tasks.errors import ConfigError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import Batch
 from tasks.hashing.store import make_batch
+from tasks.intake.csv_block import Layout, parse_block
+from tasks.intake.readers import check_columns
 from tasks.log import Log
-from tasks.readers import check_columns
 from tasks.schema import Schema
+from tasks.streaming.csv_codes import PAD_BYTES, CsvCodes
 
 BLOCK_BYTES = 1 << 20  # a block and its codes stay in the second cache
 _TAIL_BYTES = 1 << 12

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.csv_block import RawRows
 from tasks.errors import InputError
+from tasks.intake.csv_block import RawRows
+from tasks.intake.times import NOT_A_TIME, TimeParser
 from tasks.log import TIME, arrow_schema
 from tasks.schema import Schema
-from tasks.times import NOT_A_TIME, TimeParser
 
 LABEL, TIME_BAD, ID_EMPTY, TRUTH = (
     "label is not 0 or 1",

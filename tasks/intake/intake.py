@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.canonical import Canonicalizer, CanonicalRows
-from tasks.csv_block import RawRows
-from tasks.day_files import DayFiles
-from tasks.duplicates import Column, find_candidates, later_ones
 from tasks.errors import InputError
-from tasks.log import FORMAT, arrow_schema
-from tasks.quarantine import QUARANTINE, Quarantine
-from tasks.readers import is_float_notation, read_source
-from tasks.row_hash import hash_texts
+from tasks.intake.canonical import Canonicalizer, CanonicalRows
+from tasks.intake.csv_block import RawRows
+from tasks.intake.day_files import DayFiles
+from tasks.intake.duplicates import Column, find_candidates, later_ones
+from tasks.intake.quarantine import QUARANTINE, Quarantine
+from tasks.intake.readers import is_float_notation, read_source
+from tasks.intake.row_hash import hash_texts
+from tasks.log import DUPLICATE, FORMAT, arrow_schema
 from tasks.schema import Schema
 
-DUPLICATE = "duplicate id"
 _ROW_BITS = 40
 
 

@@ -1,0 +1,1 @@
+"""Any raw log to the canonical one: read, checked, put in order, and every bad row accounted for."""

@@ -1,0 +1,58 @@
+"""Fewer rows without a click: which of them a learner is shown.
+
+A row's fate is drawn from its number and a seed alone, so batches of any size, threads and epochs
+agree on it.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tasks.errors import ConfigError
+
+
+def checked_rate(negative_rate: Any) -> float:
+    """Return the rate as a float; ConfigError unless it is above 0 and at most 1."""
+    is_number = isinstance(negative_rate, int | float) and not isinstance(negative_rate, bool)
+    if not is_number or not 0 < negative_rate <= 1:
+        raise ConfigError(
+            f"training: negative_rate must be above 0 and at most 1, found {negative_rate!r}"
+        )
+    return float(negative_rate)
+
+
+def keep_rows(
+    label: np.ndarray, *, first_row: int, negative_rate: float, seed: int = 0
+) -> np.ndarray:
+    """Return which rows to learn from, bool ``(n_rows,)``: all clicks, and a share of the others.
+
+    Parameters
+    ----------
+    label
+        0 or 1, ``(n_rows,)``.
+    first_row
+        Number of the first of them in its feature set.
+    negative_rate
+        Probability of a row without a click to be kept, above 0, at most 1.
+    seed
+        Another seed keeps others; 0 to 2**32 - 1.
+
+    Examples
+    --------
+    >>> keep_rows(np.array([1, 0, 0, 0, 1, 0]), first_row=0, negative_rate=0.4).tolist()
+    [True, False, True, False, True, True]
+    """
+    if negative_rate == 1:
+        return np.ones(len(label), dtype=bool)
+    rows = np.arange(first_row, first_row + len(label), dtype=np.uint64)
+    return (_uniform(rows, seed) < negative_rate) | (label != 0)
+
+
+def _uniform(rows: np.ndarray, seed: int) -> np.ndarray:
+    """Return a number in [0, 1) for each row number: SplitMix64, started at the seed's own."""
+    start = np.uint64((seed * 0xD1342543DE82EF95 + 0x9E3779B97F4A7C15) % 2**64)
+    word = rows * np.uint64(0x9E3779B97F4A7C15) + start
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        word = (word ^ (word >> np.uint64(shift))) * np.uint64(factor)
+    word ^= word >> np.uint64(31)
+    return (word >> np.uint64(11)) * 2.0**-53
