@@ -68,7 +68,7 @@ def outdated(project):
 
 
 AFTER_EVALUATE = {"evaluate", "promote", "package", "report"}
-TRAIN = {"train-sgd", "train-sgd_optuna", "train-ftrl"}
+TRAIN = {"train-sgd", "train-sgd_optuna", "train-ftrl", "train-fm"}
 ALL = {"ingest", "validate", "explore", "hash_features"} | TRAIN | AFTER_EVALUATE
 
 
@@ -151,7 +151,7 @@ def test_every_training_is_one_run_with_its_record(project, monkeypatch):
     from tasks import registry
 
     client = registry.connect("sqlite:///products/tiny/store/mlflow.db")
-    for name in ("sgd", "sgd_optuna", "ftrl"):
+    for name in ("sgd", "sgd_optuna", "ftrl", "fm"):
         run = client.get_run(read(project, f"train-{name}.json")["run_id"])
         assert run.info.status == "FINISHED"
         assert run.data.params["model"] == name
@@ -174,7 +174,7 @@ def test_the_registry_and_the_ledger_agree(project, monkeypatch):
     client = registry.connect("sqlite:///products/tiny/store/mlflow.db")
     aliases = dict(client.get_registered_model("ctr-avazu").aliases)
     entries = read_ledger(project / "products/tiny/store/ledger.jsonl")
-    assert len(entries) == 3
+    assert len(entries) == 4
     (promoted,) = [entry for entry in entries if entry["decision"] == "promoted"]
     assert str(aliases["champion"]) == promoted["version"]
     assert aliases["challenger"] != aliases["champion"]
@@ -200,7 +200,7 @@ def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, 
     decision = promote.decide(record, tracking)
     assert dict(client.get_registered_model("ctr-avazu").aliases) == before
     assert decision["champion_version"] == str(before["champion"])
-    assert set(decision["refused"]) == {"sgd", "sgd_optuna", "ftrl"}
+    assert set(decision["refused"]) == {"sgd", "sgd_optuna", "ftrl", "fm"}
     assert "3.000" in (tmp_path / "l.jsonl").read_text()
 
 
