@@ -145,12 +145,14 @@ def _printing_to(path: Path) -> Iterator[None]:
             os.close(original)
 
 
+_KILLED = "was killed (out of memory, perhaps); run the same command again to go on from here"
+
+
 def _outcome(future: Future, task: Any) -> Any:
     try:
         return future.result()
     except BrokenProcessPool:
-        line = "its process was killed (out of memory, perhaps); run the same command again to go on from here"
-        return Failure(task.name, line, exit_code=137)
+        return Failure(task.name, f"its process {_KILLED}", exit_code=137)
 
 
 def describe_failure(task: str, error: BaseException) -> Failure:
@@ -164,6 +166,8 @@ def describe_failure(task: str, error: BaseException) -> Failure:
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    if any(type(link).__name__ == "DeadKernelError" for link in chain):
+        return Failure(task, f"its kernel {_KILLED}", exit_code=137)
     for link in chain:
         kind = type(link) if isinstance(link, tasks.errors.ClicklabError) else None
         name = getattr(link, "ename", None)

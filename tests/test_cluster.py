@@ -190,7 +190,7 @@ def client():
 def store(tmp_path_factory):
     """A simulated log and its feature sets, hashed in one process."""
     folder = tmp_path_factory.mktemp("store")
-    schema = load_schema("tasks/schemas/avazu.yaml")
+    schema = load_schema("avazu")
     ingest_log(f"sim://avazu?rows={N_ROWS}&seed=7", folder / "log", schema=schema)
     log, contract = Log.open(folder / "log"), HashContract.from_schema(schema, bits=BITS)
     for name, span in SPANS.items():

@@ -98,3 +98,15 @@ def test_an_error_raised_in_a_kernel_is_known_by_its_name():
     wrapped.__cause__ = error
     failure = describe_failure("explore", wrapped)
     assert (failure.line, failure.exit_code) == ("train.csv not found", 2)
+
+
+def test_a_killed_kernel_is_named_without_a_traceback():
+    """A notebook whose kernel ran out of memory is as good as a killed process."""
+    from nbclient.exceptions import DeadKernelError
+
+    wrapped = RuntimeError("Error building task")
+    wrapped.__cause__ = DeadKernelError("Kernel died")
+    failure = describe_failure("train-fm", wrapped)
+    assert failure.exit_code == 137
+    assert failure.line.startswith("its kernel was killed")
+    assert failure.detail == ""
