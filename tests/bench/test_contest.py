@@ -142,9 +142,10 @@ def test_contestants_of_our_own_environment_take_part(small):
 @pytest.mark.slow
 def test_peers_of_the_other_environment_take_part(small):
     """Vowpal Wabbit from text and from its cache learns the same; River runs."""
-    python = peers.FOLDER / "bin" / "python"
-    if not python.exists():
-        pytest.skip("the peers' environment is not installed; `make bench` installs it")
+    try:
+        python = peers.peers_python()
+    except ClicklabError as error:
+        pytest.skip(f"the peers' environment cannot be installed: {error}")
     contest = Contest(small, bits=18, peers_python=python, timeout_s=120)
     records = contest.hold(chosen("vw_cache", "vw_text", "river"), 1, lambda _: None)
     cache, text = records["vw_cache"].quality, records["vw_text"].quality
