@@ -33,7 +33,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@command -v uv >/dev/null || test -x .uv/bin/uv || { echo "Installing uv into .uv ..."; $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
 	@test -x $(BIN)/python || $(call uv) venv --quiet --python $(PYTHON) $(VENV)
 	@echo "Installing the packages of requirements.lock into $(VENV) ..."
-	@$(call uv) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(call uv) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(call uv) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@install -D -m 644 notebooks/jupyter_server_config.json $(VENV)/etc/jupyter/jupyter_server_config.json
 	@rm -f $(VENV)/.installed-*; touch $@
