@@ -14,6 +14,8 @@ import math
 import numpy as np
 from numba import njit
 
+from tasks.models.prefetch import ask_ahead
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _bias_weight(state, alpha, beta):
@@ -47,6 +49,7 @@ def learn_codes(codes, labels, row_weights, state, alpha, beta, l1, l2, use_bias
     per_alpha, total = 1.0 / alpha, 0.0
     loss = np.zeros(1)
     for i in range(n_rows):
+        ask_ahead(codes, i, state)
         for j in range(n_tokens):
             code = codes[i, j]
             negative = code >> 31
@@ -125,6 +128,7 @@ def decision_state(codes, state, alpha, beta, l1, l2, use_bias, out):
     n_rows, n_tokens = codes.shape
     per_alpha = 1.0 / alpha
     for i in range(n_rows):
+        ask_ahead(codes, i, state)
         logit = 0.0
         for j in range(n_tokens):
             code = codes[i, j]
