@@ -19,7 +19,7 @@ def draw(found: Mapping[int, Mapping[str, Mapping[str, Any]]], path: Path) -> No
 
     use_style()
     plt.rcParams["svg.hashsalt"] = path.suffix  # the same numbers give the same bytes
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     sizes = sorted(found)
     for stage, (marker, line) in _MARKS.items():
         style = {"marker": marker, "linestyle": line, "color": INK, "markersize": 5, "label": stage}
@@ -29,6 +29,7 @@ def draw(found: Mapping[int, Mapping[str, Mapping[str, Any]]], path: Path) -> No
         right.plot(rows, peaks, **style)
     left.set(title="Time of each stage", xlabel="rows (million)", ylabel="time (s)")
     left.set(xscale="log", yscale="log")
+    left.yaxis.set_major_formatter("{x:g}")
     right.axhline(MAX_PEAK_BYTES / 2**30, color=ACCENT, linewidth=1, label="allowed")
     right.set(
         title="Peak memory of each stage", xlabel="rows (million)", ylabel="peak memory (GiB)"
@@ -37,6 +38,6 @@ def draw(found: Mapping[int, Mapping[str, Mapping[str, Any]]], path: Path) -> No
     for axes in (left, right):
         axes.set_xticks(rows, [f"{millions:g}" for millions in rows])
         axes.minorticks_off()
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, ncols=3, loc=(0.03, 0.66))
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)

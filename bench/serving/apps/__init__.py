@@ -1,0 +1,1 @@
+"""The peers' servers; each runs in a process of its own."""

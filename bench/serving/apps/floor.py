@@ -1,0 +1,16 @@
+"""An ASGI route that reads the body and answers a constant: what the server alone costs."""
+
+from typing import Any
+
+ANSWER = b'{"prediction": 0.5}'
+_HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer any request."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": ANSWER})

@@ -1,0 +1,72 @@
+"""Load from a second process: as many requests as wrk can, or a constant rate."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.process import run_child
+from tasks.errors import ClicklabError
+
+_SCRIPT = Path(__file__).with_name("bodies.lua")
+_MARGIN_S = 60
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is sent where: the path, and a file of bodies that are sent in turn."""
+
+    path: str
+    bodies: Path
+
+
+def find_wrk() -> str:
+    """Return where wrk is; ClicklabError if there is none."""
+    found = shutil.which("wrk")
+    if found is None:
+        raise ClicklabError(
+            "bench: wrk is needed to make the load; install it with `apt-get install wrk`"
+        )
+    return found
+
+
+def saturate(port: int, call: Call, *, seconds: float, n_connections: int) -> dict[str, Any]:
+    """Return what wrk found, sending as fast as answers come; ClicklabError if a request failed.
+
+    One thread, so that it takes one core at most.
+    """
+    command = [find_wrk(), "-t1", f"-c{n_connections}", f"-d{max(1, round(seconds))}s", "-s"]
+    command += [str(_SCRIPT), f"http://127.0.0.1:{port}{call.path}", "--", str(call.bodies)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _MARGIN_S)
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+    except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
+        raise ClicklabError(f"bench: wrk found nothing ({type(error).__name__})") from None
+    n_failed = found["n_socket_errors"] + found["n_bad_status"]
+    if n_failed:
+        raise ClicklabError(
+            f"bench: {n_failed:,} of {found['n_requests']:,} requests to {call.path} failed under load "
+            f"({found['n_bad_status']:,} with a status other than 2xx)"
+        )
+    return found | {"requests_per_s": found["n_requests"] / found["duration_us"] * 1e6}
+
+
+def pace(port: int, call: Call, *, rate: float, seconds: float) -> dict[str, Any]:
+    """Return what the constant-rate generator found; failed requests are counted in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = pace_command(port, call, rate=rate, seconds=seconds, result=result)
+        run_child(command, name=f"load on {call.path}", timeout_s=seconds + _MARGIN_S)
+        found: dict[str, Any] = json.loads(result.read_text())
+    return found
+
+
+def pace_command(port: int, call: Call, *, rate: float, seconds: float, result: Path) -> list[str]:
+    """Return the command that runs the constant-rate generator."""
+    command = [sys.executable, "-m", "bench.serving.open_loop", "--port", str(port)]
+    command += ["--path", call.path, "--bodies", str(call.bodies), "--rate", str(rate)]
+    return [*command, "--seconds", str(seconds), "--result", str(result)]

@@ -1,0 +1,133 @@
+"""The contestants' servers: each one worker on a free port of 127.0.0.1, stopped when the block ends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import psutil
+
+from tasks.errors import ClicklabError
+
+START_S, STOP_S = 120, 20
+_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{.*\})? (\S+)$", re.M)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a server's processes together; what they share counts once each in RSS, once in all in PSS."""
+
+    rss_bytes: int
+    pss_bytes: int
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ask(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Return status and body of an answer; URLError if there is none."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        try:
+            with urlopen(
+                Request(url, body, {"Content-Type": "application/json"}), timeout=20
+            ) as answer:
+                return answer.status, answer.read()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics, summed over their labels."""
+        sums: dict[str, float] = defaultdict(float)
+        for name, value in _SAMPLE.findall(self.ask("/metrics")[1].decode()):
+            sums[name] += float(value)
+        return dict(sums)
+
+    def memory(self) -> Memory:
+        """Return what supervisor and workers hold now."""
+        rss = pss = 0
+        for process in self.processes():
+            try:
+                info = process.memory_full_info()
+            except psutil.NoSuchProcess:
+                continue
+            rss, pss = rss + info.rss, pss + getattr(info, "pss", 0)
+        return Memory(rss, pss)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the server's processes, the first one first."""
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children(recursive=True)]
+
+    def fail(self, what: str) -> ClicklabError:
+        """Return an error that ends with the last line of the server's log."""
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        return ClicklabError(f"bench: {what}: {lines[-1].strip() if lines else 'it said nothing'}")
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(
+    command: list[str], *, port: int, log: Path, first_body: bytes, environment: Mapping[str, str]
+) -> Iterator[Server]:
+    """Yield the server that a command starts, once it answers `first_body` on ``/predict``.
+
+    Raises
+    ------
+    ClicklabError
+        If it does not within two minutes, with the last line of what it said.
+    """
+    env = os.environ | {"BENTOML_DO_NOT_TRACK": "True"} | dict(environment)
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=log.parent, env=env, stdout=out, stderr=out, start_new_session=True
+        )
+    server = Server(port, process, log)
+    try:
+        _wait(server, first_body)
+        yield server
+    finally:
+        stop(server)
+
+
+def _wait(server: Server, first_body: bytes) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            if server.ask("/predict", first_body)[0] == 200:
+                return
+        except (URLError, OSError):
+            pass
+        time.sleep(0.2)
+    raise server.fail(f"{server.log.stem} does not serve")
+
+
+def stop(server: Server) -> None:
+    """End a server as an operator would (SIGTERM), and what is left of it after 20 s the hard way."""
+    if server.process.poll() is not None:
+        return
+    processes = server.processes()
+    os.killpg(server.process.pid, signal.SIGTERM)
+    for process in psutil.wait_procs(processes, timeout=STOP_S)[1]:
+        process.kill()
+    server.process.wait()
