@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from tasks.errors import ClicklabError, ConfigError
+from tasks.hashing.contract import HashContract
 from tasks.ingest import ingest_log
 from tasks.log import Log
 from tasks.schema import Schema, load_schema
@@ -44,6 +45,12 @@ class Data:
     n_train: int
     n_test: int
     meta: dict[str, Any]
+
+
+def contract_of(bits: int) -> HashContract:
+    """Return what ours hashes in a contest: the fields that all read, without our schema's crosses."""
+    plain = load_schema("avazu").to_dict() | {"crosses": []}
+    return HashContract.from_schema(Schema.from_dict(plain), bits=bits)
 
 
 def prepare(n_rows: int, *, folder: Path = FOLDER, seed: int = SEED) -> Data:

@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.data import Data
+from bench.data import Data, contract_of
 
 MAX_ROWS = 1_000_000
 _PAIR_BYTES = 16  # z and n of a weight
@@ -22,10 +22,8 @@ def find_limits(data: Data, *, bits: int) -> dict[str, Any]:
     other row can be faster than the larger of the two.
     """
     from bench import memory
-    from tasks.hashing.contract import HashContract
-    from tasks.schema import load_schema
 
-    contract = HashContract.from_schema(load_schema("avazu"), bits=bits)
+    contract = contract_of(bits)
     phases, codes, labels = _phases(data, contract)
     few = np.ascontiguousarray((codes & 255) ^ (codes >> 31))
     n_rows, pairs = len(labels), np.zeros((contract.n_features, 2))

@@ -9,12 +9,11 @@ from itertools import islice
 
 import numpy as np
 
+from bench.data import contract_of
 from bench.stopwatch import Stopwatch, contestant_arguments
-from tasks.hashing.contract import HashContract
 from tasks.hashing.store import FeatureSet, write_features
 from tasks.log import Log
 from tasks.models import make_learner
-from tasks.schema import load_schema
 from tasks.streaming import csv_stream, log_stream
 
 
@@ -46,7 +45,7 @@ def load_kernels(arguments, contract):
 def main():
     """Run one measured training."""
     arguments = contestant_arguments("parquet", "csv", "hashed", "make-hashed")
-    contract = HashContract.from_schema(load_schema("avazu"), bits=arguments.bits)
+    contract = contract_of(arguments.bits)
     load_kernels(arguments, contract)
     watch, n_rows, loss = Stopwatch(), 0, 0.0
     watch.start()

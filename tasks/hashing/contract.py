@@ -58,7 +58,7 @@ class HashContract:
     >>> from tasks.schema import load_schema
     >>> contract = HashContract.from_schema(load_schema("avazu"), bits=20)
     >>> contract.n_tokens, contract.n_features, contract.token_fields[-1]
-    (22, 1048576, 'hour_of_day')
+    (24, 1048576, 'site_category*app_category*C21')
     """
 
     bits: int

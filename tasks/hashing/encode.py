@@ -179,7 +179,7 @@ class RowEncoder:
     >>> schema = load_schema("avazu")
     >>> encoder = RowEncoder(HashContract.from_schema(schema, bits=20))
     >>> encoder.encode_row(schema.example_row()).shape
-    (22,)
+    (24,)
     """
 
     def __init__(self, contract: HashContract):
