@@ -51,7 +51,7 @@ lock:  ## resolve pyproject.toml anew into requirements.lock
 
 # ---- the main job
 
-.PHONY: run lab ui serve predict ledger
+.PHONY: run lab ui serve predict prove publish rollback ledger
 run: $(STAMP)  ## data -> notebooks -> models -> champion -> Bento; DATA=path-or-uri for a real log
 	@$(BIN)/clicklab run --env $(ENV) $(if $(DATA),--data '$(DATA)')
 
@@ -67,6 +67,17 @@ serve: $(STAMP)  ## the champion's Bento on http://127.0.0.1:3000 (HOST=, PORT=)
 
 predict: $(STAMP)  ## send the schema's example impression to `make serve`
 	@$(BIN)/clicklab predict --url http://$(HOST):$(PORT)
+
+prove: $(STAMP)  ## notebook, artefact, Bento and live endpoint give the same numbers: a receipt
+	@$(BIN)/clicklab prove --env $(ENV)
+
+POINTER ?=
+TO ?=
+publish: $(STAMP)  ## put the champion where services follow a pointer (POINTER=path-or-s3, FOLDER=another model)
+	@$(BIN)/clicklab publish '$(POINTER)' --env $(ENV) $(if $(FOLDER),--folder '$(FOLDER)')
+
+rollback: $(STAMP)  ## let that pointer name an earlier version again (POINTER=, TO=)
+	@$(BIN)/clicklab rollback '$(POINTER)' $(if $(TO),--to '$(TO)')
 
 ledger: $(STAMP)  ## every promotion decision, oldest first
 	@$(BIN)/clicklab ledger
@@ -96,6 +107,14 @@ SCALE ?=
 .PHONY: bench
 bench: $(STAMP)  ## hashing and training against named peers (ROWS=; SCALE=1 for 1 to 40 million rows)
 	@$(BIN)/python -m $(if $(SCALE),bench.scale,bench.throughput --rows $(ROWS))
+
+.PHONY: bench-serve soak
+SOAK ?= 30
+bench-serve: $(STAMP)  ## the service against named peers: requests/s, latency, ranking
+	@$(BIN)/python -m bench.serving
+
+soak: $(STAMP)  ## SOAK= minutes at 300 requests/s with a model swap every minute
+	@$(BIN)/python -m bench.serving --soak $(SOAK)
 
 .PHONY: clean
 clean:  ## remove products and caches; models in mlflow/store and the environment stay

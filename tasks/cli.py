@@ -128,6 +128,57 @@ def predict(
         typer.echo(body)
 
 
+@app.command()
+def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
+    """Prove the packaged model again: notebook, artefact, Bento and live endpoint, both calls."""
+    with _one_line_errors():
+        from rich.console import Console
+
+        from tasks.build import read_env
+        from tasks.proof import prove_products
+
+        prove_products(read_env(env), console=Console())
+
+
+@app.command()
+def publish(
+    pointer: Annotated[str, typer.Argument(help="pointer that services follow: path or s3://")],
+    folder: Annotated[
+        Path | None, typer.Option(help="model folder with golden rows; else the champion's")
+    ] = None,
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+) -> None:
+    """Put a model where services look for it; those that follow the pointer swap it in."""
+    with _one_line_errors():
+        from tasks.build import read_env
+        from tasks.comparison import registered_name
+        from tasks.publish import publish_alias, publish_model
+        from tasks.schema import load_schema
+
+        if not pointer:
+            raise ConfigError("no pointer is named; say POINTER=path/champion.json or s3://...")
+        if folder is not None:
+            now = publish_model(folder, pointer)
+        else:
+            knobs = read_env(env)
+            name = registered_name(load_schema(knobs["schema"]))
+            now = publish_alias(knobs["mlflow"]["tracking_uri"], name, pointer)
+        typer.echo(f"{pointer} names version {now.version}")
+
+
+@app.command()
+def rollback(
+    pointer: Annotated[str, typer.Argument(help="pointer that services follow: path or s3://")],
+    to: Annotated[str | None, typer.Option(help="version; by default the one before")] = None,
+) -> None:
+    """Let a pointer name an earlier version again."""
+    with _one_line_errors():
+        from tasks.publish import roll_back
+
+        now = roll_back(pointer, to=to)
+        typer.echo(f"{pointer} names version {now.version}")
+
+
 def main() -> None:
     """Run the command line with readable logging."""
     logging.basicConfig(

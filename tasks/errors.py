@@ -4,6 +4,13 @@ The command line turns any of these into one line and the exit code; everything 
 and keeps its traceback. Codes stay below 125, where shells and containers begin their own.
 """
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # disk, quota, the process's own limit of a file
+
 
 class ClicklabError(ValueError):
     """Something a user can mend: the message says what was found and what to do."""
@@ -39,3 +46,23 @@ class GateError(ClicklabError):
     """No model may serve: the gates refused every candidate and there is no champion."""
 
     exit_code = 6
+
+
+class DiskFullError(ClicklabError):
+    """There is no room left to write; trying again helps only where somebody has made some."""
+
+    exit_code = 7
+
+
+@contextmanager
+def full_disk_in_one_line(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what a full disk raises into a DiskFullError that names the file or folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DiskFullError(
+            f"{os.fspath(place)}: cannot be written ({os.strerror(error.errno)}); "
+            "make room and run the same command again"
+        ) from None

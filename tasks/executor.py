@@ -13,11 +13,11 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from ploomber.constants import TaskStatus
@@ -25,6 +25,9 @@ from ploomber.exceptions import DAGBuildError
 from ploomber.executors.abc import Executor
 
 import tasks.errors
+
+# what POSIX and SQLite say of a full disk
+_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 
 
 @dataclass(frozen=True)
@@ -121,28 +124,45 @@ def _build(task: Any, log_path: Path) -> Any:
         try:
             return task._build(catch_exceptions=True)
         except Exception as error:
-            traceback.print_exc()
+            with suppress(OSError):  # the log's own disk may be the one that is full
+                traceback.print_exc()
             return describe_failure(task.name, error)
 
 
 @contextmanager
 def _printing_to(path: Path) -> Iterator[None]:
-    """Send this process's and its children's output to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Send this process's and its children's output to a file; what has no room there is lost."""
+    _flush()
     kept = os.dup(1), os.dup(2)
     try:
-        with path.open("w") as file:
+        with _opened(path) as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             yield
+            _flush()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+            _flush()
         for number, original in zip((1, 2), kept, strict=True):
             os.dup2(original, number)
             os.close(original)
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        with tasks.errors.full_disk_in_one_line(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("w")
+    except tasks.errors.DiskFullError:
+        return Path(os.devnull).open("w")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
 
 
 _KILLED = "was killed (out of memory, perhaps); run the same command again to go on from here"
@@ -169,6 +189,8 @@ def describe_failure(task: str, error: BaseException) -> Failure:
     if any(type(link).__name__ == "DeadKernelError" for link in chain):
         return Failure(task, f"its kernel {_KILLED}", exit_code=137)
     for link in chain:
+        if (full := _full_disk(link)) is not None:
+            return Failure(task, full, tasks.errors.DiskFullError.exit_code)
         kind = type(link) if isinstance(link, tasks.errors.ClicklabError) else None
         name = getattr(link, "ename", None)
         if kind is None and name is not None:
@@ -181,3 +203,16 @@ def describe_failure(task: str, error: BaseException) -> Failure:
     text = f"{getattr(root, 'evalue', '')}" if name else str(root)
     first = (text.splitlines() or [""])[0]
     return Failure(task, f"{name or type(root).__name__}: {first}", exit_code=1, detail=detail)
+
+
+def _full_disk(error: BaseException) -> str | None:
+    """Return the line for what a full disk made Ploomber, papermill or MLflow raise."""
+    is_ours = isinstance(error, tasks.errors.ClicklabError) or hasattr(
+        tasks.errors, getattr(error, "ename", "")
+    )
+    text = str(getattr(error, "evalue", None) or error)
+    if is_ours or not any(words in text for words in _FULL):
+        return None
+    place = getattr(error, "filename", None)
+    line = "no space left on the disk; make room and run the same command again"
+    return f"{place}: {line}" if place else line

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ConfigError, InputError
+from tasks.errors import ConfigError, InputError, full_disk_in_one_line
 from tasks.intake.intake import Intake, Refused
 from tasks.intake.quarantine import QUARANTINE
 from tasks.intake.replacement import check_target, replace, workplace
@@ -72,6 +72,8 @@ def ingest_log(
     ------
     InputError
         In one line: what is wrong with which file, and what to do. Nothing is left as a log then.
+    DiskFullError
+        If there is no room for the log and what is held beside it meanwhile; nothing is left of it.
     """
     if not 0 <= max_bad_share <= 1:
         raise ConfigError(f"max_bad_share must be between 0 and 1, got {max_bad_share}")
@@ -80,7 +82,7 @@ def ingest_log(
     check_target(folder)
     cache_path = folder.parent / FINGERPRINTS
     mark = fingerprint(source, cache_path=cache_path)
-    with workplace(folder) as work:
+    with full_disk_in_one_line(folder), workplace(folder) as work:
         run = Intake(source, schema, work, max_bad_share)
         try:
             run.read(batch_rows, block_bytes, on_progress)

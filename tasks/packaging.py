@@ -1,7 +1,7 @@
 """The Bento: the service, this library and a model in one package, proved before it is built.
 
-The proof sends the golden rows of the evaluation through the very files that are packed, in a
-process of their own, and compares the answers with what the pipeline's arrays gave.
+Nothing is built before the golden rows of the evaluation got the same prediction from the notebook,
+the pipeline's model and the very files that are packed, in process and as a live endpoint.
 """
 
 import json
@@ -11,22 +11,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tasks.endpoint import last_lines
 from tasks.errors import ClicklabError, ContractError, GateError, InputError
+from tasks.pins import serving_requirements
+from tasks.proof import prove
+from tasks.receipt import GOLDEN, MODEL, PROOF
 from tasks.storage import write_atomic
 
-SERVING = (
-    "bentoml",
-    "numba",
-    "numpy",
-    "pyarrow",
-    "pyyaml",
-)  # what the service imports; all else in the lock stays out
 _ROOT = Path(__file__).parents[1]
 _SERVICE = Path("bentos/ctr")
 _LEFT_OUT = shutil.ignore_patterns("model", ".ipynb_checkpoints", "*.pyc", "*.pyo")
@@ -61,7 +58,13 @@ def package(
             )
         golden = _golden_of(record, decision, str(version))
         receipt.unlink(missing_ok=True)
-        package_model(champion.folder, golden, name=bento["name"], receipt_path=receipt)
+        package_model(
+            champion.folder,
+            golden,
+            name=bento["name"],
+            receipt_path=receipt,
+            data_digest=record["log_digest"],
+        )
 
 
 def _golden_of(
@@ -85,6 +88,7 @@ def package_model(
     *,
     name: str,
     receipt_path: str | Path | None = None,
+    data_digest: str | None = None,
 ) -> dict[str, Any]:
     """Prove a model against its golden rows, build its Bento, and return the receipt.
 
@@ -98,34 +102,51 @@ def package_model(
         Of the Bento in the local store; BENTOML_HOME says where that is.
     receipt_path
         Where to write the receipt as JSON.
+    data_digest
+        Of the log that the rows are from.
 
     Returns
     -------
     dict
         ``bento`` (the tag), ``model``, ``version``, ``contract``, ``n_golden``, ``max_abs_diff``,
-        ``built_utc``.
+        ``built_utc``, and ``proof`` as :func:`tasks.proof.prove` returns it; the Bento holds that too.
 
     Raises
     ------
     ContractError
-        If the service does not predict what the pipeline did.
+        If the model or the service does not predict what the notebook did.
+    ClicklabError
+        If the service does not start.
     InputError
         If there is no model, or BentoML refuses to build.
     """
     with staged(model_dir, golden) as folder:
-        proof = prove(folder)
-        labels = {key: proof[key] for key in ("model", "version", "contract")}
+        proof = _prove(folder, golden, Path(model_dir), data_digest)
+        write_atomic(folder / MODEL / PROOF, json.dumps(proof, indent=2))
+        record = json.loads((folder / MODEL / "model.json").read_text())
+        labels = {"model": record["name"], "version": record["version"]}
+        labels["contract"] = proof["digests"]["contract"]
         tag = build_bento(folder, name=name, labels=labels)
     receipt = {
         "bento": tag,
         **labels,
-        "n_golden": proof["n_golden"],
-        "max_abs_diff": proof["max_abs_diff"],
+        "n_golden": proof["rows"],
+        "max_abs_diff": max(proof["max_abs_diff"].values()),
         "built_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "proof": proof,
     }
     if receipt_path is not None:
         write_atomic(receipt_path, json.dumps(receipt, indent=2))
     return receipt
+
+
+def _prove(
+    folder: Path, golden: Mapping[str, Any], model_dir: Path, data_digest: str | None
+) -> dict[str, Any]:
+    try:
+        return prove(folder, golden, model_dir, data_digest=data_digest)
+    except ClicklabError as error:
+        raise type(error)(f"not packaged: {error}") from None
 
 
 @contextmanager
@@ -138,31 +159,11 @@ def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
         folder = Path(name).resolve()
         for part in (Path("tasks"), _SERVICE):
             shutil.copytree(_ROOT / part, folder / part, ignore=_LEFT_OUT)
-        shutil.copytree(model_dir, folder / _SERVICE / "model")
-        write_atomic(folder / _SERVICE / "model" / "golden.json", json.dumps(golden))
+        shutil.copytree(model_dir, folder / MODEL)
+        write_atomic(folder / MODEL / GOLDEN, json.dumps(golden))
         lock = (_ROOT / "requirements.lock").read_text()
         (folder / "requirements.txt").write_text("\n".join(serving_requirements(lock)) + "\n")
         yield folder
-
-
-def prove(folder: Path) -> dict[str, Any]:
-    """Send the golden rows through the staged service and return what it says of its health.
-
-    Raises
-    ------
-    ContractError
-        If a prediction is off by more than 1e-6, or the service finds its model unusable.
-    """
-    done = _run(folder, "-m", "bentos.ctr.parity", str(folder / _SERVICE / "model"))
-    try:
-        health = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        raise ClicklabError(f"the service cannot be loaded ({_last_line(done.stderr)})") from None
-    if done.returncode != 0:
-        raise ContractError(
-            f"not packaged: {health.get('error', 'the golden rows were not checked')}"
-        )
-    return health
 
 
 def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:
@@ -193,9 +194,20 @@ def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:
     found = re.search(r"^__tag__:(\S+)$", done.stdout, re.M)
     if done.returncode != 0 or found is None:
         raise InputError(
-            f"BentoML could not build {name!r} ({_last_line(done.stderr or done.stdout)})"
+            f"BentoML could not build {name!r} ({last_lines(done.stderr or done.stdout)})"
         )
+    _keep_times(folder, found[1])
     return found[1]
+
+
+def _keep_times(folder: Path, tag: str) -> None:
+    """Give the Bento's files the times of the staged ones, so that the kernels compiled for those are used."""
+    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
+    source = home / "bentos" / tag.replace(":", "/") / "src"
+    for path in source.rglob("*.py"):
+        staged_path = folder / path.relative_to(source)
+        if staged_path.is_file():
+            shutil.copystat(staged_path, path)
 
 
 @contextmanager
@@ -224,41 +236,3 @@ def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
         text=True,
         check=False,
     )
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
-
-
-def serving_requirements(lock: str, roots: Sequence[str] = SERVING) -> list[str]:
-    """Return the pins of a lock file that `roots` need, directly or not, sorted.
-
-    Reads the ``# via`` notes that uv writes under each pin, so that nothing has to be installed.
-
-    Raises
-    ------
-    InputError
-        If a root is not in the lock.
-    """
-    pins: dict[str, list[str]] = {}
-    parents: dict[str, set[str]] = {}
-    name = ""
-    for line in lock.splitlines():
-        pin = re.match(r"([a-z0-9][a-z0-9._-]*)(?:\[[^\]]*\])?==[^\\]*", line)
-        note = re.match(r"    # (?:via| ) *([a-z0-9][a-z0-9._-]*)?", line)
-        if pin:
-            name = pin[1]
-            pins.setdefault(name, []).append(pin[0].strip())
-            parents.setdefault(name, set())
-        elif note and note[1]:
-            parents[name].add(note[1])
-    lost = [root for root in roots if root not in pins]
-    if lost:
-        raise InputError(
-            f"requirements.lock does not pin {lost[0]!r}, which the service needs; run `make lock`"
-        )
-    needed = set(roots)
-    while more := {child for child, above in parents.items() if above & needed} - needed:
-        needed |= more
-    return sorted(line for child in needed for line in pins[child])

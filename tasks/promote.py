@@ -8,6 +8,7 @@ from typing import Any
 from tasks import registry
 from tasks.errors import ClicklabError
 from tasks.ledger import append_decision
+from tasks.receipt import GOLDEN
 from tasks.storage import write_atomic
 from tasks.workspace import resolve
 
@@ -28,7 +29,8 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     """Register every model of the record, move the aliases, write the ledger, and say what was done.
 
     The best model that passes becomes ``champion``, the next that passes ``challenger`` (else the
-    champion before it). If none passes, the champion stays. Every model gets a line in the ledger.
+    champion before it). If none passes, the champion stays. Every model gets a line in the ledger, and
+    its golden rows beside it, by which a service that loads it from the registry proves it.
 
     Raises
     ------
@@ -39,6 +41,9 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     name = record["registered_name"]
     versions = {model: _register(client, record, model) for model in record["ranking"]}
     before = _alias_version(client, name, registry.CHAMPION)
+    if before is not None and before == record["champion_version"]:
+        run_id = client.get_model_version(name, before).run_id
+        _add_golden(client, record, registry.CHAMPION, run_id)
     winner = next(
         (model for model in record["ranking"] if record["verdicts"][model]["passed"]), None
     )
@@ -80,7 +85,15 @@ def _register(client: Any, record: Mapping[str, Any], model: str) -> str:
         "reasons": "; ".join(verdict["reasons"])[:4000] or "none",
         "log_loss": f"{record['metrics'][model]['log_loss']:.6f}",
     }
+    _add_golden(client, record, model, result["run_id"])
     return registry.register(client, record["registered_name"], result["run_id"], tags=tags)
+
+
+def _add_golden(client: Any, record: Mapping[str, Any], model: str, run_id: str) -> None:
+    rows, p_click = record["golden"]["rows"], record["golden"]["p_click"]
+    if model in p_click:
+        golden = {"rows": rows, "p_click": p_click[model]}
+        registry.add_to_model(client, run_id, GOLDEN, json.dumps(golden))
 
 
 def _alias_version(client: Any, name: str, alias: str) -> str | None:

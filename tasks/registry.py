@@ -20,7 +20,7 @@ from tasks.errors import ConfigError, InputError
 from tasks.workspace import resolve, resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-_MODEL_PATH = "model"
+MODEL_PATH = "model"  # where a run keeps its model
 _TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}  # what the UI shows first
 
 
@@ -166,7 +166,14 @@ def log_dataset(
 
 def log_model(client: Any, run_id: str, folder: str | Path) -> None:
     """Store the files of a model folder with its run."""
-    client.log_artifacts(run_id, str(folder), _MODEL_PATH)
+    client.log_artifacts(run_id, str(folder), MODEL_PATH)
+
+
+def add_to_model(client: Any, run_id: str, name: str, text: str) -> None:
+    """Put a file beside the model that a run stored; one of that name that is there already stays."""
+    path = f"{MODEL_PATH}/{name}"
+    if path not in [file.path for file in client.list_artifacts(run_id, MODEL_PATH)]:
+        client.log_text(run_id, text, path)
 
 
 def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) -> str:
@@ -181,7 +188,7 @@ def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) ->
     for version in client.search_model_versions(f"name='{name}'"):
         if version.run_id == run_id:
             return str(version.version)
-    source = f"{client.get_run(run_id).info.artifact_uri}/{_MODEL_PATH}"
+    source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL_PATH}"
     version = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
     return str(version.version)
 
@@ -212,7 +219,7 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
     target = Path(folder) / f"{name}-{version.version}"
     target.mkdir(parents=True, exist_ok=True)
     try:
-        local = client.download_artifacts(version.run_id, _MODEL_PATH, str(target))
+        local = client.download_artifacts(version.run_id, MODEL_PATH, str(target))
     except (MlflowException, OSError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError(

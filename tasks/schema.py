@@ -19,8 +19,10 @@ from tasks.errors import ConfigError
 
 BUNDLED = Path(__file__).parent / "schemas"
 TIME_FEATURES = ("hour_of_day", "weekday")
+UNKNOWN_FIELDS = ("ignore", "refuse")  # the first is the default
 _KEYS = {
     "name", "label", "id", "time", "time_features", "truth", "fields", "crosses", "slices", "unit",
+    "unknown_fields",
 }  # fmt: skip
 
 
@@ -52,7 +54,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class Schema:
-    """The declaration of one log. Build it with :func:`load_schema` or :meth:`from_dict`."""
+    """The declaration of one log. Build it with :func:`load_schema` or :meth:`from_dict`.
+
+    ``unknown_fields`` is what becomes of a request with keys that are no column of the log:
+    ``ignore`` them, which a service counts, or ``refuse`` it.
+    """
 
     name: str
     label: str
@@ -65,6 +71,7 @@ class Schema:
     crosses: tuple[tuple[str, ...], ...] = ()
     slices: tuple[Slice, ...] = ()
     unit: tuple[str, ...] = ()
+    unknown_fields: str = UNKNOWN_FIELDS[0]
     _raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -96,7 +103,8 @@ class Schema:
                 crosses=tuple(tuple(cross) for cross in raw.get("crosses") or ()),
                 slices=slices,
                 unit=tuple(raw.get("unit") or ()),
-                _raw=raw,
+                unknown_fields=raw.get("unknown_fields", UNKNOWN_FIELDS[0]),
+                _raw=_without_defaults(raw),
             )
         except (TypeError, KeyError, ValueError) as error:
             raise ConfigError(f"{source}: cannot be read as a schema: {error}") from None
@@ -111,6 +119,10 @@ class Schema:
                 raise ConfigError(
                     f"{source}: time feature {name!r} is unknown; choose from {TIME_FEATURES}"
                 )
+        if self.unknown_fields not in UNKNOWN_FIELDS:
+            raise ConfigError(
+                f"{source}: unknown_fields is {self.unknown_fields!r}; choose from {UNKNOWN_FIELDS}"
+            )
         columns = [self.label, self.time_column, *self.field_names, *self.time_features]
         columns += [name for name in (self.id, self.truth) if name]
         twice = sorted({name for name in columns if columns.count(name) > 1})
@@ -188,6 +200,12 @@ class Schema:
             moment.isoformat() if self.time_format == "iso" else moment.strftime(self.time_format)
         )
         return {self.time_column: text} | {spec.name: spec.example for spec in self.fields}
+
+
+def _without_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the declaration without a policy that is the default: to write it out changes no digest."""
+    default = ("unknown_fields", UNKNOWN_FIELDS[0])
+    return {key: value for key, value in raw.items() if (key, value) != default}
 
 
 def load_schema(name_or_path: str | Path) -> Schema:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
-from tasks.errors import ClicklabError, InputError
+from tasks.errors import ClicklabError, InputError, full_disk_in_one_line
 
 DATA_SUFFIXES = (".csv", ".gz", ".zip", ".parquet", ".pq")
 _BUFFER_BYTES = 8 << 20
@@ -141,20 +141,36 @@ def _read_cache(path: Path | None) -> dict[str, str]:
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; folders on the way are made."""
+    """Write a file whole or not at all; folders on the way are made.
+
+    Raises
+    ------
+    DiskFullError
+        If there is no room for it.
+    """
+    with open_atomic(path) as handle:
+        handle.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
+    """Yield a new file that takes its place when it is whole; otherwise as :func:`write_atomic`."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content.encode() if isinstance(content, str) else content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with full_disk_in_one_line(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".partial"
+        )
+        try:
+            with os.fdopen(descriptor, "wb") as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
 
 
 # ---- S3
@@ -176,7 +192,7 @@ def s3_client() -> Any:
 
 
 @contextmanager
-def _readable(uri: str) -> Iterator[None]:
+def readable(uri: str) -> Iterator[None]:
     """Turn what boto3 raises into one line."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -200,7 +216,7 @@ def _list_s3(source: str) -> list[SourceFile]:
     bucket, _, key = source.removeprefix("s3://").partition("/")
     if not bucket:
         raise InputError(f"{source}: names no bucket; write s3://bucket/key or s3://bucket/prefix/")
-    with _readable(source):
+    with readable(source):
         pages = s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
         entries = [entry for page in pages for entry in page.get("Contents", ())]
     exact = [entry for entry in entries if entry["Key"] == key]
@@ -253,7 +269,7 @@ class _S3Object(io.RawIOBase):
         stop = min(self._position + len(buffer), self._file.size_bytes)
         if stop <= self._position:
             return 0
-        with _readable(self._file.uri):
+        with readable(self._file.uri):
             data = self._fetch(f"bytes={self._position}-{stop - 1}")
         buffer[: len(data)] = data
         self._position += len(data)

@@ -3,15 +3,16 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
 
+from tasks.checkpoint import Checkpoint, core_of
 from tasks.errors import ConfigError, InputError
 from tasks.metrics import log_loss, roc_auc
 from tasks.models.scoring import sigmoid
+from tasks.progress import Epoch, History, Position
 from tasks.sampling import checked_rate, keep_rows
 
 
@@ -51,33 +52,6 @@ class DivergenceError(ConfigError):
     """Training left the finite numbers: a learning rate is too high for these rows."""
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """One pass; losses in nats, that of training progressive: rows are predicted before they are learnt.
-
-    Where training left out rows without a click, its loss is that of the rows shown: another click
-    rate, so another scale than that of validation.
-    """
-
-    epoch: int
-    train_log_loss: float
-    valid_log_loss: float
-    valid_auc: float
-    seconds: float
-
-
-class History(NamedTuple):
-    """What :func:`fit_stream` did; the learner holds the weights of `best_epoch` (counted from 1)."""
-
-    epochs: tuple[Epoch, ...]
-    best_epoch: int
-    best_log_loss: float
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row an epoch: ``epoch``, ``train_log_loss``, ``valid_log_loss``, ``valid_auc``, ``seconds``."""
-        return pd.DataFrame([asdict(epoch) for epoch in self.epochs])
-
-
 def fit_stream(
     learner: Any,
     train: Rows,
@@ -89,6 +63,7 @@ def fit_stream(
     seed: int = 0,
     progress: Callable[[int, int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> History:
     """Train until validation log loss gets worse, and leave the learner at its best epoch.
 
@@ -112,6 +87,11 @@ def fit_stream(
         Called after each batch with the epoch, rows done in it, and rows in all.
     on_epoch
         Called after each epoch; what it raises ends the training.
+    checkpoint
+        A file to go on from if it is there and fits, and to leave behind for the next run: after an
+        epoch and every half minute within one, as long as that takes at most 2% of the time. The
+        weights and losses are then those of a run that was never stopped. It stays, so that whoever
+        is killed later need not train again; remove it when the model is saved. Needs feature sets.
 
     Raises
     ------
@@ -121,6 +101,8 @@ def fit_stream(
         If there is nothing to train on, or nothing to judge by.
     DivergenceError
         If a loss is not finite; the message names epoch and batch.
+    DiskFullError
+        If there is no room for the checkpoint.
     """
     for name, value in (("max_epochs", max_epochs), ("patience", patience)):
         if not isinstance(value, int) or value < 1:
@@ -131,47 +113,73 @@ def fit_stream(
                 f"the {name} part has no rows; take more of the log or other split shares"
             )
     learner.negative_rate_ = checked_rate(negative_rate)
-    epochs: list[Epoch] = []
-    best_loss, best_epoch, best_state = math.inf, 0, None
-    for number in range(1, max_epochs + 1):
-        since = time.perf_counter()
-        train_loss = _learn(learner, train, number, progress, seed)
-        valid_loss, auc = _judge(learner, valid, number)
-        epochs.append(Epoch(number, train_loss, valid_loss, auc, time.perf_counter() - since))
+    kept = None
+    if checkpoint is not None:
+        knobs = {"max_epochs": max_epochs, "patience": patience, "seed": seed}
+        kept = Checkpoint(checkpoint, of=_identity(learner, train, valid) | knobs)
+    at = Position.of(kept.load(learner) if kept else None)
+    while not at.is_over(max_epochs, patience):
+        train_loss = _pass(learner, train, at, seed, progress, kept)
+        since = time.perf_counter() - at.seconds
+        valid_loss, auc = _judge(learner, valid, at.epoch)
+        seconds = time.perf_counter() - since
+        at.epochs.append(Epoch(at.epoch, train_loss, valid_loss, auc, seconds))
         if on_epoch is not None:
-            on_epoch(epochs[-1])
-        if valid_loss < best_loss:
-            best_loss, best_epoch = valid_loss, number
-            best_state = learner.snapshot() if number < max_epochs else None
-        elif number - best_epoch >= patience:
-            break
-    if best_epoch < len(epochs):
-        learner.restore(best_state)
-    return History(tuple(epochs), best_epoch, best_loss)
+            on_epoch(at.epochs[-1])
+        at.end_epoch(learner, is_last=at.epoch == max_epochs)
+        if kept is not None:
+            kept.save_if_due(learner, at.saved())
+    if at.best_epoch < len(at.epochs):
+        learner.restore(at.best_state)
+    return History(tuple(at.epochs), at.best_epoch, at.best_loss)
 
 
-def _learn(
+def _identity(learner: Any, train: Any, valid: Any) -> dict[str, Any]:
+    """Return what a checkpoint is of: rows by the digests of their plans, and the learner unlearnt."""
+    core = core_of(learner)
+    return {
+        "rows": [rows.manifest["digest"] for rows in (train, valid)],
+        "learner": type(core).__name__,
+        "params": core.get_params(),
+        "negative_rate": core.negative_rate_,
+        "n_shards": getattr(learner, "n_shards", 1),
+    }
+
+
+def _pass(
     learner: Any,
     train: Rows,
-    epoch: int,
-    progress: Callable[[int, int, int], None] | None,
+    at: Position,
     seed: int,
+    progress: Callable[[int, int, int], None] | None = None,
+    kept: Checkpoint | None = None,
 ) -> float:
-    """Pass over the training rows once and return the mean progressive log loss of those learnt."""
-    total, n_done, n_learnt = 0.0, 0, 0
+    """Learn what is left of an epoch and return the mean progressive log loss of all rows learnt in it."""
+    since, n_done = time.perf_counter() - at.seconds, 0
     for number, batch in enumerate(train.batches(), start=1):
-        codes, label = _shown(batch, learner, n_done, seed)
-        n_done += len(batch.label)
-        if len(label):
-            total += len(label) * _learn_batch(learner, codes, label, f"{epoch}, batch {number}")
-            n_learnt += len(label)
+        first_row, n_done = n_done, n_done + len(batch.label)
+        if number <= at.n_batches:
+            continue
+        _learn(learner, batch, at, first_row, seed)
+        at.n_batches, at.seconds = number, time.perf_counter() - since
+        if kept is not None:
+            kept.save_if_due(learner, at.saved(), within_epoch=True)
         if progress is not None:
-            progress(epoch, n_done, train.n_rows)
-    if not n_learnt:
+            progress(at.epoch, n_done, train.n_rows)
+    if not at.n_learnt:
         raise InputError(
             f"negative_rate {learner.negative_rate_:g} left none of {n_done:,} rows to learn from; raise it"
         )
-    return total / n_learnt
+    return at.total_loss / at.n_learnt
+
+
+def _learn(learner: Any, batch: Any, at: Position, first_row: int, seed: int) -> None:
+    """Learn those rows of a batch that are shown, and add up their loss."""
+    codes, label = _shown(batch, learner, first_row, seed)
+    if len(label):
+        where = f"{at.epoch}, batch {at.n_batches + 1}"
+        at.total_loss += len(label) * _learn_batch(learner, codes, label, where)
+        at.n_learnt += len(label)
 
 
 def _learn_batch(learner: Any, codes: Any, label: Any, where: str) -> float:
@@ -241,52 +249,4 @@ def refresh(learner: Any, rows: Rows, *, seed: int = 0) -> None:
 
     Afterwards they judge it no longer. Rows without a click are left out as they were in training.
     """
-    _learn(learner, rows, 1, None, seed)
-
-
-def field_importance(model: Any, rows: Any, *, max_rows: int = 50_000) -> pd.DataFrame:
-    """Return how much log loss rises when a field's part of the logit is replaced by its mean.
-
-    Parameters
-    ----------
-    model
-        A saved model (:class:`tasks.models.artifact.ScoringModel`).
-    rows
-        A feature set with labels, at best one that the model was not trained on.
-    max_rows
-        At most this many rows, taken evenly over the whole set.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``field`` and ``importance`` (nats; below 0 the model is better off without it), most
-        important first; time features and crosses are fields too.
-
-    Notes
-    -----
-    Fields share information: of two that say the same, each looks unimportant alone.
-    """
-    codes, labels = _spread(rows, max_rows)
-    parts = model.contributions_codes(codes)
-    logit = parts.sum(axis=1) + model.intercept
-    base = _mean_loss(logit, labels)
-    rise = [_mean_loss(logit - part + part.mean(), labels) - base for part in parts.T]
-    table = pd.DataFrame({"field": list(model.contract.token_fields), "importance": rise})
-    return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
-
-
-def _spread(rows: Any, max_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    step, offset = max(1, -(-rows.n_rows // max_rows)), 0
-    codes, labels = [], []
-    for batch in rows.batches():
-        picked = slice(-offset % step, None, step)
-        codes.append(batch.codes[picked])
-        labels.append(batch.label[picked])
-        offset += len(batch.label)
-    if not offset:
-        raise InputError("there are no rows to find the importance of fields on")
-    return np.concatenate(codes), np.concatenate(labels)
-
-
-def _mean_loss(logit: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(np.logaddexp(0, np.where(labels == 1, -logit, logit))))
+    _pass(learner, rows, Position(), seed)

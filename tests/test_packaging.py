@@ -1,26 +1,26 @@
 """Packaging: what goes into the Bento, the proof before it, and the receipt after it."""
 
+import ast
+import io
 import json
+import os
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tasks import packaging, registry
 from tasks.errors import ClicklabError, ContractError, GateError, InputError
-from tasks.packaging import (
-    SERVING,
-    _golden_of,
-    package,
-    package_model,
-    prove,
-    serving_requirements,
-    staged,
-)
+from tasks.packaging import _golden_of, package, package_model, staged
+from tasks.pins import SERVING, serving_requirements
+from tasks.proof import prove_products
+from tasks.receipt import packed_digests
 from tasks.schema import load_schema
 from tests.bentos.serving import golden_rows, trained_model
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_project
 
 LOCK = """\
 bentoml==1.4.39 \\
@@ -82,7 +82,27 @@ def test_the_projects_lock_yields_a_serving_environment():
         for line in serving_requirements((ROOT / "requirements.lock").read_text())
     }
     assert set(SERVING) | {"llvmlite", "starlette", "uvicorn"} <= pins
-    assert pins & {"pandas", "scikit-learn", "mlflow", "jupyterlab", "ploomber", "boto3"} == set()
+    assert pins & {"pandas", "scikit-learn", "mlflow", "jupyterlab", "ploomber"} == set()
+
+
+def test_what_the_service_imports_is_in_its_environment():
+    """Every package that a module of the service names, wherever it imports it."""
+    owners = packages_distributions()
+    pins = {
+        line.split("==")[0]
+        for line in serving_requirements((ROOT / "requirements.lock").read_text())
+    }
+    nodes = [
+        node
+        for path in (ROOT / "bentos").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+    ]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    packages = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
+    wanted = {owners[name][0].lower() for name in packages - {"bentos", "tasks"}}
+    assert {"bentoml", "prometheus-client"} <= {name.replace("_", "-") for name in wanted}
+    assert {name.replace("_", "-") for name in wanted} <= pins
 
 
 def test_a_package_that_is_not_locked_is_named():
@@ -147,7 +167,7 @@ def test_no_champion_is_nothing_to_package(tmp_path):
 def champion_is_version_5(tmp_path, monkeypatch):
     """Products of the tasks before, and a registry whose champion is version 5: (product, upstream)."""
     golden = {"rows": [{}], "p_click": {"sgd": [0.1], "ftrl": [0.2]}}
-    files = {"evaluation": {"golden": golden}}
+    files = {"evaluation": {"golden": golden, "log_digest": "of the log"}}
     files["promotion"] = {
         "champion_version": "5",
         "registered_name": "ctr-avazu",
@@ -177,7 +197,8 @@ def test_the_task_packages_the_champions_files_with_its_own_rows(
     package(product, upstream, {"name": "ctr"}, {"tracking_uri": "unused"})
     folder = product["receipt"].parent / "downloaded"
     golden = {"rows": [{}], "p_click": [0.2]}
-    assert calls == [((folder, golden), {"name": "ctr", "receipt_path": product["receipt"]})]
+    named = {"name": "ctr", "receipt_path": product["receipt"], "data_digest": "of the log"}
+    assert calls == [((folder, golden), named)]
 
 
 def test_a_champion_that_changed_meanwhile_is_not_packaged(champion_is_version_5):
@@ -191,45 +212,99 @@ def test_a_champion_that_changed_meanwhile_is_not_packaged(champion_is_version_5
         package(product, upstream, {"name": "ctr"}, {"tracking_uri": "unused"})
 
 
+@pytest.fixture(scope="module")
+def bento(model_dir, golden, tmp_path_factory):
+    """The model's Bento in a store of its own, built without a network: (receipt, folder, store)."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(folder / "home"))
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            patch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+        patch.setenv("PATH", "/usr/bin:/bin")  # no uv
+        receipt = package_model(
+            model_dir,
+            golden,
+            name="ctr_test",
+            receipt_path=folder / "receipt.json",
+            data_digest="of the log",
+        )
+    name, version = receipt["bento"].split(":")
+    return receipt, folder / "home" / "bentos" / name / version, folder
+
+
 @pytest.mark.slow
-def test_a_model_at_parity_becomes_a_bento_with_a_receipt(model_dir, golden, tmp_path, monkeypatch):
-    """The Bento is in the store with its labels; nothing was looked up on a network."""
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no uv
-    receipt = package_model(
-        model_dir, golden, name="ctr_test", receipt_path=tmp_path / "receipt.json"
-    )
-    assert json.loads((tmp_path / "receipt.json").read_text()) == receipt
+def test_a_model_at_parity_becomes_a_bento_with_a_receipt(bento, golden):
+    """The Bento is in the store with its labels, the proof is in it and in the receipt."""
+    receipt, built, store = bento
+    assert json.loads((store / "receipt.json").read_text()) == receipt
     assert receipt["n_golden"] == len(golden["rows"])
     assert receipt["max_abs_diff"] <= 1e-6
-    name, version = receipt["bento"].split(":")
-    bento = tmp_path / "home" / "bentos" / name / version
-    assert name == "ctr_test"
-    assert f"version: {receipt['version']}" in (bento / "bento.yaml").read_text()
-    assert (bento / "src/bentos/ctr/model/golden.json").is_file()
-    assert (bento / "src/tasks/hashing/encode.py").is_file()
-    assert "pandas" not in (bento / "env/python/requirements.txt").read_text()
-    assert not list((tmp_path / "home" / "tmp").iterdir())
+    assert receipt["bento"].startswith("ctr_test:")
+    assert f"version: {receipt['version']}" in (built / "bento.yaml").read_text()
+    packed = json.loads((built / "src/bentos/ctr/model/golden.json").read_text())
+    assert packed == golden
+    assert (built / "src/tasks/hashing/encode.py").is_file()
+    assert "pandas" not in (built / "env/python/requirements.txt").read_text()
+    assert not list((store / "home" / "tmp").iterdir())
+    assert json.loads((built / "src/bentos/ctr/model/proof.json").read_text()) == receipt["proof"]
+    assert receipt["proof"]["digests"]["files"] == packed_digests(built / "src")["files"]
+    packed, kept = built / "src/tasks/models/scoring.py", ROOT / "tasks/models/scoring.py"
+    assert packed.stat().st_mtime == kept.stat().st_mtime, "compiled kernels go by the time"
 
 
 @pytest.mark.slow
-def test_the_bento_runs_on_its_own_copy_of_the_library(model_dir, golden, tmp_path, monkeypatch):
+def test_the_bento_runs_on_its_own_copy_of_the_library(bento):
     """What was proved is what is served, even where another checkout is installed."""
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
-    receipt = package_model(model_dir, golden, name="ctr_test")
-    code = f"import bentoml; bentoml.load({receipt['bento']!r}); import tasks, bentos.ctr.app as app; print(tasks.__file__, app.__file__)"
+    receipt, _, store = bento
+    code = f"import bentoml; bentoml.load({receipt['bento']!r}); import tasks, bentos.ctr.parity as p; print(tasks.__file__, p.__file__)"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         cwd=ROOT.parent,
+        env=os.environ | {"BENTOML_HOME": str(store / "home")},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert all(Path(file).is_relative_to(tmp_path) for file in done.stdout.split()[-2:]), (
-        done.stdout
-    )
+    assert all(Path(file).is_relative_to(store) for file in done.stdout.split()[-2:]), done.stdout
+
+
+@pytest.mark.slow
+def test_the_packaged_bento_can_be_proved_again(bento, tmp_path, monkeypatch):
+    """A table for a person, a receipt among the products, with the digests of the first proof."""
+    receipt, _, store = bento
+    monkeypatch.setenv("BENTOML_HOME", str(store / "home"))
+    console = Console(file=io.StringIO(), width=200)
+    env = {"bento": {"name": "ctr_test"}, "products": str(tmp_path)}
+    proof = prove_products(env, console=console)
+    assert proof["bento"] == receipt["bento"]
+    assert proof["digests"] == receipt["proof"]["digests"]
+    assert json.loads((tmp_path / "proof.json").read_text()) == proof
+    shown = console.file.getvalue()
+    assert "/rank live" in shown and receipt["version"] in shown and "data of the log" in shown
+
+
+@pytest.mark.slow
+def test_a_bento_that_was_touched_is_not_proved(bento, tmp_path, monkeypatch):
+    """Code or model: the first file that differs is named."""
+    _, built, store = bento
+    monkeypatch.setenv("BENTOML_HOME", str(store / "home"))
+    file = built / "src/tasks/errors.py"
+    before = file.read_text()
+    file.write_text(before + "\n")
+    try:
+        with pytest.raises(ContractError, match=r"tasks/errors[.]py is not what was proved"):
+            prove_products({"bento": {"name": "ctr_test"}, "products": str(tmp_path)})
+    finally:
+        file.write_text(before)
+    assert not (tmp_path / "proof.json").exists()
+
+
+@pytest.mark.slow
+def test_without_a_bento_there_is_nothing_to_prove(tmp_path, monkeypatch):
+    """One line says how to get one."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="no Bento 'ctr_test' to prove; build one with `make run`"):
+        prove_products({"bento": {"name": "ctr_test"}, "products": str(tmp_path)})
 
 
 @pytest.mark.slow
@@ -238,19 +313,23 @@ def test_a_prediction_that_is_off_stops_packaging(model_dir, golden, tmp_path, m
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
     wrong = golden | {"p_click": [golden["p_click"][0] + 2e-6, *golden["p_click"][1:]]}
     with pytest.raises(
-        ContractError, match=r"not packaged: golden row 0: .* the pipeline"
-    ) as caught:
+        ContractError, match=r"^not packaged: row 0: pipeline predicts .*, notebook"
+    ):
         package_model(model_dir, wrong, name="ctr_test", receipt_path=tmp_path / "receipt.json")
-    assert "\n" not in str(caught.value)
     assert not list((tmp_path).rglob("bento.yaml"))
     assert not (tmp_path / "receipt.json").exists()
 
 
 @pytest.mark.slow
-def test_a_service_that_cannot_be_loaded_says_why_in_one_line(model_dir, golden):
+def test_a_service_that_cannot_be_loaded_says_why_in_one_line(
+    model_dir, golden, tmp_path, monkeypatch
+):
     """A defect in the service's code is not mistaken for a matter of parity."""
-    with staged(model_dir, golden) as folder:
-        (folder / "bentos/ctr/app.py").write_text("import nothing_of_that_name\n")
-        with pytest.raises(ClicklabError, match="nothing_of_that_name") as caught:
-            prove(folder)
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
+    project = copy_project(tmp_path / "project")
+    (project / "bentos/ctr/service.py").write_text("import nothing_of_that_name\n")
+    monkeypatch.setattr(packaging, "_ROOT", project)
+    with pytest.raises(ClicklabError, match="nothing_of_that_name") as caught:
+        package_model(model_dir, golden, name="ctr_test")
     assert "\n" not in str(caught.value)
+    assert type(caught.value) is ClicklabError

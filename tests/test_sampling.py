@@ -108,3 +108,14 @@ def test_a_rate_that_leaves_nothing_is_an_input_error():
     rows = MemoryRows(np.zeros((3, 3), np.int32), np.zeros(3, np.uint8), small_contract())
     with pytest.raises(InputError, match="left none of 3 rows"):
         fit_stream(make_learner("ftrl", 256), rows, rows, negative_rate=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fresh_fit_forgets_the_rate(parts, kind):
+    """A matrix after a down-sampled stream: every learner starts anew."""
+    from tasks.models.sgd import to_csr
+
+    learner = make_learner(kind, 256, random_state=0)
+    fit_stream(learner, *parts, max_epochs=1, negative_rate=0.3)
+    learner.fit(to_csr(parts[0].codes, 256), parts[0].label)
+    assert learner.logit_shift_ == 0

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from tasks.errors import ConfigError
+from tasks.hashing.contract import HashContract
 from tasks.schema import Schema, load_schema
 
 
@@ -40,6 +41,20 @@ def test_the_digest_changes_with_the_field_order():
     assert first.digest != second.digest
 
 
+def test_unknown_fields_are_ignored_unless_the_schema_refuses_them():
+    """To write the default out changes no digest, so no model goes stale; the other policy travels along."""
+    silent, ignoring, refusing = (
+        Schema.from_dict(declaration(**changes))
+        for changes in ({}, {"unknown_fields": "ignore"}, {"unknown_fields": "refuse"})
+    )
+    assert silent.unknown_fields == ignoring.unknown_fields == "ignore"
+    assert silent.digest == ignoring.digest != refusing.digest
+    assert silent.to_dict() == ignoring.to_dict()
+    contract = HashContract.from_schema(refusing, bits=4)
+    served = HashContract.from_dict(contract.to_dict()).schema
+    assert Schema.from_dict(served).unknown_fields == "refuse"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -53,6 +68,8 @@ def test_the_digest_changes_with_the_field_order():
         ({"fields": {"page": {"pattern": "["}}}, "pattern of 'page'"),
         ({"fields": {"page": {"color": "red"}}}, "cannot be read as a schema"),
         ({"time": {"column": "at"}}, "cannot be read as a schema"),
+        ({"unknown_fields": "drop"}, "unknown_fields is 'drop'; choose from"),
+        ({"unknown_fields": None}, "unknown_fields is None; choose from"),
     ],
 )
 def test_a_contradiction_is_named(changes, message):

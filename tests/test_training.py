@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from tasks.errors import ConfigError, ContractError, InputError
+from tasks.importance import field_importance
 from tasks.metrics import log_loss
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
-from tasks.training import DivergenceError, field_importance, fit_stream, predict_stream, refresh
+from tasks.training import DivergenceError, fit_stream, predict_stream, refresh
 from tests.models.rows import MemoryRows, learnable_rows, small_contract
 
 

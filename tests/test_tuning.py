@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from tasks import tuning
 from tasks.errors import ConfigError
 from tasks.models import make_learner
 from tasks.training import Tail, fit_stream
@@ -117,6 +118,31 @@ def test_a_study_goes_on_where_it_stopped(parts, tmp_path):
     assert set(first) == {"alpha", "l1", "l2"}
 
 
+@pytest.mark.parametrize("at", [1, 3, 6])
+def test_a_killed_study_ends_as_one_that_was_not(parts, tmp_path, monkeypatch, at):
+    """The trial that was under way is tried again, no finished one is, and the defaults come first."""
+
+    def run(name):
+        plan = {"method": "optuna", "n_trials": 7, "storage": f"sqlite:///{tmp_path}/{name}.db"}
+        table = search(model(**plan), *parts, seed=3)[1]
+        return table.sort_values("trial").drop(columns="seconds").values.tolist()
+
+    n_started = 0
+
+    def killed(*rows, **options):
+        nonlocal n_started
+        n_started += 1
+        if n_started == at:
+            raise KeyboardInterrupt
+        return fit_stream(*rows, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "fit_stream", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("killed")
+    np.testing.assert_array_equal(run("killed"), run("whole"))
+
+
 WORKER = """
 import sys
 import numpy as np
@@ -183,3 +209,35 @@ def test_a_mistake_in_the_search_is_one_line(parts, plan, message):
     """It names what was found and what there is."""
     with pytest.raises(ConfigError, match=message):
         search(model(**plan), *parts, seed=1)
+
+
+@pytest.mark.parametrize(
+    "plan", [{"method": "grid", "grid": {"alpha": [0.2]}}, {"method": "optuna", "n_trials": 1}]
+)
+def test_trials_are_shown_the_rows_that_the_winner_is(parts, plan):
+    """With non-clicks left out a trial is the same training as the one it is made for."""
+    _, trials = search(model(**plan), *parts, seed=5, negative_rate=0.4)
+    alpha = trials["alpha"][0]
+    options = {"max_epochs": 2, "negative_rate": 0.4, "seed": 5}
+    learner = make_learner(
+        "ftrl", 256, **{name: trials[name][0] for name in ("alpha", "l1", "l2") if name in trials}
+    )
+    assert learner.alpha == alpha
+    history = fit_stream(learner, *parts, **options)
+    assert trials["valid_log_loss"][0] == history.best_log_loss
+
+
+def test_another_rate_is_another_study(parts, tmp_path):
+    """Trials of other rows do not count."""
+    plan = {"method": "optuna", "n_trials": 1, "storage": f"sqlite:///{tmp_path}/optuna.db"}
+    full, less = (
+        search(model(**plan), *parts, seed=5, negative_rate=rate)[1] for rate in (1.0, 0.5)
+    )
+    assert len(full) == len(less) == 1
+    assert full["valid_log_loss"][0] != less["valid_log_loss"][0]
+
+
+def test_a_rate_out_of_range_is_named_before_the_first_trial(parts):
+    """Not after hours of them."""
+    with pytest.raises(ConfigError, match="negative_rate must be above 0"):
+        search(model(method="optuna", n_trials=1), *parts, seed=5, negative_rate=0)

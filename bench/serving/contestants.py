@@ -17,10 +17,11 @@ from tasks.errors import ClicklabError
 BENTO = "ctr_bench"
 TOLERANCE = 1e-6
 LABELS = {
-    "ours": "ours: the Bento, exposure log on",
-    "reference": "reference's predictor (FastAPI, data frame)",
-    "typed": "plain typed BentoML endpoint, same model",
-    "floor": "empty ASGI route (no contestant)",
+    "ours": "ours, exposure log on",
+    "reference": "reference's predictor",
+    "typed": "typed BentoML, plain",
+    "tuned": "typed BentoML, tuned",
+    "floor": "empty ASGI route",
 }
 
 
@@ -37,7 +38,7 @@ def starts(material: Material, *, peers_python: Path) -> dict[str, Start]:
     path = {"PYTHONPATH": str(ROOT)}
     uvicorn = ("-m", "uvicorn", "--log-level", "warning", "--no-access-log")
     reference = [*uvicorn, "--factory", "bench.serving.apps.reference:create_app"]
-    typed = [sys.executable, "-m", "bentoml", "serve", "bench.serving.apps.typed:Typed"]
+    typed = [sys.executable, "-m", "bentoml", "serve"]
     typed_environment = {
         "BENCH_TYPED_MODEL": str(material.models[0]),
         "BENCH_TYPED_FIELDS": str(material.folder / "fields.json"),
@@ -46,7 +47,8 @@ def starts(material: Material, *, peers_python: Path) -> dict[str, Start]:
         "reference": Start(
             [str(peers_python), *reference], path | {"BENCH_REFERENCE_MODEL": str(material.folder)}
         ),
-        "typed": Start(typed, path | typed_environment),
+        "typed": Start([*typed, "bench.serving.apps.typed:Typed"], path | typed_environment),
+        "tuned": Start([*typed, "bench.serving.apps.typed:Tuned"], path | typed_environment),
         "floor": Start([sys.executable, *uvicorn, "bench.serving.apps.floor:app"], path),
     }
 
@@ -66,6 +68,7 @@ def start_ours(material: Material, *, home: Path, exposures: Path) -> Start:
     command = [sys.executable, "-m", "bentoml", "serve", receipt["bento"]]
     exposures.mkdir(parents=True, exist_ok=True)
     environment = {"PYTHONPATH": "", "BENTOML_HOME": str(home)}  # the Bento brings its own library
+    environment["BENTOML_CONFIG_OPTIONS"] = "services.ctr.workers=1"  # as the others have
     return Start(command, environment | {"CLICKLAB_EXPOSURES": str(exposures)})
 
 
@@ -108,7 +111,7 @@ def check_answers(servers: Mapping[str, Server], material: Material, n_rows: int
             if status != 200:
                 raise server.fail(f"{key} answers {status} ({answer[:100]!r})")
             found = json.loads(answer)["prediction"]
-            ours = key in ("ours", "typed")
+            ours = key in ("ours", "typed", "tuned")
             if (ours and abs(found - p_click) > TOLERANCE) or not 0 <= found <= 1:
                 raise ClicklabError(
                     f"bench: {key} predicts {found!r}, the model {float(p_click)!r}"

@@ -68,6 +68,11 @@ class Server:
             rss, pss = rss + info.rss, pss + getattr(info, "pss", 0)
         return Memory(rss, pss)
 
+    def cpu_s(self) -> float:
+        """Return the processor time that supervisor and workers have used."""
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(used.user + used.system for used in times)
+
     def processes(self) -> list[psutil.Process]:
         """Return the server's processes, the first one first."""
         first = psutil.Process(self.process.pid)

@@ -1,9 +1,10 @@
 """Golden rows: requests and the predictions that the pipeline made for them, packed beside the model.
 
-``python -m bentos.ctr.parity FOLDER`` sends the rows of a packaged model through the app, as a live
-request would go, and prints what it found as one line of JSON; packaging refuses to go on otherwise.
+``python -m bentos.ctr.parity`` answers requests with the whole service in its own process, with every
+layer that a live request passes but the socket; packaging compares the answers with the pipeline's.
 """
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.errors import ContractError
+from tasks.receipt import GOLDEN, TOLERANCE
 
-GOLDEN = "golden.json"
-TOLERANCE = 1e-6
+__all__ = ["GOLDEN", "TOLERANCE", "Golden", "answer", "read_golden"]
 
 
 class Golden(NamedTuple):
@@ -21,13 +22,6 @@ class Golden(NamedTuple):
 
     rows: Sequence[Mapping[str, Any]]
     p_click: Sequence[float]
-
-
-class Parity(NamedTuple):
-    """How many rows were compared and how far the worst was off."""
-
-    n_rows: int
-    max_abs_diff: float
 
 
 def read_golden(folder: Path) -> Golden:
@@ -46,61 +40,76 @@ def read_golden(folder: Path) -> Golden:
     return golden
 
 
-def check_parity(app: Any, golden: Golden) -> Parity:
-    """Return the largest difference between the app's answers and the pipeline's predictions.
+async def answer(app: Any, requests: Sequence[tuple[str, Any]]) -> list[tuple[int, Any]]:
+    """Return status and JSON of an ASGI app's answers to (path, JSON) posts, one after the other.
+
+    The app is started and stopped as a server would do it.
 
     Raises
     ------
-    ContractError
-        If a row gets no answer, or one that is off by more than ``TOLERANCE``.
+    RuntimeError
+        If the app does not start.
     """
-    worst = 0.0
-    for number, (row, expected) in enumerate(zip(golden.rows, golden.p_click, strict=True)):
-        status, body = ask(app, "/predict", json.dumps(row).encode())
-        answer = json.loads(body)
-        if status != 200:
-            raise ContractError(
-                f"golden row {number} gets no prediction from the service: {answer['error']}"
-            )
-        diff = abs(answer["prediction"] - expected)
-        if not diff <= TOLERANCE:
-            raise ContractError(
-                f"golden row {number}: the service predicts {answer['prediction']!r}, the pipeline {expected!r}; "
-                f"they may differ by {TOLERANCE:g}. Train, evaluate and package with one version of `tasks`"
-            )
-        worst = max(worst, diff)
-    return Parity(len(golden.rows), worst)
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    await told.put({"type": "lifespan.startup"})
+    life = asyncio.create_task(app({"type": "lifespan", "state": {}}, told.get, heard.put))
+    started = await heard.get()
+    if started["type"] != "lifespan.startup.complete":
+        raise RuntimeError(started.get("message") or "the app does not start")
+    answers = [await _post(app, path, json.dumps(body).encode()) for path, body in requests]
+    await told.put({"type": "lifespan.shutdown"})
+    await life
+    return answers
 
 
-def ask(app: Any, path: str, body: bytes = b"", *, method: str = "POST") -> tuple[int, bytes]:
-    """Return status and body of an ASGI app's answer, without a server or an event loop.
-
-    For calls that wait for nothing but the request itself, such as ``/predict``.
-    """
+async def _post(app: Any, path: str, body: bytes) -> tuple[int, Any]:
     sent: list[dict[str, Any]] = []
+    waiting = [{"type": "http.request", "body": body}]
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body}
+        return waiting.pop() if waiting else {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "headers": []}
-    try:
-        app(scope, receive, send).send(None)
-    except StopIteration:
-        return sent[0]["status"], sent[1]["body"]
-    raise RuntimeError(f"{path} waits for an event loop")
+    headers = {
+        "host": "in-process",
+        "content-type": "application/json",
+        "content-length": len(body),
+    }
+    await app(_scope(path, headers), receive, send)
+    text = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], json.loads(text)
+
+
+def _scope(path: str, headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.encode(), str(value).encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
 
 
 def main() -> int:
-    """Print what the app says of its health with the model of a folder; 1 unless it is ready and at parity."""
-    from bentos.ctr.app import CtrApp
+    """Answer the requests on standard input, a JSON list of [path, body], with the Bento's service."""
+    from bentos.ctr.service import Ctr
 
-    app = CtrApp()
-    app.load(Path(sys.argv[1]))
-    sys.stdout.write(json.dumps(app.health) + "\n")
-    return 0 if app.health.get("parity") == "ok" else 1
+    requests = json.load(sys.stdin)
+    app = Ctr.to_asgi(is_main=True)  # type: ignore[attr-defined]
+    answers = asyncio.run(answer(app, requests))
+    sys.stdout.write(json.dumps(answers) + "\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def fit_on(
     seed: int = 0,
     progress: Callable[[int, int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> tuple[Any, History]:
     """Train on a cluster until validation log loss gets worse; return the learner at its best round.
 
@@ -67,8 +68,9 @@ def fit_on(
     n_shards
         Parts of the work, 1 or more, at most one a file; None is the number of workers. The same
         number gives the same bits.
-    max_epochs, patience, negative_rate, seed, progress, on_epoch
-        As for ``fit_stream``; a round, in which each row is learnt once, is an epoch.
+    max_epochs, patience, negative_rate, seed, progress, on_epoch, checkpoint
+        As for ``fit_stream``; a round, in which each row is learnt once, is an epoch, and a checkpoint
+        is left after rounds only.
 
     Raises
     ------
@@ -86,6 +88,7 @@ def fit_on(
             seed=seed,
             progress=progress,
             on_epoch=on_epoch,
+            checkpoint=checkpoint,
         )
     if n_shards is not None and (not isinstance(n_shards, int) or n_shards < 1):
         raise ConfigError(
@@ -102,6 +105,7 @@ def fit_on(
         patience=patience,
         progress=progress,
         on_epoch=on_epoch,
+        checkpoint=checkpoint,
     )
     return averaged.learner, history
 
@@ -110,7 +114,7 @@ class _OneBatch:
     """A feature set as the one batch that an :class:`AveragedLearner` takes: files in place of codes."""
 
     def __init__(self, features: FeatureSet, *, with_labels: bool):
-        self.n_rows = features.n_rows
+        self.n_rows, self.manifest = features.n_rows, features.manifest
         folder = features.folder.resolve()
         self._parts, n_before = [], 0
         for part in features.manifest["parts"]:
@@ -149,13 +153,13 @@ class AveragedLearner:
 
     def __init__(self, client: Any, learner: Any, n_shards: int, *, seed: int = 0):
         self._client, self.learner = client, learner
-        self._n_shards, self._seed = n_shards, seed
+        self.n_shards, self._seed = n_shards, seed
         self._sent: tuple[Any, Any] | None = None
         self.loss_ = float("nan")
 
     def partial_fit_codes(self, codes: Sequence[Part], y: Any) -> "AveragedLearner":
         """Learn from files once: deal them to shards, let each learn, average."""
-        n_shards = min(self._n_shards, len(codes))
+        n_shards = min(self.n_shards, len(codes))
         tasks = [(codes[first::n_shards], n_shards, self._seed) for first in range(n_shards)]
         self.learner, self.loss_ = self._on_workers(
             _fit_shard, tasks, partial(self._average, n_shards)
@@ -180,17 +184,18 @@ class AveragedLearner:
 
     def decision_codes(self, codes: Sequence[Part]) -> np.ndarray:
         """Return logits of the rows of files, float64 ``(n_rows,)``, in their order."""
-        cuts = np.linspace(0, len(codes), min(self._n_shards, len(codes)) + 1).astype(int)
+        cuts = np.linspace(0, len(codes), min(self.n_shards, len(codes)) + 1).astype(int)
         tasks = [(codes[first:last],) for first, last in itertools.pairwise(cuts)]
         return self._on_workers(_decide, tasks, lambda results: np.concatenate(list(results)))
 
     def snapshot(self) -> Any:
-        """Return what has been learnt; nothing is copied, because nothing changes it."""
-        return self.learner
+        """Return a copy of the learner's own, for :meth:`restore`."""
+        return self.learner.snapshot()
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a snapshot."""
-        self.learner = snapshot
+        self.learner = copy.copy(self.learner)
+        self.learner.restore(snapshot)
 
     def _on_workers(
         self,

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -122,7 +123,8 @@ class DayFiles:
     def abandon(self) -> None:
         """Close every file without caring what is in it."""
         for writer in self._open.values():
-            writer.close()
+            with suppress(OSError):  # on a full disk the write before has said so
+                writer.close()
 
     def rewrite(self, number: int, *, drop: np.ndarray | None) -> None:
         """Write a day anew in order of time (rows of one moment as they came), without the rows of `drop`."""

@@ -21,7 +21,7 @@ class Column:
 
     def append(self, values: np.ndarray) -> None:
         """Add values at the end."""
-        np.ascontiguousarray(values, dtype=self._dtype).tofile(self._handle)
+        self._handle.write(np.ascontiguousarray(values, dtype=self._dtype).data)
 
     def close(self) -> None:
         """Close the file; closing twice does no harm."""

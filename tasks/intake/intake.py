@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -192,11 +192,13 @@ class Intake:
         )
 
     def close(self) -> None:
+        """Close every file and remove those that only the reading needed."""
         self.days.abandon()
-        self.quarantine.close()
         for column in (self._keys, self._places, self._day_numbers):
-            column.close()
+            with suppress(OSError):  # on a full disk the write before has said so
+                column.close()
             column.path.unlink(missing_ok=True)
+        self.quarantine.close()
 
     def manifest(self, mark: str) -> dict[str, Any]:
         days = [self.days.days[number] for number in sorted(self.days.days)]

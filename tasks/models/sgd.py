@@ -1,5 +1,6 @@
 """scikit-learn's SGDClassifier with log loss, fed hashed rows in a stream: the reference's model."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,10 @@ from tasks.models.shift import ShiftedLogits
 
 CHUNK_ROWS = 16_384  # rows a call to scikit-learn: each call costs milliseconds at 2**20 weights
 _CLASSES = np.array([0, 1])
+_HELD = (
+    "coef_", "intercept_",  # what predicts; with `average` the others are what learns
+    "_standard_coef", "_standard_intercept", "_average_coef", "_average_intercept",
+)  # fmt: skip
 
 
 class SGDLogistic(ShiftedLogits, SGDClassifier):
@@ -100,6 +105,18 @@ class SGDLogistic(ShiftedLogits, SGDClassifier):
         except ValueError as error:
             raise ConfigError(f"sgd: {error}") from None
 
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+    ) -> "SGDLogistic":
+        """Learn anew from a matrix, as scikit-learn does; what a stream left out is forgotten."""
+        self.__dict__.pop("negative_rate_", None)
+        return super().fit(X, y, coef_init, intercept_init, sample_weight)
+
     def partial_fit_codes(
         self, codes: np.ndarray, y: Any, sample_weight: Any = None
     ) -> "SGDLogistic":
@@ -149,13 +166,14 @@ class SGDLogistic(ShiftedLogits, SGDClassifier):
         """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
         return sigmoid(self.decision_codes(codes))
 
-    def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
+    def snapshot(self) -> dict[str, np.ndarray]:
         """Return a copy of the weights, for :meth:`restore`."""
-        return self.coef_.copy(), self.intercept_.copy()
+        return {name: getattr(self, name).copy() for name in _HELD if hasattr(self, name)}
 
-    def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Go back to the weights of a snapshot; the learning rate stays where it is."""
-        self.coef_, self.intercept_ = (array.copy() for array in snapshot)
+        for name, array in snapshot.items():
+            setattr(self, name, array.copy())
 
 
 def to_csr(codes: np.ndarray, n_features: int) -> sparse.csr_matrix:

@@ -1,14 +1,13 @@
-"""Fixtures: a tiny model on disk with its golden rows, and the app that serves it."""
+"""Fixtures: a tiny model on disk with its golden rows, and the worker that serves it."""
 
 import json
 
 import pytest
 
-from bentos.ctr.app import CtrApp
 from bentos.ctr.parity import GOLDEN
 from tasks.packaging import package_model
 from tasks.schema import load_schema
-from tests.bentos.serving import golden_rows, served, trained_model
+from tests.bentos.serving import golden_rows, served, started_worker, trained_model
 
 
 @pytest.fixture(scope="session")
@@ -21,12 +20,17 @@ def model_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def app(model_dir):
-    """The service's app with that model, without BentoML around it."""
-    app = CtrApp()
-    app.load(model_dir)
-    assert app.is_ready, app.health
-    return app
+def worker(model_dir):
+    """A started worker with that model, without BentoML around it."""
+    with started_worker(model_dir) as worker:
+        assert worker.is_ready, worker.health()
+        yield worker
+
+
+@pytest.fixture(scope="session")
+def calls(worker):
+    """The two calls with that model."""
+    return worker.calls
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A small trained model, its golden rows, and its Bento served as a real process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import psutil
+import pytest
 
 from tasks.hashing.contract import HashContract
 from tasks.models import make_learner
@@ -38,6 +40,38 @@ def golden_rows(model: ScoringModel, n_rows: int = 8) -> dict[str, Any]:
     example, first = schema.example_row(), schema.field_names[0]
     rows = [example | {first: str(number)} for number in range(n_rows)]
     return {"rows": rows, "p_click": model.predict_rows(rows).tolist()}
+
+
+@contextmanager
+def started_worker(model_dir: Path, **environment: str) -> Iterator[Any]:
+    """Yield a worker that serves the model of a folder, with metrics of its own."""
+    from prometheus_client import CollectorRegistry
+
+    from bentos.ctr.worker import Worker
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SERVING", "EXPOSURES", "EXPERIMENT", "API_KEY"):
+            patch.delenv(f"CLICKLAB_{name}", raising=False)
+        for name, value in ({"CLICKLAB_MODEL_DIR": str(model_dir)} | environment).items():
+            patch.setenv(name, value)
+        worker = Worker(registry=CollectorRegistry())
+        worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def ask(call: Any, body: Any, asked: Any = None) -> tuple[int, dict[str, Any]]:
+    """Return status and content of a call's answer to bytes, or to what JSON makes of `body`."""
+    from bentos.ctr.calls import Asked
+    from bentos.ctr.impressions import Refusal
+
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    try:
+        return 200, json.loads(call(data, asked or Asked(), 0.0))
+    except Refusal as refusal:
+        return refusal.status, {"error": str(refusal)}
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from scipy import sparse
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tasks.errors import ConfigError, ContractError, InputError
+from tasks.importance import field_importance
 from tasks.models import make_learner
 from tasks.models.artifact import ScoringModel, freeze, load_model, save_model
 from tasks.models.fm import FactorizationMachine
 from tasks.models.sgd import to_csr
-from tasks.training import field_importance, fit_stream
+from tasks.training import fit_stream
 from tests import naive
 from tests.models.rows import MemoryRows, learnable_rows, random_codes, small_contract
 from tests.models.test_ftrl import naive_rows

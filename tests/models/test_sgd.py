@@ -80,3 +80,34 @@ def test_a_parameter_out_of_range_is_named():
     """scikit-learn's own words, as an error of ours."""
     with pytest.raises(ConfigError, match="alpha"):
         SGDLogistic(alpha=-1.0).check_params()
+
+
+@pytest.mark.parametrize("average", [False, True, 30])
+def test_learning_goes_on_from_a_snapshot_as_from_the_moment_it_was_taken(rows, average):
+    """Averaged weights too: scikit-learn learns in other arrays than it predicts with."""
+    codes, y = rows
+    one, other = (
+        SGDLogistic(
+            n_features=32, random_state=0, average=average, learning_rate="constant"
+        ).partial_fit_codes(codes, y)
+        for _ in range(2)
+    )
+    snapshot = one.snapshot()
+    one.partial_fit_codes(codes, 1 - y).restore(snapshot)
+    one.t_ = other.t_  # the clock of the learning rate is not turned back
+    for learner in (one, other):
+        learner.partial_fit_codes(codes, y)
+    np.testing.assert_array_equal(one.decision_codes(codes), other.decision_codes(codes))
+
+
+def test_a_fresh_fit_forgets_the_rate_of_an_earlier_stream(rows):
+    """All rows of a matrix are shown, so nothing is to be corrected."""
+    codes, y = rows
+    matrix = to_csr(codes, 32)
+    learner = SGDLogistic(n_features=32, random_state=0)
+    learner.negative_rate_ = 0.2
+    plain = SGDLogistic(n_features=32, random_state=0).fit(matrix, y)
+    learner.fit(matrix, y)
+    np.testing.assert_array_equal(
+        learner.decision_function(matrix), plain.decision_function(matrix)
+    )

@@ -1,0 +1,58 @@
+"""Scoring alone, in process: what the model costs without server, decoder and log."""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.serving.material import CANDIDATE_FIELDS, N_CANDIDATES, Row, rankings
+
+REPEATS = 5
+N_PASSES = 5
+
+
+def time_scoring(folder: Path, rows: Sequence[Row]) -> dict[str, float]:
+    """Return microseconds of scoring one impression in several ways, the best of five repeats.
+
+    Processor time, which is the wall clock's where nothing else runs.
+
+    ``score_us`` are the requests of the contest, again and again, as the service gets them here;
+    ``score_new_us`` is each row for the first time by a scorer that has seen none of them.
+    """
+    from tasks.models.artifact import load_model
+    from tasks.models.live import LiveScorer
+
+    model = load_model(folder)
+    live = LiveScorer(model)
+    plain = [dict(row) for row in rows]
+    bodies = rankings(rows)
+    pairs = [(body["context"], body["candidates"]) for body in bodies]
+    return {
+        "score_us": each_us(live.score, plain),
+        "score_new_us": min(_first_time(LiveScorer(model), plain) for _ in range(REPEATS)),
+        "predict_row_us": each_us(model.predict_row, plain),
+        "score_candidates_us": each_us(lambda pair: live.score_candidates(*pair), pairs),
+        "n_candidates": N_CANDIDATES,
+        "n_candidate_fields": len(CANDIDATE_FIELDS),
+    }
+
+
+def each_us(work: Callable[[Any], object], items: Sequence[Any]) -> float:
+    """Return microseconds of processor time an item, all threads, best of several repeats of all."""
+    best = float("inf")
+    for item in items:
+        work(item)
+    for _ in range(REPEATS):
+        since = time.process_time()
+        for item in itertools.chain.from_iterable(itertools.repeat(items, N_PASSES)):
+            work(item)
+        best = min(best, time.process_time() - since)
+    return best / (len(items) * N_PASSES) * 1e6
+
+
+def _first_time(live: Any, rows: Sequence[Row]) -> float:
+    since = time.process_time()
+    for row in rows:
+        live.score(row)
+    return (time.process_time() - since) / len(rows) * 1e6

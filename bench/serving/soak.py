@@ -1,0 +1,185 @@
+"""A long run at a constant rate while the model is swapped again and again."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from bench.process import ROOT
+from bench.serving.contestants import Start, serve
+from bench.serving.load import Call, pace_command
+from bench.serving.material import Material
+from bench.serving.rounds import FLUSH_S, n_dropped
+from bench.serving.servers import Server
+from bench.serving.targets import (
+    SOAK_DROPPED,
+    SOAK_FAILED,
+    SOAK_MEMORY,
+    SOAK_SWAPS,
+    Outcome,
+    outcome,
+)
+from tasks.errors import ClicklabError, ConfigError
+
+POLL_S = 1.0
+N_SAMPLES = 400  # of memory, over the run
+_MARGIN_S = 60
+
+
+class SoakPlan(NamedTuple):
+    """How long, how many requests a second, and how often the model changes."""
+
+    minutes: float
+    rate: float
+    swap_s: float
+
+
+class Sample(NamedTuple):
+    """Memory of all processes at a second of the run."""
+
+    second: float
+    rss_bytes: int
+    pss_bytes: int
+
+
+def check(plan: SoakPlan) -> None:
+    """Raise ConfigError if the run is too short to show anything."""
+    if plan.minutes * 60 < 3 * plan.swap_s:
+        raise ConfigError(
+            f"a soak of {plan.minutes:g} minutes is too short to swap every {plan.swap_s:g} s; "
+            "three swaps are the least"
+        )
+
+
+def soak(
+    start: Start, material: Material, plan: SoakPlan, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return what the load found, memory over time, swaps, and what became of the exposures.
+
+    Raises
+    ------
+    ClicklabError
+        If the load or the server ends before its time.
+    """
+    folder = material.folder / "soak"
+    shutil.rmtree(folder, ignore_errors=True)
+    exposures = Path(start.environment["CLICKLAB_EXPOSURES"])
+    shutil.rmtree(exposures, ignore_errors=True)
+    exposures.mkdir(parents=True)
+    settings = write_settings(folder, material.models[0])
+    environment = {**start.environment, "CLICKLAB_SERVING": str(settings)}
+    with serve(Start(start.command, environment), "ours", material) as server:
+        load, samples, n_swaps = _run(server, material, folder, plan, tell)
+        time.sleep(FLUSH_S)
+        metrics = server.metrics()
+        dropped = n_dropped(server)
+    n_ok = load["n_requests"] - load["n_failed"]
+    n_on_disk = count_lines(exposures)
+    return {
+        **{key: value for key, value in load.items() if key != "rate"},
+        **plan._asdict(),
+        "n_swaps": n_swaps,
+        "n_swaps_counted": int(metrics.get("ctr_model_swaps_total", 0)),
+        "n_refusals": int(metrics.get("ctr_model_refusals_total", 0)),
+        "n_dropped": dropped,
+        "n_on_disk": n_on_disk,
+        "n_lost": max(0, n_ok - n_on_disk),
+        "rss_bytes": ends([(s.second, s.rss_bytes) for s in samples], window_s=plan.swap_s),
+        "pss_bytes": ends([(s.second, s.pss_bytes) for s in samples], window_s=plan.swap_s),
+        "samples": [sample._asdict() for sample in samples],
+    }
+
+
+def write_settings(folder: Path, model: Path) -> Path:
+    """Write settings whose champion is a folder that can be swapped; return their path."""
+    folder.mkdir(parents=True)
+    point_to(folder / "champion", model)
+    settings = {
+        "models": {"champion": {"from": "folder", "path": str(folder / "champion")}},
+        "poll_s": POLL_S,
+        "experiment": str(ROOT / "bentos" / "ctr" / "experiment.yaml"),
+    }
+    path = folder / "serving.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def point_to(link: Path, model: Path) -> None:
+    """Let a link show another model from one moment to the next."""
+    new = link.with_suffix(".new")
+    new.symlink_to(model)
+    new.replace(link)
+
+
+def _run(
+    server: Server, material: Material, folder: Path, plan: SoakPlan, tell: Callable[[str], None]
+) -> tuple[dict[str, Any], list[Sample], int]:
+    """Run the load beside the swaps; return what it found, memory, and the number of swaps."""
+    seconds, result = plan.minutes * 60, folder / "load.json"
+    call = Call("/predict", material.impressions)
+    command = pace_command(server.port, call, rate=plan.rate, seconds=seconds, result=result)
+    samples: list[Sample] = []
+    n_swaps, begin, log = 0, time.monotonic(), folder / "load.log"
+    with log.open("wb") as out:
+        load = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+    try:
+        while load.poll() is None:
+            second = time.monotonic() - begin
+            if second > seconds + _MARGIN_S:
+                raise ClicklabError(f"bench: the load did not end after {second:.0f} s")
+            if second >= (n_swaps + 1) * plan.swap_s and second < seconds - plan.swap_s / 2:
+                n_swaps += 1
+                point_to(folder / "champion", material.models[n_swaps % 2])
+            samples.append(Sample(second, *_memory(server)))
+            tell(f"{second / 60:.1f} of {plan.minutes:g} minutes, {n_swaps} swaps")
+            time.sleep(max(0.5, seconds / N_SAMPLES))
+    finally:
+        load.kill()
+        load.wait()
+    if not result.exists():
+        last = (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
+        raise ClicklabError(f"bench: the load failed: {last}")
+    return json.loads(result.read_text()), samples, n_swaps
+
+
+def _memory(server: Server) -> tuple[int, int]:
+    if server.process.poll() is not None:
+        raise server.fail("the server ended under load")
+    memory = server.memory()
+    return memory.rss_bytes, memory.pss_bytes
+
+
+def ends(line: Sequence[tuple[float, float]], *, window_s: float) -> tuple[float, float]:
+    """Return the medians of a window that begins at a tenth of the time, and of one that ends with it."""
+    last = line[-1][0]
+    early = [value for second, value in line if last / 10 <= second <= last / 10 + window_s]
+    late = [value for second, value in line if second >= last - window_s]
+    return float(np.median(early)), float(np.median(late))
+
+
+def count_lines(folder: Path) -> int:
+    """Return how many exposures lie in a folder's JSON lines."""
+    n_lines = 0
+    for path in sorted(folder.rglob("*.jsonl*")):
+        with path.open("rb") as file:
+            n_lines += sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+    return n_lines
+
+
+def soak_outcomes(found: dict[str, Any]) -> list[Outcome]:
+    """Return the outcome of each target of a soak."""
+    early, late = found["pss_bytes"]
+    nan = float("nan")
+    values = {
+        SOAK_FAILED: found["n_failed"],
+        SOAK_DROPPED: nan if found["n_dropped"] is None else found["n_dropped"] + found["n_lost"],
+        SOAK_SWAPS: found["n_swaps_counted"] / found["n_swaps"],
+        SOAK_MEMORY: late / early,
+    }
+    return [outcome(target, [value]) for target, value in values.items()]

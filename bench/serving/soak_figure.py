@@ -1,0 +1,51 @@
+"""The figure of the soak: memory and latency over the run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+N_POINTS = 180  # of the latencies
+
+
+def draw(found: Mapping[str, Any], path: Path) -> None:
+    """Draw memory and latency of a soak against minutes, and write the figure to `path`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from tasks.figures import ACCENT, INK, SOFT, use_style
+
+    use_style()
+    plt.rcParams["svg.hashsalt"] = path.suffix  # the same numbers give the same bytes
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    minutes = [sample["second"] / 60 for sample in found["samples"]]
+    for name, line, color in (("rss", "--", SOFT), ("pss", "-", INK)):
+        held = [sample[f"{name}_bytes"] / 2**20 for sample in found["samples"]]
+        left.plot(minutes, held, line, color=color, label=f"all processes, {name.upper()}")
+    early = found["pss_bytes"][0] / 2**20
+    left.axhspan(early * 0.95, early * 1.05, color=ACCENT, alpha=0.15, linewidth=0)
+    left.axhline(early, color=ACCENT, linewidth=1, label="PSS at a tenth of the run, ±5%")
+    left.set(title=f"Memory, {found['n_swaps']} model swaps", xlabel="time (min)", ylabel="MiB")
+    left.set_ylim(0, None)
+    left.legend(fontsize=8)
+    for name, line, color in (("max", ":", SOFT), ("p99", "--", INK), ("p50", "-", INK)):
+        seconds, worst = thinned(found["timeline"], f"{name}_ms")
+        right.plot(seconds / 60, worst, line, color=color, label=name, linewidth=1)
+    right.set(title=f"/predict, {found['rate']:g} requests/s", xlabel="time (min)")
+    right.set(ylabel="latency from the due time (ms)", yscale="log")
+    right.legend(fontsize=8)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    plt.close(figure)
+
+
+def thinned(
+    timeline: Sequence[Mapping[str, float]], name: str, *, n_points: int = N_POINTS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return seconds and the worst value of `name` in each stretch of the time line."""
+    step = max(1, -(-len(timeline) // n_points))
+    parts = [timeline[first : first + step] for first in range(0, len(timeline), step)]
+    worst = [max((s[name] for s in part if name in s), default=np.nan) for part in parts]
+    return np.array([part[0]["second"] for part in parts]), np.array(worst)

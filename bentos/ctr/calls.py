@@ -1,0 +1,160 @@
+"""The two calls, bytes to bytes: decode, assign a variant, score, note the exposure, answer.
+
+Nothing here waits or knows HTTP: the door calls it for live requests, the golden-row check for its
+own, so both go the same way.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bentos.ctr.assignment import Assignment
+from bentos.ctr.exposures import ExposureLog
+from bentos.ctr.impressions import Refusal
+from bentos.ctr.lineup import Lineup
+from bentos.ctr.telemetry import Telemetry
+from tasks.errors import ClicklabError
+
+NOT_READY = "no model is loaded yet"
+_json = msgspec.json.Encoder().encode  # shortest digits that give the same number back
+
+
+class Asked(NamedTuple):
+    """What came with a request besides its body."""
+
+    request_id: str | None = None  # the client's own; None: one is made
+    variant: str | None = None  # forced, for tests
+
+
+class Calls:
+    """Answers ``/predict`` and ``/rank`` with the models of its lineup.
+
+    Attributes
+    ----------
+    lineup
+        The models and the experiment that serve now; None while there are none. Whoever changes
+        models assigns another one; a request uses the one it began with.
+    why_not_ready
+        What to tell clients while there is no lineup.
+
+    Parameters
+    ----------
+    telemetry
+        Where answers are counted.
+    exposures
+        Where they are logged, None for nowhere.
+    """
+
+    def __init__(self, telemetry: Telemetry | None = None, exposures: ExposureLog | None = None):
+        self.lineup: Lineup | None = None
+        self.why_not_ready = NOT_READY
+        self.exposures = exposures
+        self.telemetry = telemetry
+        self._prefix = secrets.token_hex(6)  # of this worker's request ids
+        self._numbers = count(1)
+        self.by_path: dict[str, tuple[str, Callable[[bytes, Asked, float], bytes]]] = {
+            "/predict": ("predict", self.predict),
+            "/rank": ("rank", self.rank),
+        }
+
+    def predict(self, body: bytes, asked: Asked, started: float) -> bytes:
+        """Return the answer to one impression as JSON; `started` is when the request came in.
+
+        Raises
+        ------
+        Refusal
+            If the request gets no prediction: status, and one line that names the field.
+        """
+        lineup = self._ready()
+        row = lineup.champion.reader.read_impression(body)
+        request_id = asked.request_id or f"{self._prefix}{next(self._numbers):x}"
+        assigned = _assign(lineup, row, asked, request_id)
+        name = assigned.variant.name
+        loaded = lineup.of(name)
+        try:
+            score = loaded.scorer.score(row)
+            shadow = {
+                other.name: score if other is loaded else other.scorer.score(row)
+                for other in lineup.shadows
+            }
+        except ClicklabError as error:
+            raise Refusal(422, str(error)) from None
+        self._expose(lineup, "predict", assigned, request_id, asked, row, score, shadow)
+        answer = b'{"prediction": %b%b, "request_id": "%b"}' % (
+            _json(score),
+            lineup.tail(name),
+            request_id.encode(),
+        )
+        if self.telemetry is not None:
+            self.telemetry.answered("predict", name, time.perf_counter() - started, score, 1)
+        return answer
+
+    def rank(self, body: bytes, asked: Asked, started: float) -> bytes:
+        """Return the scores of one context with many candidates, in their order; see :meth:`predict`."""
+        lineup = self._ready()
+        context, candidates = lineup.champion.reader.read_ranking(body)
+        request_id = asked.request_id or f"{self._prefix}{next(self._numbers):x}"
+        assigned = _assign(lineup, context, asked, request_id)
+        name = assigned.variant.name
+        loaded = lineup.of(name)
+        try:
+            scores = loaded.scorer.score_candidates(context, candidates).tolist()
+            shadow = {
+                other.name: scores
+                if other is loaded
+                else other.scorer.score_candidates(context, candidates).tolist()
+                for other in lineup.shadows
+            }
+        except ClicklabError as error:
+            raise Refusal(422, str(error)) from None
+        seen = (context, candidates)
+        self._expose(lineup, "rank", assigned, request_id, asked, seen, scores, shadow)
+        answer = b'{"predictions": %b%b, "request_id": "%b"}' % (
+            _json(scores),
+            lineup.tail(name),
+            request_id.encode(),
+        )
+        if self.telemetry is not None:
+            seconds = time.perf_counter() - started
+            self.telemetry.answered("rank", name, seconds, sum(scores), len(scores))
+        return answer
+
+    def count_refusal(self, call: str, status: int) -> None:
+        """Count a request that got no prediction."""
+        if self.telemetry is not None:
+            self.telemetry.refused(call, status)
+
+    def _ready(self) -> Lineup:
+        if self.lineup is None:
+            raise Refusal(503, self.why_not_ready)
+        return self.lineup
+
+    def _expose(
+        self,
+        lineup: Lineup,
+        call: str,
+        assigned: Assignment,
+        request_id: str,
+        asked: Asked,
+        seen: Any,
+        p_click: Any,
+        shadow: dict[str, Any],
+    ) -> None:
+        """Note an answer in the exposure log, in the order of :class:`bentos.ctr.exposures.Exposure`."""
+        if self.exposures is None:
+            return
+        name = assigned.variant.name
+        who = (name, lineup.of(name).version, assigned.unit_hash, asked.variant is not None)
+        which = (lineup.experiment.digest, assigned.unit_field)
+        self.exposures.put((request_id, time.time_ns(), call, *who, seen, p_click, shadow, *which))
+
+
+def _assign(lineup: Lineup, row: dict[str, Any], asked: Asked, request_id: str) -> Assignment:
+    try:
+        return lineup.experiment.assign(row, forced=asked.variant, fallback=request_id)
+    except ClicklabError as error:
+        raise Refusal(400, str(error)) from None

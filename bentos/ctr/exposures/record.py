@@ -1,0 +1,168 @@
+"""One exposure, and the line of JSON that it becomes.
+
+Every line has the same keys with values of the same kind, so that Arrow, Athena and DuckDB read the
+files without being told: a single impression is a ranking of one.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tasks.errors import ConfigError
+
+_DEFAULTS: tuple[Any, ...] = (None, "", "")  # of the last three
+_N_VALUES = 12
+
+
+class Exposure(NamedTuple):
+    """What the service notes of one answer; a plain tuple in this order will do, and is made faster.
+
+    Attributes
+    ----------
+    request_id, time_ns, call, variant, version
+        Which request, when (since 1970), ``predict`` or ``rank``, answered by whom.
+    unit_hash, forced
+        The unit's salted hash; whether the variant was asked for.
+    seen
+        The fields, or (fields of the context, those of each candidate).
+    p_click
+        The probability, or one for each candidate.
+    shadow
+        By model that was not answered with, its probability or probabilities.
+    experiment, unit_field
+        The digest of the experiment, and where the unit was found.
+    """
+
+    request_id: str
+    time_ns: int
+    call: str
+    variant: str
+    version: str
+    unit_hash: str
+    forced: bool
+    seen: Any
+    p_click: Any
+    shadow: Mapping[str, Any] | None = None
+    experiment: str = ""
+    unit_field: str = ""
+
+
+class _Record(msgspec.Struct):
+    """The keys of a line, in their order."""
+
+    request_id: str
+    time: datetime
+    call: str
+    experiment: str
+    variant: str
+    version: str
+    unit_hash: str
+    unit_field: str
+    forced: bool
+    fields: Mapping[str, Any]
+    candidates: Sequence[Mapping[str, Any]] | None
+    p_click: list[float]
+    shadow: list[dict[str, Any]]
+
+
+class LineEncoder:
+    """Turns exposures into lines of JSON.
+
+    Parameters
+    ----------
+    columns
+        The fields to write; none given, all of them.
+    redact
+        Fields never to write.
+
+    Raises
+    ------
+    ConfigError
+        If a field to redact is none of `columns`: a misspelt name would let its values through.
+
+    Examples
+    --------
+    >>> encoder = LineEncoder(redact=["device_id"])
+    >>> seen = {"device_id": "0a1b", "C14": 15706}
+    >>> line = encoder.encode(Exposure("r1", 0, "predict", "champion", "3f2a", "9c", False, seen, 0.25))
+    >>> line[line.index(b'"fields"') :]
+    b'"fields":{"C14":"15706"},"candidates":null,"p_click":[0.25],"shadow":[]}'
+    """
+
+    def __init__(self, *, columns: Collection[str] = (), redact: Collection[str] = ()):
+        from tasks.hashing.columns import value_text  # the text that the model hashes
+
+        if wrong := [name for name in redact if columns and name not in columns]:
+            raise ConfigError(
+                f"exposures: redact names {wrong[0]!r}, which is no field; known are {', '.join(columns)}"
+            )
+        self._text = value_text
+        self._redact = frozenset(redact)
+        self._columns = frozenset(columns) - self._redact if columns else None
+        self._dump = msgspec.json.Encoder().encode
+
+    def encode(self, exposure: tuple[Any, ...]) -> bytes:
+        """Return one line, without its end."""
+        if len(exposure) < _N_VALUES:
+            exposure += _DEFAULTS[len(exposure) - _N_VALUES :]
+        request_id, time_ns, call, variant, version, unit_hash = exposure[:6]
+        forced, seen, p_click, shadow, experiment, unit_field = exposure[6:]
+        is_ranking = type(seen) is tuple
+        context = seen[0] if is_ranking else seen
+        return self._dump(
+            _Record(
+                request_id,
+                datetime.fromtimestamp(time_ns // 1000 / 1e6, UTC),
+                call,
+                experiment,
+                variant,
+                version,
+                unit_hash,
+                unit_field,
+                forced,
+                self._fields((context,))[0],
+                self._fields(seen[1]) if is_ranking else None,
+                _listed(p_click),
+                _shadows(shadow) if shadow else [],
+            )
+        )
+
+    def _fields(self, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """Return rows with the fields to write and texts for values: as they are, where that is so."""
+        names = rows[0].keys() if len(rows) == 1 else set().union(*rows)
+        if dropped := names - self._columns if self._columns is not None else names & self._redact:
+            rows = [_without(row, dropped) for row in rows]
+        try:
+            "".join(chain.from_iterable(map(dict.values, rows)))  # fails unless all are texts
+        except TypeError:
+            return [{name: self._value(value) for name, value in row.items()} for row in rows]
+        return rows
+
+    def _value(self, value: Any) -> str:
+        """Return a value's text; what cannot be hashed has none."""
+        try:
+            return self._text(value)
+        except (TypeError, ValueError):
+            return ""
+
+
+def _without(row: dict[str, Any], dropped: Collection[str]) -> dict[str, Any]:
+    kept = dict(row)
+    for name in dropped:
+        kept.pop(name, None)
+    return kept
+
+
+def _shadows(shadow: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"model": name, "p_click": _listed(p_click)} for name, p_click in shadow.items()]
+
+
+def _listed(p_click: Any) -> list[float]:
+    """Return the probabilities as a list; a single impression's is one."""
+    kind = type(p_click)
+    if kind is list:
+        return p_click
+    return [p_click] if kind is float or kind is int else list(map(float, p_click))

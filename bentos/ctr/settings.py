@@ -1,0 +1,120 @@
+"""The service's knobs: ``serving.yaml``, and what the environment says instead of it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from bentos.ctr.exposures import ExposureSettings
+from tasks.errors import ConfigError
+
+HERE = Path(__file__).parent
+_KEYS = {"models", "poll_s", "experiment", "exposures", "limits"}
+
+
+class Limits(NamedTuple):
+    """What a request may be at most: bytes, candidates of one ``/rank`` call, seconds to send it."""
+
+    body_bytes: int = 262_144
+    candidates: int = 1_000
+    body_seconds: float = 5.0
+
+
+class Settings(NamedTuple):
+    """Everything that can be set from outside.
+
+    Attributes
+    ----------
+    models
+        Name of a model to where it comes from, see :mod:`bentos.ctr.sources`.
+    poll_s
+        Seconds between two looks at the sources.
+    experiment
+        The file that says who gets which variant.
+    exposures
+        Where exposures are logged, and how.
+    limits
+        What a request may be at most.
+    api_key
+        The key that clients must send, or None.
+    """
+
+    models: Mapping[str, Mapping[str, Any]]
+    poll_s: float
+    experiment: Path
+    exposures: ExposureSettings
+    limits: Limits
+    api_key: str | None
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """Return the settings in a file, or in the one that CLICKLAB_SERVING names, or the shipped ones.
+
+    CLICKLAB_EXPOSURES stands in for ``exposures.sink``, CLICKLAB_EXPERIMENT for ``experiment``;
+    CLICKLAB_API_KEY, which belongs into no file, is the API key.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or holds something else than settings.
+    """
+    path = Path(path or os.environ.get("CLICKLAB_SERVING") or HERE / "serving.yaml")
+    raw = _read(path)
+    exposures = dict(raw.get("exposures") or {})
+    if sink := os.environ.get("CLICKLAB_EXPOSURES"):
+        exposures["sink"] = sink
+    experiment = os.environ.get("CLICKLAB_EXPERIMENT") or raw.get("experiment") or "experiment.yaml"
+    try:
+        return Settings(
+            models=_models(raw.get("models")),
+            poll_s=_positive("poll_s", raw.get("poll_s", 10)),
+            experiment=path.parent / experiment,
+            exposures=ExposureSettings.from_mapping(exposures),
+            limits=_limits(raw.get("limits") or {}),
+            api_key=os.environ.get("CLICKLAB_API_KEY") or None,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: the service's settings cannot be read ({reason})") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected settings, key by key, found {type(raw).__name__}")
+    if unknown := sorted(map(str, set(raw) - _KEYS)):
+        raise ConfigError(f"{path}: unknown setting {unknown[0]!r}; known are {sorted(_KEYS)}")
+    return raw
+
+
+def _models(raw: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(raw, dict) or not raw:
+        raise ConfigError("models: expected at least one name with its source, as {from: bundle}")
+    for name, source in raw.items():
+        if not isinstance(name, str) or not isinstance(source, dict) or "from" not in source:
+            raise ConfigError(
+                f"models: {name!r} needs a source, as {{from: bundle}}, found {source!r}"
+            )
+    return raw
+
+
+def _limits(raw: Any) -> Limits:
+    if not isinstance(raw, dict) or (unknown := sorted(map(str, set(raw) - set(Limits._fields)))):
+        found = repr(raw) if not isinstance(raw, dict) else repr(unknown[0])
+        raise ConfigError(f"limits: expected some of {list(Limits._fields)}, found {found}")
+    for name, value in raw.items():
+        _positive(f"limits.{name}", value)
+        if name != "body_seconds" and not isinstance(value, int):
+            raise ConfigError(f"limits.{name} must be an integer, found {value!r}")
+    return Limits(**raw)
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
+        raise ConfigError(f"{name} must be a number above 0, found {value!r}")
+    return value

@@ -1,0 +1,163 @@
+"""The files of the exposure log, one record a request: their schema, reading them, Parquet from lines."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.json as pj
+import pyarrow.parquet as pq
+
+_Result = TypeVar("_Result")
+_BLOCK_BYTES = 4 << 20  # longer than any line
+_TAIL_BYTES = 1 << 16
+_TEXTS = ("call", "experiment", "variant", "version", "unit_hash", "unit_field")
+_P_CLICK = pa.list_(pa.float64())
+HEAD = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("time", pa.timestamp("us", tz="UTC")),
+        *[(name, pa.string()) for name in _TEXTS],
+        ("forced", pa.bool_()),
+    ]
+)
+_SCORES = pa.schema(
+    [
+        ("p_click", _P_CLICK),
+        ("shadow", pa.list_(pa.struct([("model", pa.string()), ("p_click", _P_CLICK)]))),
+    ]
+)
+
+
+def record_schema(columns: Sequence[str]) -> pa.Schema:
+    """Return the Arrow schema of a file of exposures whose fields are `columns`.
+
+    Examples
+    --------
+    >>> record_schema(["C14"]).field("candidates").type
+    ListType(list<item: struct<C14: string>>)
+    """
+    schema = pa.schema([*HEAD, *_SCORES])
+    if not columns:  # Parquet knows no struct without members
+        return schema
+    fields = pa.struct([(name, pa.string()) for name in columns])
+    return schema.append(pa.field("fields", fields)).append(
+        pa.field("candidates", pa.list_(fields))
+    )
+
+
+def field_names(schema: pa.Schema) -> list[str]:
+    """Return the fields that a file's records hold, of contexts and candidates."""
+    names: dict[str, None] = {}
+    for column in ("fields", "candidates"):
+        if column in schema.names:
+            kind = schema.field(column).type
+            kind = kind.value_type if pa.types.is_list(kind) else kind
+            if pa.types.is_struct(kind):
+                names |= dict.fromkeys(field.name for field in kind)
+    return list(names)
+
+
+def map_file(path: Path) -> pa.Buffer:
+    """Return a file's bytes without reading them yet."""
+    if path.stat().st_size == 0:
+        return pa.py_buffer(b"")
+    with pa.memory_map(str(path)) as file:
+        return file.read_buffer()
+
+
+def write_parquet(source: Path, target: Path, *, columns: Sequence[str] = ()) -> int:
+    """Write a file of lines as Parquet and return how many of its lines could not be read.
+
+    Arrow does it, block by block and without Python's lock; `target` is removed if that fails.
+
+    Parameters
+    ----------
+    columns
+        The fields of the requests, so that every file has the same schema; none given, those that occur.
+    """
+    lines = Lines(map_file(source))
+    schema = record_schema(columns or field_names(lines.infer_schema()))
+    try:
+        lines.parse(lambda data: _write(target, schema, _batches(data, schema)))
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return lines.n_skipped
+
+
+def _write(target: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+class Lines:
+    """The lines of JSON in a buffer.
+
+    Attributes
+    ----------
+    n_skipped
+        Lines that could not be read: the last one if it has no end, and what is no JSON object.
+    """
+
+    def __init__(self, data: pa.Buffer):
+        whole = _whole_bytes(data)
+        self._data = data.slice(0, whole)
+        self.n_skipped = int(whole < data.size)
+
+    def infer_schema(self) -> pa.Schema:
+        """Return the schema that Arrow takes from the lines."""
+        return self.parse(_inferred)
+
+    def read(self, schema: pa.Schema) -> pa.Table:
+        """Return the lines as a table of a schema."""
+        return self.parse(lambda data: pa.Table.from_batches(_batches(data, schema), schema))
+
+    def parse(self, parser: Callable[[pa.Buffer], _Result]) -> _Result:
+        """Return what a parser makes of the lines; if it fails, of those that are JSON."""
+        try:
+            return parser(self._data)
+        except pa.ArrowInvalid:
+            lines = self._data.to_pybytes().splitlines()
+            good = [line for line in lines if _is_object(line)]
+            self.n_skipped += len(lines) - len(good)
+            self._data = pa.py_buffer(b"".join([line + b"\n" for line in good]))
+            return parser(self._data)
+
+
+def _whole_bytes(data: pa.Buffer) -> int:
+    """Return where the last whole line ends."""
+    tail = min(data.size, _TAIL_BYTES)
+    while True:
+        found = data.slice(data.size - tail).to_pybytes().rfind(b"\n") + 1
+        if found or tail == data.size:
+            return data.size - tail + found if found else 0
+        tail = min(data.size, 8 * tail)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _inferred(data: pa.Buffer) -> pa.Schema:
+    if data.size == 0:
+        return pa.schema([])
+    return pj.read_json(pa.BufferReader(data), read_options=_read_options()).schema
+
+
+def _batches(data: pa.Buffer, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    if data.size == 0:
+        return
+    options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    yield from pj.open_json(
+        pa.BufferReader(data), read_options=_read_options(), parse_options=options
+    )
+
+
+def _read_options() -> Any:
+    return pj.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)

@@ -1,0 +1,157 @@
+"""Codes of single requests by lookup: what was hashed lately is remembered, value by value.
+
+The texts of a request are worked out as :class:`tasks.hashing.encode.RowEncoder` does, the codes of
+texts that are not remembered come from the same kernel; that both give the same codes is tested.
+"""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from tasks.errors import InputError
+from tasks.hashing import murmur
+from tasks.hashing.columns import read_only, value_text
+from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import RowEncoder
+
+LONGEST_REMEMBERED = 128  # bytes in UTF-8; bounds the memory that a client can fill
+
+
+class CodeLookup:
+    """The codes of a contract's tokens, remembered by column and text; for one thread.
+
+    Parameters
+    ----------
+    contract
+        What to hash, and how.
+    encoder
+        The row encoder of the same contract, for the texts of times.
+    cache_size
+        Codes remembered a token column, 1 or more; a full cache is emptied.
+
+    Attributes
+    ----------
+    caches : tuple of dict
+        For each token column, text to code. Only text is a key: 1, 1.0 and True are equal to Python.
+    places : dict
+        Name of a field to its token column.
+    crosses : list of list of int
+        The token columns that each cross joins.
+    time_column : str or None
+        The column of the time features, if there are any.
+    n_fields, n_single, n_tokens : int
+        Token columns: those of fields come first, then time features (up to `n_single`), then crosses.
+    """
+
+    def __init__(self, contract: HashContract, encoder: RowEncoder, *, cache_size: int):
+        self.time_column = contract.time_column if contract.time_features else None
+        self.n_fields, self.n_tokens = len(contract.fields), contract.n_tokens
+        self.n_single = self.n_fields + len(contract.time_features)
+        self.places = {name: place for place, name in enumerate(contract.fields)}
+        self.caches: tuple[dict[str, int], ...] = tuple({} for _ in range(contract.n_tokens))
+        self._cache_size = cache_size
+        self._names, self._bits = contract.token_fields, contract.bits
+        self._fields = contract.fields
+        self.crosses = [[self._names.index(name) for name in cross] for cross in contract.crosses]
+        prefixes = [murmur.prefix_of(name, seed=contract.seed) for name in self._names]
+        self._prefixes = np.array(prefixes, dtype=np.uint32).T.copy()
+        self._encoder = encoder
+
+    def texts(self, row: Mapping[str, Any]) -> list[str]:
+        """Return the text of each token of a row; InputError names a field that has none."""
+        get, text = row.get, self.text
+        texts = [
+            value if type(value := get(name)) is str else text(name, value) for name in self._fields
+        ]
+        if self.time_column is not None:
+            texts += self.time_texts(get(self.time_column))
+        for parts in self.crosses:
+            texts.append("*".join([texts[place] for place in parts]))
+        return texts
+
+    def text(self, name: str, value: Any) -> str:
+        """Return the text of a field's value; InputError if it has none."""
+        if value is None:
+            return ""
+        try:
+            return str(value) if type(value) is int else value_text(value)
+        except (TypeError, ValueError) as error:  # ValueError: an integer of too many digits
+            raise InputError(f"field {name!r}: {error}") from None
+
+    def column_texts(self, name: str, values: Sequence[Any]) -> Sequence[str]:
+        """Return the texts of many values of a field; InputError if one has none."""
+        kinds = set(map(type, values))
+        if kinds == {str}:
+            return values
+        if kinds == {int}:
+            with suppress(ValueError):
+                return list(map(str, values))
+        return [self.text(name, value) for value in values]
+
+    def time_texts(self, value: Any) -> Sequence[str]:
+        """Return the texts of the time features; InputError if the time cannot be read."""
+        return self._encoder._moment_texts(value)
+
+    def codes(self, texts: Sequence[str]) -> list[int]:
+        """Return the code of each text, one a token column; InputError as :meth:`hash`."""
+        try:
+            return [cache[text] for cache, text in zip(self.caches, texts, strict=True)]
+        except KeyError:
+            pass
+        codes: list[Any] = list(map(dict.get, self.caches, texts))
+        unknown = [place for place, code in enumerate(codes) if code is None]
+        hashed = self.hash(unknown, [texts[place] for place in unknown])
+        for place, code in zip(unknown, hashed, strict=True):
+            codes[place] = code
+        return codes
+
+    def column_codes(self, place: int, texts: Sequence[str]) -> array:
+        """Return the codes of texts of one token column; InputError as :meth:`hash`."""
+        cache = self.caches[place]
+        try:
+            return array("i", map(cache.__getitem__, texts))
+        except KeyError:
+            pass
+        codes: dict[str, Any] = {text: cache.get(text) for text in texts}
+        unknown = [text for text, code in codes.items() if code is None]
+        codes.update(zip(unknown, self.hash([place] * len(unknown), unknown), strict=True))
+        return array("i", map(codes.__getitem__, texts))
+
+    def hash(self, places: Sequence[int], texts: Sequence[str]) -> list[int]:
+        """Return the codes of texts of these token columns, and remember them.
+
+        Raises
+        ------
+        InputError
+            If a text cannot be written as UTF-8; the message names the field.
+        """
+        try:
+            parts = [text.encode() for text in texts]
+        except UnicodeEncodeError:
+            raise self._bad_text(places, texts) from None
+        values = np.frombuffer(murmur.SEPARATOR.join(parts), dtype=np.uint8)
+        state, carry, n_prefix = read_only(self._prefixes.take(places, axis=1))
+        out = np.empty(len(texts), dtype=np.int32)
+        murmur.hash_row(values, state, carry, n_prefix, self._bits, out)
+        codes: list[int] = out.tolist()
+        for place, text, part, code in zip(places, texts, parts, codes, strict=True):
+            if len(part) <= LONGEST_REMEMBERED:
+                cache = self.caches[place]
+                if len(cache) >= self._cache_size:
+                    cache.clear()
+                cache[text] = code
+        return codes
+
+    def _bad_text(self, places: Sequence[int], texts: Sequence[str]) -> InputError:
+        for place, text in zip(places, texts, strict=True):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                return InputError(
+                    f"field {self._names[place]!r}: the text cannot be written as UTF-8 "
+                    f"({error.reason}); send valid Unicode"
+                )
+        raise AssertionError("every text can be encoded")

@@ -1,0 +1,190 @@
+"""A state machine run by moto's interpreter, with containers that end as a script says."""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+from moto import mock_aws
+from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
+from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+    FailureEventException,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
+    StateTaskServiceAwsSdk,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_ecs import (
+    StateTaskServiceEcs,
+)
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+VALUES = {
+    "cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/clicklab",
+    "task_definition": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/clicklab-pipeline:1",
+    "subnets": '["subnet-1", "subnet-2"]',
+    "security_groups": '["sg-1"]',
+    "topic_arn": f"arn:aws:sns:{REGION}:{ACCOUNT}:clicklab",
+    "log_group": "/clicklab/pipeline",
+    "region": REGION,
+    "bucket": "clicklab-bucket",
+    "tracking_uri": "http://tracking",
+}
+
+
+class Containers:
+    """Stands for ECS: what was started, in order, and how each attempt of a task ends.
+
+    An end is an exit code, None for a container that never started, or the name of an error.
+    """
+
+    def __init__(self, ends: Mapping[str, list[Any]] | None = None):
+        self.ends = {name: list(codes) for name, codes in (ends or {}).items()}
+        self.started: list[str] = []
+        self.parameters: dict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def run(self, service: StateTaskServiceEcs, env: Any) -> None:
+        """Take the place of ``ecs:runTask.sync`` in moto's interpreter."""
+        service.resource.eval(env=env)
+        env.stack.pop()
+        service.parargs.eval(env=env)
+        parameters = json.loads(json.dumps(env.stack.pop()))
+        override = parameters["Overrides"]["ContainerOverrides"][0]
+        name = override["Command"][-1]
+        shard = [
+            item["Value"] for item in override["Environment"] if item["Name"] == "CLICKLAB_SHARD"
+        ]
+        unit = f"{name} {shard[0]}" if shard else name
+        self.started.append(unit)
+        self.parameters[unit].append(parameters)
+        left = self.ends.get(unit, [])
+        end = left.pop(0) if left else 0
+        if end == 0:
+            env.stack.append({"LastStatus": "STOPPED"})
+            return
+        if isinstance(end, str) and end not in ("spot",):
+            raise _failure(env, end, None if end == "States.Timeout" else "it was not to be")
+        raise _failure(env, "States.TaskFailed", json.dumps(self._stopped(end)))
+
+    @staticmethod
+    def _stopped(end: Any) -> dict[str, Any]:
+        container = {"Name": "pipeline"} | (
+            {} if end is None else {"ExitCode": 143 if end == "spot" else end}
+        )
+        code = {"spot": "SpotInterruption", None: "TaskFailedToStart"}.get(
+            end, "EssentialContainerExited"
+        )
+        arn = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/clicklab/0123abcd"
+        return {"TaskArn": arn, "StopCode": code, "Containers": [container]}
+
+
+def _failure(env: Any, error: str, cause: str | None) -> FailureEventException:
+    details = TaskFailedEventDetails(resource="runTask.sync", resourceType="ecs", error=error)
+    if cause is not None:
+        details["cause"] = cause
+    event = EventDetails(taskFailedEventDetails=details)
+    return FailureEventException(
+        FailureEvent(env, ErrorName(error), HistoryEventType.TaskFailed, event)
+    )
+
+
+def _read_body(self: Any, response: Any, *_: Any, **__: Any) -> None:
+    """Step Functions gives an object's content as text; moto leaves the stream."""
+    if "Body" in response:
+        response["Body"] = response["Body"].read().decode()
+
+
+class Ran:
+    """How an execution went: status, error, messages told, and the states entered."""
+
+    def __init__(
+        self, described: Mapping[str, Any], events: list[dict[str, Any]], told: list[dict[str, Any]]
+    ):
+        self.status, self.error = described["status"], described.get("error")
+        self.cause = described.get("cause")
+        self.told = told
+        entered = [
+            event["stateEnteredEventDetails"]["name"]
+            for event in events
+            if "stateEnteredEventDetails" in event
+        ]
+        self.entered = entered
+        self.events = events
+
+
+@contextmanager
+def account(files: Mapping[str, str] | None = None):
+    """Yield a function that runs a definition in an account with a bucket and a topic."""
+    keys = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    with (
+        patch.dict("os.environ", keys),
+        mock_aws(config={"stepfunctions": {"execute_state_machine": True}}),
+    ):
+        s3, sns, sqs, iam = (
+            boto3.client(name, region_name=REGION) for name in ("s3", "sns", "sqs", "iam")
+        )
+        s3.create_bucket(
+            Bucket=VALUES["bucket"], CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        for key, content in (files or {}).items():
+            s3.put_object(Bucket=VALUES["bucket"], Key=key, Body=content.encode())
+        topic = sns.create_topic(Name="clicklab")["TopicArn"]
+        queue = sqs.create_queue(QueueName="told")["QueueUrl"]
+        sns.subscribe(
+            TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:told"
+        )
+        trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+        role = iam.create_role(RoleName="sfn", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        sfn = boto3.client("stepfunctions", region_name=REGION)
+        number = iter(range(1000))
+
+        def run(
+            definition: str,
+            containers: Containers,
+            given: Mapping[str, Any] | None = None,
+            name: str = "exec-1",
+        ) -> Ran:
+            with (
+                patch.object(
+                    StateTaskServiceEcs,
+                    "_eval_execution",
+                    lambda self, env: containers.run(self, env),
+                ),
+                patch.object(StateTaskServiceAwsSdk, "_normalise_response", _read_body),
+            ):
+                arn = sfn.create_state_machine(
+                    name=f"machine{next(number)}", definition=definition, roleArn=role
+                )
+                execution = sfn.start_execution(
+                    stateMachineArn=arn["stateMachineArn"], name=name, input=json.dumps(given or {})
+                )["executionArn"]
+                while (described := sfn.describe_execution(executionArn=execution))[
+                    "status"
+                ] == "RUNNING":
+                    time.sleep(0.05)
+            events = sfn.get_execution_history(executionArn=execution, maxResults=1000)["events"]
+            told = []
+            while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get(
+                "Messages"
+            ):
+                for message in messages:
+                    told.append(json.loads(message["Body"]))
+                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return Ran(described, events, told)
+
+        yield run
+
+
+def without_waiting(text: str) -> str:
+    """Return a definition whose loops wait no time."""
+    return text.replace('"wait_s": 20', '"wait_s": 0')

@@ -1,0 +1,219 @@
+"""A deployment on an emulator: applied, looked at, planned again, destroyed."""
+
+import json
+import shutil
+from fnmatch import fnmatch
+
+import boto3
+import pytest
+import yaml
+
+from infra.bill import Table
+from infra.cost import PRICES, estimate
+from tests.infra.terraform import (
+    OUTPUTS,
+    TERRAFORM,
+    Workspace,
+    copy_of_root,
+    emulator,
+    provider_mirror,
+)
+
+FLAGS = (
+    "-input=false",
+    "-no-color",
+    "-var-file=small.tfvars",
+    "-var=github_repository=someone/clicklab",
+)
+TAGS = {"Project": "clicklab", "Environment": "small", "ManagedBy": "terraform"}
+# What AWS lets a policy name no resource for.
+NAMELESS = (
+    "ecr:GetAuthorizationToken",
+    "logs:*LogDeliver*",
+    "logs:*ResourcePolic*",
+    "logs:DescribeLogGroups",
+    "xray:*",
+    "application-autoscaling:Describe*",
+    "cloudwatch:DescribeAlarms",
+    "ecs:DescribeTaskDefinition",
+    "elasticloadbalancing:Describe*",
+)
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory):
+    """The small environment, applied to an emulator; what a test leaves of it is destroyed."""
+    provider_mirror()
+    with emulator() as address:
+        folder = copy_of_root(tmp_path_factory.mktemp("deployment") / "root")
+        shutil.copy2(folder / "rehearsal" / "rehearsal_override.tf", folder)
+        workspace = Workspace(folder, AWS_ENDPOINT_URL=address)
+        workspace.address = address
+        workspace.init()
+        workspace.succeed("apply", "-auto-approve", *FLAGS)
+        yield workspace
+
+
+def _client(deployment, service):
+    return boto3.client(
+        service,
+        endpoint_url=deployment.address,
+        region_name="eu-west-1",
+        aws_access_key_id="rehearsal",
+        aws_secret_access_key="rehearsal",
+    )
+
+
+@pytest.mark.slow
+class TestDeployment:
+    """In the order of a deployment's life; each test leaves it as it was, the last one destroys it."""
+
+    def test_a_second_plan_changes_nothing(self, deployment):
+        """What was applied is what is written."""
+        done = deployment.run("plan", "-detailed-exitcode", *FLAGS)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+    def test_everything_that_can_be_is_tagged(self, deployment):
+        """Project, environment and who manages it, on every resource that takes tags."""
+        taggable = [one for one in deployment.resources() if "tags_all" in one["values"]]
+        assert len(taggable) > 50
+        bare = [
+            one["address"]
+            for one in taggable
+            if not TAGS.items() <= (one["values"]["tags_all"] or {}).items()
+        ]
+        assert bare == []
+
+    def test_no_policy_names_everything_where_aws_lets_it_name_something(self, deployment):
+        """A star stands only for actions that take no resource; a trust always has a condition."""
+        policies = [
+            (one["address"], statement)
+            for one in deployment.resources()
+            if one["type"] == "aws_iam_role_policy"
+            for statement in _statements(one["values"]["policy"])
+        ]
+        assert len(policies) > 25
+        assert [(place, found) for place, found in policies if "NotAction" in found] == []
+        loose = [
+            (place, action)
+            for place, found in policies
+            for action in _list(found["Action"])
+            if "*" in _list(found["Resource"])
+            and not any(fnmatch(action, known) for known in NAMELESS)
+        ]
+        assert loose == []
+        assert [
+            place for place, found in policies if any("*" in a for a in _list(found["Action"]))
+        ] == []
+
+    def test_every_role_is_assumed_on_conditions(self, deployment):
+        """A service for this account alone, GitHub for one repository's branches alone."""
+        roles = [one for one in deployment.resources() if one["type"] == "aws_iam_role"]
+        assert len(roles) == 10
+        for role in roles:
+            (statement,) = _statements(role["values"]["assume_role_policy"])
+            told = json.dumps(statement["Condition"])
+            wanted = (
+                "repo:someone/clicklab:" if "github" in role["address"] else "aws:SourceAccount"
+            )
+            assert wanted in told
+            assert "StringLike" not in told
+
+    def test_the_bill_counts_what_is_there(self, deployment):
+        """`make cost` reads variables; the state says the same."""
+        table = Table({}, {}, yaml.safe_load(PRICES.read_text())["counts"])
+        variables = estimate(TERRAFORM / "small.tfvars").variables
+        kinds = [one["type"] for one in deployment.resources()]
+        assert kinds.count("aws_cloudwatch_metric_alarm") == table.count("alarms", variables)
+        assert kinds.count("aws_appautoscaling_policy") * 2 == table.count(
+            "scaling_alarms", variables
+        )
+        assert kinds.count("aws_cloudwatch_log_metric_filter") == table.count(
+            "custom_metrics", variables
+        )
+        endpoints = [
+            one["values"]
+            for one in deployment.resources()
+            if one["type"] == "aws_vpc_endpoint"
+            and one["values"]["vpc_endpoint_type"] == "Interface"
+        ]
+        counted = sum(len(one["subnet_ids"]) for one in endpoints)
+        assert counted == len(variables["interface_endpoints"]) * variables["endpoint_zones"]
+        assert kinds.count("aws_lb") == 2
+        assert not {"aws_nat_gateway", "aws_eip", "aws_internet_gateway"} & set(kinds)
+
+    def test_the_outputs_say_where_everything_is(self, deployment):
+        """No output is empty, and the definition was filled in with the same values."""
+        outputs = deployment.outputs()
+        assert [name for name in OUTPUTS if outputs[name] in ("", [], {})] == []
+        machine = _client(deployment, "stepfunctions").describe_state_machine(
+            stateMachineArn=outputs["state_machine_arn"]
+        )
+        json.loads(machine["definition"])
+        assert "${" not in machine["definition"]
+        for name in ("cluster", "pipeline_task_definition", "topic_arn", "bucket"):
+            assert outputs[name] in machine["definition"]
+
+    def test_traffic_begins_with_blue_and_the_schedule_is_off(self, deployment):
+        """All weight on blue, green without a task, nothing scheduled."""
+        outputs = deployment.outputs()
+        listener = _client(deployment, "elbv2").describe_listeners(
+            ListenerArns=[outputs["listener_arn"]]
+        )["Listeners"][0]
+        weights = {
+            group["TargetGroupArn"]: group["Weight"]
+            for group in listener["DefaultActions"][0]["ForwardConfig"]["TargetGroups"]
+        }
+        assert weights[outputs["blue_target_group_arn"]] == 100
+        assert weights[outputs["green_target_group_arn"]] == 0
+        services = _client(deployment, "ecs").describe_services(
+            cluster=outputs["cluster"], services=[outputs["blue_service"], outputs["green_service"]]
+        )["services"]
+        assert [service["desiredCount"] for service in services] == [2, 0]
+        schedule = _client(deployment, "scheduler").get_schedule(
+            Name=outputs["schedule_name"], GroupName=outputs["schedule_group"]
+        )
+        assert schedule["State"] == "DISABLED"
+
+    def test_after_destroy_nothing_tagged_remains(self, deployment):
+        """What is still listed is on its way out: keys, clusters and services wait, revisions are deregistered."""
+        deployment.succeed("destroy", "-auto-approve", "-refresh=false", *FLAGS)
+        assert deployment.resources() == []
+        ecs = _client(deployment, "ecs")
+        for revision in ecs.list_task_definitions(familyPrefix="clicklab-small")[
+            "taskDefinitionArns"
+        ]:
+            ecs.deregister_task_definition(taskDefinition=revision)
+        pages = _client(deployment, "resourcegroupstaggingapi").get_paginator("get_resources")
+        found = [
+            one["ResourceARN"]
+            for page in pages.paginate(TagFilters=[{"Key": "Project", "Values": ["clicklab"]}])
+            for one in page["ResourceTagMappingList"]
+        ]
+        assert [arn for arn in found if not _is_on_its_way_out(deployment, arn)] == []
+
+
+def _statements(policy: str) -> list[dict]:
+    return _list(json.loads(policy)["Statement"])
+
+
+def _list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def _is_on_its_way_out(deployment, arn: str) -> bool:
+    """Return whether what is listed is only waiting to be forgotten, as AWS keeps these for a while."""
+    service, kind = arn.split(":")[2], arn.split(":")[5].split("/")[0]
+    if service == "kms":
+        key = _client(deployment, "kms").describe_key(KeyId=arn)
+        return key["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    ecs = _client(deployment, "ecs")
+    if (service, kind) == ("ecs", "task-definition"):
+        told = ecs.describe_task_definition(taskDefinition=arn)
+        return told["taskDefinition"]["status"] == "INACTIVE"
+    if (service, kind) == ("ecs", "cluster"):
+        return ecs.describe_clusters(clusters=[arn])["clusters"][0]["status"] == "INACTIVE"
+    if (service, kind) == ("ecs", "service"):
+        told = ecs.describe_services(cluster=arn.split("/")[1], services=[arn])["services"]
+        return all(one["status"] == "INACTIVE" for one in told)
+    return False
