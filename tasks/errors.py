@@ -30,6 +30,10 @@ class ConfigError(ClicklabError):
     exit_code = 3
 
 
+class DivergenceError(ConfigError):
+    """Training left the finite numbers: a learning rate is too high for these rows."""
+
+
 class DataCheckError(ClicklabError):
     """The log was read, but breaks its data contract; trying again will not help."""
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tasks.checkpoint import Checkpoint, core_of
-from tasks.errors import ConfigError, InputError
+from tasks.errors import ConfigError, DivergenceError, InputError
 from tasks.metrics import log_loss, roc_auc
 from tasks.models.scoring import sigmoid
 from tasks.progress import Epoch, History, Position
@@ -46,10 +46,6 @@ class Tail:
             offset += len(batch.label)
             if begin < len(batch.label):
                 yield _Slice(batch.codes[begin:], batch.label[begin:])
-
-
-class DivergenceError(ConfigError):
-    """Training left the finite numbers: a learning rate is too high for these rows."""
 
 
 def fit_stream(
@@ -100,7 +96,7 @@ def fit_stream(
     InputError
         If there is nothing to train on, or nothing to judge by.
     DivergenceError
-        If a loss is not finite; the message names epoch and batch.
+        If a loss or weight is not finite; the message names epoch and batch.
     DiskFullError
         If there is no room for the checkpoint.
     """
@@ -170,6 +166,7 @@ def _pass(
         raise InputError(
             f"negative_rate {learner.negative_rate_:g} left none of {n_done:,} rows to learn from; raise it"
         )
+    _require_finite(learner, f"epoch {at.epoch}, by batch {at.n_batches}")
     return at.total_loss / at.n_learnt
 
 
@@ -193,6 +190,14 @@ def _learn_batch(learner: Any, codes: Any, label: Any, where: str) -> float:
     if not math.isfinite(learner.loss_):
         raise _diverged(learner, f"epoch {where}")
     return learner.loss_
+
+
+def _require_finite(learner: Any, where: str) -> None:
+    """Raise DivergenceError for a weight that overflowed where no later row of the epoch met it."""
+    held = [array for array in vars(core_of(learner)).values() if isinstance(array, np.ndarray)]
+    floats = [array for array in held if array.dtype.kind == "f" and array.size]
+    if not all(np.isfinite([array.min(), array.max()]).all() for array in floats):
+        raise _diverged(learner, where)
 
 
 def _shown(batch: Any, learner: Any, first_row: int, seed: int) -> tuple[Any, Any]:
@@ -219,7 +224,7 @@ def _judge(learner: Any, valid: Rows, epoch: int) -> tuple[float, float]:
 
 def _diverged(learner: Any, where: str) -> DivergenceError:
     return DivergenceError(
-        f"training of {type(learner).__name__} diverged ({where}): the loss is not finite; "
+        f"training of {type(core_of(learner)).__name__} diverged ({where}): a loss or weight is not finite; "
         "lower the learning rate (alpha of ftrl, eta0 of sgd, factor_alpha of fm)"
     )
 

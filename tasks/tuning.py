@@ -20,12 +20,12 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, DivergenceError
 from tasks.models import make_learner
 from tasks.progress import Epoch
 from tasks.sampling import checked_rate
 from tasks.studies import Run, positive, run_study
-from tasks.training import DivergenceError, Tail, fit_stream
+from tasks.training import Tail, fit_stream
 
 _KEYS = {
     "fixed": {"method"},

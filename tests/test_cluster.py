@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks import checkpoint
 from tasks.cluster import engine
 from tasks.cluster.averaging import average, for_shard
 from tasks.cluster.engine import connect
 from tasks.cluster.hashing import write_features_on
 from tasks.cluster.training import fit_on
-from tasks.errors import ConfigError, InputError
+from tasks.errors import ConfigError, DivergenceError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.store import FeatureSet, write_features
 from tasks.ingest import ingest_log
@@ -25,7 +26,7 @@ from tasks.metrics import log_loss
 from tasks.models import make_learner
 from tasks.models.ftrl import FTRLProximal
 from tasks.schema import load_schema
-from tasks.training import DivergenceError, fit_stream, predict_stream
+from tasks.training import fit_stream, predict_stream
 from tests.models.rows import learnable_rows, small_contract
 
 N_ROWS, BATCH_ROWS, BITS = 200_000, 4096, 18
@@ -293,6 +294,36 @@ def test_left_out_rows_are_those_of_one_process(client, store):
     assert (learner.state_ == single.state_).all()
     assert history.best_log_loss == expected.best_log_loss
     assert history.epochs[0].train_log_loss == pytest.approx(expected.epochs[0].train_log_loss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ftrl", "sgd"])
+def test_a_killed_client_goes_on_from_its_last_round(client, store, tmp_path, monkeypatch, kind):
+    """The next client learns the rounds that are left, to the bits of an undisturbed run."""
+    monkeypatch.setattr(checkpoint, "EVERY_S", 0)
+    monkeypatch.setattr(checkpoint, "MAX_SHARE", 1e9)
+
+    def train(progress=None, path=None):
+        learner = make_learner(kind, 2**BITS, random_state=7)
+        options = {"n_shards": 2, "max_epochs": 4, "progress": progress, "checkpoint": path}
+        return fit_on(client, learner, store.train, store.valid, **options)
+
+    def stop(epoch, n_done, n_rows):
+        rounds.append(epoch)
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    rounds = []
+    with pytest.raises(KeyboardInterrupt):
+        train(stop, tmp_path / "c.npz")
+    assert rounds == [1, 2, 3]
+    learner, history = train(lambda *where: rounds.append(where[0]), tmp_path / "c.npz")
+    assert rounds == [1, 2, 3, 4]
+    whole, expected = train()
+    assert [e.valid_log_loss for e in history.epochs] == [e.valid_log_loss for e in expected.epochs]
+    one, other = checkpoint.learnt(learner), checkpoint.learnt(whole)
+    assert set(one) == set(other)
+    assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
 class Diverging(FTRLProximal):

@@ -90,14 +90,15 @@ def test_a_killed_process_is_named(tmp_path):
     assert caught.value.failures[0].exit_code == 137
 
 
-def test_an_error_raised_in_a_kernel_is_known_by_its_name():
+@pytest.mark.parametrize(("name", "exit_code"), [("InputError", 2), ("DivergenceError", 3)])
+def test_an_error_raised_in_a_kernel_is_known_by_its_name(name, exit_code):
     """papermill carries only the name and the text of what a cell raised."""
     error = Exception("long text")
-    error.ename, error.evalue = "InputError", "train.csv not found"
+    error.ename, error.evalue = name, "train.csv not found"
     wrapped = RuntimeError("Error building task")
     wrapped.__cause__ = error
     failure = describe_failure("explore", wrapped)
-    assert (failure.line, failure.exit_code) == ("train.csv not found", 2)
+    assert (failure.line, failure.exit_code) == ("train.csv not found", exit_code)
 
 
 def test_a_killed_kernel_is_named_without_a_traceback():

@@ -10,6 +10,7 @@ from tasks.errors import ContractError, InputError
 from tasks.hashing import store
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
+from tasks.hashing.parts import Parts, runs
 from tasks.hashing.store import FeatureSet, write_features
 from tasks.schema import Schema
 
@@ -146,6 +147,31 @@ def test_holes_and_damaged_parts_are_filled(tmp_path):
     assert log.spans == [(128, 384), (640, 768)]
     assert part_bytes(tmp_path) == before
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_processes_share_the_writing(tmp_path):
+    """Each writes its share of what is lacking and touches nobody's half-written file."""
+    write(tmp_path / "alone")
+    for share in (0, 1):
+        parts = Parts(FakeLog(), (0, 1000), CONTRACT, tmp_path / "shared", 128)
+        parts.begin(is_shared=True)
+        mine = [number for number in parts.lacking() if number % 2 == share]
+        assert len(mine) == 4
+        assert [sum(parts.write(*run)) for run in runs(mine)] == [parts.sizes[i] for i in mine]
+        (tmp_path / "shared" / ".part-000007.arrow.x.partial").write_bytes(b"under way")
+    assert (tmp_path / "shared" / ".part-000007.arrow.x.partial").exists()
+    assert write(tmp_path / "shared").n_skipped == 8
+    assert part_bytes(tmp_path / "alone") == part_bytes(tmp_path / "shared")
+    assert not (tmp_path / "shared" / ".part-000007.arrow.x.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [([], []), ([4], [(4, 5)]), ([0, 1, 2], [(0, 3)]), ([1, 2, 5, 7, 8], [(1, 3), (5, 6), (7, 9)])],
+)
+def test_runs_of_numbers(numbers, expected):
+    """First and one past last of each run."""
+    assert list(runs(numbers)) == expected
 
 
 def test_a_finished_set_is_not_read_again(tmp_path):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from tasks.errors import ConfigError, ContractError, InputError
+from tasks.errors import ConfigError, ContractError, DivergenceError, InputError
 from tasks.importance import field_importance
 from tasks.metrics import log_loss
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
-from tasks.training import DivergenceError, fit_stream, predict_stream, refresh
+from tasks.training import fit_stream, predict_stream, refresh
 from tests.models.rows import MemoryRows, learnable_rows, small_contract
 
 
@@ -130,6 +130,31 @@ def test_scikit_learns_overflow_is_divergence(parts):
     learner = make_learner("sgd", 256, random_state=0, eta0=1.7e308, learning_rate="constant")
     with pytest.raises(DivergenceError, match=r"epoch 1, batch \d+"):
         fit_stream(learner, *parts, max_epochs=1)
+
+
+WILD = [
+    ("sgd", {"eta0": 1e308}),
+    ("ftrl", {"alpha": 1e308}),
+    ("ftrl", {"alpha": 1e308, "l1": 0.0, "l2": 0.0}),
+    ("fm", {"alpha": 1e308, "l1": 0.0, "l2": 0.0}),
+    ("fm", {"factor_alpha": 1e308, "min_evidence": 0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "params"), WILD)
+def test_every_learner_stops_where_it_diverges(parts, kind, params):
+    """The batch is named; the first, or the first that meets a broken weight again."""
+    learner = make_learner(kind, 256, random_state=0, **params)
+    with pytest.raises(DivergenceError, match=r"epoch 1, batch [1-4]\)"):
+        fit_stream(learner, *parts, max_epochs=2)
+
+
+@pytest.mark.parametrize("params", [{"factor_alpha": 1e30}, {"factor_l2": 1e308}])
+def test_a_broken_weight_that_no_loss_tells_of_stops_the_training(parts, params):
+    """Sums of squares that overflowed end the learning of a vector without a sign of it."""
+    learner = make_learner("fm", 256, random_state=0, min_evidence=0, **params)
+    with pytest.raises(DivergenceError, match=r"epoch 1, by batch 12\): a loss or weight is not"):
+        fit_stream(learner, *parts, max_epochs=2)
 
 
 def test_empty_parts_are_refused(parts):

@@ -3,13 +3,14 @@
 - ``local``: this process; Dask is not even imported;
 - ``dask`` or ``{dask: {workers: 2}}``: processes of this machine, reachable from this machine only;
 - ``{dask: {address: "tcp://10.0.0.5:8786"}}``: a cluster that somebody else runs;
-- ``{dask: {fargate: {n_workers: 4, ...}}}``: AWS Fargate, options as ``FargateCluster`` takes them.
+- ``{dask: {fargate: {n_workers: 4, ...}}}``: AWS Fargate (:mod:`tasks.cluster.fargate`).
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from tasks.cluster.fargate import start_fargate
 from tasks.errors import ConfigError
 
 _CONNECT_S, _START_S = 30, 900  # to answer; to have all workers started
@@ -93,7 +94,8 @@ def _open(stack: ExitStack, place: str, options: Any) -> Any:
         client.wait_for_workers(n_workers, timeout=_START_S)
     except (OSError, TimeoutError) as error:
         raise ConfigError(
-            f"engine: the Dask cluster {options or ''} does not answer ({error}); is it running?"
+            f"engine: the Dask cluster {options if place == 'address' else f'({place})'} "
+            f"does not answer ({error}); is it running?"
         ) from None
     return client
 
@@ -101,7 +103,7 @@ def _open(stack: ExitStack, place: str, options: Any) -> Any:
 def _start(place: str, options: Any) -> tuple[int, Any]:
     """Return the number of workers to wait for, and the cluster that has been told to start them."""
     if place == "fargate":
-        return options["n_workers"], _fargate_class()(**options)
+        return options["n_workers"], start_fargate(options)
     from dask.distributed import LocalCluster
     from dask.system import CPU_COUNT
 
@@ -113,13 +115,3 @@ def _start(place: str, options: Any) -> tuple[int, Any]:
         dashboard_address="127.0.0.1:0",  # None would be port 8787, taken where two clusters run
         scheduler_kwargs={"dashboard": False},
     )
-
-
-def _fargate_class() -> Any:
-    try:
-        from dask_cloudprovider.aws import FargateCluster
-    except ImportError:
-        raise ConfigError(
-            "engine: fargate needs dask-cloudprovider; run pip install 'dask-cloudprovider[aws]'"
-        ) from None
-    return FargateCluster

@@ -4,17 +4,15 @@ Log and feature set lie on storage that client and workers share under the same 
 dies loses the parts it was at; Dask gives them to another, and a part is whole or not there at all.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import InputError
-from tasks.hashing import store
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import Written, make_batch, write_features
+from tasks.hashing.parts import Parts, runs
+from tasks.hashing.store import Written, write_features
 from tasks.log import Log
 
 _TASKS_PER_WORKER, _MAX_PARTS = 4, 32  # few enough to cost nothing, enough for an even load
@@ -50,57 +48,31 @@ def write_features_on(
         return write_features(log, span, contract, folder, batch_rows, progress=progress)
     since = time.monotonic()
     folder, log_folder = Path(folder).resolve(), str(log.folder.resolve())
-    plan, digest = _plan(log, span, contract, batch_rows)
-    store._prepare(folder, plan)
-    start, stop = span
-    sizes = [min(batch_rows, stop - begin) for begin in range(start, stop, batch_rows)]
-    lacking = [
-        i
-        for i, size in enumerate(sizes)
-        if not store._is_finished(store._part(folder, i), digest, size)
-    ]
-    n_done = sum(sizes) - sum(sizes[i] for i in lacking)
-    runs = list(_chunks(lacking, _TASKS_PER_WORKER * len(client.nthreads())))
-    for n_rows in _in_any_order(client, _hash_parts, (log_folder, plan, digest, str(folder)), runs):
-        n_done += n_rows
+    parts = Parts(log, span, contract, folder, batch_rows)
+    parts.begin()
+    lacking, n_rows = parts.lacking(), sum(parts.sizes)
+    n_done = n_rows - sum(parts.sizes[i] for i in lacking)
+    shared = log_folder, span, contract.to_dict(), str(folder), batch_rows, parts.digest
+    chunks = list(_chunks(lacking, _TASKS_PER_WORKER * len(client.nthreads())))
+    for n_written in _in_any_order(client, _hash_parts, shared, chunks):
+        n_done += n_written
         if progress is not None:
-            progress(n_done, sum(sizes))
-    for path in folder.glob(".part-*.partial"):  # left by a killed worker
-        path.unlink()
-    for i, size in enumerate(sizes):
-        if not store._is_finished(store._part(folder, i), digest, size):
-            raise InputError(
-                f"{store._part(folder, i)}: written by a worker, but not to be seen here; "
-                "log and features must lie on storage that all machines share"
-            )
-    store._finish(
-        folder, {**plan, "digest": digest, "source": log.manifest.get("source", "")}, sizes
-    )
-    return Written(sum(sizes), len(sizes), len(sizes) - len(lacking), time.monotonic() - since)
-
-
-def _plan(
-    log: Log, span: tuple[int, int], contract: HashContract, batch_rows: int
-) -> tuple[dict[str, Any], str]:
-    """Return the plan and its digest exactly as ``write_features`` makes them."""
-    start, stop = span
-    if not 0 <= start <= stop <= log.n_rows or batch_rows < 1:
+            progress(n_done, n_rows)
+    parts.remove_half_written()  # by a worker that was killed
+    if unseen := parts.lacking():
         raise InputError(
-            f"rows {start} to {stop} in parts of {batch_rows} are not to be had from {log.n_rows} rows"
+            f"{parts.path(unseen[0])}: written by a worker, but not to be seen here; "
+            "log and features must lie on storage that all machines share"
         )
-    plan = {
-        "contract": contract.to_dict(),
-        "log_digest": log.manifest["digest"],
-        "span": [start, stop],
-        "batch_rows": batch_rows,
-    }
-    return plan, hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
+    parts.finish()
+    n_parts = len(parts.sizes)
+    return Written(n_rows, n_parts, n_parts - len(lacking), time.monotonic() - since)
 
 
 def _chunks(numbers: Sequence[int], n_chunks: int) -> Iterator[tuple[int, int]]:
     """Yield first and one past last of runs of consecutive numbers, each short enough for one task."""
     n_most = min(max(1, -(-len(numbers) // n_chunks)), _MAX_PARTS)
-    for first, last in store._runs(numbers):
+    for first, last in runs(numbers):
         for begin in range(first, last, n_most):
             yield begin, min(begin + n_most, last)
 
@@ -121,19 +93,21 @@ def _in_any_order(
 
 
 def _hash_parts(
-    log_folder: str, plan: Mapping[str, Any], digest: str, folder: str, first: int, last: int
+    log_folder: str,
+    span: tuple[int, int],
+    contract: Mapping[str, Any],
+    folder: str,
+    batch_rows: int,
+    digest: str,
+    first: int,
+    last: int,
 ) -> int:
     """On a worker: write parts `first` to `last` (exclusive) and return their rows."""
-    log, contract = Log.open(log_folder), HashContract.from_dict(plan["contract"])
-    if log.digest != plan["log_digest"]:
-        raise InputError(
-            f"{log_folder}: a worker sees another log here than the client; share one storage"
-        )
-    (start, stop), batch_rows = plan["span"], plan["batch_rows"]
-    span = start + first * batch_rows, min(start + last * batch_rows, stop)
-    columns = [contract.schema["label"], contract.time_column, *contract.fields]
-    n_rows = 0
-    for i, table in enumerate(store._tables(log, columns, batch_rows, span), start=first):
-        store._write_part(store._part(Path(folder), i), make_batch(table, contract), digest)
-        n_rows += table.num_rows
-    return n_rows
+    log = Log.open(log_folder)
+    if log.n_rows >= span[1]:
+        parts = Parts(log, span, HashContract.from_dict(contract), folder, batch_rows)
+        if parts.digest == digest:
+            return sum(parts.write(first, last))
+    raise InputError(
+        f"{log_folder}: a worker sees another log here than the client; share one storage"
+    )

@@ -113,27 +113,23 @@ class Intake:
         """Move rows whose id came before to quarantine; the first stays."""
         if not self.schema.id:
             return
-        keys, places, numbers = self._keys.read(), self._places.read(), self._day_numbers.read()
-        candidates = find_candidates(keys)
+        candidates = find_candidates(self._keys.chunks, self._keys.size)
         if not candidates.size:
             return
-        days_of = np.asarray(numbers[candidates])
+        days_of, rows_of = self._day_numbers.take(candidates), self._day_numbers.ranks(candidates)
         second = np.zeros(candidates.size, dtype=np.uint64)
-        rows_of: dict[int, np.ndarray] = {}
         for number in np.unique(days_of).tolist():
             mine = np.flatnonzero(days_of == number)
-            rows_of[number] = np.searchsorted(np.flatnonzero(numbers == number), candidates[mine])
+            rows = rows_of[mine]
             for texts, first in self.days.column(number, self.schema.id):
-                inside = (rows_of[number] >= first) & (rows_of[number] < first + len(texts))
-                chosen = texts.take(pa.array(rows_of[number][inside] - first))
+                inside = (rows >= first) & (rows < first + len(texts))
+                chosen = texts.take(pa.array(rows[inside] - first))
                 second[mine[inside]] = hash_texts(chosen, seed=1)
-        later = later_ones(np.asarray(keys[candidates]), second)
-        for number, rows in rows_of.items():
-            mine = days_of == number
-            if later[mine].any():
-                self._take_out(
-                    number, rows[later[mine]], np.asarray(places[candidates[mine][later[mine]]])
-                )
+        later = later_ones(self._keys.take(candidates), second)
+        places = self._places.take(candidates)
+        for number in np.unique(days_of[later]).tolist():
+            mine = later & (days_of == number)
+            self._take_out(number, rows_of[mine], places[mine])
 
     def _take_out(self, number: int, rows: np.ndarray, places: np.ndarray) -> None:
         drop = np.zeros(self.days.days[number].n_rows, dtype=bool)

@@ -175,7 +175,8 @@ def freeze(
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
-    out = array.astype(np.float32, order="C")
+    with np.errstate(over="ignore"):  # what is infinite then, the model refuses
+        out = array.astype(np.float32, order="C")
     out += np.float32(0)  # turns -0.0 into 0.0, which are equal but not the same bytes
     return out
 

@@ -27,6 +27,7 @@ def account() -> Iterator[str]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "MOTO_PORT": address.rpartition(":")[2],  # where its state machines call services
     }
     try:
         with patch.dict("os.environ", keys):

@@ -146,7 +146,7 @@ def account(files: Mapping[str, str] | None = None):
         trust = json.dumps({"Version": "2012-10-17", "Statement": []})
         role = iam.create_role(RoleName="sfn", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
         sfn = boto3.client("stepfunctions", region_name=REGION)
-        number = iter(range(1000))
+        machines: dict[str, str] = {}
 
         def run(
             definition: str,
@@ -162,11 +162,12 @@ def account(files: Mapping[str, str] | None = None):
                 ),
                 patch.object(StateTaskServiceAwsSdk, "_normalise_response", _read_body),
             ):
-                arn = sfn.create_state_machine(
-                    name=f"machine{next(number)}", definition=definition, roleArn=role
-                )
+                if definition not in machines:
+                    machines[definition] = sfn.create_state_machine(
+                        name=f"machine{len(machines)}", definition=definition, roleArn=role
+                    )["stateMachineArn"]
                 execution = sfn.start_execution(
-                    stateMachineArn=arn["stateMachineArn"], name=name, input=json.dumps(given or {})
+                    stateMachineArn=machines[definition], name=name, input=json.dumps(given or {})
                 )["executionArn"]
                 while (described := sfn.describe_execution(executionArn=execution))[
                     "status"

@@ -68,7 +68,7 @@ def test_a_profile_that_is_not_there_is_one_line(monkeypatch, tmp_path):
     """Not a traceback of boto3's."""
     monkeypatch.setenv("AWS_PROFILE", "gone")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    with pytest.raises(ConfigError, match="gone.*AWS_PROFILE"):
+    with pytest.raises(ConfigError, match=r"gone.*AWS_PROFILE"):
         client("sts", region=REGION)
 
 

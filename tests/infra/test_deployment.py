@@ -8,8 +8,8 @@ import boto3
 import pytest
 import yaml
 
-from infra.bill import Table
 from infra.cost import PRICES, estimate
+from infra.prices import Table
 from tests.infra.terraform import (
     OUTPUTS,
     TERRAFORM,
@@ -25,6 +25,7 @@ FLAGS = (
     "-var-file=small.tfvars",
     "-var=github_repository=someone/clicklab",
 )
+PARALLEL = "-parallelism=30"  # most of the time is spent waiting
 TAGS = {"Project": "clicklab", "Environment": "small", "ManagedBy": "terraform"}
 # What AWS lets a policy name no resource for.
 NAMELESS = (
@@ -33,9 +34,11 @@ NAMELESS = (
     "logs:*ResourcePolic*",
     "logs:DescribeLogGroups",
     "xray:*",
+    "ssmmessages:*",
     "application-autoscaling:Describe*",
     "cloudwatch:DescribeAlarms",
     "ecs:DescribeTaskDefinition",
+    "ecs:ListTaskDefinitions",
     "elasticloadbalancing:Describe*",
 )
 
@@ -50,8 +53,14 @@ def deployment(tmp_path_factory):
         workspace = Workspace(folder, AWS_ENDPOINT_URL=address)
         workspace.address = address
         workspace.init()
-        workspace.succeed("apply", "-auto-approve", *FLAGS)
+        workspace.succeed("apply", "-auto-approve", PARALLEL, *FLAGS)
         yield workspace
+
+
+@pytest.fixture(scope="module")
+def resources(deployment):
+    """What was made, read once."""
+    return deployment.resources()
 
 
 def _client(deployment, service):
@@ -73,9 +82,9 @@ class TestDeployment:
         done = deployment.run("plan", "-detailed-exitcode", *FLAGS)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
-    def test_everything_that_can_be_is_tagged(self, deployment):
+    def test_everything_that_can_be_is_tagged(self, resources):
         """Project, environment and who manages it, on every resource that takes tags."""
-        taggable = [one for one in deployment.resources() if "tags_all" in one["values"]]
+        taggable = [one for one in resources if "tags_all" in one["values"]]
         assert len(taggable) > 50
         bare = [
             one["address"]
@@ -84,11 +93,11 @@ class TestDeployment:
         ]
         assert bare == []
 
-    def test_no_policy_names_everything_where_aws_lets_it_name_something(self, deployment):
+    def test_no_policy_names_everything_where_aws_lets_it_name_something(self, resources):
         """A star stands only for actions that take no resource; a trust always has a condition."""
         policies = [
             (one["address"], statement)
-            for one in deployment.resources()
+            for one in resources
             if one["type"] == "aws_iam_role_policy"
             for statement in _statements(one["values"]["policy"])
         ]
@@ -106,9 +115,9 @@ class TestDeployment:
             place for place, found in policies if any("*" in a for a in _list(found["Action"]))
         ] == []
 
-    def test_every_role_is_assumed_on_conditions(self, deployment):
+    def test_every_role_is_assumed_on_conditions(self, resources):
         """A service for this account alone, GitHub for one repository's branches alone."""
-        roles = [one for one in deployment.resources() if one["type"] == "aws_iam_role"]
+        roles = [one for one in resources if one["type"] == "aws_iam_role"]
         assert len(roles) == 10
         for role in roles:
             (statement,) = _statements(role["values"]["assume_role_policy"])
@@ -119,21 +128,21 @@ class TestDeployment:
             assert wanted in told
             assert "StringLike" not in told
 
-    def test_the_bill_counts_what_is_there(self, deployment):
+    def test_the_bill_counts_what_is_there(self, resources):
         """`make cost` reads variables; the state says the same."""
         table = Table({}, {}, yaml.safe_load(PRICES.read_text())["counts"])
         variables = estimate(TERRAFORM / "small.tfvars").variables
-        kinds = [one["type"] for one in deployment.resources()]
-        assert kinds.count("aws_cloudwatch_metric_alarm") == table.count("alarms", variables)
-        assert kinds.count("aws_appautoscaling_policy") * 2 == table.count(
+        kinds = [one["type"] for one in resources]
+        assert kinds.count("aws_cloudwatch_metric_alarm") == table.n_made("alarms", variables)
+        assert kinds.count("aws_appautoscaling_policy") * 2 == table.n_made(
             "scaling_alarms", variables
         )
-        assert kinds.count("aws_cloudwatch_log_metric_filter") == table.count(
+        assert kinds.count("aws_cloudwatch_log_metric_filter") == table.n_made(
             "custom_metrics", variables
         )
         endpoints = [
             one["values"]
-            for one in deployment.resources()
+            for one in resources
             if one["type"] == "aws_vpc_endpoint"
             and one["values"]["vpc_endpoint_type"] == "Interface"
         ]
@@ -177,19 +186,16 @@ class TestDeployment:
 
     def test_after_destroy_nothing_tagged_remains(self, deployment):
         """What is still listed is on its way out: keys, clusters and services wait, revisions are deregistered."""
-        deployment.succeed("destroy", "-auto-approve", "-refresh=false", *FLAGS)
+        deployment.succeed("destroy", "-auto-approve", "-refresh=false", PARALLEL, *FLAGS)
         assert deployment.resources() == []
-        ecs = _client(deployment, "ecs")
-        for revision in ecs.list_task_definitions(familyPrefix="clicklab-small")[
-            "taskDefinitionArns"
-        ]:
-            ecs.deregister_task_definition(taskDefinition=revision)
         pages = _client(deployment, "resourcegroupstaggingapi").get_paginator("get_resources")
         found = [
             one["ResourceARN"]
             for page in pages.paginate(TagFilters=[{"Key": "Project", "Values": ["clicklab"]}])
             for one in page["ResourceTagMappingList"]
         ]
+        for revision in (arn for arn in found if ":task-definition/" in arn):
+            _client(deployment, "ecs").deregister_task_definition(taskDefinition=revision)
         assert [arn for arn in found if not _is_on_its_way_out(deployment, arn)] == []
 
 

@@ -133,7 +133,7 @@ def test_the_tasks_are_read_from_a_compiled_definition():
         spot=True,
     )
     text = render(compile_machine(tasks, sizes))
-    for name in ("subnets", "security_groups"):
-        text = text.replace("${%s}" % name, "[]")
+    for open_ in ("${subnets}", "${security_groups}"):
+        text = text.replace(open_, "[]")
     text = text.replace('${replace(log_group, "/", "$252F")}', "logs")
     assert tasks_of(text) == ["a", "b", "c"]

@@ -12,6 +12,7 @@ from infra import executions, runs
 from infra.executions import follow
 from tests.infra.cloud import ACCOUNT, REGION, TRUST, account, aws, execute_machines, write_outputs
 
+pytestmark = pytest.mark.slow
 ARN = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:clicklab"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:notices"
 RUN = "20261103T040000-ab12"
@@ -73,6 +74,7 @@ def machine(address, tmp_path, monkeypatch):
         "schedule_group": "default",
     }
     monkeypatch.setenv("CLICKLAB_OUTPUTS", str(write_outputs(tmp_path / "outputs.json", values)))
+    monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr(executions, "_POLL_S", 0.05)
     monkeypatch.setattr(executions, "_VISIBLE_S", 0.5)
     role = f"arn:aws:iam::{ACCOUNT}:role/machine"

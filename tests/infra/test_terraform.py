@@ -126,6 +126,7 @@ def test_an_environment_file_is_accepted(variables, name):
         ('data_buckets=["s3://logs"]', "without s3://"),
         ("tracking=false", "external_tracking_uri"),
         ("external_tracking_uri=mlflow:5000", "http://"),
+        ("operator_access=true", "ssmmessages among"),
         ('tracking_size={"cpu":512,"memory_mb":8192,"tasks":1}', "Fargate does not offer"),
         ('tracking_size={"cpu":512,"memory_mb":2048,"tasks":0}', "between 1 and 4"),
         (
@@ -156,7 +157,7 @@ def test_an_environment_file_is_accepted(variables, name):
 def test_a_wrong_value_is_refused_with_what_is_allowed(variables, assignment, said):
     """Nothing is created before every variable is in order."""
     done = variables.run(
-        "plan", "-input=false", "-no-color", "-var-file=small.tfvars", f"-var={assignment}"
+        "plan", "-input=false", "-no-color", "-var=environment=small", f"-var={assignment}"
     )
     assert done.returncode == 1
     assert said in re.sub(r"\s*│?\s+│?\s*", " ", done.stderr)

@@ -128,11 +128,12 @@ def test_a_contract_of_another_size_is_refused(learner, tmp_path):
         save_model(tmp_path, learner, small_contract(bits=9), name="wrong")
 
 
-def test_weights_that_are_not_finite_are_not_saved(learner, tmp_path):
-    """A diverged model must not serve, and leaves no file."""
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e45])
+def test_weights_that_are_not_finite_are_not_saved(learner, tmp_path, value):
+    """A diverged model must not serve, and leaves no file; nor one too large for float32."""
     for array in (getattr(learner, "state_", None), learner.__dict__.get("coef_")):
         if array is not None:
-            array[0, 0] = np.nan
+            array[0, 0] = value
     with pytest.raises(InputError, match="not finite"):
         save_model(tmp_path / "m", learner, small_contract(), name="nan")
     assert not (tmp_path / "m").exists()

@@ -1,0 +1,183 @@
+"""What every verb needs of AWS: clients, the deployment's values, and errors in one line.
+
+The rehearsal points all of it at this machine with AWS_ENDPOINT_URL, which boto3 reads itself.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ClicklabError, ConfigError, InputError
+
+OUTPUTS = Path("infra/terraform/outputs.json")
+_LOGIN = "log in again (for example `aws sso login`), or set AWS_PROFILE"
+_IDENTITY = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN")
+_BAD_LOGIN = {
+    "AuthFailure",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_NO_RIGHT = {"AuthorizationError", "Forbidden", "UnauthorizedOperation"}
+
+
+def outputs_path() -> Path:
+    """Return where the deployment's values lie."""
+    return Path(os.environ.get("CLICKLAB_OUTPUTS") or OUTPUTS)
+
+
+def outputs() -> dict[str, Any]:
+    """Return the deployment's values: what Terraform wrote down, or the file that CLICKLAB_OUTPUTS names.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is deployed from here.
+    """
+    path = outputs_path()
+    try:
+        raw = json.loads(path.read_text())
+        return {name: entry["value"] for name, entry in raw.items()}
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} is not there: nothing is deployed from here; run `make deploy`"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: not the outputs of a deployment ({type(error).__name__}); run `make deploy`"
+        ) from None
+
+
+def need(values: Mapping[str, Any], *names: str) -> None:
+    """Raise ConfigError if the deployment has not got (or left out) what a verb works on."""
+    for name in names:
+        if not values.get(name):
+            raise ConfigError(
+                f"the deployment has no {name}: that part is switched off or not deployed yet; run `make deploy`"
+            )
+
+
+def client(service: str, *, region: str | None = None) -> Any:
+    """Return a client of a service, in the deployment's region unless another is said.
+
+    Raises
+    ------
+    ConfigError
+        If no region is known, or the profile of AWS_PROFILE is not there.
+    """
+    found = region or _region()
+    with told_in_one_line():
+        return _made(service, found, *(os.environ.get(name) for name in _IDENTITY))
+
+
+@cache
+def _made(service: str, region: str | None, *_: str | None) -> Any:
+    """Return a client; it is kept, because making one takes longer than most calls."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5)
+    return boto3.Session().client(service, region_name=region, config=config)
+
+
+def region_of_environment() -> str | None:
+    """Return the region that the environment asks for."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+def _region() -> str | None:
+    if found := region_of_environment():
+        return found
+    try:
+        return str(outputs()["region"])
+    except (ConfigError, KeyError):
+        return None
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Turn what AWS answers into an error that says in one line what was found and what to do.
+
+    Raises
+    ------
+    ConfigError
+        If credentials, region or a right is missing.
+    InputError
+        For everything else that AWS refuses.
+    """
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        CredentialRetrievalError,
+        NoCredentialsError,
+        NoRegionError,
+        ProfileNotFound,
+        SSOTokenLoadError,
+        TokenRetrievalError,
+        UnauthorizedSSOTokenError,
+    )
+
+    try:
+        yield
+    except NoCredentialsError:
+        raise ConfigError(f"no AWS credentials were found; {_LOGIN}") from None
+    except (
+        CredentialRetrievalError,
+        SSOTokenLoadError,
+        TokenRetrievalError,
+        UnauthorizedSSOTokenError,
+    ) as error:
+        raise ConfigError(
+            f"the AWS credentials cannot be used ({_one_line(error)}); {_LOGIN}"
+        ) from None
+    except ProfileNotFound as error:
+        raise ConfigError(f"{_one_line(error)}; set AWS_PROFILE to one that there is") from None
+    except NoRegionError:
+        raise ConfigError("no AWS region is set; set AWS_REGION") from None
+    except ClientError as error:
+        raise _from_answer(error) from None
+    except (BotoCoreError, Boto3Error) as error:
+        raise InputError(f"AWS cannot be asked: {_one_line(error)}") from None
+
+
+def _from_answer(error: Any) -> ClicklabError:
+    code = error.response.get("Error", {}).get("Code", "")
+    said = _one_line(error.response.get("Error", {}).get("Message") or error)
+    if code.startswith("Expired") or code in _BAD_LOGIN:
+        return ConfigError(f"the AWS credentials are expired or wrong ({code}); {_LOGIN}")
+    if "AccessDenied" in code or code in _NO_RIGHT:
+        return ConfigError(f"{error.operation_name} is not allowed: {said}; ask for that right")
+    return InputError(f"{error.operation_name} was refused ({code}): {said}")
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text).split())[:300]
+
+
+def account() -> str:
+    """Return the account that the credentials are of."""
+    with told_in_one_line():
+        return str(client("sts").get_caller_identity()["Account"])
+
+
+def check_account(values: Mapping[str, Any]) -> None:
+    """Refuse to go on in another account or region than the deployment's; ConfigError."""
+    asked = region_of_environment()
+    if asked and asked != values["region"]:
+        raise ConfigError(
+            f"AWS_REGION is {asked}, the deployment is in {values['region']}; unset it or name another deployment "
+            "with CLICKLAB_OUTPUTS"
+        )
+    found = account()
+    if found != str(values["account_id"]):
+        raise ConfigError(
+            f"the credentials are of account {found}, the deployment is in {values['account_id']}; switch AWS_PROFILE"
+        )

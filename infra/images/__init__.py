@@ -1,0 +1,1 @@
+"""The images that ECS runs: ``python -m infra.images build|push``."""

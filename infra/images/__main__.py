@@ -1,0 +1,135 @@
+"""Build and push the images: ``python -m infra.images build|push [pipeline] [service] [tracking]``.
+
+Pipeline and tracking are tagged with the commit's id, the service with its Bento's tag: one commit makes many
+Bentos, and a tag in the registry is never moved.
+"""
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.aws import check_account, client, need, outputs, told_in_one_line
+from infra.deploy import IMAGES as TFVARS
+from infra.images.context import commit, find_bento, staged
+from infra.images.engine import Engine, find_engine
+from infra.revisions import image_tag
+from infra.terraform_cli import FOLDER
+from tasks.errors import ClicklabError
+from tasks.storage import write_atomic
+
+NAMES = ("pipeline", "service", "tracking")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one verb; a known error is one line and its exit code."""
+    asked = _parse(words)
+    try:
+        tags = _tags(asked)
+        _build(asked, tags) if asked.verb == "build" else _push(tags)
+    except ClicklabError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.images", description=str(__doc__).split("\n")[0]
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, about in (
+        ("build", "build them here"),
+        ("push", "push them to the deployment's ECR"),
+    ):
+        one = verbs.add_parser(verb, help=about)
+        one.add_argument("names", nargs="*", metavar="|".join(NAMES), help="all unless named")
+        one.add_argument(
+            "--dirty", action="store_true", help="although files differ from the commit"
+        )
+        one.add_argument("--bento", default="ctr:latest", help="tag or .bento file of the service")
+        one.add_argument("--tag", default="", help="another tag than the commit's or the Bento's")
+        one.add_argument("--architecture", choices=["X86_64", "ARM64"], default="X86_64")
+        one.add_argument("--base", default="", help="another base image, such as a mirror's")
+    asked = parser.parse_args(words)
+    if unknown := [name for name in asked.names if name not in NAMES]:
+        parser.error(f"no image is called {unknown[0]!r}; there are {', '.join(NAMES)}")
+    asked.names = asked.names or list(NAMES)
+    return asked
+
+
+def _tags(asked: argparse.Namespace) -> dict[str, str]:
+    """Return the tag of each image asked for."""
+    now = commit(may_be_dirty=asked.dirty)
+    tags = dict.fromkeys(asked.names, asked.tag or now)
+    if "service" in tags:
+        tag, asked.folder = find_bento(asked.bento)
+        tags["service"] = asked.tag or image_tag(tag)
+    asked.commit = now
+    return tags
+
+
+def _build(asked: argparse.Namespace, tags: Mapping[str, str]) -> None:
+    engine = find_engine()
+    for name, tag in tags.items():
+        arguments = {"COMMIT": asked.commit}
+        arguments |= {"BASE": asked.base} if asked.base else {}
+        arguments |= {"BENTO": tag} if name == "service" else {}
+        with staged(asked.folder if name == "service" else None) as context:
+            dockerfile = f"infra/images/{name}.Dockerfile"
+            engine.build(context, dockerfile, _local(name, tag), arguments, asked.architecture)
+        sys.stdout.write(f"built {_local(name, tag)}\n")
+
+
+def _local(name: str, tag: str) -> str:
+    return f"clicklab-{name}:{tag}"
+
+
+def _push(tags: Mapping[str, str]) -> None:
+    values = outputs()
+    need(values, *(f"{name}_repository" for name in tags))
+    check_account(values)
+    engine = find_engine()
+    _login(engine)
+    for name, tag in tags.items():
+        repository = str(values[f"{name}_repository"])
+        if _is_pushed(repository, tag):
+            sys.stdout.write(f"{repository}:{tag} is there already\n")
+        else:
+            engine.rename(_local(name, tag), f"{repository}:{tag}")
+            engine.push(f"{repository}:{tag}")
+            sys.stdout.write(f"pushed {repository}:{tag}\n")
+        _note(FOLDER / TFVARS, name, tag)
+    sys.stdout.write(f"{FOLDER / TFVARS} names them; `make deploy` takes them up\n")
+
+
+def _login(engine: Engine) -> None:
+    with told_in_one_line():
+        given: Mapping[str, Any] = client("ecr").get_authorization_token()["authorizationData"][0]
+    user, _, password = base64.b64decode(given["authorizationToken"]).decode().partition(":")
+    engine.login(str(given["proxyEndpoint"]).removeprefix("https://"), user, password)
+
+
+def _is_pushed(repository: str, tag: str) -> bool:
+    ecr = client("ecr")
+    with told_in_one_line():
+        try:
+            ecr.describe_images(
+                repositoryName=repository.partition("/")[2], imageIds=[{"imageTag": tag}]
+            )
+        except ecr.exceptions.ImageNotFoundException:
+            return False
+    return True
+
+
+def _note(path: Path, name: str, tag: str) -> None:
+    """Write down what was pushed last, for Terraform."""
+    known = json.loads(path.read_text())["images"] if path.is_file() else {}
+    write_atomic(path, json.dumps({"images": known | {name: tag}}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What an image is built from: the files of the commit, and for the service a Bento beside them."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.errors import ConfigError, InputError
+
+
+def commit(*, may_be_dirty: bool) -> str:
+    """Return the commit's id, with ``-dirty`` behind it where files differ from it.
+
+    Raises
+    ------
+    ConfigError
+        If files differ and that is not allowed, or there is no commit.
+    """
+    found = _git("rev-parse", "--short=12", "HEAD").strip()
+    changed = _git("status", "--porcelain").splitlines()
+    if not changed:
+        return found
+    if not may_be_dirty:
+        raise ConfigError(
+            f"{len(changed)} files differ from commit {found}, so no commit describes the image; "
+            "commit them, or pass --dirty"
+        )
+    return f"{found}-dirty"
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        raise ConfigError(f"git {words[0]} failed ({' '.join(said.split())[:200]})") from None
+    return done.stdout
+
+
+@contextmanager
+def staged(bento: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary folder with what git knows or would, so that nothing else can get into an image."""
+    names = _git("ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
+    with tempfile.TemporaryDirectory(prefix="clicklab-image-") as name:
+        folder = Path(name)
+        for path in map(Path, filter(None, names)):
+            if path.is_file():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, folder / path)
+        if bento is not None:
+            shutil.copytree(bento, folder / "bento")
+            (folder / "bento").chmod(
+                0o755
+            )  # BentoML keeps it to its owner; the image's user reads it
+        yield folder
+
+
+def find_bento(name: str) -> tuple[str, Path]:
+    """Return tag and folder of a Bento: by its tag in the local store, or a ``.bento`` file to import.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name.endswith(".bento"):
+        name = _bentoml("import", name).rpartition("tag=")[2].split('"')[1]
+    tag = _bentoml("get", name, "--output", "tag").strip()
+    return tag, Path(_bentoml("get", tag, "--output", "path").strip())
+
+
+def _bentoml(*words: str) -> str:
+    command = [sys.executable, "-W", "ignore", "-m", "bentoml", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise InputError(
+            f"no Bento {words[1]} ({''.join(last)[:200]}); `make run` makes one, BENTO= names another"
+        )
+    return done.stdout

@@ -1,0 +1,40 @@
+# The image of every task of the pipeline: the library, the notebooks and what they need of requirements.lock.
+# `make image` builds it from the files of the commit. BASE may name a mirror, or a digest.
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+# ---- packages: pip stays in this stage, each file held against its hash
+FROM ${BASE} AS packages
+WORKDIR /build
+COPY pyproject.toml requirements.lock ./
+COPY tasks/__init__.py tasks/errors.py tasks/pins.py tasks/
+COPY infra/__init__.py infra/
+COPY infra/images/__init__.py infra/images/pins.py infra/images/
+RUN python -m infra.images.pins pipeline > requirements.txt \
+ && python -m venv /opt/venv \
+ && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
+ && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
+
+# ---- what runs
+FROM ${BASE}
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="clicklab-pipeline" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
+RUN groupadd --gid 10001 clicklab && useradd --uid 10001 --gid clicklab --create-home clicklab
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /app
+COPY pyproject.toml requirements.lock pipeline.yaml env.yaml env.aws.yaml ./
+COPY tasks/ tasks/
+COPY notebooks/ notebooks/
+COPY bentos/ bentos/
+COPY infra/*.py infra/
+# The code is root's; what a run writes lies in folders of its own.
+RUN install -d -o clicklab -g clicklab products mlflow mlflow/store && chown clicklab:clicklab /app \
+ && python -m compileall -q tasks bentos infra
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CACHE_DIR=/home/clicklab/numba MPLCONFIGDIR=/home/clicklab/matplotlib BENTOML_HOME=/home/clicklab/bentoml \
+    BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1 PLOOMBER_STATS_ENABLED=false GIT_PYTHON_REFRESH=quiet \
+    CLICKLAB_COMMIT=${COMMIT}
+USER 10001:10001
+# A task serves nobody: it ends, and its exit code is its health.
+HEALTHCHECK NONE
+# No shell in between: Python is process 1 and gets SIGTERM. The state machine says which task.
+CMD ["python", "-m", "infra.run_task"]

@@ -1,0 +1,76 @@
+"""What stands for container images: a folder of files each, and a list of what is in the registry.
+
+An image is named as ECR names it. Of the pipeline it is a copy of this repository's code with its knobs; of the
+service, an unpacked Bento. That no Dockerfile is built here is told in the table.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tasks.storage import write_atomic
+
+CODE = ("tasks", "infra", "notebooks", "bentos", "pipeline.yaml", "requirements.lock")
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "terraform", "store", "*.ipynb_checkpoints")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A folder, the command a container of it runs unless told otherwise, and variables it sets."""
+
+    folder: str
+    command: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Registry:
+    """The images that containers can be started from, kept in one JSON file."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def push(self, name: str, image: Image) -> None:
+        """Add an image, or replace one."""
+        write_atomic(self._path, json.dumps(self._all() | {name: asdict(image)}, indent=1))
+
+    def pull(self, name: str) -> Image:
+        """Return an image; LookupError in the words of ECS if there is none."""
+        found = self._all().get(name)
+        if found is None:
+            raise LookupError(f"CannotPullContainerError: {name}: not found")
+        return Image(**found)
+
+    def _all(self) -> dict[str, dict[str, object]]:
+        try:
+            found: dict[str, dict[str, object]] = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+
+def pipeline_image(repository: Path, folder: Path, files: Mapping[str, str]) -> Image:
+    """Return an image with the repository's code and `files` (path to text) written over it."""
+    for name in CODE:
+        source = repository / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=_LEFT_OUT)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, folder / name)
+    return _written(folder, files)
+
+
+def changed_image(image: Image, folder: Path, files: Mapping[str, str]) -> Image:
+    """Return a copy of an image with `files` written over it."""
+    shutil.copytree(image.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return _written(folder, files)
+
+
+def _written(folder: Path, files: Mapping[str, str]) -> Image:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Image(str(folder))

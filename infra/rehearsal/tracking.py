@@ -1,0 +1,165 @@
+"""A real MLflow server, on PostgreSQL where the machine has its programs, else on SQLite."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.rehearsal.ports import free_port
+from tasks.errors import ConfigError
+
+_START_S = 120.0
+
+
+class Tracking:
+    """A server that can be stopped and started again where it was.
+
+    Attributes
+    ----------
+    uri
+        Where it listens.
+    database
+        What its database is.
+    """
+
+    def __init__(self, folder: Path, address: str, database: str):
+        self.database = database
+        self._port, self._log = free_port(), folder / "mlflow.log"
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._command = [sys.executable, "-W", "ignore", "-m", "mlflow", "server"]
+        self._command += ["--workers", "1", "--host", "127.0.0.1", "--port", str(self._port)]
+        self._command += ["--backend-store-uri", address]
+        self._command += ["--artifacts-destination", str(folder / "artifacts")]
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._server = subprocess.Popen(
+                self._command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._log.parent,
+                start_new_session=True,
+            )
+        _wait_for(self._server, f"{self.uri}/health", self._log)
+
+    def stop(self) -> None:
+        """Stop it, if it runs."""
+        if self._server is not None:
+            _end(self._server)
+        self._server = None
+
+
+@contextmanager
+def tracking_server(folder: Path) -> Iterator[Tracking]:
+    """Yield a server; its database and its artefacts lie in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _database(folder) as (address, database):
+        tracking = Tracking(folder, address, database)
+        try:
+            tracking.start()
+            yield tracking
+        finally:
+            tracking.stop()
+
+
+def _wait_for(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise ConfigError(f"MLflow did not start; see {log}")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    import psutil
+
+    family = psutil.Process(server.pid).children(recursive=True) if server.poll() is None else []
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    for process in family:
+        if process.is_running():
+            process.kill()
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield a database's address and what it is."""
+    programs = _postgres_programs()
+    if programs is None:
+        yield f"sqlite:///{folder / 'mlflow.db'}", "SQLite (no PostgreSQL programs on this machine)"
+        return
+    with _postgres(programs, folder / "postgres") as address:
+        yield address, "PostgreSQL"
+
+
+def _postgres_programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs, the newest if there are several."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    on_path = shutil.which("initdb")
+    folders = [*installed, *([Path(on_path).resolve().parent] if on_path else [])]
+    wanted = ("initdb", "pg_ctl", "createdb")
+    return next((one for one in folders if all((one / name).is_file() for name in wanted)), None)
+
+
+@contextmanager
+def _postgres(programs: Path, folder: Path) -> Iterator[str]:
+    """Yield the address of a new database; it listens on 127.0.0.1 and a socket in its folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    user = _not_root(folder)
+    port, data = free_port(), folder / "data"
+
+    def run(program: str, *words: str) -> None:
+        done = subprocess.run(
+            [str(programs / program), *words],
+            user=user,
+            group=user and pwd.getpwnam(user).pw_gid,
+            extra_groups=[] if user else None,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ConfigError(f"{program} failed: {' '.join(done.stderr.split())[-300:]}")
+
+    run("initdb", "-D", str(data), "-U", "mlflow", "--auth=trust", "--no-sync")
+    options = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    )
+    run("pg_ctl", "-D", str(data), "-w", "-o", options, "-l", str(folder / "log"), "start")
+    try:
+        run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow")
+        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
+    finally:
+        run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+
+
+def _not_root(folder: Path) -> str | None:
+    """Return the user to run PostgreSQL as, given the folder; None: whoever runs this."""
+    if os.geteuid() != 0:
+        return None
+    names = {one.pw_name for one in pwd.getpwall()}
+    user = next((name for name in ("postgres", "nobody") if name in names), None)
+    if user is None:
+        raise ConfigError(
+            "PostgreSQL does not run as root, and there is no user postgres or nobody"
+        )
+    shutil.chown(folder, user)
+    return user

@@ -1,0 +1,37 @@
+"""A run in a line or two, for the notice that tells its end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def summary_of(task: Any) -> str:
+    """Return what a notice says of a run whose last task has run: its report if that is what it made."""
+    for path in _paths(task):
+        try:
+            found = json.loads(path.read_text())
+            return _told(found)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return f"Its last task was {task.name}."
+
+
+def _paths(task: Any) -> list[Path]:
+    found = task.product.to_json_serializable()
+    return [Path(str(path)) for path in (found.values() if isinstance(found, dict) else [found])]
+
+
+def _told(report: dict[str, Any]) -> str:
+    promotion, bento = report["promotion"], report["bento"]
+    models = ", ".join(f"{row['model']} {row['log_loss']:.4f}" for row in report["models"])
+    version = promotion["champion_version"]
+    same = promotion["previous_version"] == version
+    champion = (
+        f"the champion stays version {version}"
+        if same
+        else f"the champion is {promotion['champion']}, version {version}"
+    )
+    return (
+        f"{report['rows']['n_rows']:,} rows of {report['source']}; log loss on the test rows: {models}; "
+        f"{champion} of {promotion['registered_name']}, packaged as {bento['bento']}."
+    )

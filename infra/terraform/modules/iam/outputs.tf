@@ -1,0 +1,17 @@
+# A role is handed out with its rights: whoever uses it waits for them.
+
+output "roles" {
+  description = "ARN by duty."
+  value       = { for duty, role in aws_iam_role.this : duty => role.arn }
+  depends_on  = [aws_iam_role_policy.this]
+}
+
+output "tracking_execution_role" {
+  value      = try(aws_iam_role.this["tracking-execution"].arn, "")
+  depends_on = [aws_iam_role_policy.this, aws_iam_role_policy.database_password]
+}
+
+output "github_role" {
+  value      = try(aws_iam_role.github["github"].arn, "")
+  depends_on = [aws_iam_role_policy.github]
+}

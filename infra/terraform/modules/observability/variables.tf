@@ -1,0 +1,66 @@
+variable "name" {
+  type = string
+}
+
+variable "region" {
+  type = string
+}
+
+variable "topic_arn" {
+  type = string
+}
+
+variable "state_machine_arn" {
+  type = string
+}
+
+variable "schedule_group" {
+  type = string
+}
+
+variable "pipeline_log_group" {
+  type = string
+}
+
+variable "serving" {
+  description = "Is there a service to watch?"
+  type        = bool
+}
+
+variable "service_log_group" {
+  type = string
+}
+
+variable "service_load_balancer" {
+  type = string
+}
+
+variable "service_target_groups" {
+  description = "ARN suffix by colour."
+  type        = map(string)
+}
+
+variable "p99_ms" {
+  type = number
+}
+
+variable "tracking" {
+  description = "Is there an MLflow to watch?"
+  type        = bool
+}
+
+variable "tracking_load_balancer" {
+  type = string
+}
+
+variable "tracking_target_group" {
+  type = string
+}
+
+variable "database_identifier" {
+  type = string
+}
+
+variable "database_storage_gb" {
+  type = number
+}

@@ -1,0 +1,134 @@
+# The service in two colours behind one listener. Terraform makes both; which colour serves, with which
+# revision and how much of the traffic, is moved by the release verbs, so those values are ignored here.
+
+locals {
+  port      = 3000
+  container = "service"
+  # On the first apply blue serves; green waits with no task.
+  colours = { blue = { weight = 100, tasks = var.tasks.min }, green = { weight = 0, tasks = 0 } }
+}
+
+resource "aws_cloudwatch_log_group" "this" {
+  name              = "/${var.name}/service"
+  retention_in_days = var.log_days
+  kms_key_id        = var.key_arn
+}
+
+resource "aws_ecs_task_definition" "this" {
+  #checkov:skip=CKV_AWS_336:models are fetched and Prometheus files written to the task's own disk
+  family                   = "${var.name}-service"
+  network_mode             = "awsvpc"
+  requires_compatibilities = ["FARGATE"]
+  cpu                      = var.size.cpu
+  memory                   = var.size.memory_mb
+  execution_role_arn       = var.execution_role_arn
+  task_role_arn            = var.task_role_arn
+  skip_destroy             = true # a deployment that fails goes back to the revision before
+
+  runtime_platform {
+    operating_system_family = "LINUX"
+    cpu_architecture        = var.architecture
+  }
+
+  container_definitions = jsonencode([{
+    name         = local.container
+    image        = var.image
+    essential    = true
+    stopTimeout  = 60 # requests in flight, then the exposures that wait
+    portMappings = [{ containerPort = local.port, hostPort = local.port, protocol = "tcp" }]
+    environment = [
+      { name = "AWS_REGION", value = var.region },
+      { name = "BENTOML_DO_NOT_TRACK", value = "True" },
+      { name = "CLICKLAB_EXPOSURES", value = "s3://${var.bucket}/exposures" },
+      { name = "CLICKLAB_MODEL_POINTER", value = var.model_pointer },
+    ]
+    secrets = var.api_key_secret_arn == "" ? [] : [{ name = "CLICKLAB_API_KEY", valueFrom = var.api_key_secret_arn }]
+    logConfiguration = {
+      logDriver = "awslogs"
+      options   = { awslogs-group = aws_cloudwatch_log_group.this.name, awslogs-region = var.region, awslogs-stream-prefix = "service" }
+    }
+    mountPoints    = []
+    systemControls = []
+    volumesFrom    = []
+  }])
+}
+
+resource "aws_ecs_service" "this" {
+  for_each = local.colours
+
+  name            = "${var.name}-${each.key}"
+  cluster         = var.cluster_arn
+  task_definition = aws_ecs_task_definition.this.arn
+  desired_count   = each.value.tasks
+  launch_type     = "FARGATE"
+  propagate_tags  = "SERVICE"
+
+  deployment_minimum_healthy_percent = 100
+  deployment_maximum_percent         = 200
+  health_check_grace_period_seconds  = 60
+
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+
+  alarms {
+    alarm_names = var.rollback_alarms[each.key]
+    enable      = true
+    rollback    = true
+  }
+
+  network_configuration {
+    subnets         = var.subnets
+    security_groups = [var.task_security_group, aws_security_group.service.id]
+  }
+
+  load_balancer {
+    target_group_arn = aws_lb_target_group.this[each.key].arn
+    container_name   = local.container
+    container_port   = local.port
+  }
+
+  lifecycle {
+    ignore_changes = [desired_count, task_definition]
+  }
+
+  depends_on = [aws_lb_listener.this] # ECS refuses a target group that no load balancer uses
+}
+
+# ---- scaling: so many requests a minute for each task
+
+resource "aws_appautoscaling_target" "this" {
+  for_each = local.colours
+
+  service_namespace  = "ecs"
+  scalable_dimension = "ecs:service:DesiredCount"
+  resource_id        = "service/${var.cluster_name}/${aws_ecs_service.this[each.key].name}"
+  min_capacity       = each.value.tasks
+  max_capacity       = var.tasks.max
+
+  lifecycle {
+    ignore_changes = [min_capacity] # a colour that serves has a floor, one that waits has none
+  }
+}
+
+resource "aws_appautoscaling_policy" "this" {
+  for_each = local.colours
+
+  name               = "requests-per-task"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = aws_appautoscaling_target.this[each.key].service_namespace
+  scalable_dimension = aws_appautoscaling_target.this[each.key].scalable_dimension
+  resource_id        = aws_appautoscaling_target.this[each.key].resource_id
+
+  target_tracking_scaling_policy_configuration {
+    target_value       = var.requests_per_task
+    scale_out_cooldown = 30
+    scale_in_cooldown  = 300
+
+    predefined_metric_specification {
+      predefined_metric_type = "ALBRequestCountPerTarget"
+      resource_label         = "${aws_lb.this.arn_suffix}/${aws_lb_target_group.this[each.key].arn_suffix}"
+    }
+  }
+}

@@ -1,0 +1,473 @@
+# ---- which deployment
+
+variable "name" {
+  description = "Prefix of every name."
+  type        = string
+  default     = "clicklab"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,10}$", var.name))
+    error_message = "name must be 2 to 11 lower-case letters and digits, beginning with a letter: load balancers' names end at 32 characters."
+  }
+}
+
+variable "environment" {
+  description = "Which of several deployments this is; part of every name and tag."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,10}$", var.environment))
+    error_message = "environment must be 2 to 11 lower-case letters and digits, beginning with a letter."
+  }
+}
+
+variable "region" {
+  description = "AWS region."
+  type        = string
+  default     = "eu-west-1"
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be an AWS region such as eu-west-1."
+  }
+}
+
+variable "account_id" {
+  description = "The account this may be applied to; empty: whatever the credentials are for."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([0-9]{12})?$", var.account_id))
+    error_message = "account_id must be 12 digits, or empty."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Refuse to delete database and load balancers; a last snapshot is taken of the database."
+  type        = bool
+  default     = true
+}
+
+variable "force_destroy" {
+  description = "Let `destroy` remove a bucket with objects and repositories with images."
+  type        = bool
+  default     = false
+}
+
+variable "architecture" {
+  description = "Processor that the images are built for."
+  type        = string
+  default     = "X86_64"
+
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.architecture)
+    error_message = "architecture must be X86_64 or ARM64."
+  }
+}
+
+variable "images" {
+  description = "Tag of each image in its repository; what was pushed last is written to images.auto.tfvars.json."
+  type = object({
+    pipeline = optional(string, "initial")
+    service  = optional(string, "initial")
+    tracking = optional(string, "initial")
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for tag in values(var.images) : can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", tag))])
+    error_message = "images: a tag is at most 128 letters, digits, dots, dashes and underscores."
+  }
+
+  validation {
+    condition     = !contains(values(var.images), "latest")
+    error_message = "images: tags are immutable here, so none may be called latest; use the commit's id."
+  }
+}
+
+# ---- network
+
+variable "vpc_cidr" {
+  description = "Addresses of the network, a /16."
+  type        = string
+  default     = "10.42.0.0/16"
+
+  validation {
+    condition     = can(cidrhost(var.vpc_cidr, 0)) && can(regex("^(10|172|192)\\..*/16$", var.vpc_cidr))
+    error_message = "vpc_cidr must be a private /16 such as 10.42.0.0/16."
+  }
+}
+
+variable "zones" {
+  description = "Letters of the region's availability zones, a private subnet each; named, so that a new zone moves nothing."
+  type        = list(string)
+  default     = ["a", "b"]
+
+  validation {
+    condition     = contains([2, 3], length(var.zones)) && length(distinct(var.zones)) == length(var.zones) && alltrue([for letter in var.zones : can(regex("^[a-h]$", letter))])
+    error_message = "zones must be 2 or 3 different letters: load balancers and the database want two zones."
+  }
+}
+
+variable "endpoint_zones" {
+  description = "Zones in which each interface endpoint stands (billed by the hour each); the others reach it across."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.endpoint_zones >= 1 && var.endpoint_zones <= length(var.zones)
+    error_message = "endpoint_zones must lie between 1 and the number of zones."
+  }
+}
+
+variable "interface_endpoints" {
+  description = "AWS services reached inside the network, so that it works without internet."
+  type        = set(string)
+  default     = ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "sts", "monitoring"]
+
+  validation {
+    condition     = var.internet_access || length(setsubtract(["ecr.api", "ecr.dkr", "logs", "secretsmanager"], var.interface_endpoints)) == 0
+    error_message = "interface_endpoints must hold ecr.api, ecr.dkr, logs and secretsmanager: without internet no task starts otherwise."
+  }
+
+  validation {
+    condition     = length(setsubtract(var.interface_endpoints, ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "sts", "monitoring", "states", "ssmmessages"])) == 0
+    error_message = "interface_endpoints knows ecr.api, ecr.dkr, logs, secretsmanager, sts, monitoring, states and ssmmessages."
+  }
+}
+
+variable "internet_access" {
+  description = "Give tasks a way out: public subnets, an internet gateway and one NAT gateway."
+  type        = bool
+  default     = false
+}
+
+# ---- storage
+
+variable "run_days" {
+  description = "Days after which the products of a pipeline run expire."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = var.run_days >= 15
+    error_message = "run_days must be 15 or more: a run can be taken up again for 14 days."
+  }
+}
+
+variable "noncurrent_days" {
+  description = "Days that a replaced or deleted object can be brought back."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.noncurrent_days >= 1
+    error_message = "noncurrent_days must be 1 or more."
+  }
+}
+
+variable "exposure_days" {
+  description = "Days after which the service's exposure log expires."
+  type        = number
+  default     = 400
+
+  validation {
+    condition     = var.exposure_days >= 60
+    error_message = "exposure_days must be 60 or more: exposures move to infrequent access after 30 days."
+  }
+}
+
+variable "data_buckets" {
+  description = "Names of other buckets that the pipeline may read logs from."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for bucket in var.data_buckets : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", bucket))])
+    error_message = "data_buckets must be names of buckets, without s3://."
+  }
+}
+
+variable "log_days" {
+  description = "Days that logs are kept."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731], var.log_days)
+    error_message = "log_days must be one that CloudWatch knows: 7, 14, 30, 60, 90, 180, 365, 400, 545 or 731."
+  }
+}
+
+# ---- tracking
+
+variable "tracking" {
+  description = "Run MLflow with a PostgreSQL database here; otherwise external_tracking_uri."
+  type        = bool
+  default     = true
+
+  validation {
+    condition     = var.tracking || var.external_tracking_uri != ""
+    error_message = "tracking = false needs external_tracking_uri: the pipeline records its runs somewhere."
+  }
+}
+
+variable "external_tracking_uri" {
+  description = "MLflow server to use when there is none here."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(https?://.+)?$", var.external_tracking_uri))
+    error_message = "external_tracking_uri must begin with http:// or https://."
+  }
+}
+
+variable "tracking_size" {
+  description = "MLflow's tasks: processor units, memory and how many."
+  type        = object({ cpu = number, memory_mb = number, tasks = number })
+  default     = { cpu = 512, memory_mb = 2048, tasks = 1 }
+
+  validation {
+    condition     = contains(lookup(local.fargate_memory_mb, tostring(var.tracking_size.cpu), []), var.tracking_size.memory_mb)
+    error_message = "tracking_size: Fargate does not offer that pair of cpu and memory_mb; see fargate.tf."
+  }
+
+  validation {
+    condition     = var.tracking_size.tasks >= 1 && var.tracking_size.tasks <= 4
+    error_message = "tracking_size.tasks must lie between 1 and 4."
+  }
+}
+
+variable "database" {
+  description = "The database behind MLflow."
+  type        = object({ class = string, storage_gb = number, multi_az = bool, backup_days = number })
+  default     = { class = "db.t4g.medium", storage_gb = 50, multi_az = true, backup_days = 14 }
+
+  validation {
+    condition     = can(regex("^db\\.[a-z0-9]+\\.[a-z0-9]+$", var.database.class))
+    error_message = "database.class must be one of RDS, such as db.t4g.micro."
+  }
+
+  validation {
+    condition     = var.database.storage_gb >= 20 && var.database.storage_gb <= 16384
+    error_message = "database.storage_gb must lie between 20 and 16384."
+  }
+
+  validation {
+    condition     = var.database.backup_days >= 1 && var.database.backup_days <= 35
+    error_message = "database.backup_days must lie between 1 and 35."
+  }
+}
+
+variable "operator_access" {
+  description = "Let operators with the right to it open a session in MLflow's task and, through it, ports into the network."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.operator_access || (var.tracking && (var.internet_access || contains(var.interface_endpoints, "ssmmessages")))
+    error_message = "operator_access needs tracking, and ssmmessages among interface_endpoints."
+  }
+}
+
+# ---- pipeline
+
+variable "definition" {
+  description = "The state machine's template, as `make asl` writes it; relative to this folder."
+  type        = string
+  default     = "state_machine.json.tftpl"
+
+  validation {
+    condition     = fileexists(startswith(var.definition, "/") ? var.definition : "${path.root}/${var.definition}")
+    error_message = "definition: no such file; `make asl` writes it."
+  }
+}
+
+variable "pipeline_size" {
+  description = "A pipeline task that the definition gives no size of its own."
+  type        = object({ cpu = number, memory_mb = number })
+  default     = { cpu = 1024, memory_mb = 4096 }
+
+  validation {
+    condition     = contains(lookup(local.fargate_memory_mb, tostring(var.pipeline_size.cpu), []), var.pipeline_size.memory_mb)
+    error_message = "pipeline_size: Fargate does not offer that pair of cpu and memory_mb; see fargate.tf."
+  }
+}
+
+variable "pipeline_disk_gb" {
+  description = "Disk of a pipeline task; the first 20 GB are free."
+  type        = number
+  default     = 40
+
+  validation {
+    condition     = var.pipeline_disk_gb >= 21 && var.pipeline_disk_gb <= 200
+    error_message = "pipeline_disk_gb must lie between 21 and 200."
+  }
+}
+
+variable "schedule" {
+  description = "When the pipeline runs; off until `enabled` or the schedule verb says otherwise."
+  type = object({
+    expression = string
+    timezone   = optional(string, "UTC")
+    enabled    = optional(bool, false)
+    data       = optional(string, "")
+  })
+  default = { expression = "rate(1 day)" }
+
+  validation {
+    condition     = can(regex("^(rate|cron)\\(.+\\)$", var.schedule.expression))
+    error_message = "schedule.expression must be rate(1 day), rate(1 hour), or cron(minute hour day month weekday year)."
+  }
+}
+
+variable "container_insights" {
+  description = "CloudWatch Container Insights for the cluster (billed by metric)."
+  type        = bool
+  default     = true
+}
+
+variable "emails" {
+  description = "Who is written to; each address has to confirm once."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for email in var.emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", email))])
+    error_message = "emails must be e-mail addresses."
+  }
+}
+
+# ---- serving
+
+variable "serving" {
+  description = "Run the prediction service."
+  type        = bool
+  default     = true
+}
+
+variable "service_size" {
+  description = "A task of the service."
+  type        = object({ cpu = number, memory_mb = number })
+  default     = { cpu = 1024, memory_mb = 2048 }
+
+  validation {
+    condition     = contains(lookup(local.fargate_memory_mb, tostring(var.service_size.cpu), []), var.service_size.memory_mb)
+    error_message = "service_size: Fargate does not offer that pair of cpu and memory_mb; see fargate.tf."
+  }
+}
+
+variable "service_tasks" {
+  description = "Between how many tasks the service scales."
+  type        = object({ min = number, max = number })
+  default     = { min = 2, max = 6 }
+
+  validation {
+    condition     = var.service_tasks.min >= 1 && var.service_tasks.max >= var.service_tasks.min && var.service_tasks.max <= 100
+    error_message = "service_tasks: 1 <= min <= max <= 100."
+  }
+}
+
+variable "requests_per_task" {
+  description = "Requests a minute and task that scaling aims at."
+  type        = number
+  default     = 30000
+
+  validation {
+    condition     = var.requests_per_task >= 1
+    error_message = "requests_per_task must be 1 or more."
+  }
+}
+
+variable "p99_ms" {
+  description = "Answers slower than this at the 99th percentile raise an alarm."
+  type        = number
+  default     = 100
+
+  validation {
+    condition     = var.p99_ms > 0
+    error_message = "p99_ms must be above 0."
+  }
+}
+
+variable "public" {
+  description = "Put the service's load balancer on the internet; needs certificate_arn."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.public || var.certificate_arn != ""
+    error_message = "public = true needs certificate_arn: nothing is served in the clear on the internet."
+  }
+}
+
+variable "certificate_arn" {
+  description = "Certificate of the service's load balancer; empty: plain HTTP inside the network."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:acm:.+)?$", var.certificate_arn))
+    error_message = "certificate_arn must be the ARN of a certificate in ACM, or empty."
+  }
+}
+
+variable "allowed_cidrs" {
+  description = "Who may call the service; empty: the network itself."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.allowed_cidrs : can(cidrhost(cidr, 0))])
+    error_message = "allowed_cidrs must be address ranges such as 203.0.113.0/24."
+  }
+}
+
+variable "api_key_secret_arn" {
+  description = "Secret in Secrets Manager, under AWS's own key, whose text is the service's API key; empty: none is asked for."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:secretsmanager:.+)?$", var.api_key_secret_arn))
+    error_message = "api_key_secret_arn must be the ARN of a secret, or empty."
+  }
+}
+
+# ---- GitHub Actions
+
+variable "github_repository" {
+  description = "owner/name of the repository whose workflows may assume the GitHub role; empty: no such role."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?$", var.github_repository))
+    error_message = "github_repository must be owner/name, or empty."
+  }
+}
+
+variable "github_subjects" {
+  description = "Which of the repository's workflows: branches and environments."
+  type        = list(string)
+  default     = ["ref:refs/heads/main", "environment:production"]
+
+  validation {
+    condition     = length(var.github_subjects) > 0 && alltrue([for subject in var.github_subjects : can(regex("^(ref:refs/(heads|tags)/|environment:)[^*]+$", subject))])
+    error_message = "github_subjects must each be ref:refs/heads/<branch>, ref:refs/tags/<tag> or environment:<name>, without wildcards."
+  }
+}
+
+variable "github_provider_arn" {
+  description = "The account's OIDC provider for GitHub if it has one (there can be only one); empty: it is made."
+  type        = string
+  default     = ""
+}
+
+variable "github_policy_arns" {
+  description = "Policies by which workflows may apply this Terraform; without them they push images, run and release."
+  type        = set(string)
+  default     = []
+}

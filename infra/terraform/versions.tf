@@ -1,0 +1,23 @@
+terraform {
+  required_version = ">= 1.10.0, < 2.0.0" # 1.9: validations that look at locals; 1.10: locks in S3
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+}
+
+provider "aws" {
+  region              = var.region
+  allowed_account_ids = var.account_id == "" ? null : [var.account_id]
+
+  default_tags {
+    tags = {
+      Project     = var.name
+      Environment = var.environment
+      ManagedBy   = "terraform"
+    }
+  }
+}

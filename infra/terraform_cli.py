@@ -1,0 +1,135 @@
+"""Terraform as the deploy verbs call it: in its folder, never asking, its failures one line."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ClicklabError, ConfigError
+
+FOLDER = Path("infra/terraform")
+_CHANGES = 2  # exit code of `plan -detailed-exitcode`
+
+
+class TerraformError(ClicklabError):
+    """Terraform failed; what it said stands above."""
+
+
+class Terraform:
+    """Terraform in a folder.
+
+    Parameters
+    ----------
+    folder
+        Of the root module.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such program; CLICKLAB_TERRAFORM names another.
+    """
+
+    def __init__(self, folder: Path = FOLDER):
+        name = os.environ.get("CLICKLAB_TERRAFORM") or "terraform"
+        found = shutil.which(name)
+        if found is None:
+            raise ConfigError(f"{name} was not found; install Terraform 1.10 or newer")
+        self.program, self.folder = found, folder
+
+    def init(self, workspace: str) -> None:
+        """Fetch the providers that are locked, and take the workspace of an environment."""
+        backend = self.folder / "backend.hcl"
+        words = [f"-backend-config={backend.name}"] if backend.is_file() else []
+        self.run("init", "-input=false", *words, quiet=True)
+        self.run("workspace", "select", "-or-create", workspace, quiet=True)
+
+    def plan(self, out: Path, *words: str) -> bool:
+        """Write a plan and show it; return whether it changes anything."""
+        words = ("-input=false", "-detailed-exitcode", f"-out={out}", *words)
+        return self.run("plan", *words, also_good=(_CHANGES,)) == _CHANGES
+
+    def apply(self, *words: str) -> None:
+        """Apply a plan, or what the words say."""
+        self.run("apply", "-input=false", *words)
+
+    def destroy(self, *words: str) -> None:
+        """Destroy all that the state holds."""
+        self.run("destroy", "-input=false", "-auto-approve", *words)
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the outputs as `terraform output -json` has them."""
+        return dict(json.loads(self._text("output", "-json") or "{}"))
+
+    def addresses(self) -> list[str]:
+        """Return what the state holds, data sources left out; nothing if there is none yet."""
+        lines = self._text("state", "list", may_fail=True).split()
+        return [line for line in lines if not _is_data(line)]
+
+    def version(self) -> Mapping[str, Any]:
+        """Return ``terraform_version`` and ``provider_selections``."""
+        return dict(json.loads(self._text("version", "-json")))
+
+    def run(self, *words: str, quiet: bool = False, also_good: Sequence[int] = ()) -> int:
+        """Run a command whose output the user sees, unless it is quiet and succeeds; return its exit code."""
+        done = subprocess.run(
+            [self.program, *words],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=quiet,
+            text=True,
+            check=False,
+            env=os.environ | {"TF_IN_AUTOMATION": "1"},
+        )
+        if done.returncode not in (0, *also_good):
+            raise TerraformError(
+                f"`terraform {words[0]}` failed{_reason(done.stderr) if quiet else ', see above'}; "
+                "mend that and run the same command again"
+            )
+        return done.returncode
+
+    def _text(self, *words: str, may_fail: bool = False) -> str:
+        done = subprocess.run(
+            [self.program, *words],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode and may_fail and "No state file" in done.stderr:
+            return ""
+        if done.returncode:
+            raise TerraformError(f"`terraform {' '.join(words)}` failed{_reason(done.stderr)}")
+        return done.stdout
+
+
+def _is_data(address: str) -> bool:
+    return _parts(address)[-3:-2] == ["data"]
+
+
+def type_of(address: str) -> str:
+    """Return the type of a resource.
+
+    Examples
+    --------
+    >>> type_of('module.serving[0].aws_ecs_service.this["blue"]')
+    'aws_ecs_service'
+    """
+    return _parts(address)[-2]
+
+
+def _parts(address: str) -> list[str]:
+    """Return what an address is made of, keys left out; those may hold dots."""
+    return ["", *re.sub(r"\[[^\]]*\]", "", address).split(".")]
+
+
+def _reason(text: str | None) -> str:
+    """Return the first line of Terraform's that names an error."""
+    lines = [" ".join(line.strip(" │╷╵").split()) for line in (text or "").splitlines()]
+    errors = [line for line in lines if line.startswith("Error:")]
+    found = next(iter(errors or [line for line in lines if line]), "")
+    return f" ({found[:300]})" if found else ""

@@ -1,0 +1,230 @@
+"""The part files of a feature set: which there are to be, which are finished, how one is written.
+
+A folder holds ``plan.json`` (written first: what is to be built), one Arrow IPC file a part, and
+``manifest.json`` (written last: the set is complete). Part ``i`` is the rows from
+``i * batch_rows`` on, however the log was read, so that whoever goes on, one process or many,
+writes the parts that are lacking and no other.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.errors import InputError, full_disk_in_one_line
+from tasks.hashing.batch import make_batch
+from tasks.hashing.contract import HashContract
+from tasks.hashing.feature_set import MANIFEST, Batch, read_part
+from tasks.storage import write_atomic
+
+PLAN = "plan.json"
+_DIGEST_KEY = b"clicklab.plan"
+
+
+class Log(Protocol):
+    """What is needed of a log: rows in order, read in spans, and a digest of its content."""
+
+    @property
+    def n_rows(self) -> int: ...
+
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+
+    def batches(
+        self, *, columns: Sequence[str] | None, start: int, stop: int | None, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]: ...
+
+
+class Parts:
+    """The parts of one feature set.
+
+    Parameters
+    ----------
+    log
+        The log to read.
+    span
+        Its first row and the one past its last.
+    contract
+        What to hash, and how.
+    folder
+        Where the feature set goes.
+    batch_rows
+        Rows a part, which is also what is held in memory.
+
+    Attributes
+    ----------
+    digest
+        Of the plan: rows, contract and size of the parts; each part carries it.
+    sizes
+        Rows of each part.
+
+    Raises
+    ------
+    InputError
+        If the log does not have those rows.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        span: tuple[int, int],
+        contract: HashContract,
+        folder: str | Path,
+        batch_rows: int = 65_536,
+    ):
+        start, stop = span
+        if not 0 <= start <= stop <= log.n_rows or batch_rows < 1:
+            raise InputError(
+                f"rows {start} to {stop} in parts of {batch_rows} are not to be had from {log.n_rows} rows"
+            )
+        self.folder = Path(folder)
+        self._log, self._span, self._contract, self._batch_rows = log, span, contract, batch_rows
+        self._plan = {
+            "contract": contract.to_dict(),
+            "log_digest": log.manifest["digest"],
+            "span": [start, stop],
+            "batch_rows": batch_rows,
+        }
+        text = json.dumps(self._plan, sort_keys=True)
+        self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.sizes = [min(batch_rows, stop - begin) for begin in range(start, stop, batch_rows)]
+
+    def path(self, number: int) -> Path:
+        """Return where a part lies."""
+        return self.folder / f"part-{number:06d}.arrow"
+
+    def begin(self, *, is_shared: bool = False) -> None:
+        """Leave the folder with this plan and parts of no other; old parts go before the new plan comes.
+
+        What a killed run left half-written is removed, unless others may be writing now (`is_shared`).
+        """
+        with full_disk_in_one_line(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        if not is_shared:
+            self.remove_half_written()
+        try:
+            same = json.loads((self.folder / PLAN).read_text()) == self._plan
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            (self.folder / PLAN).unlink(missing_ok=True)
+            for path in self.folder.glob("part-*.arrow"):
+                path.unlink(missing_ok=True)
+            _write_json(self.folder / PLAN, self._plan)
+
+    def remove_half_written(self) -> None:
+        """Remove what killed processes left of parts."""
+        for path in self.folder.glob(".part-*.partial"):
+            path.unlink(missing_ok=True)
+
+    def lacking(self) -> list[int]:
+        """Return the numbers of the parts that are not there: whole, of this plan and of their length."""
+        return [i for i, size in enumerate(self.sizes) if not self._is_finished(i, size)]
+
+    def write(self, first: int, last: int) -> Iterator[int]:
+        """Write parts `first` to `last` (exclusive), and yield the rows of each when it is there.
+
+        Raises
+        ------
+        InputError
+            If a column is missing, a label is not 0 or 1, or the log holds fewer rows than it says.
+        DiskFullError
+            If there is no room for a part; those before it stay.
+        """
+        start, stop = self._span
+        span = start + first * self._batch_rows, min(start + last * self._batch_rows, stop)
+        schema = self._contract.schema
+        columns = [schema["label"], self._contract.time_column, *self._contract.fields]
+        for number, table in enumerate(_tables(self._log, columns, self._batch_rows, span), first):
+            _write_part(self.path(number), make_batch(table, self._contract), self.digest)
+            yield table.num_rows
+
+    def finish(self) -> None:
+        """Write the manifest: the set is complete."""
+        parts: list[dict[str, Any]] = []
+        for number, n_rows in enumerate(self.sizes):
+            path = self.path(number)
+            n_clicks, n_bytes = int(read_part(path).label.sum()), path.stat().st_size
+            counts = {"n_rows": n_rows, "n_clicks": n_clicks, "n_bytes": n_bytes}
+            parts.append({"file": path.name, **counts})
+        source = self._log.manifest.get("source", "")
+        totals = {name: sum(part[name] for part in parts) for name in ("n_rows", "n_clicks")}
+        head = {**self._plan, "digest": self.digest, "source": source}
+        _write_json(self.folder / MANIFEST, {**head, **totals, "parts": parts})
+
+    def _is_finished(self, number: int, n_rows: int) -> bool:
+        path = self.path(number)
+        try:
+            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                metadata = reader.schema.metadata or {}
+                digest = metadata.get(_DIGEST_KEY)
+                return digest == self.digest.encode() and reader.get_batch(0).num_rows == n_rows
+        except (OSError, pa.ArrowInvalid):
+            return False
+
+
+def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield first and one past last of each run of consecutive numbers."""
+    first = None
+    for i, number in enumerate(numbers):
+        first = number if first is None else first
+        if i + 1 == len(numbers) or numbers[i + 1] != number + 1:
+            yield first, number + 1
+            first = None
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_atomic(path, json.dumps(content, indent=2) + "\n")
+
+
+def _tables(
+    log: Log, columns: Sequence[str], batch_rows: int, span: tuple[int, int]
+) -> Iterator[pa.Table]:
+    """Yield tables of exactly `batch_rows` rows, the last one shorter, reading one batch ahead."""
+    start, stop = span
+    batches = _read_ahead(
+        log.batches(columns=columns, batch_rows=batch_rows, start=start, stop=stop)
+    )
+    held: list[pa.RecordBatch] = []
+    n_held = n_read = 0
+    for batch in batches:
+        n_read += batch.num_rows
+        while batch.num_rows and n_held + batch.num_rows >= batch_rows:
+            n_taken = batch_rows - n_held
+            yield pa.Table.from_batches([*held, batch.slice(0, n_taken)])
+            held, n_held, batch = [], 0, batch.slice(n_taken)
+        if batch.num_rows:
+            held.append(batch)
+            n_held += batch.num_rows
+    if n_read != stop - start:
+        raise InputError(f"the log gave {n_read} rows from {start} to {stop}; ingest it again")
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _read_ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    iterator = iter(batches)
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        coming = pool.submit(next, iterator, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, iterator, None)
+            yield batch
+
+
+def _write_part(path: Path, batch: Batch, digest: str) -> None:
+    codes = pa.FixedSizeListArray.from_arrays(
+        pa.array(batch.codes.reshape(-1)), batch.codes.shape[1]
+    )
+    moments = pa.array(batch.time.view(np.int64)).cast(pa.timestamp("ms", tz="UTC"))
+    columns = {"codes": codes, "label": pa.array(batch.label), "time": moments}
+    record = pa.record_batch(columns).replace_schema_metadata({_DIGEST_KEY: digest.encode()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, record.schema) as writer:
+        writer.write_batch(record)
+    write_atomic(path, sink.getvalue().to_pybytes())

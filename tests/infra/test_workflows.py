@@ -1,0 +1,104 @@
+"""The workflows: verbs that exist, few rights, nothing secret written down, actions by version."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def _load(path):
+    """Return a workflow; YAML reads its key `on` as true."""
+    found = yaml.safe_load(path.read_text())
+    return found | {"on": found.pop(True)}
+
+
+def _steps(workflow):
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def path(request):
+    """Each workflow in turn."""
+    return request.param
+
+
+def test_every_verb_exists(path):
+    """A workflow calls nothing but make, so whatever it does can be done by hand."""
+    runs = "\n".join(step.get("run", "") for step in _steps(_load(path)))
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", runs))
+    assert named
+    assert {verb for verb in named if not re.search(rf"^{verb}:", MAKEFILE, re.M)} == set()
+
+
+def test_rights_are_named_and_few(path):
+    """None by default beyond reading; a job may add the token by which it becomes a role, nothing else."""
+    workflow = _load(path)
+    assert workflow["permissions"] in ({}, {"contents": "read"})
+    for job in workflow["jobs"].values():
+        assert job.get("permissions", {}) in ({}, {"contents": "read", "id-token": "write"})
+
+
+def test_nothing_secret_is_written_down(path):
+    """No stored key: roles are taken by the workflow's own token."""
+    text = path.read_text()
+    assert not re.search(
+        r"AKIA[0-9A-Z]{16}|aws-(access-key-id|secret-access-key)|\bsecrets\.", text
+    )
+    assert not re.search(r"\b\d{12}\b", text), "no account's number"
+
+
+def test_actions_have_a_version(path):
+    """All three numbers, so that a moved major tag changes nothing; dependabot moves them."""
+    for step in _steps(_load(path)):
+        if "uses" in step:
+            assert re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", step["uses"]), step["uses"]
+
+
+def test_no_expression_is_pasted_into_a_script(path):
+    """What somebody else may have named goes through the environment, quoted."""
+    for step in _steps(_load(path)):
+        assert "${{" not in step.get("run", "")
+
+
+def test_jobs_end(path):
+    """Each has a limit."""
+    assert all("timeout-minutes" in job for job in _load(path)["jobs"].values())
+
+
+def test_checkouts_keep_no_credentials(path):
+    """What later steps run cannot push."""
+    for step in _steps(_load(path)):
+        if step.get("uses", "").startswith("actions/checkout"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_a_deployment_waits_for_approval_and_for_the_images():
+    """The environment's protection rule; its name is in the role's trust."""
+    workflow = _load(ROOT / ".github" / "workflows" / "deliver.yml")
+    assert workflow["jobs"]["deploy"]["environment"] == "production"
+    assert workflow["jobs"]["deploy"]["needs"] == "images"
+    assert "environment" not in workflow["jobs"]["images"]
+    assert workflow["concurrency"]["cancel-in-progress"] is False
+    trust = (ROOT / "infra" / "terraform" / "variables.tf").read_text()
+    assert '"environment:production"' in trust and '"ref:refs/heads/main"' in trust
+
+
+def test_pull_requests_get_no_role():
+    """What anybody may propose runs with a token that reads."""
+    for path in FILES:
+        workflow = _load(path)
+        if "pull_request" in workflow["on"]:
+            assert "id-token" not in path.read_text()
+        assert "pull_request_target" not in workflow["on"]
+
+
+def test_the_whole_is_rehearsed_every_night():
+    """And the short form where a pull request touches it."""
+    workflow = _load(ROOT / ".github" / "workflows" / "rehearsal.yml")
+    assert workflow["on"]["schedule"][0]["cron"]
+    assert any("make rehearse SCENARIO=short" in step.get("run", "") for step in _steps(workflow))
