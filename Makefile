@@ -42,8 +42,9 @@ uv = $$(command -v uv || echo .uv/bin/uv)
 .PHONY: setup doctor lock
 setup: $(STAMP)  ## install everything into .venv (again only when the lock changed)
 
-doctor: $(STAMP)  ## check the version pairs that are known to break, and print the fix
-	@$(BIN)/clicklab doctor
+AWS ?=
+doctor: $(STAMP)  ## check the version pairs that are known to break; AWS=1 what a deployment needs
+	@$(if $(AWS),$(BIN)/python -m infra.doctor --env $(STAGE),$(BIN)/clicklab doctor)
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	@$(call uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
@@ -115,6 +116,67 @@ bench-serve: $(STAMP)  ## the service against named peers: requests/s, latency, 
 
 soak: $(STAMP)  ## SOAK= minutes at 300 requests/s with a model swap every minute
 	@$(BIN)/python -m bench.serving --soak $(SOAK)
+
+# ---- AWS (docs/aws.md)
+
+DATA_AWS = $(if $(DATA),--data '$(DATA)')
+STAGE ?= small
+MODEL ?=
+RUN ?=
+TASK ?=
+IMAGE ?=
+SHARE ?= 10
+SCENARIO ?= whole
+infra = $(BIN)/python -m infra
+
+.PHONY: asl submit runs logs resume stop schedule cost image push deploy canary release abort down rehearse
+asl: $(STAMP)  ## compile the pipeline to a Step Functions state machine, and draw it
+	@$(infra).state_machine
+
+submit: $(STAMP)  ## run the pipeline on AWS and follow it (DATA=file|s3://|sim://, MODEL=one alone)
+	@$(infra).runs submit $(DATA_AWS) $(if $(MODEL),--model '$(MODEL)')
+
+runs: $(STAMP)  ## the last runs; RUN= one of them, task by task
+	@$(infra).runs $(if $(RUN),show '$(RUN)',list)
+
+logs: $(STAMP)  ## what a run's tasks wrote (RUN=, TASK=)
+	@$(infra).runs logs '$(RUN)' $(if $(TASK),--task '$(TASK)')
+
+resume: $(STAMP)  ## go on with a run that failed or was stopped (RUN=)
+	@$(infra).runs resume '$(RUN)'
+
+stop: $(STAMP)  ## stop a run; it can be resumed (RUN=)
+	@$(infra).runs stop '$(RUN)'
+
+schedule: $(STAMP)  ## turn the schedule on or off (STATE=on|off)
+	@$(infra).runs schedule $(STATE)
+
+cost: $(STAMP)  ## what a deployment costs a month, by list prices (STAGE=small|production)
+	@$(infra).cost --vars $(STAGE).tfvars
+
+image: $(STAMP)  ## build the images of pipeline and service
+	@$(infra).images build
+
+push: $(STAMP)  ## push them to the deployment's repositories
+	@$(infra).images push
+
+deploy: $(STAMP)  ## create or change a deployment (STAGE=small|production); shows the plan and asks
+	@$(infra).release deploy --env $(STAGE)
+
+canary: $(STAMP)  ## give a new revision a share of the traffic (SHARE=10, IMAGE=)
+	@$(infra).release canary --share $(SHARE) $(if $(IMAGE),--image '$(IMAGE)')
+
+release: $(STAMP)  ## give the canary, or a new revision, all of it (IMAGE=)
+	@$(infra).release release $(if $(IMAGE),--image '$(IMAGE)')
+
+abort: $(STAMP)  ## let what served before serve again
+	@$(infra).release abort
+
+down: $(STAMP)  ## take the deployment down: shows what goes, asks, proves that nothing remains
+	@$(infra).release down
+
+rehearse: $(STAMP)  ## all of that on this machine, without an account (SCENARIO=name|all|whole)
+	@$(infra).rehearsal $(SCENARIO)
 
 .PHONY: clean
 clean:  ## remove products and caches; models in mlflow/store and the environment stay

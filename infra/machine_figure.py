@@ -7,7 +7,7 @@ from typing import Any
 ROW, BOX_W, BOX_H, GAP = 1.12, 1.85, 0.62, 0.16
 _LEFT, _INSET_W = 0.2, 4.3
 _PAPER, _LINE, _FAIL, _TASK, _GOOD = "#f4f4f2", "#55585c", "#8c2d19", "#dfe8f1", "#e3efdf"
-_SALT = {"svg.hashsalt": "clicklab", "font.size": 8, "font.family": "DejaVu Sans"}
+_SALT: Any = {"svg.hashsalt": "clicklab", "font.size": 8, "font.family": "DejaVu Sans"}
 
 # Where the states of a task's loop stand in the inset: by what follows the task's name.
 _LOOP = {
@@ -90,7 +90,7 @@ def _box(axes: Any, x: float, y: float, text: str, **style: Any) -> None:
 
     width, height = style.pop("width", BOX_W), style.pop("height", BOX_H)
     corner = (x - width / 2 + 0.05, y - height / 2 + 0.05)
-    look = {"facecolor": _PAPER, "edgecolor": _LINE, "linewidth": 0.8} | style
+    look: Any = {"facecolor": _PAPER, "edgecolor": _LINE, "linewidth": 0.8} | style
     size = look.pop("size", 8)
     box = FancyBboxPatch(corner, width - 0.1, height - 0.1, boxstyle="round,pad=0.05", **look)
     axes.add_patch(box)

@@ -58,6 +58,15 @@ class Counter:
             limit_s=limit_s,
         )
 
+    def wait_calm(self) -> None:
+        """Wait until no alarm rings."""
+        watch = self.emulator.client("cloudwatch")
+
+        def look_() -> bool | None:
+            return None if watch.describe_alarms(StateValue="ALARM")["MetricAlarms"] else True
+
+        wait_for(look_, "quiet alarms", limit_s=60)
+
     def live(self) -> str:
         """Return the colour that has most of the traffic."""
         return max(look(self.values).values(), key=lambda colour: colour.weight).name
