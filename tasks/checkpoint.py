@@ -23,7 +23,7 @@ from tasks.storage import open_atomic
 
 EVERY_S = 30.0  # between two within an epoch
 MAX_SHARE = 0.02  # of the time so far that all of them may take
-_BYTES_PER_S, _OPEN_S = 250e6, 0.02  # what the first one is thought to cost
+_BYTES_PER_S, _OPEN_S = 100e6, 0.02  # what the first one is thought to cost
 _META = "meta"
 _CODE = ("checkpoint.py", "metrics.py", "sampling.py", "training.py", "models", "cluster")
 _PACKAGES = ("numpy", "numba", "scikit-learn")

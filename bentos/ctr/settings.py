@@ -52,7 +52,8 @@ class Settings(NamedTuple):
 def load_settings(path: str | Path | None = None) -> Settings:
     """Return the settings in a file, or in the one that CLICKLAB_SERVING names, or the shipped ones.
 
-    CLICKLAB_EXPOSURES stands in for ``exposures.sink``, CLICKLAB_EXPERIMENT for ``experiment``;
+    CLICKLAB_EXPOSURES stands in for ``exposures.sink``, CLICKLAB_EXPERIMENT for ``experiment``,
+    CLICKLAB_MODEL_POINTER (a pointer file or ``s3://``) for where the model ``champion`` comes from;
     CLICKLAB_API_KEY, which belongs into no file, is the API key.
 
     Raises
@@ -68,7 +69,8 @@ def load_settings(path: str | Path | None = None) -> Settings:
     experiment = os.environ.get("CLICKLAB_EXPERIMENT") or raw.get("experiment") or "experiment.yaml"
     try:
         return Settings(
-            models=_models(raw.get("models")),
+            models=_models(raw.get("models"))
+            | _pointed_to(os.environ.get("CLICKLAB_MODEL_POINTER")),
             poll_s=_positive("poll_s", raw.get("poll_s", 10)),
             experiment=path.parent / experiment,
             exposures=ExposureSettings.from_mapping(exposures),
@@ -101,6 +103,14 @@ def _models(raw: Any) -> dict[str, dict[str, Any]]:
                 f"models: {name!r} needs a source, as {{from: bundle}}, found {source!r}"
             )
     return raw
+
+
+def _pointed_to(pointer: str | None) -> dict[str, dict[str, Any]]:
+    if not pointer:
+        return {}
+    if pointer.startswith("s3://"):
+        return {"champion": {"from": "s3", "pointer": pointer}}
+    return {"champion": {"from": "folder", "path": pointer}}
 
 
 def _limits(raw: Any) -> Limits:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import time
 from typing import Any
 
 from bentos.ctr.calls import Calls
@@ -13,7 +14,7 @@ from bentos.ctr.telemetry import Telemetry
 from tasks.errors import ClicklabError
 
 SHIPPED_SALT = "change me"
-_FLUSH_S = 1.0
+_FLUSH_S, _TELL_EVERY_S = 1.0, 60.0
 _log = logging.getLogger("clicklab.service")
 
 
@@ -42,6 +43,7 @@ class Worker:
         self._telemetry: Telemetry | None = None
         self._watcher: Any = None
         self._flushing: asyncio.Task[None] | None = None
+        self._n_told, self._tell_again_at = 0, 0.0
         try:
             self.settings = load_settings()
         except ClicklabError as error:
@@ -145,6 +147,15 @@ class Worker:
     def _flush(self) -> None:
         if self._telemetry is not None:
             self._telemetry.flush(self.calls.lineup, self.calls.exposures)
+        self._tell_of_drops()
+
+    def _tell_of_drops(self) -> None:
+        """Write a line for alarms that read logs, once a minute at most."""
+        log = self.calls.exposures
+        if log is None or log.n_dropped <= self._n_told or time.monotonic() < self._tell_again_at:
+            return
+        _log.warning("%d exposures were dropped", log.n_dropped - self._n_told)
+        self._n_told, self._tell_again_at = log.n_dropped, time.monotonic() + _TELL_EVERY_S
 
     # ---- what it says of itself
 

@@ -50,7 +50,7 @@ def started_worker(model_dir: Path, **environment: str) -> Iterator[Any]:
     from bentos.ctr.worker import Worker
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("SERVING", "EXPOSURES", "EXPERIMENT", "API_KEY"):
+        for name in ("SERVING", "EXPOSURES", "EXPERIMENT", "API_KEY", "MODEL_POINTER"):
             patch.delenv(f"CLICKLAB_{name}", raising=False)
         for name, value in ({"CLICKLAB_MODEL_DIR": str(model_dir)} | environment).items():
             patch.setenv(name, value)

@@ -8,7 +8,7 @@ from tasks.errors import ConfigError
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch):
-    for name in ("SERVING", "EXPOSURES", "EXPERIMENT", "API_KEY"):
+    for name in ("SERVING", "EXPOSURES", "EXPERIMENT", "API_KEY", "MODEL_POINTER"):
         monkeypatch.delenv(f"CLICKLAB_{name}", raising=False)
 
 
@@ -62,6 +62,18 @@ def test_bad_settings_are_one_line_that_names_file_and_key(tmp_path, text, named
         load_settings(path)
     assert str(path) in str(raised.value) and named in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "source"),
+    [
+        ("s3://b/champion.json", {"from": "s3", "pointer": "s3://b/champion.json"}),
+        ("/m/champion.json", {"from": "folder", "path": "/m/champion.json"}),
+    ],
+)
+def test_a_pointer_in_the_environment_leads_the_champion(monkeypatch, pointer, source):
+    monkeypatch.setenv("CLICKLAB_MODEL_POINTER", pointer)
+    assert load_settings().models == {"champion": source}
 
 
 def test_a_missing_file_is_named(tmp_path):

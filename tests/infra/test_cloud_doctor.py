@@ -29,7 +29,7 @@ def variables(tmp_path, monkeypatch):
         monkeypatch.setattr(
             ServiceQuotasBackend,
             "get_service_quota",
-            lambda self, service, code: {"QuotaCode": code, "Value": limits[code]},
+            lambda self, service_code, quota_code: {"Value": limits[quota_code]},
         )
         found = read_variables(variables_file("small"))
         found["limits"], found["stub"] = limits, stub
@@ -149,6 +149,6 @@ def test_demand_is_what_may_run_at_once():
     small = read_variables(variables_file("small"))
     on_demand, spot = fargate_vcpus(small), fargate_vcpus(small, spot=True)
     assert on_demand - spot == 2 * 6 * 0.5 + 0.5
-    assert spot == 8.0, (
-        "four shards of hash_features at two processors each, explore at another level"
+    assert spot == 9.0, (
+        "four shards of hash_features at two processors each, and explore beside them"
     )
