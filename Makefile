@@ -85,12 +85,17 @@ ledger: $(STAMP)  ## every promotion decision, oldest first
 
 # ---- quality
 
-.PHONY: test test-fast lint check format
+JOBS ?= 2
+
+.PHONY: test test-fast test-nightly lint check format
 test: $(STAMP)  ## set up and run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m 'not nightly' -n $(JOBS) --dist loadfile
 
 test-fast: $(STAMP)  ## the tests that start no servers, kernels or pipelines
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(BIN)/python -m pytest -m 'not slow and not nightly' -n $(JOBS) --dist loadfile
+
+test-nightly: $(STAMP)  ## the tests that take minutes each: a whole deployment, every rehearsal
+	@$(BIN)/python -m pytest -m nightly
 
 lint: $(STAMP)  ## lint, format and types, nothing changed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

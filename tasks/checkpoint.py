@@ -115,6 +115,15 @@ def learnt(learner: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(core).items() if name not in skipped}
 
 
+def digest_of(learner: Any) -> str:
+    """Return a digest of what a learner has learnt."""
+    arrays: list[np.ndarray] = []
+    content = hashlib.sha256(json.dumps(_pack(learnt(learner), arrays), sort_keys=True).encode())
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return content.hexdigest()
+
+
 def core_of(learner: Any) -> Any:
     """Return the learner behind one that works on a cluster."""
     return getattr(learner, "learner", learner)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tasks.checkpoint import Checkpoint, core_of
+from tasks.checkpoint import Checkpoint, core_of, digest_of
 from tasks.errors import ConfigError, DivergenceError, InputError
 from tasks.metrics import log_loss, roc_auc
 from tasks.models.scoring import sigmoid
@@ -131,13 +131,13 @@ def fit_stream(
 
 
 def _identity(learner: Any, train: Any, valid: Any) -> dict[str, Any]:
-    """Return what a checkpoint is of: rows by the digests of their plans, and the learner unlearnt."""
+    """Return what a checkpoint is of: rows by the digests of their plans, and the learner before them."""
     core = core_of(learner)
     return {
         "rows": [rows.manifest["digest"] for rows in (train, valid)],
         "learner": type(core).__name__,
         "params": core.get_params(),
-        "negative_rate": core.negative_rate_,
+        "learnt": digest_of(core),
         "n_shards": getattr(learner, "n_shards", 1),
     }
 

@@ -62,7 +62,6 @@ def register(emulator: Emulator, values: Mapping[str, Any], tag: str) -> str:
         "name": "pipeline",
         "image": f"{PIPELINE_IMAGE}:{tag}",
         "essential": True,
-        "memory": 2048,
         "stopTimeout": 120,
         "environment": [{"name": name, "value": value} for name, value in environment.items()],
         "logConfiguration": {"logDriver": "awslogs", "options": logs},

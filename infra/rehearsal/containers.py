@@ -222,3 +222,6 @@ def patch_ecs(containers: Containers) -> None:
         return task
 
     Backend.run_task, Backend.stop_task = run_task, stop_task
+    # On Fargate the task's memory is enough; moto adds up what containers ask for, and fails where they do not.
+    nothing = {"CPU": 0, "MEMORY": 0, "PORTS": [], "PORTS_UDP": []}
+    Backend._calculate_task_resource_requirements = staticmethod(lambda definition: dict(nothing))

@@ -58,14 +58,17 @@ class Counter:
             limit_s=limit_s,
         )
 
-    def wait_calm(self) -> None:
-        """Wait until no alarm rings."""
+    def wait_settled(self) -> str:
+        """Wait until no alarm rings and the colour that serves is ready; return it."""
         watch = self.emulator.client("cloudwatch")
 
-        def look_() -> bool | None:
+        def quiet() -> bool | None:
             return None if watch.describe_alarms(StateValue="ALARM")["MetricAlarms"] else True
 
-        wait_for(look_, "quiet alarms", limit_s=60)
+        wait_for(quiet, "quiet alarms", limit_s=60)
+        live = self.live()
+        wait_for(lambda: self.ready(live) or None, f"a ready target of {live}", limit_s=240)
+        return live
 
     def live(self) -> str:
         """Return the colour that has most of the traffic."""

@@ -36,7 +36,7 @@ PIPELINE: list[Scenario] = []
 
 
 def scenario(
-    shows: str, *, simulated: str = "", is_short: bool = True
+    shows: str, *, simulated: str = "", is_short: bool = False
 ) -> Callable[[Callable[[House], str]], Callable[[House], str]]:
     """Put a function into the list under its own name."""
 

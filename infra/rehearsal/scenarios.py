@@ -18,7 +18,7 @@ from infra.starts import resume, switch_schedule
 DATA = "sim://avazu?rows=3000&seed=3"
 
 
-@scenario("a task that fails once is tried again, and the run succeeds")
+@scenario("a task that fails once is tried again, and the run succeeds", is_short=True)
 def fails_once(house: House) -> str:
     """The first attempt exits with 1."""
     house.deploy(fault("ingest", "raise", attempts=1))
@@ -48,7 +48,7 @@ def fails_for_good(house: House) -> str:
     return f"told: {told.split(' | ')[0][:150]}; {how.split(';')[0]}; ingest ran once"
 
 
-@scenario("a log that breaks its contract is refused at once, not tried again")
+@scenario("a log that breaks its contract is refused at once, not tried again", is_short=True)
 def data_check_fails(house: House) -> str:
     """The lowest click rate allowed is one that the log does not have."""
     checks = {**house.env["checks"], "min_ctr": 0.8}
@@ -81,7 +81,9 @@ def spot_interruption(house: House) -> str:
 
 
 @scenario(
-    "a task over its time limit is stopped and told, not tried again", simulated="limit of 8 s"
+    "a task over its time limit is stopped and told, not tried again",
+    simulated="limit of 8 s",
+    is_short=True,
 )
 def time_limit(house: House) -> str:
     """The task waits for ever."""
@@ -149,7 +151,10 @@ def s3_refuses_writes(house: House) -> str:
     return f"exit codes {codes}; the log says SlowDown"
 
 
-@scenario("a role that lacks a right: the notice names the right, and nothing is tried again")
+@scenario(
+    "a role that lacks a right: the notice names the right, and nothing is tried again",
+    is_short=True,
+)
 def missing_right(house: House) -> str:
     """The task role may not list the bucket."""
     house.deploy({})

@@ -71,7 +71,6 @@ def register(emulator: Emulator, values: dict[str, Any], tag: str) -> str:
         "name": "service",
         "image": f"{SERVICE_IMAGE}:{tag}",
         "essential": True,
-        "memory": 2048,
         "stopTimeout": 60,
         "portMappings": [{"containerPort": _PORT, "protocol": "tcp"}],
         "environment": [{"name": name, "value": value} for name, value in environment.items()],

@@ -58,11 +58,10 @@ def _scenario(
     return put
 
 
-@_scenario("the Bento of the run answers behind the load balancer", is_short=True)
+@_scenario("the Bento of the run answers behind the load balancer")
 def bento_serves(shop: Shop) -> str:
     """A few seconds of steady load."""
-    live = shop.counter.live()
-    shop.counter.wait_ready(live, 1)
+    shop.counter.wait_settled()
     with shop.counter.load(_STEADY) as load:
         wait_for(lambda: load.statuses["200"] >= 50 or None, "50 answers", limit_s=60)
     shown(load.failed == 0, f"every answer is 200, got {dict(load.statuses)}")
@@ -75,7 +74,7 @@ def bento_serves(shop: Shop) -> str:
 )
 def worker_killed(shop: Shop) -> str:
     """Two tasks; one is killed."""
-    live = shop.counter.live()
+    live = shop.counter.wait_settled()
     service = shop.counter.values[f"{live}_service"]
     _want(shop, live, 2)
     with shop.counter.load(_STEADY) as load:
@@ -98,7 +97,7 @@ def worker_killed(shop: Shop) -> str:
 )
 def scales_out_and_in(shop: Shop) -> str:
     """Three times what one task is to get."""
-    live = shop.counter.live()
+    live = shop.counter.wait_settled()
     seen = [shop.counter.ready(live)]
     with shop.counter.load(_MUCH) as load:
         shop.counter.wait_ready(live, serving_account.LIMITS["max"])
@@ -115,7 +114,7 @@ def scales_out_and_in(shop: Shop) -> str:
 )
 def canary_rolled_back(shop: Shop) -> str:
     """The new revision gets ready, then answers with server errors."""
-    live, said = shop.counter.live(), list[str]()
+    live, said = shop.counter.wait_settled(), list[str]()
     before = look(shop.counter.values)[live].revision
     with shop.counter.load(3 * _STEADY) as load:
         try:
@@ -133,8 +132,7 @@ def canary_rolled_back(shop: Shop) -> str:
 @_scenario("a canary that is well becomes the release, without a failed request")
 def canary_released(shop: Shop) -> str:
     """A share first, then all."""
-    shop.counter.wait_calm()
-    old, said = shop.counter.live(), list[str]()
+    old, said = shop.counter.wait_settled(), list[str]()
     with shop.counter.load(_STEADY) as load:
         rollout = shop.counter.rollout(said.append)
         rollout.canary(shop.revisions["good"], 20)
@@ -150,8 +148,7 @@ def canary_released(shop: Shop) -> str:
 )
 def broken_deploy(shop: Shop) -> str:
     """Two revisions: one whose image is not in the registry, one whose service does not start."""
-    shop.counter.wait_calm()
-    live, reasons = shop.counter.live(), list[str]()
+    live, reasons = shop.counter.wait_settled(), list[str]()
     with shop.counter.load(_STEADY) as load:
         for kind in ("missing", "broken"):
             try:

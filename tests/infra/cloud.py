@@ -1,8 +1,10 @@
 """An account of the tests' own: moto over HTTP on a free port, and the files that a deployment leaves."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,8 +33,6 @@ def account() -> Iterator[str]:
     }
     try:
         with patch.dict("os.environ", keys):
-            import os
-
             for name in _LEFT_OUT:
                 os.environ.pop(name, None)
             _post(address, "reset")
@@ -57,7 +57,12 @@ def execute_machines(address: str) -> None:
 
 def aws(service: str) -> Any:
     """Return a client of the account."""
-    return boto3.client(service, region_name=REGION)
+    return _client(service, os.environ["AWS_ENDPOINT_URL"])
+
+
+@cache
+def _client(service: str, address: str) -> Any:
+    return boto3.Session().client(service, region_name=REGION, endpoint_url=address)
 
 
 def write_outputs(path: Path, values: Mapping[str, Any]) -> Path:

@@ -73,7 +73,7 @@ def _client(deployment, service):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 class TestDeployment:
     """In the order of a deployment's life; each test leaves it as it was, the last one destroys it."""
 

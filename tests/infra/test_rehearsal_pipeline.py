@@ -6,7 +6,14 @@ from infra.rehearsal import scenarios  # noqa: F401  # fills the list
 from infra.rehearsal.house import house
 from infra.rehearsal.scenario import PIPELINE
 
-pytestmark = pytest.mark.slow
+SCENARIOS = [
+    pytest.param(
+        scenario,
+        id=scenario.name,
+        marks=pytest.mark.slow if scenario.is_short else pytest.mark.nightly,
+    )
+    for scenario in PIPELINE
+]
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +23,7 @@ def stage(tmp_path_factory):
         yield found
 
 
-@pytest.mark.parametrize("scenario", PIPELINE, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario_is_shown(stage, scenario):
     """What the scenario says is seen."""
     assert scenario.play(stage)

@@ -5,7 +5,14 @@ import pytest
 from infra.rehearsal.house import house
 from infra.rehearsal.serving_scenarios import SERVING, shop
 
-pytestmark = pytest.mark.slow
+SCENARIOS = [
+    pytest.param(
+        scenario,
+        id=scenario.name,
+        marks=pytest.mark.slow if scenario.is_short else pytest.mark.nightly,
+    )
+    for scenario in SERVING
+]
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +22,7 @@ def counter(tmp_path_factory):
         yield opened
 
 
-@pytest.mark.parametrize("scenario", SERVING, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario_is_shown(counter, scenario):
     """What the scenario says is seen."""
     assert scenario.play(counter)

@@ -7,9 +7,8 @@ import pytest
 from infra.rehearsal import whole
 from infra.rehearsal.__main__ import main
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.nightly
 def test_whole_way_is_shown(tmp_path):
     """From nothing to nothing, each step seen."""
     if shutil.which("terraform") is None:
