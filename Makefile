@@ -134,7 +134,7 @@ SHARE ?= 10
 SCENARIO ?= whole
 infra = $(BIN)/python -m infra
 
-.PHONY: asl submit runs logs resume stop schedule cost image push deploy canary release abort down rehearse
+.PHONY: asl submit runs logs resume stop schedule cost image push scan plan outputs deploy canary release abort down rehearse
 asl: $(STAMP)  ## compile the pipeline to a Step Functions state machine, and draw it
 	@$(infra).state_machine
 
@@ -160,13 +160,22 @@ cost: $(STAMP)  ## what a deployment costs a month, by list prices (STAGE=small|
 	@$(infra).cost --vars $(STAGE).tfvars
 
 image: $(STAMP)  ## build the images of pipeline and service
-	@$(infra).images build
+	@$(infra).images build $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
 
 push: $(STAMP)  ## push them to the deployment's repositories
-	@$(infra).images push
+	@$(infra).images push $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
 
-deploy: $(STAMP)  ## create or change a deployment (STAGE=small|production); shows the plan and asks
-	@$(infra).release deploy --env $(STAGE)
+scan: $(STAMP)  ## what the registry found in the pushed images
+	@$(infra).images.scan
+
+plan: $(STAMP)  ## show what deploy would change (STAGE=)
+	@$(infra).release plan --env $(STAGE)
+
+outputs: $(STAMP)  ## write down where a deployment is, from its state (STAGE=)
+	@$(infra).release outputs --env $(STAGE)
+
+deploy: $(STAMP)  ## create or change a deployment (STAGE=small|production, ONLY=images); shows the plan and asks (YES=1)
+	@$(infra).release deploy --env $(STAGE) $(if $(YES),--yes) $(if $(ONLY),--only $(ONLY))
 
 canary: $(STAMP)  ## give a new revision a share of the traffic (SHARE=10, IMAGE=)
 	@$(infra).release canary --share $(SHARE) $(if $(IMAGE),--image '$(IMAGE)')
@@ -178,7 +187,7 @@ abort: $(STAMP)  ## let what served before serve again
 	@$(infra).release abort
 
 down: $(STAMP)  ## take the deployment down: shows what goes, asks, proves that nothing remains
-	@$(infra).release down
+	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)
 
 rehearse: $(STAMP)  ## all of that on this machine, without an account (SCENARIO=name|all|whole)
 	@$(infra).rehearsal $(SCENARIO)

@@ -101,4 +101,4 @@ def test_the_whole_is_rehearsed_every_night():
     """And the short form where a pull request touches it."""
     workflow = _load(ROOT / ".github" / "workflows" / "rehearsal.yml")
     assert workflow["on"]["schedule"][0]["cron"]
-    assert any("make rehearse SCENARIO=short" in step.get("run", "") for step in _steps(workflow))
+    assert any("make rehearse SCENARIO=--short" in step.get("run", "") for step in _steps(workflow))
