@@ -95,7 +95,8 @@ def _receipt(task: Any) -> dict[str, Any] | None:
 
 def _bentoml(*words: str) -> str:
     command = [sys.executable, "-W", "ignore", "-m", "bentoml", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wide = os.environ | {"COLUMNS": "1000"}  # long paths are wrapped otherwise
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         raise ClicklabError(f"bentoml {words[0]} failed: {''.join(last)}")

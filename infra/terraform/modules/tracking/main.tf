@@ -34,7 +34,7 @@ resource "aws_ecs_task_definition" "this" {
     environment = [
       { name = "AWS_REGION", value = var.region },
       { name = "MLFLOW_ARTIFACTS_DESTINATION", value = "s3://${var.bucket}/mlflow" },
-      { name = "MLFLOW_BACKEND_STORE_URI", value = "postgresql://${aws_db_instance.this.endpoint}/mlflow?sslmode=require" },
+      { name = "MLFLOW_BACKEND_STORE_URI", value = "postgresql+psycopg2://${aws_db_instance.this.endpoint}/mlflow?sslmode=require" },
       { name = "MLFLOW_SERVER_ALLOWED_HOSTS", value = join(",", local.hosts) },
     ]
     # libpq reads these, so that no password stands in an address.
