@@ -182,7 +182,8 @@ def latest_bento(name: str) -> tuple[str, Path]:
         "-o",
         "path",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wide = os.environ | {"COLUMNS": "1000"}  # long paths are wrapped otherwise
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
     if done.returncode != 0:
         raise InputError(f"there is no Bento {name!r} to prove; build one with `make run`")
     folder = Path(last_lines(done.stdout))

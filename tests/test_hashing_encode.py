@@ -420,7 +420,13 @@ def test_the_real_log_agrees_with_feature_hasher(real_log):
     rows = table.to_pylist()
     assert (RowEncoder(contract).encode_rows(rows) == codes).all()
     tokens = [
-        [f"{name}={row[name]}" for name in schema.field_names] + ["hour_of_day=0"] for row in rows
+        [f"{name}={row[name]}" for name in schema.field_names]
+        + ["hour_of_day=0"]
+        + [
+            f"{'*'.join(cross)}={'*'.join(str(row[name]) for name in cross)}"
+            for cross in contract.crosses
+        ]
+        for row in rows
     ]
     oracle = FeatureHasher(2**20, input_type="string").transform(tokens)
     index, sign = split_codes(codes)

@@ -18,7 +18,7 @@ from infra.starts import resume, switch_schedule
 DATA = "sim://avazu?rows=3000&seed=3"
 
 
-@scenario("a task that fails once is tried again, and the run succeeds", is_short=True)
+@scenario("a task that fails once is tried again, and the run succeeds")
 def fails_once(house: House) -> str:
     """The first attempt exits with 1."""
     house.deploy(fault("ingest", "raise", attempts=1))
@@ -83,7 +83,6 @@ def spot_interruption(house: House) -> str:
 @scenario(
     "a task over its time limit is stopped and told, not tried again",
     simulated="limit of 8 s",
-    is_short=True,
 )
 def time_limit(house: House) -> str:
     """The task waits for ever."""

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -119,8 +120,8 @@ def _postgres_programs() -> Path | None:
 @contextmanager
 def _postgres(programs: Path, folder: Path) -> Iterator[str]:
     """Yield the address of a new database; it listens on 127.0.0.1 and a socket in its folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    # a place of its own: who is not root may not look into every folder that root works in
+    folder = Path(tempfile.mkdtemp(prefix=f"clicklab-{folder.name}-"))
     user = _not_root(folder)
     port, data = free_port(), folder / "data"
 
@@ -149,6 +150,7 @@ def _postgres(programs: Path, folder: Path) -> Iterator[str]:
         yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
     finally:
         run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _not_root(folder: Path) -> str | None:

@@ -73,7 +73,17 @@ def test_what_a_container_started_ends_with_it(tmp_path):
     container = run(tmp_path, code)
     container.wait()
     pid = int(container.said[0])
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    deadline = time.monotonic() + 10
+    while _is_alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_unknown_image_cannot_be_pulled(tmp_path):

@@ -20,7 +20,7 @@ from infra.dag import read_needs
 from tests.conftest import ROOT, copy_project
 from tests.infra.cloud import REGION, account
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 BUCKET, STORE = "clicklab-bucket", "s3://clicklab-bucket/runs"
 HOLD = Path(__file__).with_name("hold")
 TASKS = [
