@@ -91,7 +91,7 @@ def _start(values: Values, name: str, given: Mapping[str, Any]) -> None:
 
 
 def resume(values: Values, run: str) -> Resumed:
-    """Let a run that ended badly go on: redriven, or begun again without what is done.
+    """Let a run that ended badly go on: redriven if it was broken off, else begun again without what is done.
 
     Raises
     ------
@@ -104,11 +104,14 @@ def resume(values: Values, run: str) -> Resumed:
     if status in ("RUNNING", "SUCCEEDED", "PENDING_REDRIVE"):
         raise InputError(f"run {run} is {status.lower()}; there is nothing to resume")
     arn = execution["executionArn"]
-    if execution.get("redriveStatus") == "REDRIVABLE" and not _has_changed(values, arn):
+    # what failed has ended in the machine's own Fail state, and a redrive would only enter that again
+    was_broken_off = status in ("ABORTED", "TIMED_OUT")
+    is_redrivable = was_broken_off and execution.get("redriveStatus") == "REDRIVABLE"
+    if is_redrivable and not _has_changed(values, arn):
         with told_in_one_line():
             client("stepfunctions").redrive_execution(executionArn=arn)
         again = int(execution.get("redriveCount", 0)) + 1
-        return Resumed(arn, again, "redriven from where it failed")
+        return Resumed(arn, again, "redriven from where it was broken off")
     done = [task.name for task in progress(execution).values() if task.state == "done"]
     before = json.loads(execution.get("input") or "{}")
     given = {"run": run, "data": before.get("data", ""), "model": before.get("model", "")}

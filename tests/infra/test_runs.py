@@ -196,10 +196,9 @@ def test_a_changed_definition_begins_again_without_what_is_done(machine, capsys)
     assert f"run {run} is succeeded; there is nothing to resume" in capsys.readouterr().err
 
 
-def test_an_unchanged_definition_is_redriven(machine, capsys, monkeypatch):
-    """Where Step Functions can; the emulator cannot, so here is the call that it would get."""
-    machine(_definition(topic=TOPIC + "-gone"))
-    run, _, _ = _submitted(capsys)
+@pytest.fixture
+def redriven(monkeypatch):
+    """Let every execution be redrivable, and note which are; the emulator does not know the call."""
     asked = []
 
     def redrive(self):
@@ -214,9 +213,26 @@ def test_an_unchanged_definition_is_redriven(machine, capsys, monkeypatch):
 
     monkeypatch.setattr(StepFunctionResponse, "redrive_execution", redrive, raising=False)
     monkeypatch.setattr(executions, "look", redrivable)
+    return asked
+
+
+def test_a_run_that_was_broken_off_is_redriven(machine, capsys, redriven):
+    """Where Step Functions can, and the definition is still the same."""
+    machine(_definition(wait_s=30))
+    run, _, _ = _submitted(capsys, "--detach")
+    assert _run("stop", run) == 0
+    assert _run("resume", run) == 1, "it is still broken off"
+    assert "redriven from where it was broken off" in capsys.readouterr().out
+    assert redriven == [f"{ARN.replace('stateMachine', 'execution')}:{run}"]
+
+
+def test_a_run_that_failed_is_not_redriven_into_its_fail_state(machine, capsys, redriven):
+    """Another execution goes on instead."""
+    machine(_definition(topic=TOPIC + "-gone"))
+    run, _, _ = _submitted(capsys)
     assert _run("resume", run) == 1, "it fails again"
-    assert "redriven from where it failed" in capsys.readouterr().out
-    assert asked == [f"{ARN.replace('stateMachine', 'execution')}:{run}"]
+    assert "begun again" in capsys.readouterr().out
+    assert redriven == []
 
 
 def test_what_was_seen_before_a_redrive_is_no_end(machine, capsys, monkeypatch):
