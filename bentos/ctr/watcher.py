@@ -78,8 +78,8 @@ class Watcher:
     def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread; if it waits for a store, it is left to end with the process."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        if self._thread not in (None, threading.current_thread()):
+            self._thread.join(timeout_s)  # type: ignore[union-attr]
 
     def _run(self) -> None:
         while not self._stopped.wait(self._settings.poll_s * self._random.uniform(0.8, 1.2)):

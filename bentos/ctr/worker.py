@@ -43,6 +43,7 @@ class Worker:
         self._telemetry: Telemetry | None = None
         self._watcher: Any = None
         self._flushing: asyncio.Task[None] | None = None
+        self._has_given_up = False
         self._n_told, self._tell_again_at = 0, 0.0
         try:
             self.settings = load_settings()
@@ -71,9 +72,8 @@ class Worker:
         logging.getLogger("clicklab").setLevel(os.environ.get("CLICKLAB_LOG", "INFO"))
         if self.settings is None:
             return
-        from bentos.ctr.watcher import (
-            Watcher,
-        )  # pulls in numba, which BentoML's supervisor can do without
+        # pulls in numba, which BentoML's supervisor can do without
+        from bentos.ctr.watcher import Watcher
 
         self._telemetry = Telemetry(models=self.settings.models, registry=self._registry)
         self.calls.telemetry = self._telemetry
@@ -87,9 +87,9 @@ class Worker:
             self._watcher.look()
         except ClicklabError as error:
             self._give_up(error)
-            return
-        self._watcher.start()
-        _spare_the_collector()
+        if not self._has_given_up:
+            self._watcher.start()
+            _spare_the_collector()
 
     async def keep_counting(self) -> None:
         """Bring the metrics up to date once a second, from now on."""
@@ -107,7 +107,11 @@ class Worker:
         self._flush()
 
     def _give_up(self, error: ClicklabError) -> None:
+        """Serve nothing until somebody mends the settings and starts this again."""
         _log.error("not ready: %s", error)
+        self._has_given_up = True
+        if self._watcher is not None:
+            self._watcher.stop()
         self.calls.lineup = None
         self.calls.why_not_ready = str(error)
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from urllib.parse import urlsplit
 
 import httpx
@@ -105,6 +106,27 @@ def test_without_golden_rows_there_is_nothing_to_prove_with(tmp_path):
     (tmp_path / GOLDEN).write_text(json.dumps({"rows": [{}], "p_click": []}))
     with pytest.raises(ContractError, match="1 golden rows and 0 predictions"):
         read_golden(tmp_path)
+
+
+def test_a_misspelt_field_to_redact_is_not_served_past(model_dir, tmp_path):
+    """Its values would be logged; nothing serves, nobody looks for models, until it is mended."""
+    path = tmp_path / "serving.yaml"
+    log = {"sink": str(tmp_path / "log"), "redact": ["device_ipp"]}
+    path.write_text(
+        json.dumps(
+            {
+                "models": {"champion": {"from": "bundle"}},
+                "exposures": log,
+                "poll_s": 0.05,
+                "experiment": str(ROOT / "bentos/ctr/experiment.yaml"),
+            }
+        )
+    )
+    with started_worker(model_dir, CLICKLAB_SERVING=str(path)) as worker:
+        for _ in range(5):
+            assert "device_ipp" in worker.health()["error"]
+            assert ask(worker.calls.predict, ROW)[0] == 503
+            time.sleep(0.1)
 
 
 # ---- documents
