@@ -36,15 +36,14 @@ def record_schema(columns: Sequence[str]) -> pa.Schema:
     Examples
     --------
     >>> record_schema(["C14"]).field("candidates").type
-    ListType(list<item: struct<C14: string>>)
+    StructType(struct<C14: list<item: string>>)
     """
     schema = pa.schema([*HEAD, *_SCORES])
     if not columns:  # Parquet knows no struct without members
         return schema
-    fields = pa.struct([(name, pa.string()) for name in columns])
-    return schema.append(pa.field("fields", fields)).append(
-        pa.field("candidates", pa.list_(fields))
-    )
+    for part, kind in (("fields", pa.string()), ("candidates", pa.list_(pa.string()))):
+        schema = schema.append(pa.field(part, pa.struct([(name, kind) for name in columns])))
+    return schema
 
 
 def field_names(schema: pa.Schema) -> list[str]:
@@ -53,7 +52,6 @@ def field_names(schema: pa.Schema) -> list[str]:
     for column in ("fields", "candidates"):
         if column in schema.names:
             kind = schema.field(column).type
-            kind = kind.value_type if pa.types.is_list(kind) else kind
             if pa.types.is_struct(kind):
                 names |= dict.fromkeys(field.name for field in kind)
     return list(names)

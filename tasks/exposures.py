@@ -208,7 +208,8 @@ def _field(table: pa.Table, name: str, places: _Places) -> pa.Array:
     context, candidates = _column(table, "fields"), _column(table, "candidates")
     if name not in [field.name for field in context.type]:
         return own
-    own = pc.struct_field(candidates.flatten(), name).take(places.within(candidates))
+    lists = pc.struct_field(candidates, name)
+    own = lists.flatten().take(places.within(lists))
     return pc.coalesce(own, pc.struct_field(context, name).take(pa.array(places.record)))
 
 

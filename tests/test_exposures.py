@@ -49,7 +49,7 @@ def naive_rows(records, names):
     rows = []
     for one in records:
         for position, p_click in enumerate(one["p_click"]):
-            own = (one["candidates"] or [{}] * len(one["p_click"]))[position]
+            own = {name: texts[position] for name, texts in (one["candidates"] or {}).items()}
             row = {name: one[name] for name in HEAD.names}
             row["time"] = datetime.fromisoformat(one["time"]).astimezone(UTC)
             row |= {"position": position, "p_click": p_click}
@@ -68,6 +68,13 @@ ROWS = st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=3)
 PROBABILITIES = st.floats(0, 1)
 
 
+def columns_of(n):
+    """Fields of `n` candidates, a list each."""
+    return st.dictionaries(
+        st.sampled_from(NAMES), st.lists(TEXTS, min_size=n, max_size=n), max_size=3
+    )
+
+
 @st.composite
 def records(draw):
     """A record of a prediction or a ranking, with any shadows."""
@@ -78,7 +85,7 @@ def records(draw):
     return record(
         draw(st.integers(0, 99)),
         draw(ROWS),
-        None if n is None else draw(st.lists(ROWS, min_size=n, max_size=n)),
+        None if n is None else draw(columns_of(n)),
         draw(several),
         draw(st.dictionaries(st.sampled_from(["fm", "ftrl"]), several, max_size=2)),
         call="predict" if n is None else "rank",
@@ -105,7 +112,7 @@ def test_both_formats_hold_what_a_naive_reading_finds(tmp_path_factory, found, c
             occurring = {
                 name
                 for one in found
-                for row in [one["fields"], *(one["candidates"] or [])]
+                for row in [one["fields"], one["candidates"] or {}]
                 for name in row
             }
             assert set(names) == (set(NAMES) if path.suffix == ".parquet" else occurring)
@@ -114,9 +121,9 @@ def test_both_formats_hold_what_a_naive_reading_finds(tmp_path_factory, found, c
 
 
 def test_a_candidates_own_value_goes_before_the_contexts(tmp_path):
-    """Also an empty one, which says that the value is missing; what it lacks is the context's."""
+    """Also an empty one, which says that the value is missing."""
     context = {"site": "s", "creative": "default"}
-    one = record(0, context, [{"creative": "c1"}, {"creative": ""}, {}], (0.1, 0.2, 0.3))
+    one = record(0, context, {"creative": ["c1", "", "default"]}, (0.1, 0.2, 0.3))
     rows = read_exposures(write_lines(tmp_path / "x.jsonl", one))
     fields = rows["fields"].combine_chunks()
     assert fields.field("site").to_pylist() == ["s", "s", "s"]
@@ -195,7 +202,7 @@ def test_a_failed_conversion_leaves_no_file(tmp_path):
 
 
 def test_the_parquet_schema_is_what_the_reader_expects(tmp_path):
-    """One struct of texts for the context, a list of them for the candidates."""
+    """One struct of texts for the context, one of their lists for the candidates."""
     lines = write_lines(tmp_path / "x.jsonl", record(1, {"a": "1"}))
     write_parquet(lines, tmp_path / "x.parquet", columns=["a", "b"])
     assert pq.read_schema(tmp_path / "x.parquet").equals(record_schema(["a", "b"]))

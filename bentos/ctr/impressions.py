@@ -14,6 +14,7 @@ import msgspec
 
 from tasks.hashing.columns import value_text
 from tasks.hashing.contract import HashContract
+from tasks.models.candidates import Candidates
 from tasks.schema import Schema
 
 MAX_CHARS = 1_024  # of one value
@@ -106,7 +107,7 @@ class RequestReader:
         self._write_out(row)
         return row if self._knows(row) else self._known_part(row)
 
-    def read_ranking(self, body: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def read_ranking(self, body: bytes) -> tuple[dict[str, Any], Candidates]:
         """Return context and candidates in the body of ``/rank``, without keys that are unknown.
 
         Raises
@@ -117,21 +118,20 @@ class RequestReader:
         """
         found = _fast(self._decode_ranking, body)
         if found is None:
-            context, candidates = self._checked_ranking(_object(_load(body)))
+            context, rows = self._checked_ranking(_object(_load(body)))
         else:
-            context, candidates = found.context, found.candidates
-            self._check_number(candidates)
-        self._write_out(context)
-        for row in candidates:
-            if int in map(type, row.values()):
-                self._write_out(row)
+            context, rows = found.context, found.candidates
+            self._check_number(rows)
         if not self._knows(context):
             context = self._known_part(context, "context: ")
-        if not all(map(self._knows, candidates)):
-            candidates = [
-                self._known_part(row, f"candidates[{number}]: ")
-                for number, row in enumerate(candidates)
+        self._write_out(context)
+        candidates = Candidates.of(context, rows)
+        if not self._knows(candidates.columns):
+            rows = [
+                self._known_part(row, f"candidates[{number}]: ") for number, row in enumerate(rows)
             ]
+            candidates = Candidates.of(context, rows)
+        self._write_out_columns(candidates.columns)
         return context, candidates
 
     def _write_out(self, row: dict[str, Any]) -> None:
@@ -140,6 +140,15 @@ class RequestReader:
         for name, value in row.items():
             if type(value) is int and name in fields:
                 row[name] = texts[value]
+
+    def _write_out_columns(self, columns: dict[str, Sequence[Any]]) -> None:
+        texts, fields = self._texts, self._fields
+        for name, values in columns.items():
+            if name in fields and int in (kinds := set(map(type, values))):
+                if len(kinds) == 1:
+                    columns[name] = list(map(texts.__getitem__, values))
+                else:
+                    columns[name] = [texts[v] if type(v) is int else v for v in values]
 
     def _checked_ranking(self, body: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         for name in ("context", "candidates"):

@@ -10,9 +10,7 @@ import math
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import repeat
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from tasks.errors import InputError
 from tasks.hashing.encode import columns_of
 from tasks.hashing.lookup import CodeLookup
 from tasks.models.artifact import ScoringModel
+from tasks.models.candidates import Candidates
 from tasks.models.scoring import frozen
 
 _ROWS_HELD = 256  # rows whose unseen tokens are counted at once
@@ -125,18 +124,20 @@ class LiveScorer:
         return p_click
 
     def score_candidates(
-        self, context: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]
+        self, context: Mapping[str, Any], candidates: Candidates | Sequence[Mapping[str, Any]]
     ) -> np.ndarray:
         """Return ``score({**context, **candidate})`` of each candidate, float64 ``(n_candidates,)``.
 
-        The context is hashed once, and of a candidate only its own fields.
+        The context is hashed once, and of a candidate only its own fields. Rows become columns first.
 
         Raises
         ------
         InputError
             If a value cannot be hashed; the message names the field, and the candidate from 0.
         """
-        if not candidates:
+        if not isinstance(candidates, Candidates):
+            candidates = Candidates.of(context, candidates)
+        if not len(candidates):
             return np.empty(0)
         ranking = _Ranking(self._lookup, context, candidates)
         codes = ranking.codes
@@ -162,18 +163,13 @@ class LiveScorer:
 class _Ranking:
     """Candidates that share a context, column by column: the context's text, or one a candidate."""
 
-    def __init__(
-        self,
-        lookup: CodeLookup,
-        context: Mapping[str, Any],
-        candidates: Sequence[Mapping[str, Any]],
-    ):
+    def __init__(self, lookup: CodeLookup, context: Mapping[str, Any], candidates: Candidates):
         self._lookup, self._n_rows = lookup, len(candidates)
         self._shared = lookup.texts(context)
         self._shared_codes = lookup.codes(self._shared)
         self._own: dict[int, Sequence[str]] = {}  # token column to texts
         try:
-            self._read_own(_columns(context, candidates))
+            self._read_own(candidates.columns)
             self.codes = self._codes()
         except InputError:
             _raise_for_first(lookup, candidates)
@@ -207,21 +203,7 @@ class _Ranking:
         return own.count("") if own else self._n_rows * (not self._shared[place])
 
 
-def _columns(
-    context: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]
-) -> dict[str, list[Any]]:
-    """Return the values of each field that a candidate has; the context's for one that lacks it."""
-    first = candidates[0]
-    if set(map(len, candidates)) == {len(first)}:
-        with suppress(KeyError):  # as many fields as the first, and all of its fields: the same
-            return {name: list(map(itemgetter(name), candidates)) for name in first}
-    names = dict.fromkeys(name for candidate in candidates for name in candidate)
-    return {
-        name: [candidate.get(name, context.get(name)) for candidate in candidates] for name in names
-    }
-
-
-def _raise_for_first(lookup: CodeLookup, candidates: Sequence[Mapping[str, Any]]) -> None:
+def _raise_for_first(lookup: CodeLookup, candidates: Candidates) -> None:
     """Raise InputError for the first candidate that has a value without a code."""
     for number, candidate in enumerate(candidates):
         try:

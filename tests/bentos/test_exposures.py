@@ -27,6 +27,7 @@ from bentos.ctr.exposures.sinks import StdoutSink
 from tasks.errors import ConfigError, InputError
 from tasks.exposure_files import Lines, record_schema
 from tasks.exposures import read_exposures
+from tasks.models.candidates import Candidates
 from tasks.storage import _client
 from tests.conftest import ROOT, free_port
 
@@ -109,11 +110,12 @@ def test_a_line_holds_what_was_asked_and_answered(tmp_path):
 
 def test_a_ranking_is_one_line_with_its_candidates(tmp_path):
     """The context once, the candidates and their probabilities in order."""
-    candidates = [{"C14": "1"}, {"C14": "2", "site_id": "x"}]
+    candidates = Candidates.of(ROW, [{"C14": "1"}, {"C14": "2", "site_id": "x"}])
     with exposure_log(tmp_path) as log:
         log.put(exposure(seen=(ROW, candidates), p_click=[0.1, 0.2], shadow={"fm": [0.3, 0.4]}))
     (line,) = lines_of(*finished(tmp_path))
-    assert (line["fields"], line["candidates"], line["p_click"]) == (ROW, candidates, [0.1, 0.2])
+    assert (line["fields"], line["p_click"]) == (ROW, [0.1, 0.2])
+    assert line["candidates"] == {"C14": ["1", "2"], "site_id": [ROW["site_id"], "x"]}
     assert line["shadow"] == [{"model": "fm", "p_click": [0.3, 0.4]}]
 
 
@@ -166,18 +168,20 @@ def test_shorter_and_plain_tuples_will_do():
 
 def test_fields_that_are_no_columns_are_not_logged(tmp_path):
     """What a client sends beyond the schema may be anything, such as a name."""
-    seen = (ROW | {"email": "someone"}, [{"C14": "1", "email": "someone"}])
+    candidates = Candidates.of(ROW, [{"C14": "1", "email": "someone"}])
+    seen = (ROW | {"email": "someone"}, candidates)
     with exposure_log(tmp_path) as log:
         log.put(exposure(seen=seen, p_click=[0.5]))
     (line,) = lines_of(*finished(tmp_path))
-    assert (line["fields"], line["candidates"]) == (ROW, [{"C14": "1"}])
+    assert (line["fields"], line["candidates"]) == (ROW, {"C14": ["1"]})
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
 def test_a_redacted_value_is_in_no_file(tmp_path, file_format):
     """Neither of the context nor of a candidate, nor of the unit itself, nor while it is written."""
     secret = "5ec2e75ec2e7"
-    seen = (ROW | {"device_id": secret}, [{"device_id": secret, "C14": "1"}, {"C14": "2"}])
+    rows = [{"device_id": secret, "C14": "1"}, {"C14": "2"}]
+    seen = (ROW | {"device_id": secret}, Candidates.of({"device_id": secret}, rows))
     kept = {}
     with exposure_log(tmp_path, format=file_format, redact=["device_id"]) as log:
         log.put(exposure(seen=seen[0], unit_field="device_id"))
@@ -259,7 +263,7 @@ def test_files_lie_by_day_under_names_that_nobody_else_gives(tmp_path):
 
 def test_every_parquet_file_has_the_schema_of_the_log(tmp_path):
     """Whatever fields occur in it, and whether there was a ranking or not."""
-    for seen, p_click in [({}, 0.5), (({}, [{"C14": "1"}]), [0.5]), (ROW, 0.5)]:
+    for seen, p_click in [({}, 0.5), (({}, Candidates({"C14": ["1"]}, 1)), [0.5]), (ROW, 0.5)]:
         with exposure_log(tmp_path, format="parquet", redact=["device_id"]) as log:
             log.put(exposure(seen=seen, p_click=p_click))
     schemas = [pq.read_schema(path) for path in finished(tmp_path, ".parquet")]
@@ -302,7 +306,7 @@ def test_a_ranking_counts_by_its_candidates(tmp_path):
     blocked.write_text("")
     with exposure_log(blocked, queue_rows=1_000) as log:
         for number in range(3):
-            log.put(exposure(number, seen=(ROW, [{}] * 600), p_click=[0.5] * 600))
+            log.put(exposure(number, seen=(ROW, Candidates({}, 600)), p_click=[0.5] * 600))
         assert (log.depth, log.n_dropped) == (1_200, 1)
         blocked.unlink()
     assert (log.n_written, log.n_dropped, log.depth) == (2, 1, 0)

@@ -1,6 +1,7 @@
 """Bodies become rows or a refusal of one line that names the fault; nothing else, whatever the bytes."""
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import example, given, settings
@@ -31,7 +32,13 @@ def read(body: bytes | str, contract=CONTRACT):
 
 
 def rank(body: bytes | str, contract=CONTRACT, max_candidates=3):
-    return RequestReader(contract, max_candidates=max_candidates).read_ranking(_bytes(body))
+    return ranking(RequestReader(contract, max_candidates=max_candidates), _bytes(body))
+
+
+def ranking(reader, body: bytes):
+    """Return the context and the candidates as rows."""
+    context, candidates = reader.read_ranking(body)
+    return context, list(candidates)
 
 
 def _bytes(body: bytes | str) -> bytes:
@@ -89,7 +96,8 @@ def test_unknown_keys_are_left_out_and_counted():
     assert reader.read_impression(b'{"a": 1, "page": 2, "inf": 1e999}') == {"page": "2"}
     assert reader.unknown == 7
     body = {"context": {"page": 1, "x": 2}, "candidates": [{}, {"y": 1, "page": 3}]}
-    assert reader.read_ranking(json.dumps(body).encode()) == ({"page": "1"}, [{}, {"page": "3"}])
+    rows = [{"page": "1"}, {"page": "3"}]  # what the first lacks is the context's
+    assert ranking(reader, json.dumps(body).encode()) == ({"page": "1"}, rows)
     assert reader.unknown == 9
     reader.read_ranking(json.dumps(body | {"top": {}}).encode())
     assert reader.unknown == 12
@@ -113,10 +121,10 @@ def test_a_schema_may_refuse_unknown_keys(call, body, named):
 
 
 def test_a_ranking_is_a_context_and_candidates():
-    """In order; an empty candidate is the context itself."""
+    """In order; a candidate that lacks a field has the context's."""
     context, candidates = rank('{"candidates": [{"page": 1}, {}], "context": {"at": "2026030112"}}')
     assert context == {"at": "2026030112"}
-    assert candidates == [{"page": "1"}, {}]
+    assert candidates == [{"page": "1"}, {"page": None}]
 
 
 # ---- what is refused
@@ -255,7 +263,7 @@ def outcome(call, body):
 
 def check_anything(body):
     for reader in READERS:
-        for call in (reader.read_impression, reader.read_ranking):
+        for call in (reader.read_impression, partial(ranking, reader)):
             quick = outcome(call, body)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(impressions, "_fast", lambda decode, body: None)

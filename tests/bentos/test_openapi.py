@@ -81,7 +81,10 @@ def test_the_examples_are_requests(contract):
     row = reader.read_impression(json.dumps(impression["example"]).encode())
     assert row == Schema.from_dict(contract.schema).example_row()
     context, candidates = reader.read_ranking(json.dumps(ranking["example"]).encode())
-    assert encoder.encode_row(row).tolist() == encoder.encode_row(context | candidates[0]).tolist()
+    assert (
+        encoder.encode_row(row).tolist()
+        == encoder.encode_row(context | next(iter(candidates))).tolist()
+    )
     assert len(candidates) == 2
     assert reader.unknown == 0
 

@@ -4,9 +4,8 @@ Every line has the same keys with values of the same kind, so that Arrow, Athena
 files without being told: a single impression is a ranking of one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,7 +26,7 @@ class Exposure(NamedTuple):
     unit_hash, forced
         The unit's salted hash; whether the variant was asked for.
     seen
-        The fields, or (fields of the context, those of each candidate).
+        The fields, or (fields of the context, :class:`~tasks.models.candidates.Candidates`).
     p_click
         The probability, or one for each candidate.
     shadow
@@ -63,7 +62,7 @@ class _Record(msgspec.Struct):
     unit_field: str
     forced: bool
     fields: Mapping[str, Any]
-    candidates: Sequence[Mapping[str, Any]] | None
+    candidates: Mapping[str, Sequence[Any]] | None
     p_click: list[float]
     shadow: list[dict[str, Any]]
 
@@ -123,23 +122,36 @@ class LineEncoder:
                 unit_hash,
                 unit_field,
                 forced,
-                self._fields((context,))[0],
-                self._fields(seen[1]) if is_ranking else None,
+                self._fields(context),
+                self._columns_of(seen[1].columns) if is_ranking else None,
                 _listed(p_click),
                 _shadows(shadow) if shadow else [],
             )
         )
 
-    def _fields(self, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-        """Return rows with the fields to write and texts for values: as they are, where that is so."""
-        names = rows[0].keys() if len(rows) == 1 else set().union(*rows)
-        if dropped := names - self._columns if self._columns is not None else names & self._redact:
-            rows = [_without(row, dropped) for row in rows]
-        try:
-            "".join(chain.from_iterable(map(dict.values, rows)))  # fails unless all are texts
-        except TypeError:
-            return [{name: self._value(value) for name, value in row.items()} for row in rows]
-        return rows
+    def _fields(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields to write, and texts for values: as they are, where that is so."""
+        row = self._to_write(row)
+        if _are_texts(row.values()):
+            return row
+        return {name: self._value(value) for name, value in row.items()}
+
+    def _columns_of(self, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+        """Return the same of candidates."""
+        columns = self._to_write(columns)
+        if all(map(_are_texts, columns.values())):
+            return columns
+        return {name: list(map(self._value, values)) for name, values in columns.items()}
+
+    def _to_write(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        names = fields.keys()
+        if self._columns is not None:
+            dropped: Collection[str] = names - self._columns
+        else:
+            dropped = names & self._redact
+        if not dropped:
+            return fields
+        return {name: value for name, value in fields.items() if name not in dropped}
 
     def _value(self, value: Any) -> str:
         """Return a value's text; what cannot be hashed has none."""
@@ -149,11 +161,12 @@ class LineEncoder:
             return ""
 
 
-def _without(row: dict[str, Any], dropped: Collection[str]) -> dict[str, Any]:
-    kept = dict(row)
-    for name in dropped:
-        kept.pop(name, None)
-    return kept
+def _are_texts(values: Iterable[Any]) -> bool:
+    try:
+        "".join(values)  # fails unless all are texts; quicker than to look at each
+    except TypeError:
+        return False
+    return True
 
 
 def _shadows(shadow: Mapping[str, Any]) -> list[dict[str, Any]]:
