@@ -179,8 +179,7 @@ class Watcher:
         self._retired = [entry for entry in self._retired if entry[1] not in due]
         self._retired += [(now, loaded) for loaded in replaced]
         for loaded in due:
-            for cache in loaded.scorer._lookup.caches:
-                cache.clear()  # a millisecond
+            for _ in loaded.scorer.forget():
                 time.sleep(0)  # requests first
 
     def _problem(self) -> str:

@@ -215,7 +215,7 @@ class RowEncoder:
             for name, value in self._values(row)
         ]
         if contract.time_features:
-            texts += self._moment_texts(row.get(contract.time_column))
+            texts += self.moment_texts(row.get(contract.time_column))
         for cross in self._crosses:
             texts.append("*".join([texts[place] for place in cross]))
         try:
@@ -247,7 +247,8 @@ class RowEncoder:
         ) as error:  # ValueError: an integer of more digits than Python writes out
             raise InputError(f"field {name!r}: {error}") from None
 
-    def _moment_texts(self, value: Any) -> tuple[str, ...]:
+    def moment_texts(self, value: Any) -> tuple[str, ...]:
+        """Return the text of each time feature of a time, empty ones if it is None; InputError if it cannot be read."""
         try:
             return self._time_texts(value)
         except (TypeError, ValueError, OverflowError) as error:

@@ -4,9 +4,10 @@ The texts of a request are worked out as :class:`tasks.hashing.encode.RowEncoder
 texts that are not remembered come from the same kernel; that both give the same codes is tested.
 """
 
-from array import array
+import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class CodeLookup:
 
     def time_texts(self, value: Any) -> Sequence[str]:
         """Return the texts of the time features; InputError if the time cannot be read."""
-        return self._encoder._moment_texts(value)
+        return self._encoder.moment_texts(value)
 
     def codes(self, texts: Sequence[str]) -> list[int]:
         """Return the code of each text, one a token column; InputError as :meth:`hash`."""
@@ -108,17 +109,17 @@ class CodeLookup:
             codes[place] = code
         return codes
 
-    def column_codes(self, place: int, texts: Sequence[str]) -> array:
-        """Return the codes of texts of one token column; InputError as :meth:`hash`."""
+    def column_codes(self, place: int, texts: Sequence[str]) -> np.ndarray:
+        """Return the codes of texts of one token column, int32 ``(n,)``; InputError as :meth:`hash`."""
         cache = self.caches[place]
         try:
-            return array("i", map(cache.__getitem__, texts))
+            return _looked_up(cache, texts)
         except KeyError:
             pass
         codes: dict[str, Any] = {text: cache.get(text) for text in texts}
         unknown = [text for text, code in codes.items() if code is None]
         codes.update(zip(unknown, self.hash([place] * len(unknown), unknown), strict=True))
-        return array("i", map(codes.__getitem__, texts))
+        return _looked_up(codes, texts)
 
     def hash(self, places: Sequence[int], texts: Sequence[str]) -> list[int]:
         """Return the codes of texts of these token columns, and remember them.
@@ -155,3 +156,10 @@ class CodeLookup:
                     f"({error.reason}); send valid Unicode"
                 )
         raise AssertionError("every text can be encoded")
+
+
+def _looked_up(codes: Mapping[str, int], texts: Sequence[str]) -> np.ndarray:
+    """Return the code of each text, of which there are some; three times quicker than `np.fromiter`."""
+    if len(texts) == 1:  # for a single key, itemgetter returns no tuple
+        return np.array([codes[texts[0]]], dtype=np.int32)
+    return np.frombuffer(struct.pack(f"{len(texts)}i", *itemgetter(*texts)(codes)), dtype=np.int32)

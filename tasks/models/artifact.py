@@ -42,6 +42,8 @@ class ScoringModel:
         float32 ``(n_features, n_factors)``, read-only, of a factorization machine; else None.
     intercept
         The bias, and what corrects for rows that training left out.
+    kernels, arrays
+        What scores, and what it takes besides codes and intercept; see :mod:`tasks.models.scoring`.
     """
 
     def __init__(
@@ -81,19 +83,19 @@ class ScoringModel:
         self.weights = scoring.frozen(weights)
         self.latent = None if latent is None else scoring.frozen(latent)
         self.intercept = float(intercept)
-        self._arrays = tuple(scoring.frozen(array) for array in arrays)
-        self._kernels = scoring.LINEAR if latent is None else pair_scoring.PAIRS
+        self.arrays = tuple(scoring.frozen(array) for array in arrays)
+        self.kernels = scoring.LINEAR if latent is None else pair_scoring.PAIRS
         self.contract = contract
         self.name, self.kind = name, kind
         self.params, self.info = dict(params), dict(info or {})
         self.encoder = RowEncoder(contract)
-        self.version = _version(self._arrays, self.intercept, contract, kind, self.params)
+        self.version = _version(self.arrays, self.intercept, contract, kind, self.params)
 
     def logits(self, codes: np.ndarray) -> np.ndarray:
         """Return logits of hashed rows, float64 ``(n_rows,)``."""
         codes = scoring.checked_codes(codes, len(self.weights))
         out = np.empty(len(codes))
-        self._kernels.decision(codes, *self._arrays, self.intercept, out)
+        self.kernels.decision(codes, *self.arrays, self.intercept, out)
         return out
 
     def predict_codes(self, codes: np.ndarray) -> np.ndarray:
@@ -107,7 +109,7 @@ class ScoringModel:
         """
         codes = scoring.checked_codes(codes, len(self.weights))
         out = np.empty(codes.shape)
-        self._kernels.contributions(codes, *self._arrays, out)
+        self.kernels.contributions(codes, *self.arrays, out)
         return out
 
     def predict_row(self, row: Mapping[str, Any]) -> float:
@@ -119,7 +121,7 @@ class ScoringModel:
             If a value cannot be hashed; the message names the field.
         """
         codes = self.encoder.encode_row(row)
-        return self._kernels.predict_row(codes, *self._arrays, self.intercept)
+        return self.kernels.predict_row(codes, *self.arrays, self.intercept)
 
     def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return the click probabilities of several requests, float64 ``(n_rows,)``."""

@@ -8,8 +8,7 @@ the candidates would save a few microseconds, and change the last digits.
 
 import math
 import struct
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -63,8 +62,8 @@ class LiveScorer:
     def __init__(self, model: ScoringModel, *, cache_size: int = 16_384):
         contract = model.contract
         self.model = model
-        self._kernels = model._kernels
-        self._arrays = (*model._arrays, model.intercept)
+        self._kernels = model.kernels
+        self._arrays = (*model.arrays, model.intercept)
         self._lookup = CodeLookup(contract, model.encoder, cache_size=cache_size)
         self._n_columns = len(columns_of(contract))
         self._held = np.empty((_ROWS_HELD, contract.n_tokens), dtype=np.int32)
@@ -145,10 +144,15 @@ class LiveScorer:
         self._kernels.decision(frozen(codes), *self._arrays, p_click)
         _to_probabilities(p_click)
         _count_zero(codes, self.model.weights, self._n_zero)
-        for column in range(self._n_columns):
-            self._n_missing[column] += ranking.n_missing(column)
+        ranking.count_missing(self._n_missing)
         self.n_rows += len(codes)
         return p_click
+
+    def forget(self) -> Iterator[None]:
+        """Forget what was hashed lately, column by column, a millisecond each; for one who scores no more."""
+        for cache in self._lookup.caches:
+            cache.clear()
+            yield
 
     def _count_missing(self, texts: Sequence[str]) -> None:
         for column in range(self._n_columns):  # the first time feature stands for the time
@@ -191,16 +195,20 @@ class _Ranking:
 
     def _codes(self) -> np.ndarray:
         """Return the codes, int32 ``(n_candidates, n_tokens)``."""
-        n_tokens = self._lookup.n_tokens
-        codes = array("i", self._shared_codes) * self._n_rows
+        codes = np.empty((self._n_rows, self._lookup.n_tokens), dtype=np.int32)
+        codes[:] = self._shared_codes
         for place, texts in self._own.items():
-            codes[place::n_tokens] = self._lookup.column_codes(place, texts)
-        return np.frombuffer(codes, dtype=np.int32).reshape(self._n_rows, n_tokens)
+            codes[:, place] = self._lookup.column_codes(place, texts)
+        return codes
 
-    def n_missing(self, place: int) -> int:
-        """Return how many candidates lack the value of a token column."""
-        own = self._own.get(place)
-        return own.count("") if own else self._n_rows * (not self._shared[place])
+    def count_missing(self, counts: list[int]) -> None:
+        """Add to each column's count how many candidates lack its value."""
+        for column in range(len(counts)):
+            own = self._own.get(column)
+            if own is None:
+                counts[column] += self._n_rows * (not self._shared[column])
+            elif not all(own):
+                counts[column] += own.count("")
 
 
 def _raise_for_first(lookup: CodeLookup, candidates: Candidates) -> None:
