@@ -159,7 +159,7 @@ class CodeLookup:
 
 
 def _looked_up(codes: Mapping[str, int], texts: Sequence[str]) -> np.ndarray:
-    """Return the code of each text, of which there are some; three times quicker than `np.fromiter`."""
-    if len(texts) == 1:  # for a single key, itemgetter returns no tuple
-        return np.array([codes[texts[0]]], dtype=np.int32)
+    """Return the code of each text; twice as quick as `np.fromiter`."""
+    if len(texts) < 2:  # itemgetter wants a key, and returns a tuple for several only
+        return np.array([codes[text] for text in texts], dtype=np.int32)
     return np.frombuffer(struct.pack(f"{len(texts)}i", *itemgetter(*texts)(codes)), dtype=np.int32)
