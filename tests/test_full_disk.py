@@ -120,6 +120,7 @@ for work in works:
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow_is_told_in_the_same_way(store, tmp_path):
     """The limit of the process itself, for which nobody has to be root."""
     command = [sys.executable, "-c", LIMITED, str(store), str(tmp_path)]
@@ -161,6 +162,7 @@ print("on the screen")
 """
 
 
+@pytest.mark.slow
 def test_a_task_is_not_lost_with_its_log(disk):
     """What a task prints has no room; the task ends as it would, and the screen stays clean."""
     command = [sys.executable, "-c", CHATTY, str(disk.resize(8) / "logs" / "task.log")]

@@ -570,6 +570,7 @@ def test_a_refused_log_leaves_the_old_one_in_place(tmp_path):
     assert Log.open(tmp_path / "log").manifest == before
 
 
+@pytest.mark.slow
 def test_a_killed_ingest_leaves_no_log_and_the_next_one_no_junk(tmp_path):
     """SIGKILL in the middle of reading, then the same command again."""
     source = write_lines(tmp_path / "raw.csv", GOOD)

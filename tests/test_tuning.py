@@ -118,6 +118,7 @@ def test_a_study_goes_on_where_it_stopped(parts, tmp_path):
     assert set(first) == {"alpha", "l1", "l2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 3, 6])
 def test_a_killed_study_ends_as_one_that_was_not(parts, tmp_path, monkeypatch, at):
     """The trial that was under way is tried again, no finished one is, and the defaults come first."""
@@ -156,6 +157,7 @@ search({"kind": "ftrl", "params": {}, "search": plan}, *parts, seed=int(sys.argv
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_study(tmp_path):
     """Both start at once on a storage that does not exist yet; neither fails, and their trials are one study."""
     storage = f"sqlite:///{tmp_path}/optuna.db"

@@ -177,6 +177,7 @@ service.WORKER.stop()
 """
 
 
+@pytest.mark.slow
 def test_the_packed_requirements_are_enough_for_the_service(model_dir):
     """With every other installed package hidden (pandas, scikit-learn, MLflow ...) it loads and predicts."""
     pins = [

@@ -271,6 +271,7 @@ def test_the_pipelines_machine_passes(lint):
     assert lint(fill((ROOT / OUT).read_text(), VALUES)) == ""
 
 
+@pytest.mark.slow
 def test_asl_validator_passes_both(asl_package):
     """The third witness: the npm package asl-validator."""
     both = [filled(small_machine()), fill((ROOT / OUT).read_text(), VALUES)]

@@ -175,6 +175,7 @@ def root(tmp_path_factory) -> Workspace:
     return workspace
 
 
+@pytest.mark.slow
 def test_it_is_valid(root):
     """Every reference, type and argument is known to the locked provider, without a warning."""
     done = json.loads(root.succeed("validate", "-json"))
