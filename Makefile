@@ -159,7 +159,7 @@ schedule: $(STAMP)  ## turn the schedule on or off (STATE=on|off)
 cost: $(STAMP)  ## what a deployment costs a month, by list prices (STAGE=small|production)
 	@$(infra).cost --vars $(STAGE).tfvars
 
-image: $(STAMP)  ## build the images of pipeline and service
+image: $(STAMP)  ## build the images of pipeline, service and tracking (BENTO=ctr:latest, DIRTY=1)
 	@$(infra).images build $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
 
 push: $(STAMP)  ## push them to the deployment's repositories

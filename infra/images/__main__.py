@@ -7,6 +7,7 @@ Bentos, and a tag in the registry is never moved.
 import argparse
 import base64
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from tasks.errors import ClicklabError
 from tasks.storage import write_atomic
 
 NAMES = ("pipeline", "service", "tracking")
+_BASE = "another base image, such as a mirror's or one made here; CLICKLAB_BASE unless given"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -53,7 +55,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
         one.add_argument("--bento", default="ctr:latest", help="tag or .bento file of the service")
         one.add_argument("--tag", default="", help="another tag than the commit's or the Bento's")
         one.add_argument("--architecture", choices=["X86_64", "ARM64"], default="X86_64")
-        one.add_argument("--base", default="", help="another base image, such as a mirror's")
+        one.add_argument("--base", default=os.environ.get("CLICKLAB_BASE", ""), help=_BASE)
     asked = parser.parse_args(words)
     if unknown := [name for name in asked.names if name not in NAMES]:
         parser.error(f"no image is called {unknown[0]!r}; there are {', '.join(NAMES)}")

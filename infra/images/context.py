@@ -1,5 +1,8 @@
 """What an image is built from: the files of the commit, and for the service a Bento beside them."""
 
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -7,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tasks.errors import ConfigError, InputError
 
@@ -67,14 +71,27 @@ def find_bento(name: str) -> tuple[str, Path]:
         If there is none.
     """
     if name.endswith(".bento"):
-        name = _bentoml("import", name).rpartition("tag=")[2].split('"')[1]
-    tag = _bentoml("get", name, "--output", "tag").strip()
+        name = _imported(name)
+    found: Any = json.loads(_bentoml("get", name, "--output", "json"))
+    tag = f"{found['name']}:{found['version']}"
     return tag, Path(_bentoml("get", tag, "--output", "path").strip())
+
+
+def _imported(file: str) -> str:
+    """Return the tag of a ``.bento`` file, which is in the store afterwards or was there already."""
+    try:
+        said = _bentoml("import", file)
+    except InputError as error:
+        if there := re.search(r"Item '(\S+)' already exists", str(error)):
+            return there[1]
+        raise
+    return said.rpartition("tag=")[2].split('"')[1]
 
 
 def _bentoml(*words: str) -> str:
     command = [sys.executable, "-W", "ignore", "-m", "bentoml", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wide = os.environ | {"COLUMNS": "10000"}  # its printer breaks lines, paths too
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         raise InputError(

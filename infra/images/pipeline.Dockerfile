@@ -8,16 +8,15 @@ WORKDIR /build
 COPY pyproject.toml requirements.lock ./
 COPY tasks/__init__.py tasks/errors.py tasks/pins.py tasks/
 COPY infra/__init__.py infra/
-COPY infra/images/__init__.py infra/images/pins.py infra/images/
+COPY infra/images/__init__.py infra/images/pins.py infra/images/trim.py infra/images/
 RUN python -m infra.images.pins pipeline > requirements.txt \
  && python -m venv /opt/venv \
- && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
- && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools
+ && /opt/venv/bin/python -m pip install --no-cache-dir --no-compile --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
+ && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools \
+ && python -m infra.images.trim /opt/venv
 
 # ---- what runs
 FROM ${BASE}
-ARG COMMIT=unknown
-LABEL org.opencontainers.image.title="clicklab-pipeline" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 clicklab && useradd --uid 10001 --gid clicklab --create-home clicklab
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
@@ -31,10 +30,13 @@ RUN install -d -o clicklab -g clicklab products mlflow mlflow/store && chown cli
  && python -m compileall -q tasks bentos infra
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/home/clicklab/numba MPLCONFIGDIR=/home/clicklab/matplotlib BENTOML_HOME=/home/clicklab/bentoml \
-    BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1 PLOOMBER_STATS_ENABLED=false GIT_PYTHON_REFRESH=quiet \
-    CLICKLAB_COMMIT=${COMMIT}
+    BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1 PLOOMBER_STATS_ENABLED=false GIT_PYTHON_REFRESH=quiet
 USER 10001:10001
 # A task serves nobody: it ends, and its exit code is its health.
 HEALTHCHECK NONE
 # No shell in between: Python is process 1 and gets SIGTERM. The state machine says which task.
 CMD ["python", "-m", "infra.run_task"]
+# What differs by commit stands last, so that another commit finds all layers above it built.
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="clicklab-pipeline" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
+ENV CLICKLAB_COMMIT=${COMMIT}

@@ -8,23 +8,22 @@ WORKDIR /build
 COPY pyproject.toml requirements.lock ./
 COPY tasks/__init__.py tasks/errors.py tasks/pins.py tasks/
 COPY infra/__init__.py infra/
-COPY infra/images/__init__.py infra/images/pins.py infra/images/
+COPY infra/images/__init__.py infra/images/pins.py infra/images/trim.py infra/images/
 RUN python -m infra.images.pins service > requirements.txt \
  && python -m venv /app/.venv \
- && /app/.venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
- && /app/.venv/bin/python -m pip uninstall --quiet --yes pip setuptools
+ && /app/.venv/bin/python -m pip install --no-cache-dir --no-compile --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
+ && /app/.venv/bin/python -m pip uninstall --quiet --yes pip setuptools \
+ && python -m infra.images.trim /app/.venv
 
 FROM ${BASE}
-ARG COMMIT=unknown
-ARG BENTO=unknown
-LABEL org.opencontainers.image.title="clicklab-service" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.version="${BENTO}" org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 1034 bentoml && useradd --uid 1034 --gid bentoml --create-home bentoml
 COPY --from=packages /app/.venv /app/.venv
 WORKDIR /home/bentoml/bento
 COPY bento/ ./
+RUN python -m compileall -q src
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/home/bentoml/numba \
     BENTO_PATH=/home/bentoml/bento BENTOML_HOME=/home/bentoml BENTOML_CONTAINERIZED=true BENTOML_HOST=0.0.0.0 \
-    BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1 CLICKLAB_COMMIT=${COMMIT}
+    BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1
 USER 1034:1034
 EXPOSE 3000
 # ECS asks the load balancer, which asks the same address; this is for those who run the image by hand.
@@ -32,3 +31,8 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]
 # No shell in between: the server is process 1 and ends its workers at SIGTERM.
 CMD ["python", "-m", "bentoml", "serve", "/home/bentoml/bento"]
+# What differs by commit stands last, so that another commit finds all layers above it built.
+ARG COMMIT=unknown
+ARG BENTO=unknown
+LABEL org.opencontainers.image.title="clicklab-service" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.version="${BENTO}" org.opencontainers.image.licenses="Apache-2.0"
+ENV CLICKLAB_COMMIT=${COMMIT}

@@ -102,3 +102,12 @@ def test_the_whole_is_rehearsed_every_night():
     workflow = _load(ROOT / ".github" / "workflows" / "rehearsal.yml")
     assert workflow["on"]["schedule"][0]["cron"]
     assert any("make rehearse SCENARIO=--short" in step.get("run", "") for step in _steps(workflow))
+
+
+def test_the_images_are_of_the_bento_that_was_made():
+    """The Bento's name is in the env file that the workflow runs; the default is another one's."""
+    runs = [step.get("run", "") for step in _steps(_load(FILES[0].with_name("deliver.yml")))]
+    (env,) = re.findall(r"^make run ENV=(\S+)$", "\n".join(runs), re.M)
+    name = yaml.safe_load((ROOT / env).read_text())["bento"]["name"]
+    for verb in ("image", "push"):
+        assert f"make {verb} BENTO={name}:latest" in runs
