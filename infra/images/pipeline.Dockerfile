@@ -28,6 +28,11 @@ COPY infra/*.py infra/
 # The code is root's; what a run writes lies in folders of its own.
 RUN install -d -o clicklab -g clicklab products mlflow mlflow/store && chown clicklab:clicklab /app \
  && python -m compileall -q tasks bentos infra
+# What differs by commit comes after all that is large, so that another commit finds it built. The step says so again, as
+# buildah takes settings from its cache by their text, whatever the arguments are, until a step with files differs.
+ARG COMMIT=unknown
+RUN echo "${COMMIT}" > /etc/clicklab-commit
+LABEL org.opencontainers.image.title="clicklab-pipeline" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/home/clicklab/numba MPLCONFIGDIR=/home/clicklab/matplotlib BENTOML_HOME=/home/clicklab/bentoml \
     BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1 PLOOMBER_STATS_ENABLED=false GIT_PYTHON_REFRESH=quiet
@@ -36,7 +41,3 @@ USER 10001:10001
 HEALTHCHECK NONE
 # No shell in between: Python is process 1 and gets SIGTERM. The state machine says which task.
 CMD ["python", "-m", "infra.run_task"]
-# What differs by commit stands last, so that another commit finds all layers above it built.
-ARG COMMIT=unknown
-LABEL org.opencontainers.image.title="clicklab-pipeline" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
-ENV CLICKLAB_COMMIT=${COMMIT}

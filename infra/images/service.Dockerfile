@@ -21,6 +21,12 @@ COPY --from=packages /app/.venv /app/.venv
 WORKDIR /home/bentoml/bento
 COPY bento/ ./
 RUN python -m compileall -q src
+# What differs by commit comes after all that is large, so that another commit finds it built. The step says so again, as
+# buildah takes settings from its cache by their text, whatever the arguments are, until a step with files differs.
+ARG COMMIT=unknown
+ARG BENTO=unknown
+RUN echo "${COMMIT}" > /etc/clicklab-commit
+LABEL org.opencontainers.image.title="clicklab-service" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.version="${BENTO}" org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/home/bentoml/numba \
     BENTO_PATH=/home/bentoml/bento BENTOML_HOME=/home/bentoml BENTOML_CONTAINERIZED=true BENTOML_HOST=0.0.0.0 \
     BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1
@@ -31,8 +37,3 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]
 # No shell in between: the server is process 1 and ends its workers at SIGTERM.
 CMD ["python", "-m", "bentoml", "serve", "/home/bentoml/bento"]
-# What differs by commit stands last, so that another commit finds all layers above it built.
-ARG COMMIT=unknown
-ARG BENTO=unknown
-LABEL org.opencontainers.image.title="clicklab-service" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.version="${BENTO}" org.opencontainers.image.licenses="Apache-2.0"
-ENV CLICKLAB_COMMIT=${COMMIT}

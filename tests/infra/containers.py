@@ -1,0 +1,124 @@
+"""Built images, run for real: containers in the network of this machine, or a reason why there are none."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.request import urlopen
+
+import pytest
+
+from infra.images.__main__ import main as images
+from infra.images.engine import find_engine, is_alive
+from tasks.errors import ConfigError
+
+DEFAULT_BASE = "docker.io/library/python:3.11-slim-bookworm"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that was started, by name."""
+
+    program: str
+    name: str
+
+    def call(self, *words: str) -> str:
+        """Run a command of the engine about this container and return what it printed, its log included."""
+        command = [self.program, *words, self.name]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+        )
+        return done.stdout
+
+    def wait_for(self, url: str, *, patience_s: float = 120) -> float:
+        """Return after how many seconds the address answers 200; fails if the container ends before."""
+        begun = time.monotonic()
+        while time.monotonic() < begun + patience_s:
+            with suppress(OSError), urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return time.monotonic() - begun
+            assert "true" in self.call("inspect", "--format", "{{.State.Running}}"), self.call(
+                "logs"
+            )
+            time.sleep(0.2)
+        raise AssertionError(f"{url} did not answer in {patience_s} s\n{self.call('logs')}")
+
+    def stop(self) -> tuple[int, float]:
+        """Send SIGTERM; return the exit code and after how many seconds."""
+        begun = time.monotonic()
+        self.call("stop", "--time", "30")
+        taken_s = time.monotonic() - begun
+        return int(self.call("inspect", "--format", "{{.State.ExitCode}}").split()[-1]), taken_s
+
+
+def runner() -> str:
+    """Return the program that runs what the engine built; skips the test where there is none."""
+    try:
+        engine = find_engine()
+    except ConfigError as error:
+        pytest.skip(str(error))
+    program = "podman" if engine.name == "buildah" else engine.name  # they share their images
+    if not is_alive(program):
+        pytest.skip(
+            f"{engine.name} builds images here, but {program}, which would run them, is not here"
+        )
+    return program
+
+
+def base(program: str) -> str:
+    """Return the base image that is here; skips the test where there is none, as nothing is pulled by a test."""
+    name = os.environ.get("CLICKLAB_BASE", DEFAULT_BASE)
+    words = [program, "image", "inspect", name]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip(
+            f"the base image {name} is not here; pull it, or make one (infra/images/README.md)"
+        )
+    return name
+
+
+def build(name: str, *words: str) -> tuple[str, str]:
+    """Build an image of the files as they are; return the program that runs it, and its tag."""
+    program = runner()
+    tag = "test"
+    asked = ["build", name, "--dirty", "--tag", tag, "--base", base(program), *words]
+    assert images(asked) == 0
+    return (
+        program,
+        f"localhost/clicklab-{name}:{tag}" if program == "podman" else f"clicklab-{name}:{tag}",
+    )
+
+
+@contextmanager
+def running(
+    built: tuple[str, str],
+    command: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str],
+    memory_mb: int = 1024,
+) -> Iterator[Container]:
+    """Start a container in this machine's network; it is removed at the end."""
+    program, image = built
+    container = Container(program, f"clicklab-test-{os.getpid()}")
+    words = [program, "run", "--detach", "--name", container.name, "--network", "host"]
+    words += ["--memory", f"{memory_mb}m", "--cap-drop", "all"]
+    for key, value in environment.items():
+        words += ["--env", f"{key}={value}"]
+    started = subprocess.run([*words, image, *command], capture_output=True, text=True, check=False)
+    try:
+        assert started.returncode == 0, started.stderr
+        yield container
+    finally:
+        subprocess.run([program, "rm", "--force", container.name], capture_output=True, check=False)
+
+
+def finished(
+    built: tuple[str, str], command: Sequence[str], *, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a container to its end and return how it ended, with what it printed."""
+    program, image = built
+    words = [program, "run", "--rm", "--network", "host", "--cap-drop", "all"]
+    for key, value in environment.items():
+        words += ["--env", f"{key}={value}"]
+    return subprocess.run([*words, image, *command], capture_output=True, text=True, check=False)

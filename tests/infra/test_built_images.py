@@ -1,0 +1,110 @@
+"""The images, built and run: the same numbers, the user and the end that ECS expects, a task of the pipeline."""
+
+import json
+import os
+from unittest.mock import patch
+
+import boto3
+import numpy as np
+import pytest
+
+from infra.rehearsal.tracking import _database
+from tasks.models.artifact import load_model
+from tasks.packaging import package_model
+from tasks.schema import load_schema
+from tests.bentos.serving import fetch, golden_rows, trained_model
+from tests.conftest import free_port
+from tests.infra.cloud import REGION, account
+from tests.infra.containers import build, finished, running
+from tests.stores import mlflow_client
+
+pytestmark = pytest.mark.nightly
+BUCKET = "clicklab-bucket"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """The image of a small model's Bento, and the model."""
+    folder = tmp_path_factory.mktemp("service")
+    with patch.dict(os.environ, {"BENTOML_HOME": str(folder / "store")}):
+        model = trained_model(folder / "model", load_schema("avazu"))
+        package_model(folder / "model", golden_rows(model), name="ctr_test")
+        built = build("service", "--bento", "ctr_test:latest")
+    return built, load_model(folder / "model")
+
+
+def test_the_service_answers_with_the_models_own_numbers_and_stops_when_told(service):
+    """By both calls, to 1e-6, without any capability; SIGTERM ends it by itself, well before ECS would kill it."""
+    built, model = service
+    port = free_port()
+    told = {"BENTOML_PORT": str(port), "BENTOML_HOST": "127.0.0.1"}
+    with running(built, environment=told) as container:
+        address = f"http://127.0.0.1:{port}"
+        container.wait_for(f"{address}/readyz")
+        golden = golden_rows(model, 50)
+        predicted = [_ask(f"{address}/predict", row)["prediction"] for row in golden["rows"]]
+        ranked = _ask(f"{address}/rank", {"context": {}, "candidates": golden["rows"]})
+        np.testing.assert_allclose(predicted, golden["p_click"], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(ranked["predictions"], golden["p_click"], rtol=0, atol=1e-6)
+        assert container.call("top").count("bentoml") >= 2, "nobody is root"
+        code, taken_s = container.stop()
+    assert code == 0
+    assert taken_s < 15
+
+
+def _ask(url, body):
+    status, answer = fetch(url, json.dumps(body).encode())
+    assert status == 200, answer
+    return json.loads(answer)
+
+
+def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
+    """A run with an artefact; PostgreSQL where its programs are, else SQLite in the container."""
+    built = build("tracking")
+    port = free_port()
+    with _database(tmp_path) as (store, _):
+        told = {
+            "MLFLOW_BACKEND_STORE_URI": store
+            if "postgres" in store
+            else "sqlite:////tmp/mlflow.db",
+            "MLFLOW_ARTIFACTS_DESTINATION": "/home/mlflow/artifacts",
+            "MLFLOW_SERVER_ALLOWED_HOSTS": "127.0.0.1:*",
+        }
+        command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
+        with running(built, command, environment=told, memory_mb=2048) as container:
+            container.wait_for(f"http://127.0.0.1:{port}/health", patience_s=240)
+            client = mlflow_client(f"http://127.0.0.1:{port}")
+            run = client.create_run(client.create_experiment("images")).info.run_id
+            client.log_metric(run, "log_loss", 0.4)
+            client.log_text(run, "word", "note.txt")
+            assert client.get_run(run).data.metrics == {"log_loss": 0.4}
+            assert [one.path for one in client.list_artifacts(run)] == ["note.txt"]
+            code, taken_s = container.stop()
+    assert code == 0
+    assert taken_s < 15
+
+
+def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them():
+    """A function and a notebook, each in a container of its own; products and logs are where they are looked for."""
+    built = build("pipeline")
+    with account():
+        s3 = boto3.client("s3", region_name=REGION)
+        place = {"LocationConstraint": REGION}
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
+        keys = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
+        told = {key: os.environ[key] for key in keys} | {
+            "CLICKLAB_STORE": f"s3://{BUCKET}/runs",
+            "CLICKLAB_RUN": "one",
+            "CLICKLAB_DATA": "sim://avazu?rows=20000&seed=7",
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # nobody: these tasks need none
+        }
+        for task in ("ingest", "validate", "explore"):
+            command = ["python", "-m", "infra.run_task", task]
+            done = finished(built, command, environment=told)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert all(json.loads(line) for line in done.stdout.splitlines())
+        found = s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/one/")["Contents"]
+        names = {one["Key"].removeprefix("runs/one/") for one in found}
+        unknown = finished(built, ["python", "-m", "infra.run_task", "no_such"], environment=told)
+    assert {"tasks/explore.json", "products/explore.html", "products/validation.json"} <= names
+    assert unknown.returncode == 3
