@@ -34,6 +34,6 @@ USER 1034:1034
 EXPOSE 3000
 # ECS asks the load balancer, which asks the same address; this is for those who run the image by hand.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen(f'http://127.0.0.1:{os.environ.get(\"BENTOML_PORT\", 3000)}/readyz', timeout=4)"]
 # No shell in between: the server is process 1 and ends its workers at SIGTERM.
 CMD ["python", "-m", "bentoml", "serve", "/home/bentoml/bento"]

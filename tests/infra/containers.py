@@ -1,5 +1,6 @@
 """Built images, run for real: containers in the network of this machine, or a reason why there are none."""
 
+import json
 import os
 import subprocess
 import time
@@ -45,12 +46,24 @@ class Container:
             time.sleep(0.2)
         raise AssertionError(f"{url} did not answer in {patience_s} s\n{self.call('logs')}")
 
-    def stop(self) -> tuple[int, float]:
-        """Send SIGTERM; return the exit code and after how many seconds."""
-        begun = time.monotonic()
+    def run(self, *words: str) -> str:
+        """Run a command in the container and return what it printed; its failure is the test's."""
+        command = [self.program, "exec", self.name, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code: 137 if it did not end in 30 s, as many as ECS gives by default."""
         self.call("stop", "--time", "30")
-        taken_s = time.monotonic() - begun
-        return int(self.call("inspect", "--format", "{{.State.ExitCode}}").split()[-1]), taken_s
+        return int(self.call("inspect", "--format", "{{.State.ExitCode}}").split()[-1])
+
+    def health_check(self) -> list[str]:
+        """Return the command by which the image says how it is asked for its health."""
+        shown = self.call("inspect", "--format", "{{json .Config.Healthcheck.Test}}")
+        kind, *command = json.loads(shown.splitlines()[-1])
+        assert kind == "CMD", "no shell in between"
+        return command
 
 
 def runner() -> str:

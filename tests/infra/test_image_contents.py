@@ -10,6 +10,7 @@ import pytest
 from infra.images import context, trim
 from tasks.errors import InputError
 from tasks.packaging import build_bento, staged
+from tasks.pins import serving_requirements
 from tasks.schema import load_schema
 from tests.bentos.serving import golden_rows, trained_model
 from tests.conftest import ROOT
@@ -82,15 +83,24 @@ def test_the_build_needs_nothing_but_the_standard_library():
         assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(scope="module")
+def bento(tmp_path_factory):
+    """The tag of a Bento, and its store."""
+    folder = tmp_path_factory.mktemp("bento")
+    model = trained_model(folder / "model", load_schema("avazu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(folder / "store"))
+        with staged(folder / "model", golden_rows(model)) as files:
+            return build_bento(files, name="ctr_test", labels={}), folder / "store"
+
+
 @pytest.mark.slow
-def test_a_bento_is_found_by_tag_and_by_file(tmp_path, monkeypatch):
+def test_a_bento_is_found_by_tag_and_by_file(bento, tmp_path, monkeypatch):
     """Against BentoML itself; a file that was imported before is found too, and one that is none is one line."""
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "store"))
-    model = trained_model(tmp_path / "model", load_schema("avazu"))
-    with staged(tmp_path / "model", golden_rows(model)) as folder:
-        tag = build_bento(folder, name="ctr_test", labels={})
-    assert context.find_bento("ctr_test:latest") == (tag, context.find_bento(tag)[1])
-    assert (context.find_bento(tag)[1] / "bento.yaml").is_file()
+    tag, store = bento
+    monkeypatch.setenv("BENTOML_HOME", str(store))
+    found, path = context.find_bento("ctr_test:latest")
+    assert found == tag and (path / "bento.yaml").is_file()
 
     file = tmp_path / "it.bento"
     context._bentoml("export", tag, str(file))
@@ -104,6 +114,25 @@ def test_a_bento_is_found_by_tag_and_by_file(tmp_path, monkeypatch):
     file.write_text("no archive")
     with pytest.raises(InputError, match="no Bento"):
         context.find_bento(str(file))
+
+
+@pytest.mark.slow
+def test_bentomls_own_dockerfile_stays_buildable(bento):
+    """It copies what is there, asks for no BuildKit, runs as the same user at the same place as the project's."""
+    tag, store = bento
+    folder = store / "bentos" / tag.replace(":", "/")
+    text = (folder / "env/docker/Dockerfile").read_text()
+    assert "--mount" not in text and "# syntax" not in text
+    assert re.findall(r"^FROM (\S+)", text, re.M) == ["python:3.11-slim"]
+    for sources in re.findall(r"^COPY --chown=bentoml:bentoml (.*) \S+$", text, re.M):
+        assert all((folder / source).exists() for source in sources.split())
+    assert (folder / "env/docker/entrypoint.sh").is_file()
+    assert "ARG BENTO_USER_UID=1034" in text and "ARG BENTO_PATH=/home/bentoml/bento" in text
+    assert re.search(r"^USER bentoml$", text, re.M)
+    pins = (folder / "env/python/requirements.txt").read_text().splitlines()
+    lock = (ROOT / "requirements.lock").read_text()
+    assert all("==" in pin for pin in pins)
+    assert sorted(set(pins)) == serving_requirements(lock), "BentoML adds itself once more"
 
 
 def test_the_context_holds_no_keys_or_states(monkeypatch):
