@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -97,10 +99,31 @@ def build(name: str, *words: str) -> tuple[str, str]:
     tag = "test"
     asked = ["build", name, "--dirty", "--tag", tag, "--base", base(program), *words]
     assert images(asked) == 0
-    return (
-        program,
-        f"localhost/clicklab-{name}:{tag}" if program == "podman" else f"clicklab-{name}:{tag}",
-    )
+    return program, _local(f"clicklab-{name}:{tag}", program)
+
+
+def containerize(tag: str) -> tuple[str, str]:
+    """Let BentoML build its own image of a Bento; return the program that runs it, and the image's tag.
+
+    CLICKLAB_CONTAINERIZE holds more options, such as those of docs/serving.md; without Docker there have to be some.
+    """
+    program, engine = runner(), find_engine().name
+    more = os.environ.get("CLICKLAB_CONTAINERIZE", "")
+    if engine != "docker" and not more:
+        pytest.skip(
+            f"{engine} needs a base with uv to follow BentoML's Dockerfile; CLICKLAB_CONTAINERIZE names it, "
+            "as docs/serving.md does"
+        )
+    command = [sys.executable, "-W", "ignore", "-m", "bentoml", "containerize", tag]
+    command += ["--backend", engine, "--image-tag", "clicklab-generated:test", *shlex.split(more)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return program, _local("clicklab-generated:test", program)
+
+
+def _local(name: str, program: str) -> str:
+    """Return how a program calls an image that was built here."""
+    return f"localhost/{name}" if program == "podman" else name
 
 
 @contextmanager

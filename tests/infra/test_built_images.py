@@ -15,7 +15,7 @@ from tasks.schema import load_schema
 from tests.bentos.serving import fetch, golden_rows, trained_model
 from tests.conftest import free_port
 from tests.infra.cloud import REGION, account
-from tests.infra.containers import build, finished, running
+from tests.infra.containers import build, containerize, finished, runner, running
 from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.nightly
@@ -30,33 +30,54 @@ true
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    """The image of a small model's Bento, and the model."""
+def bento(tmp_path_factory):
+    """The model of a small Bento, and its tag; BENTOML_HOME is its store."""
+    runner()  # before anything is packaged
     folder = tmp_path_factory.mktemp("service")
     with patch.dict(os.environ, {"BENTOML_HOME": str(folder / "store")}):
         model = trained_model(folder / "model", load_schema("avazu"))
-        package_model(folder / "model", golden_rows(model), name="ctr_test")
-        built = build("service", "--bento", "ctr_test:latest")
-    return built, load_model(folder / "model")
+        receipt = package_model(folder / "model", golden_rows(model), name="ctr_test")
+        yield load_model(folder / "model"), receipt["bento"]
 
 
-def test_the_service_answers_with_the_models_own_numbers_and_stops_when_told(service):
-    """By both calls, to 1e-6, without any capability and without anything of the build; SIGTERM ends it by itself."""
-    built, model = service
+@pytest.fixture
+def served(tmp_path):
+    """What a service's container is told, and its address."""
     port = free_port()
-    told = {"BENTOML_PORT": str(port), "BENTOML_HOST": "127.0.0.1"}
-    with running(built, environment=told) as container:
-        address = f"http://127.0.0.1:{port}"
+    return {"BENTOML_PORT": str(port), "BENTOML_HOST": "127.0.0.1"}, f"http://127.0.0.1:{port}"
+
+
+def test_the_service_answers_with_the_models_own_numbers_and_stops_when_told(bento, served):
+    """By both calls, to 1e-6, without any capability and without anything of the build; SIGTERM ends it by itself."""
+    model, tag = bento
+    told, address = served
+    with running(build("service", "--bento", tag), environment=told) as container:
         container.wait_for(f"{address}/readyz")
-        golden = golden_rows(model, 50)
-        predicted = [_ask(f"{address}/predict", row)["prediction"] for row in golden["rows"]]
-        ranked = _ask(f"{address}/rank", {"context": {}, "candidates": golden["rows"]})
-        np.testing.assert_allclose(predicted, golden["p_click"], rtol=0, atol=1e-6)
-        np.testing.assert_allclose(ranked["predictions"], golden["p_click"], rtol=0, atol=1e-6)
+        _check_answers(address, model)
         container.run(*container.health_check())
         assert container.run("id", "-u").strip() == "1034"
         assert container.run("sh", "-c", LEFT_OVER) == ""
         assert container.stop() == 0
+
+
+def test_bentomls_own_image_can_be_run_in_place_of_it(bento, served):
+    """``bentoml containerize`` builds from the network; the user, the place and the numbers are the same."""
+    model, tag = bento
+    told, address = served
+    with running(containerize(tag), environment=told) as container:
+        container.wait_for(f"{address}/readyz")
+        _check_answers(address, model)
+        assert container.run("id", "-u").strip() == "1034"
+        assert container.run("printenv", "BENTO_PATH").strip() == "/home/bentoml/bento"
+        assert container.stop() == 0
+
+
+def _check_answers(address, model):
+    golden = golden_rows(model, 50)
+    predicted = [_ask(f"{address}/predict", row)["prediction"] for row in golden["rows"]]
+    ranked = _ask(f"{address}/rank", {"context": {}, "candidates": golden["rows"]})["predictions"]
+    np.testing.assert_allclose(predicted, golden["p_click"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ranked, golden["p_click"], rtol=0, atol=1e-6)
 
 
 def _ask(url, body):
