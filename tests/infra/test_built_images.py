@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from unittest.mock import patch
 
 import boto3
@@ -110,9 +111,9 @@ def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
             assert container.stop() == 0
 
 
-def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them():
-    """A function and a notebook, each in a container of its own; products and logs are where they are looked for."""
-    built = build("pipeline")
+@pytest.fixture
+def task():
+    """What a task's container is told, and the bucket."""
     with account():
         s3 = boto3.client("s3", region_name=REGION)
         place = {"LocationConstraint": REGION}
@@ -124,13 +125,31 @@ def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them():
             "CLICKLAB_DATA": "sim://avazu?rows=20000&seed=7",
             "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # nobody: these tasks need none
         }
-        for task in ("ingest", "validate", "explore"):
-            command = ["python", "-m", "infra.run_task", task]
-            done = finished(built, command, environment=told)
-            assert done.returncode == 0, done.stdout + done.stderr
-            assert all(json.loads(line) for line in done.stdout.splitlines())
-        found = s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/one/")["Contents"]
-        names = {one["Key"].removeprefix("runs/one/") for one in found}
-        unknown = finished(built, ["python", "-m", "infra.run_task", "no_such"], environment=told)
+        yield told, s3
+
+
+def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them(task):
+    """Functions and a notebook, each in a container of its own; products and logs are where they are looked for."""
+    told, s3 = task
+    built = build("pipeline")
+    for name in ("ingest", "validate", "explore"):
+        done = finished(built, ["python", "-m", "infra.run_task", name], environment=told)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert all(json.loads(line) for line in done.stdout.splitlines())
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/one/")["Contents"]
+    names = {one["Key"].removeprefix("runs/one/") for one in found}
     assert {"tasks/explore.json", "products/explore.html", "products/validation.json"} <= names
-    assert unknown.returncode == 3
+    unknown = finished(built, ["python", "-m", "infra.run_task", "no_such"], environment=told)
+    assert unknown.returncode in (2, 3), unknown.stdout
+
+
+def test_a_task_that_is_told_to_stop_says_so(task):
+    """As process 1, for which SIGTERM does nothing unless it is asked for: 143, not 137."""
+    told, s3 = task
+    command = ["python", "-m", "infra.run_task", "ingest"]
+    with running(build("pipeline"), command, environment=told) as container:
+        until = time.monotonic() + 60
+        while not s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/one/started/")["KeyCount"]:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert container.stop() == 143
