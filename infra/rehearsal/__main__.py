@@ -44,16 +44,17 @@ def _rehearse(chosen: "Chosen", console: Console, *, keep: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="clicklab-rehearsal-"))
     folder.chmod(0o755)  # PostgreSQL runs as somebody else
     rows: list[Row] = []
-    since = time.monotonic()
+    since, is_stopped = time.monotonic(), False
     try:
         _play(chosen, folder, rows, console)
     except KeyboardInterrupt:
+        is_stopped = True
         rows.append(Row("(stopped by hand)", False, 0.0, "what was started is ended", ""))
     except ClicklabError as error:
         rows.append(Row("(beginning or end)", False, 0.0, str(error), ""))
     has_failed = any(not row.is_shown for row in rows)
     console.print(closing_table(rows, time.monotonic() - since))
-    if has_failed or keep:
+    if keep or (has_failed and not is_stopped):
         console.print(f"logs and products are kept in {folder}", highlight=False)
     else:
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 
+from infra.rehearsal.guard import MARK
 from infra.rehearsal.images import Image, Registry
 from infra.rehearsal.log_stream import LogStream
 from infra.rehearsal.ports import free_port
@@ -18,7 +19,7 @@ from infra.rehearsal.processes import KILLED_FOR_MEMORY, Processes
 
 SPOT_REASON = "Your Spot Task was interrupted."
 GRACE_LIMIT_S = 60.0
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", MARK)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from infra.executions import deployed_tasks, logs
 from infra.rehearsal import account, images, knobs
 from infra.rehearsal.emulator import Emulator
+from infra.rehearsal.guard import guarded
 from infra.rehearsal.images import Image
 from infra.rehearsal.machine import definition_template
 from infra.rehearsal.stage import Stage, shown, verbs_find, wait_for
@@ -161,7 +162,10 @@ def house(folder: Path, **changes: Any) -> Iterator[House]:
     env = knobs.rehearsal_env(REPOSITORY, **changes)
     image = images.pipeline_image(REPOSITORY, folder / "images/initial", knobs.as_file(env))
     template = definition_template(env)
-    with both(tracking_server(folder / "mlflow"), Emulator(folder)) as (tracking, emulator):
+    with (
+        guarded(folder),
+        both(tracking_server(folder / "mlflow"), Emulator(folder)) as (tracking, emulator),
+    ):
         emulator.registry.push(f"{account.PIPELINE_IMAGE}:initial", image)
         values = account.create(emulator, template, tracking.uri)
         with verbs_find(emulator, folder / "outputs.json"):

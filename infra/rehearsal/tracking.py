@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.rehearsal.guard import is_elsewhere
 from infra.rehearsal.ports import free_port
 from tasks.errors import ConfigError
 
@@ -104,7 +105,7 @@ def _database(folder: Path) -> Iterator[tuple[str, str]]:
     if programs is None:
         yield f"sqlite:///{folder / 'mlflow.db'}", "SQLite (no PostgreSQL programs on this machine)"
         return
-    with _postgres(programs, folder / "postgres") as address:
+    with _postgres(programs, folder) as address:
         yield address, "PostgreSQL"
 
 
@@ -119,9 +120,10 @@ def _postgres_programs() -> Path | None:
 
 @contextmanager
 def _postgres(programs: Path, folder: Path) -> Iterator[str]:
-    """Yield the address of a new database; it listens on 127.0.0.1 and a socket in its folder."""
-    # a place of its own: who is not root may not look into every folder that root works in
-    folder = Path(tempfile.mkdtemp(prefix=f"clicklab-{folder.name}-"))
+    """Yield the address of a new database; it listens on 127.0.0.1 and a socket in a folder of its own."""
+    # elsewhere: who is not root may not look into every folder that root works in
+    rehearsal, folder = folder, Path(tempfile.mkdtemp(prefix="clicklab-postgres-"))
+    is_elsewhere(rehearsal, folder)
     user = _not_root(folder)
     port, data = free_port(), folder / "data"
 

@@ -11,6 +11,7 @@ from infra.rehearsal import images, knobs, machine, serving_scenarios
 from infra.rehearsal.counter import counter
 from infra.rehearsal.emulator import Emulator
 from infra.rehearsal.ground import Ground, with_image
+from infra.rehearsal.guard import guarded
 from infra.rehearsal.house import REPOSITORY, House, both
 from infra.rehearsal.serving_scenarios import SERVING, Shop
 from infra.rehearsal.stage import Stage, shown, verbs_find
@@ -28,7 +29,10 @@ def play(folder: Path, add: Callable[[Row], None]) -> None:
     env = knobs.rehearsal_env(REPOSITORY)
     image = images.pipeline_image(REPOSITORY, folder / "images/initial", knobs.as_file(env))
     template = machine.definition_template(env)
-    with both(tracking_server(folder / "mlflow"), Emulator(folder)) as (tracking, emulator):
+    with (
+        guarded(folder),
+        both(tracking_server(folder / "mlflow"), Emulator(folder)) as (tracking, emulator),
+    ):
         ground = Ground(emulator, REPOSITORY, folder / "terraform", template)
         way = _Way(folder, add, House(folder, None, tracking, env, image, template), ground)  # type: ignore[arg-type]
         with verbs_find(emulator, folder / "outputs.json"):
