@@ -133,13 +133,16 @@ class _Container:
         It has the same path in every attempt at a task of a run, as it has in a container.
         """
         told = {one["name"]: one["value"] for one in self.override.get("environment", [])}
-        name = [told.get("CLICKLAB_RUN") or self.task.id]
-        name += [(self.override.get("command") or [""])[-1], told.get("CLICKLAB_SHARD", "")]
-        folder = self.all.folder / "_".join(filter(None, name))
+        parts = [told.get("CLICKLAB_RUN") or self.task.id]
+        parts += [(self.override.get("command") or [""])[-1], told.get("CLICKLAB_SHARD", "")]
+        folder = self.all.folder / "_".join(filter(None, parts))
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "tmp").mkdir(parents=True)
-        for entry in Path(image.folder).iterdir():
-            (folder / entry.name).symlink_to(entry)
+        found = {
+            entry.name: entry for layer in image.layers[::-1] for entry in Path(layer).iterdir()
+        }
+        for name, entry in found.items():
+            (folder / name).symlink_to(entry)
         return folder
 
     def _environment(self, image: Image, folder: Path) -> dict[str, str]:
@@ -170,7 +173,7 @@ class _Container:
             "GIT_PYTHON_REFRESH": "quiet",
             "MPLCONFIGDIR": str(cache / "matplotlib"),
             "NUMBA_CACHE_DIR": str(cache / "numba"),
-            "PYTHONPATH": image.folder,
+            "PYTHONPATH": os.pathsep.join(image.layers),
             "PYTHONSAFEPATH": "1",  # code comes from the image, so compiled code is found again
             "CLICKLAB_LOG_STREAM": stream,
             "COLUMNS": "400",  # paths are longer here than in a container, and programs break lines

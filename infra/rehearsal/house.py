@@ -50,16 +50,14 @@ class House:
         """Push an image with these files changed and let the state machine start containers from it."""
         tag = f"v{len(self._tags)}"
         self._tags.append(tag)
-        image = images.changed_image(self.image, self.folder / "images" / tag, files)
+        image = self.image
+        if files:
+            image = images.layered_image(image, self.folder / "images" / tag, files)
         emulator, values = self.stage.emulator, self.stage.values
         emulator.registry.push(f"{account.PIPELINE_IMAGE}:{tag}", image)
         values["pipeline_task_definition"] = account.register(emulator, values, tag)
         template = definition_template(self.env, time_limits_s) if time_limits_s else self.template
         self._update(template)
-
-    def deploy_good(self) -> None:
-        """Go back to the image that works."""
-        self.deploy({})
 
     def _update(self, template: str) -> None:
         values = self.stage.values

@@ -7,7 +7,7 @@ service, an unpacked Bento. That no Dockerfile is built here is told in the tabl
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tasks.storage import write_atomic
@@ -18,11 +18,20 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "terraform", "store", "*.ipynb
 
 @dataclass(frozen=True)
 class Image:
-    """A folder, the command a container of it runs unless told otherwise, and variables it sets."""
+    """A folder, the command a container of it runs unless told otherwise, and variables it sets.
+
+    An image may lie over another: what its folder has not is that one's.
+    """
 
     folder: str
     command: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    below: str = ""
+
+    @property
+    def layers(self) -> list[str]:
+        """The folders that it is made of, the uppermost first."""
+        return [self.folder, *([self.below] if self.below else [])]
 
 
 class Registry:
@@ -66,6 +75,13 @@ def changed_image(image: Image, folder: Path, files: Mapping[str, str]) -> Image
     """Return a copy of an image with `files` written over it."""
     shutil.copytree(image.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return _written(folder, files)
+
+
+def layered_image(image: Image, folder: Path, files: Mapping[str, str]) -> Image:
+    """Return an image of `files` over another; the code of that one is found where its containers compiled it."""
+    for name in {Path(name).parts[0] for name in files if "/" in name}:
+        shutil.copytree(Path(image.folder, name), folder / name)
+    return replace(_written(folder, files), below=image.folder)
 
 
 def _written(folder: Path, files: Mapping[str, str]) -> Image:

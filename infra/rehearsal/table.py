@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.table import Table
 
 from tasks.errors import ClicklabError
@@ -39,24 +40,33 @@ def timed(shows: str, play: Callable[[], str], *, simulated: str = "") -> Row:
 
 
 def closing_table(rows: Sequence[Row], seconds: float) -> Table:
-    """Return the table."""
+    """Return the table: a step a row, under it what was seen."""
     table = Table(
-        title=f"Rehearsal: {seconds:.0f} s",
+        title=_title(rows, seconds),
         caption=CAPTION,
         title_justify="left",
         caption_justify="left",
-        show_lines=True,
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        leading=1,
+        pad_edge=False,
+        expand=True,
     )
-    table.add_column("what")
     table.add_column("shown")
     table.add_column("s", justify="right")
-    table.add_column("seen")
-    table.add_column("real or simulated")
+    table.add_column("what, and what was seen", ratio=2)
+    table.add_column("simulated in it", ratio=1)
     for row in rows:
-        shown = "[green]yes[/]" if row.is_shown else "[red]NO[/]"
-        kind = f"simulated: {row.simulated}" if row.simulated else "real processes"
-        table.add_row(row.shows, shown, f"{row.seconds:.0f}", _plain(row.seen), kind)
+        mark = "[green]yes[/]" if row.is_shown else "[bold red]NO[/]"
+        text = f"[bold]{_plain(row.shows)}[/]\n{_plain(row.seen)}"
+        table.add_row(mark, f"{row.seconds:.0f}", text, _plain(row.simulated) or "-")
     return table
+
+
+def _title(rows: Sequence[Row], seconds: float) -> str:
+    n_shown = sum(row.is_shown for row in rows)
+    found = f"all {n_shown} shown" if n_shown == len(rows) else f"{n_shown} of {len(rows)} shown"
+    return f"Rehearsal: {found} in {seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
 def _plain(text: str) -> str:

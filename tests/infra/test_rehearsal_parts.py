@@ -15,14 +15,12 @@ from infra.rehearsal import knobs, machine
 from infra.rehearsal.balancer import Balancer, Target
 from infra.rehearsal.faults import fault
 from infra.rehearsal.http_client import Gone, Pool
-from infra.rehearsal.images import Image, Registry, changed_image
+from infra.rehearsal.images import Image, Registry, changed_image, layered_image
 from infra.rehearsal.ports import free_port
 from infra.rehearsal.processes import Processes
 from infra.rehearsal.refusals import Refusals
 from infra.rehearsal.scaling import wanted_tasks
-from infra.rehearsal.table import timed
 from infra.sizes import read_sizes
-from tasks.errors import InputError
 from tests.conftest import ROOT
 
 
@@ -102,6 +100,20 @@ def test_changed_image_leaves_the_first_alone(tmp_path):
     changed = changed_image(Image(str(tmp_path / "one")), tmp_path / "two", {"file": "after"})
     assert (tmp_path / "one/file").read_text() == "before"
     assert Path(changed.folder, "file").read_text() == "after"
+
+
+def test_layer_has_what_it_changes_and_what_lies_beside_it(tmp_path):
+    """A changed notebook lies among the others; code is left where it was compiled."""
+    for name in ("notebooks/one", "notebooks/two", "code/module"):
+        path = tmp_path / "below" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before")
+    below = Image(str(tmp_path / "below"))
+    image = layered_image(below, tmp_path / "over", {"notebooks/one": "after", "knobs": "new"})
+    assert image.layers == [str(tmp_path / "over"), below.folder]
+    assert sorted(path.name for path in (tmp_path / "over").iterdir()) == ["knobs", "notebooks"]
+    assert (tmp_path / "over/notebooks/one").read_text() == "after"
+    assert (tmp_path / "over/notebooks/two").read_text() == "before"
 
 
 @pytest.mark.parametrize(("attempt", "code"), [("1", 1), ("2", 0)])
@@ -191,16 +203,6 @@ def test_writes_are_refused_where_it_is_asked_for(tmp_path):
 
     assert b"SlowDown" in ask("PUT", "/bucket/runs/1")
     assert ask("GET", "/bucket/runs/1") == ask("PUT", "/bucket/models/1") == b"moto"
-
-
-def test_row_tells_what_went_wrong():
-    """A scenario that was not shown is a row, not a traceback."""
-
-    def fail() -> str:
-        raise InputError("not shown: success")
-
-    row = timed("it works", fail, simulated="all of it")
-    assert (row.is_shown, row.seen, row.simulated) == (False, "not shown: success", "all of it")
 
 
 def _through_proxy(serve):
