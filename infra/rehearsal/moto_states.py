@@ -31,7 +31,7 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
 Ecs = state_task_service_ecs.StateTaskServiceEcs
 AwsSdk = state_task_service_aws_sdk.StateTaskServiceAwsSdk
-_POLL_S = 0.2
+_POLL_S = 0.5
 
 
 def mend(endpoint: str) -> None:

@@ -67,7 +67,9 @@ class Stage:
     def end_of(self, run: str) -> dict[str, Any]:
         """Return how a run's latest execution ended, when it has."""
         return wait_for(
-            lambda: _ended(executions.describe(self.values, run)), f"the end of run {run}"
+            lambda: _ended(executions.describe(self.values, run)),
+            f"the end of run {run}",
+            poll_s=1.0,
         )
 
     def tasks(self, run: str) -> dict[str, Progress]:
@@ -179,14 +181,20 @@ def _is_of(container: Mapping[str, Any], run: str, task: str) -> bool:
     return False
 
 
-def wait_for(look: Callable[[], Found | None], what: str, *, limit_s: float = RUN_LIMIT_S) -> Found:
+def wait_for(
+    look: Callable[[], Found | None],
+    what: str,
+    *,
+    limit_s: float = RUN_LIMIT_S,
+    poll_s: float = _POLL_S,
+) -> Found:
     """Return what `look` finds, when it does; NotShown when the time is over."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         found = look()
         if found is not None:
             return found
-        time.sleep(_POLL_S)
+        time.sleep(poll_s)
     raise NotShown(f"not shown: {what} did not come in {limit_s:.0f} s")
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.executions import follow
 from infra.leftovers import list_tagged, remove_revisions
 from infra.rehearsal import images, knobs, machine, serving_scenarios
 from infra.rehearsal.counter import counter
@@ -94,8 +93,7 @@ class _Way:
         switch_schedule(self._values, on=True)
         run = stage.fire_schedule()
         switch_schedule(self._values, on=False)
-        arn = str(self._values["state_machine_arn"]).replace(":stateMachine:", ":execution:")
-        status = follow(f"{arn}:{run}", lambda _: None)
+        status = stage.end_of(run)["status"]
         told = stage.notice(run)
         shown(status == "SUCCEEDED", f"the run succeeded: {told}")
         self._house.baseline = run
