@@ -98,7 +98,8 @@ def _row(one: Any, place: Any) -> Row:
 def _add(rows: list[Row], row: Row, console: Console) -> None:
     rows.append(row)
     mark = "shown" if row.is_shown else "NOT SHOWN"
-    console.print(f"{row.seconds:5.0f} s  {mark}: {row.shows}", highlight=False, markup=False)
+    line = f"{row.seconds:5.0f} s  {mark}: {row.shows}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class Chosen(NamedTuple):

@@ -68,9 +68,9 @@ class House:
 
     # ---- runs
 
-    def start_only(self, *tasks: str, run: str = "", **given: Any) -> str:
+    def start_only(self, *tasks: str, **given: Any) -> str:
         """Start a run of these tasks alone, the others called done; return its id."""
-        return self.stage.start(done=self._others(tasks), **({"run": run} if run else {}), **given)
+        return self.stage.start(done=self._others(tasks), **given)
 
     def schedule_only(self, *tasks: str, **given: Any) -> None:
         """Let the schedule's input ask for these tasks alone."""

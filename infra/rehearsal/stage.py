@@ -55,9 +55,9 @@ class Stage:
 
     # ---- runs
 
-    def start(self, **given: Any) -> str:
-        """Start an execution with this input, and return the run's id."""
-        run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    def start(self, *, run: str = "", **given: Any) -> str:
+        """Start an execution with this input, called as the run, and return the run's id."""
+        run = run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
         text = {"run": run, "data": "", "model": "", **given}
         self.emulator.client("stepfunctions").start_execution(
             stateMachineArn=self.values["state_machine_arn"], name=run, input=json.dumps(text)
