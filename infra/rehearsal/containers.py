@@ -142,7 +142,10 @@ class _Container:
             entry.name: entry for layer in image.layers[::-1] for entry in Path(layer).iterdir()
         }
         for name, entry in found.items():
-            (folder / name).symlink_to(entry)
+            if entry.is_dir():
+                (folder / name).symlink_to(entry)
+            else:  # a link would lead to the layer that it lies in, and so to the folders of that one
+                shutil.copy2(entry, folder)
         return folder
 
     def _environment(self, image: Image, folder: Path) -> dict[str, str]:

@@ -126,7 +126,7 @@ def canary_rolled_back(shop: Shop) -> str:
     shown("5xx" in why, f"the alarm rolled it back; said: {said[-1:]} {why}")
     shown(now.weight == 100 and now.revision == before, "what served before serves all")
     n_errors = load.statuses["500"]
-    return f"{n_errors} of {load.statuses.total()} answers were errors; {why[:110]}"
+    return f"{n_errors} of {load.statuses.total()} answers were errors; {why}"
 
 
 @_scenario("a canary that is well becomes the release, without a failed request")
@@ -158,7 +158,7 @@ def broken_deploy(shop: Shop) -> str:
     given_up = [one for one in reasons if "does not get ready" in one]
     shown(len(given_up) == 2, f"both were given up; said: {reasons}")
     shown(shop.counter.live() == live and load.failed == 0, f"all 200: {dict(load.statuses)}")
-    return f"{load.statuses.total()} requests meanwhile, none failed; {reasons[-1][:110]}"
+    return f"{load.statuses.total()} requests meanwhile, none failed; {reasons[-1]}"
 
 
 def _want(shop: Shop, colour: str, n_tasks: int) -> None:

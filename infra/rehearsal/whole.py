@@ -97,7 +97,7 @@ class _Way:
         told = stage.notice(run)
         shown(status == "SUCCEEDED", f"the run succeeded: {told}")
         self._house.baseline = run
-        return f"{len(stage.containers(run))} containers; {told.split('. ', 1)[-1][:200]}"
+        return f"{len(stage.containers(run))} containers; {told.split('. ', 1)[-1]}"
 
     def _look(self) -> str:
         from mlflow import MlflowClient
@@ -137,7 +137,7 @@ class _Way:
     def _release(self, shop: Shop) -> str:
         said: list[str] = []
         shop.counter.rollout(said.append).release(shop.revisions["good"])
-        return "; ".join(said)[:200]
+        return "; ".join(said)
 
     def _destroy(self) -> str:
         self._ground.destroy()
