@@ -17,6 +17,9 @@ from infra.rehearsal.ports import free_port
 from tasks.errors import ConfigError
 
 _START_S = 120.0
+_NO_JOBS = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"
+}  # five more processes that nobody here asks
 
 
 class Tracking:
@@ -47,6 +50,7 @@ class Tracking:
                 self._command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=os.environ | _NO_JOBS,
                 cwd=self._log.parent,
                 start_new_session=True,
             )

@@ -36,6 +36,7 @@ resource "aws_ecs_task_definition" "this" {
       { name = "MLFLOW_ARTIFACTS_DESTINATION", value = "s3://${var.bucket}/mlflow" },
       { name = "MLFLOW_BACKEND_STORE_URI", value = "postgresql+psycopg2://${aws_db_instance.this.endpoint}/mlflow?sslmode=require" },
       { name = "MLFLOW_SERVER_ALLOWED_HOSTS", value = join(",", local.hosts) },
+      { name = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", value = "false" }, # five processes and a gigabyte that nobody here asks
     ]
     # libpq reads these, so that no password stands in an address.
     secrets = [
