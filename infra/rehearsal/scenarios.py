@@ -18,7 +18,7 @@ from infra.starts import resume, switch_schedule
 DATA = "sim://avazu?rows=3000&seed=3"
 
 
-@scenario("a task that fails once is tried again, and the run succeeds")
+@scenario("a task that fails once is tried again, and the run succeeds", is_short=True)
 def fails_once(house: House) -> str:
     """The first attempt exits with 1."""
     house.deploy(fault("ingest", "raise", attempts=1))
@@ -60,7 +60,7 @@ def data_check_fails(house: House) -> str:
     return f"{ended['error']} after 1 attempt: {house.stage.notice(run).split(': ', 2)[-1][:90]}"
 
 
-@scenario("a spot interruption: the task stops cleanly and is tried again on demand")
+@scenario("a spot interruption: the task stops cleanly and is tried again on demand", is_short=True)
 def spot_interruption(house: House) -> str:
     """The first attempt waits until it is interrupted."""
     house.deploy(fault("ingest", "hang", attempts=1))
@@ -83,6 +83,7 @@ def spot_interruption(house: House) -> str:
 @scenario(
     "a task over its time limit is stopped and told, not tried again",
     simulated="limit of 8 s",
+    is_short=True,
 )
 def time_limit(house: House) -> str:
     """The task waits for ever."""
