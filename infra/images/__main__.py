@@ -23,6 +23,7 @@ from tasks.errors import ClicklabError
 from tasks.storage import write_atomic
 
 NAMES = ("pipeline", "service", "tracking")
+_CPUS = {"X86_64": "x86-64-v3", "ARM64": "neoverse-n1"}  # what all of Fargate's hosts have
 _BASE = "another base image, such as a mirror's or one made here; CLICKLAB_BASE unless given"
 
 
@@ -79,7 +80,7 @@ def _build(asked: argparse.Namespace, tags: Mapping[str, str]) -> None:
     for name, tag in tags.items():
         arguments = {"COMMIT": asked.commit}
         arguments |= {"BASE": asked.base} if asked.base else {}
-        arguments |= {"BENTO": tag} if name == "service" else {}
+        arguments |= {"BENTO": tag, "CPU": _CPUS[asked.architecture]} if name == "service" else {}
         with staged(asked.folder if name == "service" else None) as context:
             dockerfile = f"infra/images/{name}.Dockerfile"
             engine.build(context, dockerfile, _local(name, tag), arguments, asked.architecture)

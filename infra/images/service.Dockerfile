@@ -20,14 +20,21 @@ RUN groupadd --gid 1034 bentoml && useradd --uid 1034 --gid bentoml --create-hom
 COPY --from=packages /app/.venv /app/.venv
 WORKDIR /home/bentoml/bento
 COPY bento/ ./
-RUN python -m compileall -q src
+# Kernels are compiled here for a processor that every host has, not anew by each worker that starts; the packed model has to
+# predict its golden rows with them. Whole seconds, as layers keep no more, so that Python and Numba find their files again.
+ARG CPU=x86-64-v3
+ENV NUMBA_CPU_NAME=${CPU} NUMBA_CPU_FEATURES= NUMBA_CACHE_DIR=/home/bentoml/numba
+RUN find src -type f -exec touch -d 2000-01-01 {} + \
+ && cd src && /app/.venv/bin/python -m compileall -q . \
+ && /app/.venv/bin/python -c "from bentos.ctr.worker import Worker; it = Worker(); it.start(); assert it.is_ready, it.health(); it.stop()" \
+ && chown -R bentoml:bentoml /home/bentoml/numba
 # What differs by commit comes after all that is large, so that another commit finds it built. The step says so again, as
 # buildah takes settings from its cache by their text, whatever the arguments are, until a step with files differs.
 ARG COMMIT=unknown
 ARG BENTO=unknown
 RUN echo "${COMMIT}" > /etc/clicklab-commit
 LABEL org.opencontainers.image.title="clicklab-service" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.version="${BENTO}" org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/home/bentoml/numba \
+ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     BENTO_PATH=/home/bentoml/bento BENTOML_HOME=/home/bentoml BENTOML_CONTAINERIZED=true BENTOML_HOST=0.0.0.0 \
     BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1
 USER 1034:1034

@@ -58,6 +58,11 @@ def test_the_service_answers_with_the_models_own_numbers_and_stops_when_told(ben
         container.run(*container.health_check())
         assert container.run("id", "-u").strip() == "1034"
         assert container.run("sh", "-c", LEFT_OVER) == ""
+        compiled = ["find", "/home/bentoml/numba", "-name", "*.nbc"]
+        assert container.run(*compiled), "kernels are in the image"
+        assert not container.run(*compiled, "-newer", "/etc/clicklab-commit"), (
+            "and none was compiled anew"
+        )
         assert container.stop() == 0
 
 

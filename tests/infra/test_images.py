@@ -157,6 +157,21 @@ def test_the_engine_that_works_builds(programs, name):
     assert ("--format docker" in call) == (name != "docker")
 
 
+@pytest.mark.parametrize(
+    ("architecture", "cpu"), [("X86_64", "x86-64-v3"), ("ARM64", "neoverse-n1")]
+)
+def test_kernels_are_compiled_for_what_every_host_has(programs, monkeypatch, architecture, cpu):
+    """The service alone has some; a base from the environment goes with it."""
+    programs.add("docker")
+    monkeypatch.setenv("CLICKLAB_BASE", "mirror/python:3.11")
+    monkeypatch.setattr(images, "find_bento", lambda name: ("ctr:1", context.Path("bentos")))
+    assert images.main(["build", "service", "tracking", "--architecture", architecture]) == 0
+    service, tracking = programs.calls()
+    assert f"--build-arg CPU={cpu}" in service and "--build-arg BENTO=ctr-1" in service
+    assert "CPU=" not in tracking
+    assert all("--build-arg BASE=mirror/python:3.11" in call for call in (service, tracking))
+
+
 def test_an_engine_can_be_named(programs, monkeypatch, capsys):
     """One that is none is refused."""
     programs.add("docker")
