@@ -23,7 +23,10 @@ from tasks.errors import ClicklabError
 from tasks.storage import write_atomic
 
 NAMES = ("pipeline", "service", "tracking")
-_CPUS = {"X86_64": "x86-64-v3", "ARM64": "neoverse-n1"}  # what all of Fargate's hosts have
+_CPUS = {
+    "X86_64": "x86-64-v3",
+    "ARM64": "neoverse-n1",
+}  # AVX2, Graviton 2: the oldest that Fargate has
 _BASE = "another base image, such as a mirror's or one made here; CLICKLAB_BASE unless given"
 
 

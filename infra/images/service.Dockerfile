@@ -20,7 +20,7 @@ RUN groupadd --gid 1034 bentoml && useradd --uid 1034 --gid bentoml --create-hom
 COPY --from=packages /app/.venv /app/.venv
 WORKDIR /home/bentoml/bento
 COPY bento/ ./
-# Kernels are compiled here for a processor that every host has, not anew by each worker that starts; the packed model has to
+# Kernels are compiled here for what AWS's processors have in common, not anew by each worker that starts; the packed model has to
 # predict its golden rows with them. Whole seconds, as layers keep no more, so that Python and Numba find their files again.
 ARG CPU=x86-64-v3
 ENV NUMBA_CPU_NAME=${CPU} NUMBA_CPU_FEATURES= NUMBA_CACHE_DIR=/home/bentoml/numba
