@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,14 +45,19 @@ class House:
     _tags: list[str] = field(default_factory=lambda: ["initial"])
 
     def deploy(
-        self, files: Mapping[str, str], *, time_limits_s: Mapping[str, int] | None = None
+        self,
+        files: Mapping[str, str],
+        *,
+        time_limits_s: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Push an image with these files changed and let the state machine start containers from it."""
+        """Push an image with these files and variables, and let the state machine start containers from it."""
         tag = f"v{len(self._tags)}"
         self._tags.append(tag)
         image = self.image
         if files:
             image = images.layered_image(image, self.folder / "images" / tag, files)
+        image = replace(image, environment=environment or {})
         emulator, values = self.stage.emulator, self.stage.values
         emulator.registry.push(f"{account.PIPELINE_IMAGE}:{tag}", image)
         values["pipeline_task_definition"] = account.register(emulator, values, tag)
