@@ -45,7 +45,7 @@ def fails_for_good(house: House) -> str:
     how = resume(house.stage.values, run).how
     shown(house.stage.end_of(run)["status"] == "SUCCEEDED", "the run went on to success")
     shown(house.exit_codes(run, "ingest") == [0], "ingest was not repeated")
-    return f"told: {told.split(' | ')[0][:150]}; {how.split(';')[0]}; ingest ran once"
+    return f"told: {told.split(' | ')[0]}; {how.split(';')[0]}; ingest ran once"
 
 
 @scenario("a log that breaks its contract is refused at once, not tried again", is_short=True)
@@ -57,7 +57,7 @@ def data_check_fails(house: House) -> str:
     ended, codes = house.stage.end_of(run), house.exit_codes(run, "validate")
     shown(ended.get("error") == "DataCheckFailed", f"DataCheckFailed, got {ended.get('error')}")
     shown(codes == [4], f"one attempt with exit code 4, got {codes}")
-    return f"{ended['error']} after 1 attempt: {house.stage.notice(run).split(': ', 2)[-1][:90]}"
+    return f"{ended['error']} after 1 attempt: {house.stage.notice(run).split(': ', 2)[-1]}"
 
 
 @scenario("a spot interruption: the task stops cleanly and is tried again on demand", is_short=True)
@@ -189,7 +189,7 @@ def one_model(house: House) -> str:
     done = [name for name, task in tasks.items() if task.state == "done"]
     told = house.stage.notice(run)
     shown("succeeded" in told, f"success is told: {told}")
-    return f"{len(done)} tasks; {told.split('. ', 1)[-1][:150]}"
+    return f"{len(done)} tasks; {told.split('. ', 1)[-1]}"
 
 
 @scenario("no model passes the gates: the champion stays")
@@ -206,7 +206,7 @@ def gate_refuses(house: House) -> str:
     shown(found["champion"] == "(unchanged)", f"nobody was promoted, got {found['champion']}")
     shown(house.champion() == before, "the champion is the same")
     reasons = next(iter(found["refused"].values()))
-    return f"version {before} stays; refused: {str(reasons[0])[:90]}"
+    return f"version {before} stays; refused: {reasons[0]}"
 
 
 @scenario(
@@ -224,4 +224,4 @@ def mlflow_away(house: House) -> str:
     shown(ended["status"] == "FAILED" and "promote" in told, f"the failure is told: {told}")
     resume(house.stage.values, run)
     shown(house.stage.end_of(run)["status"] == "SUCCEEDED", "it went on to success")
-    return f"told: {told.split('cell ', 1)[-1].split(' | ')[0][:120]}; resumed to success"
+    return f"told: {told.split('cell ', 1)[-1].split(' | ')[0]}; resumed to success"

@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from infra.dag import read_needs
+from infra.rehearsal.guard import guarded
+from infra.rehearsal.tracking import tracking_server
 from tests.conftest import ROOT, copy_project
 from tests.infra.cloud import REGION, account
 
@@ -32,8 +34,9 @@ TASKS = [
 class Cloud:
     """A bucket, the project as an image holds it, and containers that start with empty products folders."""
 
-    def __init__(self, folder: Path, address: str):
-        self.folder, self.address, self._number = folder, address, 0
+    def __init__(self, folder: Path, address: str, tracking_uri: str):
+        self.folder, self.address, self.tracking_uri = folder, address, tracking_uri
+        self._number = 0
         self.s3 = boto3.client("s3", region_name=REGION)
         self.s3.create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
@@ -64,7 +67,7 @@ class Cloud:
             "CLICKLAB_STORE": STORE,
             "CLICKLAB_RUN": run,
             "CLICKLAB_GRACE_S": "5",
-            "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow/mlflow.db",
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
             "BENTOML_HOME": str(self.folder / "bentoml"),
             "PYTHONPATH": f"{HOLD}{os.pathsep}{self.project}",
             "HOLD": hold,
@@ -145,8 +148,9 @@ class Cloud:
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory):
     """A bucket and a run `whole` in which every task ran in a container of its own."""
-    with account() as address:
-        cloud = Cloud(tmp_path_factory.mktemp("cloud"), address)
+    folder = tmp_path_factory.mktemp("cloud")
+    with guarded(folder), tracking_server(folder / "tracking") as tracking, account() as address:
+        cloud = Cloud(folder, address, tracking.uri)
         cloud.logs = {}
         for tasks in SIDE_BY_SIDE:
             begun = {task: cloud.start(task, "whole") for task in tasks}
@@ -520,7 +524,7 @@ def test_a_laptop_goes_on_with_a_run_of_containers(cloud):
         "CLICKLAB_STORE": STORE,
         "PYTHONPATH": str(cloud.project),
         "BENTOML_HOME": str(cloud.folder / "bentoml-laptop"),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{cloud.folder}/mlflow/mlflow.db",
+        "MLFLOW_TRACKING_URI": cloud.tracking_uri,
     }
     words = ["-W", "ignore", "-m", "infra.run_all", "laptop", "--env", str(cloud.env())]
     done = subprocess.run(
