@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ from infra.rehearsal.counter import counter
 from infra.rehearsal.emulator import Emulator
 from infra.rehearsal.ground import Ground, with_image
 from infra.rehearsal.guard import guarded
-from infra.rehearsal.house import REPOSITORY, House, both
+from infra.rehearsal.house import REPOSITORY, House
 from infra.rehearsal.serving_scenarios import SERVING, Shop
 from infra.rehearsal.stage import Stage, shown, verbs_find
 from infra.rehearsal.table import Row, timed
-from infra.rehearsal.tracking import tracking_server
+from infra.rehearsal.tracking import Tracking, tracking_server
 from infra.starts import switch_schedule
 from tasks.schema import load_schema
 
@@ -28,12 +30,13 @@ def play(folder: Path, add: Callable[[Row], None]) -> None:
     env = knobs.rehearsal_env(REPOSITORY)
     image = images.pipeline_image(REPOSITORY, folder / "images/initial", knobs.as_file(env))
     template = machine.definition_template(env)
-    with (
-        guarded(folder),
-        both(tracking_server(folder / "mlflow"), Emulator(folder)) as (tracking, emulator),
-    ):
+    with guarded(folder), ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        # MLflow starts while Terraform waits for a database that nobody starts
+        tracking = pool.submit(stack.enter_context, tracking_server(folder / "mlflow"))
+        emulator = stack.enter_context(Emulator(folder))
         ground = Ground(emulator, REPOSITORY, folder / "terraform", template)
-        way = _Way(folder, add, House(folder, None, tracking, env, image, template), ground)  # type: ignore[arg-type]
+        house = House(folder, None, None, env, image, template)  # type: ignore[arg-type]
+        way = _Way(folder, add, house, ground, tracking.result)
         with verbs_find(emulator, folder / "outputs.json"):
             way.go(emulator)
 
@@ -41,8 +44,16 @@ def play(folder: Path, add: Callable[[Row], None]) -> None:
 class _Way:
     """The steps, one after the other."""
 
-    def __init__(self, folder: Path, add: Callable[[Row], None], house: House, ground: Ground):
+    def __init__(
+        self,
+        folder: Path,
+        add: Callable[[Row], None],
+        house: House,
+        ground: Ground,
+        tracking: Callable[[], Tracking],
+    ):
         self._folder, self._add, self._house, self._ground = folder, add, house, ground
+        self._tracking = tracking
         self._values: dict[str, Any] = {}
 
     def go(self, emulator: Emulator) -> None:
@@ -73,6 +84,7 @@ class _Way:
     def _apply(self) -> str:
         self._values = self._ground.apply()
         house = self._house
+        house.tracking = self._tracking()
         self._emulator.registry.push(f"{self._values['pipeline_repository']}:initial", house.image)
         self._emulator.stand_for(self._values["tracking_uri"], house.tracking.uri)
         house.stage = Stage(self._emulator, self._values)
