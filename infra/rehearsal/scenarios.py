@@ -26,7 +26,7 @@ def fails_once(house: House) -> str:
     ended = house.stage.end_of(run)
     codes = house.exit_codes(run, "ingest")
     shown(ended["status"] == "SUCCEEDED" and codes == [1, 0], f"success after [1, 0], got {codes}")
-    return f"exit codes {codes}; {house.stage.notice(run).split('. ')[0]}"
+    return f"exit codes {codes}; told: {house.stage.notice(run).split(': ')[0]}"
 
 
 @scenario(
@@ -57,7 +57,8 @@ def data_check_fails(house: House) -> str:
     ended, codes = house.stage.end_of(run), house.exit_codes(run, "validate")
     shown(ended.get("error") == "DataCheckFailed", f"DataCheckFailed, got {ended.get('error')}")
     shown(codes == [4], f"one attempt with exit code 4, got {codes}")
-    return f"{ended['error']} after 1 attempt: {house.stage.notice(run).split(': ', 2)[-1]}"
+    told = house.stage.notice(run).split(" | ")[0]
+    return f"{ended['error']} after 1 attempt: {told.split(': ', 2)[-1].split(';')[0]}"
 
 
 @scenario("a spot interruption: the task stops cleanly and is tried again on demand", is_short=True)
