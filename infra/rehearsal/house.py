@@ -115,6 +115,7 @@ class House:
     def baseline_run(self) -> str:
         """Return a run of one model that succeeded; played once."""
         if not self.baseline:
+            self.deploy({})  # whatever the scenario before this one broke
             run = self.stage.start(model=MODEL, data=DATA)
             ended = self.stage.end_of(run)
             shown(ended["status"] == "SUCCEEDED", f"a run of {MODEL}: {ended.get('cause')}")
