@@ -224,4 +224,4 @@ def mlflow_away(house: House) -> str:
     shown(ended["status"] == "FAILED" and "promote" in told, f"the failure is told: {told}")
     resume(house.stage.values, run)
     shown(house.stage.end_of(run)["status"] == "SUCCEEDED", "it went on to success")
-    return f"told: {told.split('cell ', 1)[-1].split(' | ')[0]}; resumed to success"
+    return f"told: {told.split('cell -: ', 1)[-1].split(' (')[0]}; resumed to success"
