@@ -8,6 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("no-deadline", deadline=None)  # machines are shared: slow is not wrong
+settings.load_profile("no-deadline")
 
 ROOT = Path(__file__).parents[1]
 
