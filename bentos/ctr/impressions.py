@@ -7,11 +7,12 @@ wrong with it, or to let pass what is unusual but right.
 
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, NoReturn
 
 import msgspec
 
+from bentos.ctr.shapes import Ranking, ShapedDecoder
 from tasks.hashing.columns import value_text
 from tasks.hashing.contract import HashContract
 from tasks.models.candidates import Candidates
@@ -23,7 +24,8 @@ _MAX_NAME_CHARS = 60  # of a field name that a message repeats
 
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_CHARS)]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # beyond: digits are counted
-_Row = dict[str, _Text | _Integer | float | None]
+_Value = _Text | _Integer | float | None
+_Row = dict[str, _Value]
 _FOUND = {bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
 
 
@@ -91,6 +93,7 @@ class RequestReader:
         self._knows = self._known.issuperset
         self._decode_row = msgspec.json.Decoder(_Row).decode
         self._decode_ranking = msgspec.json.Decoder(_Ranking).decode
+        self._shaped = ShapedDecoder(_Row, _Value)
 
     def read_impression(self, body: bytes) -> dict[str, Any]:
         """Return the impression in the body of ``/predict``, without keys that are unknown.
@@ -116,23 +119,28 @@ class RequestReader:
             As :meth:`read_impression`; 422 if there is no context, or no or too many candidates.
             The message names the candidate, counted from 0.
         """
+        context, candidates = _fast(self._shaped.decode, body) or self._read_unshaped(body)
+        self._check_number(len(candidates))
+        if not self._knows(context):
+            context = self._known_part(context, "context: ")
+        self._write_out(context)
+        self._write_out_columns(candidates)
+        return context, candidates
+
+    def _read_unshaped(self, body: bytes) -> Ranking:
         found = _fast(self._decode_ranking, body)
         if found is None:
             context, rows = self._checked_ranking(_object(_load(body)))
         else:
             context, rows = found.context, found.candidates
-            self._check_number(rows)
-        if not self._knows(context):
-            context = self._known_part(context, "context: ")
-        self._write_out(context)
-        candidates = Candidates.of(context, rows)
-        if not self._knows(candidates.columns):
+            self._check_number(len(rows))
+        if all(map(self._knows, rows)):
+            self._shaped.show(rows)
+        else:
             rows = [
                 self._known_part(row, f"candidates[{number}]: ") for number, row in enumerate(rows)
             ]
-            candidates = Candidates.of(context, rows)
-        self._write_out_columns(candidates.columns)
-        return context, candidates
+        return Ranking(context, Candidates.of(context, rows))
 
     def _write_out(self, row: dict[str, Any]) -> None:
         """Put texts in the place of integers, once for scoring and for the exposure log."""
@@ -141,14 +149,20 @@ class RequestReader:
             if type(value) is int and name in fields:
                 row[name] = texts[value]
 
-    def _write_out_columns(self, columns: dict[str, Sequence[Any]]) -> None:
-        texts, fields = self._texts, self._fields
-        for name, values in columns.items():
-            if name in fields and int in (kinds := set(map(type, values))):
+    def _write_out_columns(self, candidates: Candidates) -> None:
+        """Do the same with candidates, and note which columns hold nothing but texts now."""
+        texts, columns = self._texts, candidates.columns
+        for name in columns.keys() & self._fields:
+            values = columns[name]
+            kinds = set(map(type, values))
+            if int in kinds:
                 if len(kinds) == 1:
                     columns[name] = list(map(texts.__getitem__, values))
                 else:
                     columns[name] = [texts[v] if type(v) is int else v for v in values]
+                kinds = kinds - {int} | {str}
+            if kinds == {str}:
+                candidates.texts.add(name)
 
     def _checked_ranking(self, body: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         for name in ("context", "candidates"):
@@ -159,7 +173,7 @@ class RequestReader:
             raise _unfit("context", f"expected an object, found {_found(context)}")
         if type(candidates) is not list:
             raise _unfit("candidates", f"expected a list of objects, found {_found(candidates)}")
-        self._check_number(candidates)
+        self._check_number(len(candidates))
         for number, row in enumerate(candidates):
             if type(row) is not dict:
                 raise _unfit(f"candidates[{number}]", f"expected an object, found {_found(row)}")
@@ -167,11 +181,11 @@ class RequestReader:
         self._count_unknown(body.keys() - {"context", "candidates"})
         return self._checked(context, "context: "), candidates
 
-    def _check_number(self, candidates: Sequence[Any]) -> None:
-        if not 0 < len(candidates) <= self._max_candidates:
+    def _check_number(self, n_candidates: int) -> None:
+        if not 0 < n_candidates <= self._max_candidates:
             raise _unfit(
                 "candidates",
-                f"expected 1 to {self._max_candidates} candidates, found {len(candidates)}",
+                f"expected 1 to {self._max_candidates} candidates, found {n_candidates}",
             )
 
     def _checked(self, row: dict[str, Any], where: str = "") -> dict[str, Any]:

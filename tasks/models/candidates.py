@@ -14,6 +14,8 @@ class Candidates:
     columns : dict of str to sequence
         Field to values, one a candidate in their order; the context's value for a candidate that
         lacks the field, and None if the context lacks it too.
+    texts : set of str
+        Columns that are known to hold nothing but texts.
 
     Parameters
     ----------
@@ -31,10 +33,11 @@ class Candidates:
     (3, {'C14': 2, 'C17': None})
     """
 
-    __slots__ = ("_n_rows", "columns")
+    __slots__ = ("_n_rows", "columns", "texts")
 
     def __init__(self, columns: dict[str, Sequence[Any]], n_rows: int):
         self.columns, self._n_rows = columns, n_rows
+        self.texts: set[str] = set()
 
     @classmethod
     def of(cls, context: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> "Candidates":

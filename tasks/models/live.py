@@ -173,18 +173,19 @@ class _Ranking:
         self._shared_codes = lookup.codes(self._shared)
         self._own: dict[int, Sequence[str]] = {}  # token column to texts
         try:
-            self._read_own(candidates.columns)
+            self._read_own(candidates)
             self.codes = self._codes()
         except InputError:
             _raise_for_first(lookup, candidates)
             raise
 
-    def _read_own(self, columns: Mapping[str, Sequence[Any]]) -> None:
+    def _read_own(self, candidates: Candidates) -> None:
         lookup = self._lookup
-        for name, values in columns.items():
+        for name, values in candidates.columns.items():
             place = lookup.places.get(name)
             if place is not None:
-                self._own[place] = lookup.column_texts(name, values)
+                is_text = name in candidates.texts
+                self._own[place] = values if is_text else lookup.column_texts(name, values)
             elif name == lookup.time_column:
                 times = zip(*map(lookup.time_texts, values), strict=True)
                 self._own.update(enumerate(times, start=lookup.n_fields))
@@ -203,11 +204,13 @@ class _Ranking:
 
     def count_missing(self, counts: list[int]) -> None:
         """Add to each column's count how many candidates lack its value."""
-        for column in range(len(counts)):
-            own = self._own.get(column)
-            if own is None:
-                counts[column] += self._n_rows * (not self._shared[column])
-            elif not all(own):
+        shared = self._shared[: len(counts)]
+        if not all(shared):
+            for column, text in enumerate(shared):
+                if not text and column not in self._own:
+                    counts[column] += self._n_rows
+        for column, own in self._own.items():
+            if column < len(counts) and not all(own):
                 counts[column] += own.count("")
 
 

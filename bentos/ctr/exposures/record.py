@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tasks.errors import ConfigError
+from tasks.models.candidates import Candidates
 
 _DEFAULTS: tuple[Any, ...] = (None, "", "")  # of the last three
 _N_VALUES = 12
@@ -123,7 +124,7 @@ class LineEncoder:
                 unit_field,
                 forced,
                 self._fields(context),
-                self._columns_of(seen[1].columns) if is_ranking else None,
+                self._columns_of(seen[1]) if is_ranking else None,
                 _listed(p_click),
                 _shadows(shadow) if shadow else [],
             )
@@ -136,10 +137,10 @@ class LineEncoder:
             return row
         return {name: self._value(value) for name, value in row.items()}
 
-    def _columns_of(self, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    def _columns_of(self, candidates: Candidates) -> Mapping[str, Sequence[Any]]:
         """Return the same of candidates."""
-        columns = self._to_write(columns)
-        if all(map(_are_texts, columns.values())):
+        columns = self._to_write(candidates.columns)
+        if columns.keys() <= candidates.texts:
             return columns
         return {name: list(map(self._value, values)) for name, values in columns.items()}
 
