@@ -154,7 +154,7 @@ class LiveScorer:
             cache.clear()
             yield
 
-    def _count_missing(self, texts: Sequence[str]) -> None:
+    def _count_missing(self, texts: Sequence[Any]) -> None:
         for column in range(self._n_columns):  # the first time feature stands for the time
             if not texts[column]:
                 self._n_missing[column] += 1
@@ -171,7 +171,7 @@ class _Ranking:
         self._lookup, self._n_rows = lookup, len(candidates)
         self._shared = lookup.texts(context)
         self._shared_codes = lookup.codes(self._shared)
-        self._own: dict[int, Sequence[str]] = {}  # token column to texts
+        self._own: dict[int, Sequence[Any]] = {}  # token column to texts
         try:
             self._read_own(candidates)
             self.codes = self._codes()
@@ -192,7 +192,7 @@ class _Ranking:
         for place, parts in enumerate(lookup.crosses, start=lookup.n_single):
             if any(part in self._own for part in parts):
                 texts = [self._own.get(part) or repeat(self._shared[part]) for part in parts]
-                self._own[place] = list(map("*".join, zip(*texts, strict=False)))
+                self._own[place] = list(zip(*texts, strict=False))
 
     def _codes(self) -> np.ndarray:
         """Return the codes, int32 ``(n_candidates, n_tokens)``."""
