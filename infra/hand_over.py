@@ -3,14 +3,13 @@
 import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tasks.blobs import ChangedError, read_blob, write_blob
+from tasks.endpoint import ask_bentoml
 from tasks.errors import ClicklabError
 from tasks.ledger import append_decision, read_ledger
 from tasks.storage import write_atomic
@@ -77,7 +76,7 @@ def hand_over(task: Any, store: str, products: Path) -> None:
         old.unlink()
     tag = receipt["bento"]
     path = folder / f"{tag.replace(':', '-')}.bento"
-    _bentoml("export", tag, str(path))
+    ask_bentoml("export", tag, str(path))
     pointer = os.environ.get("CLICKLAB_MODEL_POINTER") or beside(store, POINTER)
     model = _model_folder(tag)
     now = publish_model(model, pointer)
@@ -93,18 +92,8 @@ def _receipt(task: Any) -> dict[str, Any] | None:
     return receipt if "bento" in receipt else None
 
 
-def _bentoml(*words: str) -> str:
-    command = [sys.executable, "-W", "ignore", "-m", "bentoml", *words]
-    wide = os.environ | {"COLUMNS": "1000"}  # long paths are wrapped otherwise
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
-    if done.returncode != 0:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise ClicklabError(f"bentoml {words[0]} failed: {''.join(last)}")
-    return done.stdout
-
-
 def _model_folder(tag: str) -> Path:
     """Return the model's folder in the Bento of the local store."""
     from tasks.receipt import MODEL
 
-    return Path(_bentoml("get", tag, "--output", "path").strip()) / "src" / MODEL
+    return Path(ask_bentoml("get", tag, "--output", "path").strip()) / "src" / MODEL

@@ -169,24 +169,26 @@ def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
         server.stop()
 
 
-def latest_bento(name: str) -> tuple[str, Path]:
-    """Return tag and source folder of the Bento of that name that was built last; InputError if none was."""
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "bentoml",
-        "get",
-        f"{name}:latest",
-        "-o",
-        "path",
-    ]
-    wide = os.environ | {"COLUMNS": "1000"}  # long paths are wrapped otherwise
+def ask_bentoml(*words: str) -> str:
+    """Return what a command of BentoML prints; ClicklabError with its last words if it fails."""
+    command = [sys.executable, "-W", "ignore", "-m", "bentoml", *words]
+    wide = os.environ | {"COLUMNS": "10000"}  # its printer breaks lines, paths too
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
     if done.returncode != 0:
-        raise InputError(f"there is no Bento {name!r} to prove; build one with `make run`")
-    folder = Path(last_lines(done.stdout))
+        last = last_lines(done.stderr or done.stdout)
+        raise ClicklabError(f"bentoml {words[0]} failed: {last}")
+    return done.stdout
+
+
+def latest_bento(name: str) -> tuple[str, Path]:
+    """Return tag and source folder of the Bento of that name that was built last; InputError if none was."""
+    try:
+        said = ask_bentoml("get", f"{name}:latest", "--output", "path")
+    except ClicklabError:
+        raise InputError(
+            f"there is no Bento {name!r} to prove; build one with `make run`"
+        ) from None
+    folder = Path(last_lines(said))
     return f"{folder.parent.name}:{folder.name}", folder / "src"
 
 

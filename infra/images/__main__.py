@@ -26,7 +26,7 @@ NAMES = ("pipeline", "service", "tracking")
 _CPUS = {
     "X86_64": "x86-64-v3",
     "ARM64": "neoverse-n1",
-}  # AVX2, Graviton 2: the oldest that Fargate has
+}  # AVX2, Graviton 2: taken for Fargate's oldest, which AWS does not tell
 _BASE = "another base image, such as a mirror's or one made here; CLICKLAB_BASE unless given"
 
 

@@ -1,18 +1,17 @@
 """What an image is built from: the files of the commit, and for the service a Bento beside them."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ConfigError, InputError
+from tasks.endpoint import ask_bentoml
+from tasks.errors import ClicklabError, ConfigError, InputError
 
 
 def commit(*, may_be_dirty: bool) -> str:
@@ -70,31 +69,23 @@ def find_bento(name: str) -> tuple[str, Path]:
     InputError
         If there is none.
     """
-    if name.endswith(".bento"):
-        name = _imported(name)
-    found: Any = json.loads(_bentoml("get", name, "--output", "json"))
-    tag = f"{found['name']}:{found['version']}"
-    return tag, Path(_bentoml("get", tag, "--output", "path").strip())
+    try:
+        known = _imported(name) if name.endswith(".bento") else name
+        found: Any = json.loads(ask_bentoml("get", known, "--output", "json"))
+        tag = f"{found['name']}:{found['version']}"
+        return tag, Path(ask_bentoml("get", tag, "--output", "path").strip())
+    except ClicklabError as error:
+        raise InputError(
+            f"no Bento {name} ({str(error)[:200]}); `make run` makes one, BENTO= names another"
+        ) from None
 
 
 def _imported(file: str) -> str:
     """Return the tag of a ``.bento`` file, which is in the store afterwards or was there already."""
     try:
-        said = _bentoml("import", file)
-    except InputError as error:
+        said = ask_bentoml("import", file)
+    except ClicklabError as error:
         if there := re.search(r"Item '(\S+)' already exists", str(error)):
             return there[1]
         raise
     return said.rpartition("tag=")[2].split('"')[1]
-
-
-def _bentoml(*words: str) -> str:
-    command = [sys.executable, "-W", "ignore", "-m", "bentoml", *words]
-    wide = os.environ | {"COLUMNS": "10000"}  # its printer breaks lines, paths too
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise InputError(
-            f"no Bento {words[1]} ({''.join(last)[:200]}); `make run` makes one, BENTO= names another"
-        )
-    return done.stdout

@@ -104,7 +104,7 @@ def test_a_bento_is_found_by_tag_and_by_file(bento, tmp_path, monkeypatch):
     assert found == tag and (path / "bento.yaml").is_file()
 
     file = tmp_path / "it.bento"
-    context._bentoml("export", tag, str(file))
+    context.ask_bentoml("export", tag, str(file))
     assert context.find_bento(str(file))[0] == tag
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "other"))
     found, path = context.find_bento(str(file))
