@@ -5,15 +5,7 @@ import pytest
 from infra.rehearsal import scenarios  # noqa: F401  # fills the list
 from infra.rehearsal.house import house
 from infra.rehearsal.scenario import PIPELINE
-
-SCENARIOS = [
-    pytest.param(
-        scenario,
-        id=scenario.name,
-        marks=pytest.mark.slow if scenario.is_short else pytest.mark.nightly,
-    )
-    for scenario in PIPELINE
-]
+from tests.infra.played import each
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +15,7 @@ def stage(tmp_path_factory):
         yield found
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", each(PIPELINE))
 def test_scenario_is_shown(stage, scenario):
     """What the scenario says is seen."""
     assert scenario.play(stage)

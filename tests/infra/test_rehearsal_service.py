@@ -4,15 +4,7 @@ import pytest
 
 from infra.rehearsal.house import house
 from infra.rehearsal.serving_scenarios import SERVING, shop
-
-SCENARIOS = [
-    pytest.param(
-        scenario,
-        id=scenario.name,
-        marks=pytest.mark.slow if scenario.is_short else pytest.mark.nightly,
-    )
-    for scenario in SERVING
-]
+from tests.infra.played import each
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +14,7 @@ def counter(tmp_path_factory):
         yield opened
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", each(SERVING))
 def test_scenario_is_shown(counter, scenario):
     """What the scenario says is seen."""
     assert scenario.play(counter)
