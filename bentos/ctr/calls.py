@@ -111,10 +111,11 @@ class Calls:
             }
         except ClicklabError as error:
             raise Refusal(422, str(error)) from None
-        seen = (context, candidates)
-        self._expose(lineup, "rank", assigned, request_id, asked, seen, scores, shadow)
+        written = _json(scores)
+        seen, p_click = (context, candidates), msgspec.Raw(written)
+        self._expose(lineup, "rank", assigned, request_id, asked, seen, p_click, shadow)
         answer = b'{"predictions": %b%b, "request_id": "%b"}' % (
-            _json(scores),
+            written,
             lineup.tail(name),
             request_id.encode(),
         )

@@ -4,7 +4,6 @@ BentoML's own layers (metrics, tracing, timeout, context) cost some 400 us a req
 the calls are answered before them, with metrics and limits of their own.
 """
 
-import asyncio
 import hmac
 import json
 import logging
@@ -15,6 +14,7 @@ from typing import Any
 
 from bentos.ctr.calls import Asked, Calls
 from bentos.ctr.impressions import Refusal
+from bentos.ctr.patience import Patience
 from bentos.ctr.settings import Limits
 
 Message = MutableMapping[str, Any]
@@ -56,6 +56,7 @@ class FrontDoor:
     ):
         self._behind, self._calls = behind, calls
         self._limits = limits or Limits()
+        self._patience = Patience(self._limits.body_seconds)
         self._key = api_key.encode() if api_key else None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -125,19 +126,20 @@ class FrontDoor:
     async def _read_body(self, receive: Receive) -> bytes | None:
         """Return the request's body, None if the client has gone; Refusal if it is too large or slow."""
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                body: bytes = message.get("body", b"")
-                if message.get("more_body"):
-                    return await self._read_rest(receive, body)
+            body: bytes | None = await self._patience.wait(self._read_parts(receive))
         except TimeoutError:
             seconds = self._limits.body_seconds
             raise Refusal(408, f"the body did not arrive within {seconds:g} s") from None
-        if len(body) > self._limits.body_bytes:
+        if body is not None and len(body) > self._limits.body_bytes:
             raise self._too_large()
         return body
+
+    async def _read_parts(self, receive: Receive) -> bytes | None:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body: bytes = message.get("body", b"")
+        return await self._read_rest(receive, body) if message.get("more_body") else body
 
     async def _read_rest(self, receive: Receive, begin: bytes) -> bytes | None:
         parts, n_bytes, more = [begin], len(begin), True
@@ -150,8 +152,6 @@ class FrontDoor:
             parts.append(message.get("body", b""))
             n_bytes += len(parts[-1])
             more = message.get("more_body", False)
-        if n_bytes > self._limits.body_bytes:
-            raise self._too_large()
         return b"".join(parts)
 
     def _too_large(self) -> Refusal:

@@ -7,12 +7,12 @@ wrong with it, or to let pass what is unusual but right.
 
 import json
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Any, NoReturn
 
 import msgspec
 
-from bentos.ctr.shapes import Ranking, ShapedDecoder
+from bentos.ctr.catalogues import CatalogueDecoder, Decoded
 from tasks.hashing.columns import value_text
 from tasks.hashing.contract import HashContract
 from tasks.models.candidates import Candidates
@@ -93,7 +93,7 @@ class RequestReader:
         self._knows = self._known.issuperset
         self._decode_row = msgspec.json.Decoder(_Row).decode
         self._decode_ranking = msgspec.json.Decoder(_Ranking).decode
-        self._shaped = ShapedDecoder(_Row, _Value)
+        self._catalogues = CatalogueDecoder(_Row, self._fields)
 
     def read_impression(self, body: bytes) -> dict[str, Any]:
         """Return the impression in the body of ``/predict``, without keys that are unknown.
@@ -119,28 +119,31 @@ class RequestReader:
             As :meth:`read_impression`; 422 if there is no context, or no or too many candidates.
             The message names the candidate, counted from 0.
         """
-        context, candidates = _fast(self._shaped.decode, body) or self._read_unshaped(body)
+        context, candidates = _fast(self._catalogues.decode, body) or self._read_rows(body)
         self._check_number(len(candidates))
         if not self._knows(context):
             context = self._known_part(context, "context: ")
         self._write_out(context)
-        self._write_out_columns(candidates)
         return context, candidates
 
-    def _read_unshaped(self, body: bytes) -> Ranking:
+    def forget(self) -> Iterator[None]:
+        """Forget the candidates that came lately, in bites of a millisecond; for one who reads no more."""
+        yield from self._catalogues.forget()
+
+    def _read_rows(self, body: bytes) -> Decoded:
         found = _fast(self._decode_ranking, body)
         if found is None:
             context, rows = self._checked_ranking(_object(_load(body)))
         else:
             context, rows = found.context, found.candidates
             self._check_number(len(rows))
-        if all(map(self._knows, rows)):
-            self._shaped.show(rows)
-        else:
+        if not all(map(self._knows, rows)):
             rows = [
                 self._known_part(row, f"candidates[{number}]: ") for number, row in enumerate(rows)
             ]
-        return Ranking(context, Candidates.of(context, rows))
+        candidates = Candidates.of(context, rows)
+        self._write_out_columns(candidates)
+        return Decoded(context, candidates)
 
     def _write_out(self, row: dict[str, Any]) -> None:
         """Put texts in the place of integers, once for scoring and for the exposure log."""

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from bentos.ctr.experiment import Experiment, load_experiment
@@ -170,7 +171,7 @@ class Watcher:
                 self._on_swap(old, loaded)
 
     def _retire(self, replaced: list[Loaded]) -> None:
-        """Forget, column by column, what the scorers that were replaced a while ago remember.
+        """Forget, column by column, what scorers and readers that were replaced a while ago remember.
 
         Python would free a million codes in one go, and hold every request meanwhile.
         """
@@ -179,7 +180,7 @@ class Watcher:
         self._retired = [entry for entry in self._retired if entry[1] not in due]
         self._retired += [(now, loaded) for loaded in replaced]
         for loaded in due:
-            for _ in loaded.scorer.forget():
+            for _ in chain(loaded.scorer.forget(), loaded.reader.forget()):
                 time.sleep(0)  # requests first
 
     def _problem(self) -> str:

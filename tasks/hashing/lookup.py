@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,23 @@ from tasks.hashing.encode import RowEncoder
 
 Text = str | tuple[str, ...]
 LONGEST_REMEMBERED = 128  # bytes in UTF-8; bounds the memory that a client can fill
+
+
+class Texts(NamedTuple):
+    """Texts as Arrow keeps them: the text of row i is ``data[offsets[i] : offsets[i + 1]]``, in UTF-8."""
+
+    offsets: np.ndarray  # int64, (n_rows + 1,)
+    data: np.ndarray  # uint8
+
+    def extended(self, texts: Sequence[str]) -> "Texts":
+        """Return these texts, and others after them."""
+        parts = [text.encode() for text in texts]
+        ends = self.data.size + np.cumsum([len(part) for part in parts], dtype=np.int64)
+        data = np.frombuffer(b"".join(parts), dtype=np.uint8)
+        return Texts(np.append(self.offsets, ends), np.append(self.data, data))
+
+
+NO_TEXTS = Texts(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint8))
 
 
 class CodeLookup:
@@ -122,6 +139,18 @@ class CodeLookup:
         unknown = [text for text, code in codes.items() if code is None]
         codes.update(zip(unknown, self.hash([place] * len(unknown), unknown), strict=True))
         return _looked_up(codes, texts)
+
+    def hash_between(
+        self, place: int, begin: str, end: str, texts: Texts, rows: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Write the codes of ``begin + text + end`` of one token column to `out`, int32 ``(n,)``.
+
+        Nothing is remembered: to hash a text takes no longer than to look it up.
+        """
+        before = np.frombuffer(begin.encode(), dtype=np.uint8)
+        after = np.frombuffer(end.encode(), dtype=np.uint8)
+        prefix = self._prefixes[:, place]
+        murmur.hash_between(before, after, texts.offsets, texts.data, rows, prefix, self._bits, out)
 
     def hash(self, places: Sequence[int], texts: Sequence[Text]) -> list[int]:
         """Return the codes of texts of these token columns, and remember them.

@@ -196,6 +196,30 @@ def hash_row(data, state, carry, n_prefix, bits, out):
 
 
 @njit(cache=True, nogil=True)
+def hash_between(begin, end, offsets, data, rows, prefix, bits, out):
+    """Write the code of begin + text + end for the text of each row, in Arrow's offsets and data.
+
+    `begin` and `end` are bytes, `prefix` the column's state, carry and length.
+    """
+    mask = int32((int64(1) << int64(bits)) - 1)
+    n_begin, n_longest = begin.size, 0
+    for i in range(rows.size):
+        n_longest = max(n_longest, offsets[rows[i] + 1] - offsets[rows[i]])
+    whole = np.empty(n_begin + n_longest + end.size, dtype=np.uint8)
+    whole[:n_begin] = begin
+    for i in range(rows.size):
+        at = n_begin
+        for source in range(offsets[rows[i]], offsets[rows[i] + 1]):
+            whole[at] = data[source]
+            at += 1
+        for source in range(end.size):
+            whole[at] = end[source]
+            at += 1
+        hashed = _hash_value(prefix[0], prefix[1], prefix[2], whole, uint64(0), uint64(at))
+        out[i] = _fold(hashed, mask)
+
+
+@njit(cache=True, nogil=True)
 def join_texts(left, left_texts, right, right_texts):
     """Return offsets and data of the texts ``left*right``; sides are entries and (int64 offsets, data)."""
     left_offsets, left_data = left_texts

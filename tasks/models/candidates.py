@@ -1,9 +1,52 @@
 """The candidates of a ranking, column by column: as they are scored and as they are logged."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from typing import Any
+
+
+class Catalogue:
+    """Candidates that come again and again, such as a bidder's ads: texts by field, one a row.
+
+    Rows are only ever added, so a row's number stays what it is, and what was worked out for it too.
+
+    Attributes
+    ----------
+    columns : dict of str to list of str
+        Field to texts, all of the same length.
+
+    Parameters
+    ----------
+    names
+        The fields that every row has.
+
+    Examples
+    --------
+    >>> ads = Catalogue(["C14", "C17"])
+    >>> list(ads.add([{"C14": "1", "C17": "2"}, {"C17": "4", "C14": "3"}])), len(ads)
+    ([0, 1], 2)
+    >>> Candidates.picked(ads, (1, 0, 1)).columns
+    {'C14': ('3', '1', '3'), 'C17': ('4', '2', '4')}
+    """
+
+    __slots__ = ("__weakref__", "_n_rows", "columns")
+
+    def __init__(self, names: Collection[str]):
+        self.columns: dict[str, list[str]] = {name: [] for name in names}
+        self._n_rows = 0
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._n_rows
+
+    def add(self, rows: Sequence[Mapping[str, str]]) -> range:
+        """Add rows, which all have these fields, and return their numbers."""
+        for name, column in self.columns.items():
+            column.extend(map(itemgetter(name), rows))
+        numbers = range(self._n_rows, self._n_rows + len(rows))
+        self._n_rows = numbers.stop
+        return numbers
 
 
 class Candidates:
@@ -16,6 +59,9 @@ class Candidates:
         lacks the field, and None if the context lacks it too.
     texts : set of str
         Columns that are known to hold nothing but texts.
+    catalogue, numbers
+        The catalogue that all candidates are in, and the number of each there; None and nothing if
+        they are in none.
 
     Parameters
     ----------
@@ -33,16 +79,37 @@ class Candidates:
     (3, {'C14': 2, 'C17': None})
     """
 
-    __slots__ = ("_n_rows", "columns", "texts")
+    __slots__ = ("_columns", "_n_rows", "catalogue", "numbers", "texts")
 
     def __init__(self, columns: dict[str, Sequence[Any]], n_rows: int):
-        self.columns, self._n_rows = columns, n_rows
+        self._columns: dict[str, Sequence[Any]] | None = columns
+        self._n_rows = n_rows
         self.texts: set[str] = set()
+        self.catalogue: Catalogue | None = None
+        self.numbers: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, context: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> "Candidates":
         """Return the candidates that are given as rows."""
         return cls(_columns(context, rows) if rows else {}, len(rows))
+
+    @classmethod
+    def picked(cls, catalogue: Catalogue, numbers: tuple[int, ...]) -> "Candidates":
+        """Return the candidates that have these numbers in a catalogue; columns are made when asked for."""
+        found = cls({}, len(numbers))
+        found._columns = None
+        found.texts.update(catalogue.columns)
+        found.catalogue, found.numbers = catalogue, numbers
+        return found
+
+    @property
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """Field to values."""
+        if self._columns is None:
+            assert self.catalogue is not None
+            pick = picker(self.numbers)
+            self._columns = {name: pick(texts) for name, texts in self.catalogue.columns.items()}
+        return self._columns
 
     def __len__(self) -> int:
         """Return the number of candidates."""
@@ -52,6 +119,13 @@ class Candidates:
         """Yield each candidate as a row of all columns."""
         for number in range(self._n_rows):
             yield {name: values[number] for name, values in self.columns.items()}
+
+
+def picker(keys: Sequence[Any]) -> Any:
+    """Return what takes the values of several keys out of a list or dictionary, always as a tuple."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda values: tuple([values[key] for key in keys])
 
 
 def _columns(

@@ -9,17 +9,16 @@ the candidates would save a few microseconds, and change the last digits.
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from tasks.errors import InputError
 from tasks.hashing.encode import columns_of
 from tasks.hashing.lookup import CodeLookup
 from tasks.models.artifact import ScoringModel
 from tasks.models.candidates import Candidates
+from tasks.models.rankings import RankingHasher
 from tasks.models.scoring import frozen
 
 _ROWS_HELD = 256  # rows whose unseen tokens are counted at once
@@ -66,6 +65,7 @@ class LiveScorer:
         self._arrays = (*model.arrays, model.intercept)
         self._lookup = CodeLookup(contract, model.encoder, cache_size=cache_size)
         self._n_columns = len(columns_of(contract))
+        self._hasher = RankingHasher(self._lookup, self._n_columns)
         self._held = np.empty((_ROWS_HELD, contract.n_tokens), dtype=np.int32)
         self._held_bytes = self._held.data.cast("B")
         self._held_rows = list(self._held)
@@ -138,13 +138,13 @@ class LiveScorer:
             candidates = Candidates.of(context, candidates)
         if not len(candidates):
             return np.empty(0)
-        ranking = _Ranking(self._lookup, context, candidates)
-        codes = ranking.codes
+        codes, missing = self._hasher.hash(context, candidates)
         p_click = np.empty(len(codes))
         self._kernels.decision(frozen(codes), *self._arrays, p_click)
         _to_probabilities(p_click)
         _count_zero(codes, self.model.weights, self._n_zero)
-        ranking.count_missing(self._n_missing)
+        for column, n_candidates in missing.items():
+            self._n_missing[column] += n_candidates
         self.n_rows += len(codes)
         return p_click
 
@@ -162,65 +162,6 @@ class LiveScorer:
     def _count_held(self) -> None:
         _count_zero(self._held[: self._n_held], self.model.weights, self._n_zero)
         self._n_held = 0
-
-
-class _Ranking:
-    """Candidates that share a context, column by column: the context's text, or one a candidate."""
-
-    def __init__(self, lookup: CodeLookup, context: Mapping[str, Any], candidates: Candidates):
-        self._lookup, self._n_rows = lookup, len(candidates)
-        self._shared = lookup.texts(context)
-        self._shared_codes = lookup.codes(self._shared)
-        self._own: dict[int, Sequence[Any]] = {}  # token column to texts
-        try:
-            self._read_own(candidates)
-            self.codes = self._codes()
-        except InputError:
-            _raise_for_first(lookup, candidates)
-            raise
-
-    def _read_own(self, candidates: Candidates) -> None:
-        lookup = self._lookup
-        for name, values in candidates.columns.items():
-            place = lookup.places.get(name)
-            if place is not None:
-                is_text = name in candidates.texts
-                self._own[place] = values if is_text else lookup.column_texts(name, values)
-            elif name == lookup.time_column:
-                times = zip(*map(lookup.time_texts, values), strict=True)
-                self._own.update(enumerate(times, start=lookup.n_fields))
-        for place, parts in enumerate(lookup.crosses, start=lookup.n_single):
-            if any(part in self._own for part in parts):
-                texts = [self._own.get(part) or repeat(self._shared[part]) for part in parts]
-                self._own[place] = list(zip(*texts, strict=False))
-
-    def _codes(self) -> np.ndarray:
-        """Return the codes, int32 ``(n_candidates, n_tokens)``."""
-        codes = np.empty((self._n_rows, self._lookup.n_tokens), dtype=np.int32)
-        codes[:] = self._shared_codes
-        for place, texts in self._own.items():
-            codes[:, place] = self._lookup.column_codes(place, texts)
-        return codes
-
-    def count_missing(self, counts: list[int]) -> None:
-        """Add to each column's count how many candidates lack its value."""
-        shared = self._shared[: len(counts)]
-        if not all(shared):
-            for column, text in enumerate(shared):
-                if not text and column not in self._own:
-                    counts[column] += self._n_rows
-        for column, own in self._own.items():
-            if column < len(counts) and not all(own):
-                counts[column] += own.count("")
-
-
-def _raise_for_first(lookup: CodeLookup, candidates: Candidates) -> None:
-    """Raise InputError for the first candidate that has a value without a code."""
-    for number, candidate in enumerate(candidates):
-        try:
-            lookup.codes(lookup.texts(candidate))
-        except InputError as error:
-            raise InputError(f"candidates[{number}]: {error}") from None
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,6 +1,7 @@
 """One request and many candidates get the model's own numbers, to the last bit, and are counted."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import columns_of
 from tasks.models.artifact import ScoringModel
+from tasks.models.candidates import Candidates, Catalogue
 from tasks.models.live import LiveScorer
 from tasks.schema import Schema, load_schema
 from tests.impressions import CONTRACT, rows
@@ -39,6 +41,9 @@ def model_of(contract: HashContract, kind: str = "ftrl") -> ScoringModel:
 
 MODELS = [model_of(CONTRACT), model_of(CONTRACT, "fm"), model_of(PLAIN)]
 any_model = pytest.mark.parametrize("model", MODELS, ids=["linear", "fm", "plain"])
+texts = st.sampled_from(["", "1", "ü*=", "true"]) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=5
+)
 cache_sizes = st.sampled_from([1, 3, 1000])
 
 
@@ -65,6 +70,47 @@ def test_a_candidate_gets_the_number_of_context_and_candidate_together(
     found = LiveScorer(model, cache_size=cache_size).score_candidates(context, candidates)
     assert (found.dtype, found.shape) == (np.float64, (len(candidates),))
     assert found.tolist() == [model.predict_row({**context, **own}) for own in candidates]
+
+
+OWN = st.sampled_from([["site"], ["n"], ["größe", "n"], ["größe", "site"], ["site", "n", "größe"]])
+
+
+@any_model
+@given(data=st.data(), names=OWN, cache_size=cache_sizes)
+@settings(max_examples=60, deadline=None)
+def test_a_candidate_of_a_catalogue_gets_the_number_of_its_texts(model, data, names, cache_size):
+    """To the last bit, and is counted alike, also when rows have come in since the last request."""
+    catalogue, known = Catalogue(names), []
+    scorer, naive = LiveScorer(model, cache_size=cache_size), []
+    added = st.lists(st.fixed_dictionaries(dict.fromkeys(names, texts)), min_size=1, max_size=4)
+    for _ in range(data.draw(st.integers(1, 4))):
+        new = data.draw(added)
+        catalogue.add(new)
+        known += new
+        context = data.draw(rows)
+        numbers = tuple(data.draw(st.lists(st.sampled_from(range(len(known))), min_size=1)))
+        scores = scorer.score_candidates(context, Candidates.picked(catalogue, numbers))
+        together = [{**context, **known[number]} for number in numbers]
+        assert scores.tolist() == [model.predict_row(row) for row in together]
+        naive += together
+    missing, unseen = naive_counts(model, naive)
+    assert (scorer.missing.tolist(), scorer.unseen.tolist()) == (missing, unseen)
+    assert scorer.n_rows == len(naive)
+
+
+def test_a_catalogue_of_thousands():
+    """Codes are kept for all of them, and freed with the catalogue."""
+    scorer, catalogue = LiveScorer(MODELS[0]), Catalogue(["site", "n"])
+    several = [{"site": f"s{number % 50}", "n": str(number)} for number in range(3_000)]
+    for begin in range(0, len(several), 700):
+        catalogue.add(several[begin : begin + 700])
+        numbers = tuple(range(0, len(catalogue), 97))
+        scores = scorer.score_candidates({}, Candidates.picked(catalogue, numbers))
+        expected = [MODELS[0].predict_row(several[number]) for number in numbers]
+        assert scores.tolist() == expected
+    gone = weakref.ref(catalogue)
+    del catalogue
+    assert gone() is None
 
 
 def test_equal_numbers_of_different_text_stay_apart():

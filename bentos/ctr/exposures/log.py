@@ -90,8 +90,8 @@ class ExposureLog:
             if self._n_lost == 1:
                 _log.exception("an exposure cannot be written as JSON and is dropped")
             return
-        p_click = exposure[8]
-        n_rows = len(p_click) if type(p_click) is list else 1
+        seen = exposure[7]
+        n_rows = len(seen[1]) if type(seen) is tuple else 1
         self._rows_in += n_rows
         self._queue.append((line, n_rows))
 

@@ -29,7 +29,7 @@ class Exposure(NamedTuple):
     seen
         The fields, or (fields of the context, :class:`~tasks.models.candidates.Candidates`).
     p_click
-        The probability, or one for each candidate.
+        The probability, or one for each candidate; these may be JSON already, a :class:`msgspec.Raw`.
     shadow
         By model that was not answered with, its probability or probabilities.
     experiment, unit_field
@@ -64,7 +64,7 @@ class _Record(msgspec.Struct):
     forced: bool
     fields: Mapping[str, Any]
     candidates: Mapping[str, Sequence[Any]] | None
-    p_click: list[float]
+    p_click: list[float] | msgspec.Raw
     shadow: list[dict[str, Any]]
 
 
@@ -167,9 +167,9 @@ def _shadows(shadow: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"model": name, "p_click": _listed(p_click)} for name, p_click in shadow.items()]
 
 
-def _listed(p_click: Any) -> list[float]:
+def _listed(p_click: Any) -> list[float] | msgspec.Raw:
     """Return the probabilities as a list; a single impression's is one."""
     kind = type(p_click)
-    if kind is list:
+    if kind is list or kind is msgspec.Raw:
         return p_click
     return [p_click] if kind is float or kind is int else list(map(float, p_click))
