@@ -1,14 +1,16 @@
 """The way of a request through ours, step by step in one process: where the time goes."""
 
 import asyncio
+import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from bench.process import ROOT
-from bench.serving.material import Material
+from bench.serving.material import CANDIDATE_FIELDS, Material
 from bench.serving.scoring import each_us
 from tasks.errors import ClicklabError
 
@@ -25,20 +27,25 @@ def time_way(material: Material) -> dict[str, dict[str, float]]:
     from bentos.ctr.calls import Calls
     from bentos.ctr.telemetry import Telemetry
 
+    impressions = material.impressions.read_bytes().splitlines()
+    rankings = material.rankings.read_bytes().splitlines()
     bodies = {
-        "/predict": material.impressions.read_bytes().splitlines(),
-        "/rank": material.rankings.read_bytes().splitlines(),
+        "/predict": impressions,
+        "/rank": rankings,
+        "/rank of ads never seen before": _with_new_ads(rankings),
     }
     lineup = _lineup(material.models[0])
     telemetry = Telemetry(registry=CollectorRegistry())
-    found = {
-        "/predict": _steps(lineup, bodies["/predict"], "read_impression", _score),
-        "/rank": _steps(lineup, bodies["/rank"], "read_ranking", _score_candidates),
-    }
     silent = Calls(telemetry)
     silent.lineup = lineup
-    for path, steps in found.items():
-        sent = bodies[path]
+    ways: dict[str, Any] = {
+        "/predict": ("read_impression", _score),
+        "/rank": ("read_ranking", _score_candidates),
+    }
+    found = {}
+    for name, sent in bodies.items():
+        path = name.split()[0]
+        found[name] = steps = _steps(lineup, sent, *ways[path])
         steps["count"] = each_us(lambda _: telemetry.answered("predict", "a", 1e-4, 0.1, 1), sent)
         call = each_us(lambda body, path=path: _call(silent, path, body), sent)
         steps["answer, and the rest"] = call - sum(steps.values())
@@ -46,6 +53,15 @@ def time_way(material: Material) -> dict[str, dict[str, float]]:
         steps["exposure log"] = _logged(lineup, telemetry, path, sent) - call
         steps["all"] = sum(steps.values())
     return found
+
+
+def _with_new_ads(rankings: Sequence[bytes]) -> list[bytes]:
+    """Return the rankings with a creative of its own in each candidate, more of them than are remembered."""
+    bodies, numbers = [json.loads(body) for body in rankings], count(10**6)
+    for body in bodies:
+        for candidate in body["candidates"]:
+            candidate[CANDIDATE_FIELDS[0]] = next(numbers)
+    return [json.dumps(body, separators=(",", ":")).encode() for body in bodies]
 
 
 def _call(calls: Any, path: str, body: bytes) -> bytes:

@@ -17,7 +17,7 @@ from numba import njit
 from tasks.hashing.encode import columns_of
 from tasks.hashing.lookup import CodeLookup
 from tasks.models.artifact import ScoringModel
-from tasks.models.candidates import Candidates
+from tasks.models.candidates import Candidates, Catalogue
 from tasks.models.rankings import RankingHasher
 from tasks.models.scoring import frozen
 
@@ -71,9 +71,17 @@ class LiveScorer:
         self._held_rows = list(self._held)
         self._pack_codes = struct.Struct(f"{contract.n_tokens}i").pack_into
         self._reset_counts()
-        self.score({})  # here, so that no request waits for a kernel to be compiled
-        self.score_candidates({}, [{}])
+        self._warm_up()
         self._reset_counts()
+
+    def _warm_up(self) -> None:
+        """Score in every way, so that no request waits for a kernel to be compiled."""
+        self.score({})
+        self.score_candidates({}, [{}])
+        for name in self.model.contract.fields:  # in crosses or not
+            catalogue = Catalogue([name])
+            catalogue.add([{name: ""}])
+            self.score_candidates({}, Candidates.picked(catalogue, (0,)))
 
     def _reset_counts(self) -> None:
         self.n_rows = self._n_held = 0

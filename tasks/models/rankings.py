@@ -165,6 +165,7 @@ class _CatalogueCodes:
         self._lookup = lookup
         fields = {lookup.places[name]: name for name in catalogue.columns if name in lookup.places}
         self._columns = catalogue.columns
+        self._texts = [catalogue.columns[name] for name in fields.values()]
         self.places = list(fields)
         self._places = np.array(self.places, dtype=np.int64)
         self._codes = np.empty((_FIRST_ROWS, len(fields)), dtype=np.int32)
@@ -198,27 +199,20 @@ class _CatalogueCodes:
 
     def _extend(self) -> None:
         """Hash the rows that came in."""
-        begin = self._n_rows
-        for at, (place, name) in enumerate(zip(self.places, self._fields(), strict=True)):
-            texts = self._columns[name][begin:]
-            end = begin + len(texts)
-            if end > len(self._codes):
-                self._grow(end)
+        begin, end = self._n_rows, len(self._texts[0])
+        if end > len(self._codes):
+            n_more = max(end - len(self._codes), len(self._codes))
+            self._codes = np.pad(self._codes, ((0, n_more), (0, 0)))
+            self._is_empty = np.pad(self._is_empty, ((0, n_more), (0, 0)))
+        for at, (place, column) in enumerate(zip(self.places, self._texts, strict=True)):
+            texts = column[begin:end]
             self._codes[begin:end, at] = self._lookup.column_codes(place, texts)
             self._is_empty[begin:end, at] = [not text for text in texts]
-            self._n_rows = end
-        self._any_empty = bool(self._is_empty[: self._n_rows].any())
+        self._any_empty = bool(self._is_empty[:end].any())
         for cross in self._crosses:
-            parts = [self._columns[name][begin:] for name in cross.names]
+            parts = [self._columns[name][begin:end] for name in cross.names]
             cross.texts = cross.texts.extended(list(map("*".join, zip(*parts, strict=True))))
-
-    def _fields(self) -> list[str]:
-        return [name for name in self._columns if name in self._lookup.places]
-
-    def _grow(self, n_rows: int) -> None:
-        n_more = max(n_rows, 2 * len(self._codes)) - len(self._codes)
-        self._codes = np.pad(self._codes, ((0, n_more), (0, 0)))
-        self._is_empty = np.pad(self._is_empty, ((0, n_more), (0, 0)))
+        self._n_rows = end
 
 
 def _cross(place: int, parts: Sequence[int], fields: Mapping[int, str]) -> _Cross | None:

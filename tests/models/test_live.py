@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import InputError
+from tasks.hashing import murmur
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import columns_of
+from tasks.models import rankings
 from tasks.models.artifact import ScoringModel
 from tasks.models.candidates import Candidates, Catalogue
 from tasks.models.live import LiveScorer
@@ -224,3 +226,18 @@ def test_a_full_impression_of_the_bundled_schema():
     assert scorer.score(row | own) == expected
     assert scorer.score_candidates(row, numbers).tolist() == [expected, expected]
     assert not math.isclose(expected, 0.5)
+
+
+def test_no_request_waits_for_a_kernel_to_be_compiled():
+    """Whatever its candidates: a scorer has called each kernel in the way that requests do."""
+    contract = HashContract.from_schema(load_schema("avazu"), bits=12)
+    scorer = LiveScorer(model_of(contract))
+    dispatchers = [murmur.hash_between, murmur.hash_row, rankings._spread]
+    before = [len(kernel.signatures) for kernel in dispatchers]
+    catalogue = Catalogue(["C14", "C17", "C21"])
+    catalogue.add([{"C14": "1", "C17": "2", "C21": "3"}, {"C14": "", "C17": "4", "C21": "5"}])
+    context = {"site_id": "1fbe01fe", "hour": "14102100"}
+    scorer.score_candidates(context, Candidates.picked(catalogue, (1, 0, 1)))
+    scorer.score_candidates(context, [{"C17": "7"}, {"C17": "8"}])
+    assert [len(kernel.signatures) for kernel in dispatchers] == before
+    assert all(before)
