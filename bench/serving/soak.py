@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from bench.serving.targets import (
 from tasks.errors import ClicklabError, ConfigError
 
 POLL_S = 1.0
+RANK_SHARE = 0.1  # of the requests; the others are /predict, whose latencies are shown
 N_SAMPLES = 400  # of memory, over the run
 _MARGIN_S = 60
 
@@ -120,16 +122,19 @@ def point_to(link: Path, model: Path) -> None:
 def _run(
     server: Server, material: Material, folder: Path, plan: SoakPlan, tell: Callable[[str], None]
 ) -> tuple[dict[str, Any], list[Sample], int]:
-    """Run the load beside the swaps; return what it found, memory, and the number of swaps."""
-    seconds, result = plan.minutes * 60, folder / "load.json"
-    call = Call("/predict", material.impressions)
-    command = pace_command(server.port, call, rate=plan.rate, seconds=seconds, result=result)
+    """Run the loads beside the swaps; return what they found, memory, and the number of swaps."""
     samples: list[Sample] = []
-    n_swaps, begin, log = 0, time.monotonic(), folder / "load.log"
-    with log.open("wb") as out:
-        load = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
-    try:
-        while load.poll() is None:
+    seconds = plan.minutes * 60
+    n_swaps, begin = 0, time.monotonic()
+    with ExitStack() as stack:
+        loads = [
+            stack.enter_context(_Load(server.port, call, plan.rate * share, seconds, folder))
+            for call, share in (
+                (Call("/predict", material.impressions), 1 - RANK_SHARE),
+                (Call("/rank", material.rankings), RANK_SHARE),
+            )
+        ]
+        while any(load.is_running for load in loads):
             second = time.monotonic() - begin
             if second > seconds + _MARGIN_S:
                 raise ClicklabError(f"bench: the load did not end after {second:.0f} s")
@@ -139,13 +144,40 @@ def _run(
             samples.append(Sample(second, *_memory(server)))
             tell(f"{second / 60:.1f} of {plan.minutes:g} minutes, {n_swaps} swaps")
             time.sleep(max(0.5, seconds / N_SAMPLES))
-    finally:
-        load.kill()
-        load.wait()
-    if not result.exists():
-        last = (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
-        raise ClicklabError(f"bench: the load failed: {last}")
-    return json.loads(result.read_text()), samples, n_swaps
+        predict, rank = [load.found() for load in loads]
+    sums = {name: predict[name] + rank[name] for name in ("n_requests", "n_failed")}
+    return predict | sums | {"rank": rank}, samples, n_swaps
+
+
+class _Load:
+    """A constant rate of one call by a process of its own, which ends with the block."""
+
+    def __init__(self, port: int, call: Call, rate: float, seconds: float, folder: Path):
+        name = call.path.strip("/")
+        self._result, self._log = folder / f"{name}.json", folder / f"{name}.log"
+        command = pace_command(port, call, rate=rate, seconds=seconds, result=self._result)
+        with self._log.open("wb") as out:
+            self._process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+
+    def __enter__(self) -> "_Load":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still sends."""
+        return self._process.poll() is None
+
+    def found(self) -> dict[str, Any]:
+        """Return what it found; ClicklabError if it failed."""
+        if not self._result.exists():
+            last = (self._log.read_text().strip().splitlines() or ["it said nothing"])[-1]
+            raise ClicklabError(f"bench: the load failed: {last}")
+        found: dict[str, Any] = json.loads(self._result.read_text())
+        return found
 
 
 def _memory(server: Server) -> tuple[int, int]:

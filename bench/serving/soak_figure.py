@@ -34,7 +34,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     for name, line, color in (("max", ":", SOFT), ("p99", "--", INK), ("p50", "-", INK)):
         seconds, worst = thinned(found["timeline"], f"{name}_ms")
         right.plot(seconds / 60, worst, line, color=color, label=name, linewidth=1)
-    right.set(title=f"/predict, {found['rate']:g} requests/s", xlabel="time (min)")
+    right.set(title=f"/predict among {found['rate']:g} requests/s", xlabel="time (min)")
     right.set(ylabel="latency from the due time (ms)", yscale="log")
     right.legend(fontsize=8)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
