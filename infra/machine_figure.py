@@ -54,7 +54,7 @@ def draw(machine: Mapping[str, Any], path: Path) -> None:
     bus = _LEFT + max(n_wide, 3) * (BOX_W + GAP) + 3 * GAP
     width, height = bus + 0.9 + _INSET_W, max(ROW * (len(levels) + 2.9), 9.2)
     with mpl.rc_context(_SALT):
-        figure = Figure(figsize=(width, height))
+        figure = Figure(figsize=(width, height), layout="none")  # whatever style is in use
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_xlim(0, width)
         axes.set_ylim(height, 0)

@@ -55,7 +55,7 @@ def draw(modules: dict[str, Module], path: Path) -> None:
     total = sum(heights) + _GAP * (len(TIERS) + 1)
     width = max(map(len, TIERS)) * (_WIDTH + _GAP) + _GAP
     with mpl.rc_context(_SALT):
-        figure = Figure(figsize=(width, total))
+        figure = Figure(figsize=(width, total), layout="none")  # whatever style is in use
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(total, 0))
         axes.axis("off")
