@@ -169,7 +169,7 @@ def bodies(draw):
 
 @given(several=st.lists(bodies(), min_size=1, max_size=5))
 @example(several=[b'{"candidates":[{"a":1}],"context":{}}'] * 2)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_whatever_is_taken_is_what_json_says(several):
     """Requests of one client after the other, so that candidates are known."""
     reads = decoder()
