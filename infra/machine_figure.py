@@ -24,7 +24,8 @@ _LOOP = {
     "again": (0, 6),
     "interrupted": (1.9, 6),
     "time limit": (1.9, 2),
-    "failed": (1.9, 7),
+    "unavailable": (1.9, 7),
+    "failed": (1.9, 8),
 }
 _SAID = {
     "": "run the container",
@@ -32,6 +33,7 @@ _SAID = {
     "did it run?": "did it start?",
     "why?": "exit code?",
     "refused": "2-7: refused\nby name, at once",
+    "unavailable": "8: Unavailable",
     "wait": "wait, longer each time",
     "again": "again, on demand",
     "failed": "TaskFailed",
@@ -113,7 +115,7 @@ def _entry(axes: Any, x: float) -> float:
         axes,
         x,
         0.5,
-        "input: run, data, model, attempt_limit, done\ndefaults filled in, model checked",
+        "input: run, data, model, limits, done\ndefaults filled in, model checked",
         width=4.2,
     )
     _arrow(axes, (x, 0.5 + BOX_H / 2), (x, 0.5 + ROW - 0.42))

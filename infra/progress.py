@@ -7,7 +7,15 @@ from datetime import datetime
 from typing import Any
 
 ENDED = ("FAILED", "TIMED_OUT", "ABORTED", "SUCCEEDED")
-_FAILED = ("refused", "out of memory", "interrupted", "failed", "time limit", "not started")
+_FAILED = (
+    "refused",
+    "out of memory",
+    "interrupted",
+    "unavailable",
+    "failed",
+    "time limit",
+    "not started",
+)
 _STATES = (
     "TaskStateEntered",
     "TaskStateExited",

@@ -19,7 +19,15 @@ MEMORY_MB: Mapping[int, Sequence[int]] = {
 
 SHARDED = "hash_features"
 _DISK_GB = range(21, 201)
-_KEYS = {"default_size", "sizes", "time_limit_minutes", "shards", "attempts", "spot"}
+_KEYS = {
+    "default_size",
+    "sizes",
+    "time_limit_minutes",
+    "shards",
+    "attempts",
+    "attempts_unavailable",
+    "spot",
+}
 _SIZE_KEYS = {"cpu", "memory_mb", "disk_gb"}
 
 
@@ -34,12 +42,13 @@ class Size:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The section, checked: a size and a time limit for each task, and how many shards."""
+    """The section, checked: a size and a time limit for each task, how many shards, how many attempts."""
 
     by_task: Mapping[str, Size]
     time_limit_s: Mapping[str, int]
     shards: Mapping[str, int]
     attempts: int
+    attempts_unavailable: int
     spot: bool
 
 
@@ -72,6 +81,7 @@ def read_sizes(env: Mapping[str, Any], tasks: Sequence[str]) -> Sizes:
         },
         {name: _count(n, f"shards.{name}", 1, 40) for name, n in shards.items()},
         _count(section.get("attempts", 2), "attempts", 1, 10),
+        _count(section.get("attempts_unavailable", 5), "attempts_unavailable", 1, 10),
         _flag(section.get("spot", True), "spot"),
     )
 

@@ -3,8 +3,9 @@
 Each level of the DAG is one Parallel with a branch a task (:mod:`infra.task_states`); whatever fails in it is
 told (:mod:`infra.notices`) and ends the run. The definition is a template: Terraform fills in ``${...}``.
 
-The execution's input is ``{"run", "data", "model", "attempt_limit", "done"}``, all optional: the run's id (else
-the execution's name), another log, one model to train alone, attempts a task, and tasks not to repeat.
+The execution's input is ``{"run", "data", "model", "attempt_limit", "outage_limit", "done"}``, all optional: the run's
+id (else the execution's name), another log, one model to train alone, attempts a task, attempts where a service is
+away, and tasks not to repeat.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def compile_machine(tasks: Sequence[Task], sizes: Sizes) -> dict[str, Any]:
     groups = groupby(tasks, key=lambda task: task.level)
     levels = {f"Level {level}": [task.name for task in group] for level, group in groups}
     names = list(levels)
-    states = _entry([task.name for task in tasks], sizes.attempts, names[0])
+    states = _entry([task.name for task in tasks], sizes, names[0])
     for level, following in zip(names, [*names[1:], "Summary"], strict=True):
         states[level] = {
             "Type": "Parallel",
@@ -73,10 +74,11 @@ def _branch(name: str, sizes: Sizes) -> dict[str, Any]:
     )
 
 
-def _entry(names: Sequence[str], attempts: int, first: str) -> dict[str, Any]:
+def _entry(names: Sequence[str], sizes: Sizes, first: str) -> dict[str, Any]:
     """Return the states that fill in what the input leaves out and refuse a model that is not there."""
     models = ["", *models_of(list(names))]
-    defaults = {"run": "", "data": "", "model": "", "attempt_limit": attempts, "done": []}
+    limits = {"attempt_limit": sizes.attempts, "outage_limit": sizes.attempts_unavailable}
+    defaults = {"run": "", "data": "", "model": "", **limits, "done": []}
     asked = [{"Variable": "$.model", "StringEquals": model, "Next": first} for model in models]
     known = ", ".join(models[1:])
     return {

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ClicklabError, ConfigError, full_disk_in_one_line
+from tasks.errors import ClicklabError, ConfigError, UnavailableError, full_disk_in_one_line
+from tasks.outages import aws_code, is_passing
 from tasks.storage import is_s3, s3_client
 
 _REFUSED = {"AccessDenied", "403", "Forbidden", "AccessDeniedException", "InvalidAccessKeyId"}
@@ -17,7 +18,7 @@ _THREADS = 8
 
 
 class StoreError(ClicklabError):
-    """The bucket does not answer, or not now: what another try may mend."""
+    """What S3 answered is none of what is known; another try may mend it."""
 
 
 class Store:
@@ -32,8 +33,10 @@ class Store:
     ------
     ConfigError
         If the address is another; in every call, if a right is missing or the bucket is not there.
+    UnavailableError
+        In every call, if S3 cannot be reached just now.
     StoreError
-        In every call, if S3 does not answer.
+        In every call, if it answers what nobody expects.
     """
 
     def __init__(self, address: str):
@@ -102,26 +105,24 @@ class Store:
     @contextmanager
     def _asking(self, action: str, key: str) -> Iterator[list[str]]:
         """Turn what S3 answers into one line; yields a list that is not empty if the file was not there."""
-        from boto3.exceptions import S3UploadFailedError
+        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
         gone: list[str] = []
         where = f"s3://{self.bucket}/{self._prefix}{key}"
         try:
             yield gone
-        except S3UploadFailedError as error:
+        except Boto3Error as error:  # of transfers: it wraps what they met
             raise self._told(action, where, error.__context__ or error) from None
         except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            if code not in _GONE or action == "s3:PutObject":
+            if aws_code(error) not in _GONE or action == "s3:PutObject":
                 raise self._told(action, where, error) from None
             gone.append(key)
         except BotoCoreError as error:
             raise self._told(action, where, error) from None
 
     def _told(self, action: str, where: str, error: BaseException) -> ClicklabError:
-        response = getattr(error, "response", {})
-        code = str(response.get("Error", {}).get("Code", "")) or type(error).__name__
+        code = aws_code(error) or type(error).__name__
         if code in _REFUSED:
             return ConfigError(
                 f"{action} on {where} was refused ({code}): the role that runs this needs {action} on bucket {self.bucket}"
@@ -133,6 +134,10 @@ class Store:
         if code in ("NoCredentialsError", "PartialCredentialsError"):
             return ConfigError(f"{action} on {where}: no AWS credentials found; log in first")
         reason = " ".join(str(error).split())[:300]
+        if is_passing(error):
+            return UnavailableError(
+                f"{action} on {where}: S3 cannot be reached just now ({code}: {reason}); run the task again later"
+            )
         return StoreError(f"{action} on {where} failed ({code}): {reason}; run the task again")
 
 

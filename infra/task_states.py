@@ -2,7 +2,8 @@
 
 Step Functions sees of a container that failed only ``States.TaskFailed``; its exit code is in the text of the
 cause. So a task is a small loop: run, read the cause, choose. A refusal (a check, a gate, a knob) fails at
-once; what another try may mend (spot, a lost host, memory) waits and runs again, on demand.
+once; what another try may mend (spot, a lost host, memory) waits and runs again, on demand. Where a service that
+the task needs was away, it is tried more often: each wait is twice the one before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ EXIT_NAMES = {
 }
 """What a task's exit code is called; none of these is worth another try."""
 
+UNAVAILABLE = 8  # a service that the task needs, such as MLflow, could not be reached
 KILLED, CONTAINER = 137, "pipeline"
 NO_CAPACITY = "AmazonECS.Unknown"  # `RunTask` answered, but started nothing
 _THROTTLED = [
@@ -30,8 +32,9 @@ _THROTTLED = [
     "ECS.AmazonECSException",
 ]
 _WAIT_S = 20
-_INPUT = ("run", "data", "model", "attempt_limit", "done")
+_INPUT = ("run", "data", "model", "attempt_limit", "outage_limit", "done")
 _MAY_AGAIN = {"Variable": "$.attempt", "NumericLessThanPath": "$.attempt_limit"}
+_MAY_WAIT = {"Variable": "$.attempt", "NumericLessThanPath": "$.outage_limit"}
 _CODE = "$.error.container.ExitCode"
 
 States = dict[str, Any]
@@ -197,6 +200,7 @@ def _choices(unit: str) -> list[dict[str, Any]]:
         {"Variable": "$.error.stopped.StopCode", "IsPresent": True},
         {"Variable": "$.error.stopped.StopCode", "StringEquals": "SpotInterruption"},
     ]
+    away = [ended, {"Variable": _CODE, "NumericEquals": UNAVAILABLE}]
     low, high = min(EXIT_NAMES), max(EXIT_NAMES)
     return [
         {
@@ -207,6 +211,8 @@ def _choices(unit: str) -> list[dict[str, Any]]:
             ],
             "Next": f"{unit}: refused",
         },
+        {"And": [*away, _MAY_WAIT], "Next": f"{unit}: wait"},
+        {"And": away, "Next": f"{unit}: unavailable"},
         {**_MAY_AGAIN, "Next": f"{unit}: wait"},
         {"And": spot, "Next": f"{unit}: interrupted"},
         {
@@ -226,6 +232,7 @@ def _failures(unit: str) -> States:
         "refused": {"ErrorPath": f"States.ArrayGetItem(States.Array({names}), {_CODE})"},
         "out of memory": {"Error": "OutOfMemory"},
         "interrupted": {"Error": "Interrupted"},
+        "unavailable": {"Error": "Unavailable"},
         "failed": {"Error": "TaskFailed"},
         "time limit": {"Error": "TimeLimit"},
         "not started": {"Error": "NotStarted"},

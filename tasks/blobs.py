@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.errors import ClicklabError, InputError
-from tasks.storage import is_s3, s3_client, write_atomic
+from tasks.outages import aws_code, is_passing
+from tasks.storage import is_s3, s3_client, s3_is_away, write_atomic
 
 _GONE = ("404", "NoSuchKey", "NotFound")
 _CHANGED = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
@@ -30,7 +31,7 @@ class ChangedError(ClicklabError):
 
 
 def read_blob(address: str) -> Blob | None:
-    """Return a file, None if there is none; InputError if it cannot be read."""
+    """Return a file, None if there is none; InputError if it cannot be read, UnavailableError if S3 is away."""
     if not is_s3(address):
         try:
             content = Path(address).read_bytes()
@@ -52,8 +53,8 @@ def write_blob(address: str, content: bytes, *, replaces: str | None) -> None:
     ------
     ChangedError
         If the file that is there has another mark.
-    InputError
-        If it cannot be written.
+    InputError, UnavailableError
+        If it cannot be written, or S3 is away just now.
     """
     if is_s3(address):
         bucket, key = _split(address)
@@ -75,7 +76,7 @@ def write_blob(address: str, content: bytes, *, replaces: str | None) -> None:
 
 
 def put_files(contents: Mapping[str, bytes], address: str) -> None:
-    """Write files, by name, to a folder or S3 prefix that is their own; InputError if that fails."""
+    """Write files, by name, to a folder or S3 prefix that is their own; raises as :func:`write_blob`."""
     for name, content in contents.items():
         if is_s3(address):
             bucket, key = _split(f"{address.rstrip('/')}/{name}")
@@ -93,8 +94,8 @@ def get_files(address: str, into: Path, names: Collection[str]) -> list[str]:
 
     Raises
     ------
-    InputError
-        If they cannot be read.
+    InputError, UnavailableError
+        If they cannot be read, or S3 is away just now.
     OSError
         If the folder cannot be written to.
     """
@@ -155,15 +156,21 @@ def _one_line(address: str) -> Iterator[None]:
 
     try:
         yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "unknown")
-        if code in _CHANGED:
-            raise ChangedError(f"{address}: changed meanwhile; try again") from None
-        raise InputError(
+    except (BotoCoreError, ClientError) as error:
+        if is_passing(error):
+            raise s3_is_away(address, error) from None
+        raise _refused(address, error) from None
+
+
+def _refused(address: str, error: Exception) -> ClicklabError:
+    code = aws_code(error)
+    if code in _CHANGED:
+        return ChangedError(f"{address}: changed meanwhile; try again")
+    if code is not None:
+        return InputError(
             f"{address}: S3 answered {code}; check the address and the credentials' rights"
-        ) from None
-    except BotoCoreError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{address}: no answer from S3 ({reason}); check credentials, region and endpoint"
-        ) from None
+        )
+    reason = " ".join(str(error).split())
+    return InputError(
+        f"{address}: S3 cannot be used ({reason}); check credentials, region and endpoint"
+    )

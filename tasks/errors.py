@@ -58,6 +58,12 @@ class DiskFullError(ClicklabError):
     exit_code = 7
 
 
+class UnavailableError(ClicklabError):
+    """A service cannot be reached just now; the same task may well succeed a while later."""
+
+    exit_code = 8
+
+
 @contextmanager
 def full_disk_in_one_line(place: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what a full disk raises into a DiskFullError that names the file or folder."""

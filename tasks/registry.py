@@ -11,12 +11,14 @@ import os
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ConfigError, InputError
+from tasks.errors import ConfigError, InputError, UnavailableError
+from tasks.outages import is_passing
 from tasks.workspace import resolve, resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -34,8 +36,43 @@ class RegisteredModel:
     folder: Path
 
 
+class _Answering:
+    """An ``MlflowClient`` whose every call raises an UnavailableError where its server is away just now."""
+
+    def __init__(self, client: Any, uri: str):
+        self._client, self._uri = client, uri
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not callable(found):
+            return found
+
+        @wraps(found)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return found(*args, **kwargs)
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                raise _away(self._uri, error) from None
+
+        return call
+
+
+def _away(uri: str, error: BaseException) -> UnavailableError:
+    return UnavailableError(
+        f"MLflow at {uri!r} cannot be reached just now ({_first_line(error)}); run again when it is back"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or ["no reason given"])[0]
+
+
 def connect(tracking_uri: str) -> Any:
     """Return an ``MlflowClient`` on a store that exists and is migrated.
+
+    Each of its calls, and this one, raises an UnavailableError where the server cannot be reached just now.
 
     A SQLite store is created on first use, behind a lock, because two processes migrating one file
     at once leave it broken.
@@ -58,12 +95,11 @@ def connect(tracking_uri: str) -> Any:
         with _first_use(uri):
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
-            client = mlflow.MlflowClient(uri)
+            client = _Answering(mlflow.MlflowClient(uri), uri)
             client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"MLflow at {uri!r} cannot be used ({reason}); see `mlflow.tracking_uri` in env.yaml"
+            f"MLflow at {uri!r} cannot be used ({_first_line(error)}); see `mlflow.tracking_uri` in env.yaml"
         ) from None
     return client
 
@@ -118,7 +154,8 @@ def training_run(
     try:
         yield run_id
     except BaseException:
-        client.set_terminated(run_id, status="FAILED")
+        with suppress(UnavailableError):  # nobody is there to be told
+            client.set_terminated(run_id, status="FAILED")
         raise
     client.set_terminated(run_id, status="FINISHED")
 
@@ -221,9 +258,8 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
     try:
         local = client.download_artifacts(version.run_id, MODEL_PATH, str(target))
     except (MlflowException, OSError) as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError(
-            f"the files of {name} version {version.version} ({alias}) cannot be read ({reason}); "
+            f"the files of {name} version {version.version} ({alias}) cannot be read ({_first_line(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(name, str(version.version), version.run_id, Path(local))

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
-from tasks.errors import ClicklabError, InputError, full_disk_in_one_line
+from tasks.errors import ClicklabError, InputError, UnavailableError, full_disk_in_one_line
+from tasks.outages import aws_code, is_passing
 
 DATA_SUFFIXES = (".csv", ".gz", ".zip", ".parquet", ".pq")
 _BUFFER_BYTES = 8 << 20
@@ -193,23 +194,35 @@ def s3_client() -> Any:
 
 @contextmanager
 def readable(uri: str) -> Iterator[None]:
-    """Turn what boto3 raises into one line."""
+    """Turn what boto3 raises into one line: an UnavailableError if S3 is away just now, else an InputError."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "unknown")
-        if code in ("PreconditionFailed", "412"):
-            raise InputError(f"{uri}: the object changed while it was read; run again") from None
-        raise InputError(
+    except (BotoCoreError, ClientError) as error:
+        if is_passing(error):
+            raise s3_is_away(uri, error) from None
+        raise _refused(uri, error) from None
+
+
+def s3_is_away(uri: str, error: BaseException) -> UnavailableError:
+    """Return the one line for an address on S3, which is away just now."""
+    reason = " ".join(str(error).split())
+    return UnavailableError(f"{uri}: S3 cannot be reached just now ({reason}); run again later")
+
+
+def _refused(uri: str, error: Exception) -> InputError:
+    code = aws_code(error)
+    if code in ("PreconditionFailed", "412"):
+        return InputError(f"{uri}: the object changed while it was read; run again")
+    if code is not None:
+        return InputError(
             f"{uri}: S3 answered {code}; check the address and the credentials' rights"
-        ) from None
-    except BotoCoreError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{uri}: S3 cannot be read ({reason}); check credentials, region and endpoint"
-        ) from None
+        )
+    reason = " ".join(str(error).split())
+    return InputError(
+        f"{uri}: S3 cannot be read ({reason}); check credentials, region and endpoint"
+    )
 
 
 def _list_s3(source: str) -> list[SourceFile]:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, UnavailableError
 from tasks.models import learner_class
+from tasks.outages import is_passing
 from tasks.progress import Epoch
 from tasks.workspace import resolve_store
 
@@ -150,17 +151,18 @@ def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]
         with _first_use(address):
             study = optuna.create_study(storage=address, **knobs)
         return study, address is not None and not address.startswith("sqlite")
-    except (ImportError, OSError) as error:
-        raise ConfigError(
-            f"search: storage {storage!r} cannot be used ({error}); see `search` in env.yaml"
-        ) from None
     except Exception as error:
-        if type(error).__module__.startswith("sqlalchemy"):
-            reason = str(error).splitlines()[0]
-            raise ConfigError(
-                f"search: storage {storage!r} cannot be used ({reason}); see `search` in env.yaml"
+        theirs = type(error).__module__.startswith("sqlalchemy")
+        if not theirs and not isinstance(error, ImportError | OSError):
+            raise
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        if is_passing(error):
+            raise UnavailableError(
+                f"search: storage {storage!r} cannot be reached just now ({reason}); run again when it is back"
             ) from None
-        raise
+        raise ConfigError(
+            f"search: storage {storage!r} cannot be used ({reason}); see `search` in env.yaml"
+        ) from None
 
 
 @contextmanager

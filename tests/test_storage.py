@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tasks.errors import InputError
+from tasks.errors import InputError, UnavailableError
 from tasks.storage import fingerprint, list_files, write_atomic
 from tests.logs import local_s3
 
@@ -133,7 +133,7 @@ def test_an_object_that_changes_while_it_is_read_is_refused(s3):
 
 
 def test_an_unreachable_s3_is_said_in_one_line(monkeypatch):
-    """So a wrong endpoint is not a traceback."""
+    """Not a traceback, whether S3 is away or the endpoint is wrong."""
     for name, value in {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "AWS_ACCESS_KEY_ID": "x",
@@ -143,5 +143,5 @@ def test_an_unreachable_s3_is_said_in_one_line(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("tasks.storage._S3_ATTEMPTS", 1)
-    with pytest.raises(InputError, match="S3 cannot be read"):
+    with pytest.raises(UnavailableError, match="S3 cannot be reached"):
         list_files("s3://bucket/a.csv")

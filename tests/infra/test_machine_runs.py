@@ -138,7 +138,7 @@ def test_a_refusal_is_final_and_has_its_name(play, code):
         ([143, 137], "OutOfMemory", "no record"),
         (["spot", "spot"], "Interrupted", "no record"),
         ([None, None], "TaskFailed", "no record"),
-        ([255, 8], "TaskFailed", "no record"),
+        ([255, 9], "TaskFailed", "no record"),
     ],
 )
 def test_what_another_try_may_mend_is_tried_again(play, ends, error, said):
@@ -148,6 +148,31 @@ def test_what_another_try_may_mend_is_tried_again(play, ends, error, said):
     assert (ran.status, ran.error) == ("FAILED", error)
     assert said in ran.told[0]["Message"]
     assert play({"ingest": [ends[0], 0]}, run="r2")[0].status == "SUCCEEDED"
+
+
+def test_a_service_that_is_away_is_waited_for(play):
+    """More often than after an interruption; it is back for the fourth attempt."""
+    ran, containers = play({"ingest": [8, 8, 8]}, run="r2")
+    assert (ran.status, containers.started) == ("SUCCEEDED", ["ingest"] * 4)
+    assert ran.entered.count("ingest: wait") == 3
+
+
+def test_a_service_that_stays_away_is_told_and_the_run_can_be_resumed(play):
+    """After the last attempt of env.aws.yaml, under a name of its own; later the same run goes on."""
+    ran, containers = play({"ingest": [8] * 9}, run="r1")
+    assert (ran.status, ran.error) == ("FAILED", "Unavailable")
+    assert containers.started == ["ingest"] * 5
+    assert "failed (Unavailable), cell 7" in ran.told[0]["Message"]
+    assert "make resume RUN=r1" in ran.told[0]["Message"]
+    assert play({"ingest": [0]}, run="r1")[0].status == "SUCCEEDED"
+
+
+def test_an_outage_leaves_other_failures_their_own_limit(play):
+    """Exit code 1 after two outages is the third attempt, one too many for it."""
+    ran, containers = play({"ingest": [8, 8, 1]}, run="r2")
+    assert (ran.error, containers.started) == ("TaskFailed", ["ingest"] * 3)
+    ran, containers = play({"ingest": [8]}, run="r2", outage_limit=1)
+    assert (ran.error, containers.started) == ("Unavailable", ["ingest"])
 
 
 def test_the_limit_of_attempts_is_that_of_the_input(play):

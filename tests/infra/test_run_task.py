@@ -448,7 +448,7 @@ def test_what_a_task_needs_and_is_not_there_is_one_line(cloud):
         (
             "ingest",
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
-            1,
+            8,
             "s3:PutObject on s3://clicklab-bucket",
         ),
     ],

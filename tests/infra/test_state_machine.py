@@ -11,7 +11,7 @@ from infra.dag import MAX_NAME, Task, models_of, order
 from infra.machine_figure import draw
 from infra.sizes import MEMORY_MB, read_sizes
 from infra.state_machine import OUT, compile_machine, main, render
-from infra.task_states import EXIT_NAMES, names_in
+from infra.task_states import EXIT_NAMES, UNAVAILABLE, names_in
 from tasks import errors
 from tasks.errors import ConfigError
 from tests.conftest import ROOT
@@ -141,6 +141,7 @@ BAD_KNOBS = [
     ({"shards": {"hash_features": True}}, "from 1 to 40, found True"),
     ({"time_limit_minutes": {"ingst": 5}}, "unknown task 'ingst'"),
     ({"time_limit_minutes": {"ingest": "5"}}, "must be an integer"),
+    ({"attempts_unavailable": 11}, "attempts_unavailable must be an integer from 1 to 10"),
     ({"attempts": 0}, "attempts must be an integer from 1 to 10"),
     ({"spot": "yes"}, "spot must be true or false"),
     ({"attemps": 3}, "aws: unknown key 'attemps'"),
@@ -186,7 +187,7 @@ def test_every_way_a_task_can_end_by_itself_has_a_name():
     """The codes of tasks/errors.py, none left out."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.ClicklabError)}
-    assert codes - {1} == set(EXIT_NAMES)
+    assert codes - {1} == {*EXIT_NAMES, UNAVAILABLE}
 
 
 def test_a_container_gets_its_size_its_run_and_its_shard():
@@ -325,6 +326,7 @@ MUTATIONS = {
     "a Choice that leads nowhere": lambda m: state(m, "Failure")["Choices"][0].update(Next="X"),
     "a StartAt that is not there": lambda m: m.update(StartAt="Default"),
     "a branch's StartAt that is not there": lambda m: state(m, "Level 0")["Branches"][0].update(StartAt="x"),
+    "an outage that leads nowhere": lambda m: state(m, "ingest: why?")["Choices"][2].update(Next="ingest: unavailabl"),
     "a state that nobody reaches": lambda m: m["States"].update(alone={"Type": "Succeed"}),
     "a state without an end": lambda m: state(m, "ingest").pop("End"),
     "a state with an end and a Next": lambda m: state(m, "ingest: wait").update(End=True),
@@ -354,7 +356,7 @@ MUTATIONS = {
 
 @pytest.mark.slow
 def test_every_mutation_is_caught_by_a_linter(asl_package):
-    """Thirty ways to break a definition; what one linter overlooks another sees."""
+    """Thirty-one ways to break a definition; what one linter overlooks another sees."""
     needs = {name: NEEDS[name] for name in ("ingest", "hash_features")}
     sizes = read_sizes({"aws": {"shards": {"hash_features": 2}}}, list(needs))
     whole = filled(compile_machine(order(needs), sizes))
