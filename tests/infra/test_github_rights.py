@@ -1,0 +1,233 @@
+"""What the verbs ask of AWS, against what the role of GitHub's workflows may do: no call without a right, no right without a call."""
+
+import json
+import shutil
+
+import pytest
+
+from infra import executions, release, runs
+from infra.images import __main__ as images
+from infra.images import scan
+from tests.infra import test_runs
+from tests.infra.cloud import ACCOUNT, REGION, TRUST, account, aws, execute_machines, write_outputs
+from tests.infra.colour_stage import stage
+from tests.infra.rights import allows, granted, noted
+from tests.infra.terraform import TERRAFORM, Workspace, provider_mirror
+
+pytestmark = pytest.mark.slow
+NAME = "clicklab-small"
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{NAME}"
+HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAME}"
+ROLES = {
+    key: f"arn:aws:iam::{ACCOUNT}:role/{NAME}-service-{duty}"
+    for key, duty in (("taskRoleArn", "task"), ("executionRoleArn", "execution"))
+}
+# Of these boto3 knows nothing: the engine moves layers, S3 asks for the key of what is uploaded.
+BY_OTHERS = {
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:CompleteLayerUpload",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:InitiateLayerUpload",
+    "ecr:PutImage",
+    "ecr:UploadLayerPart",
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
+    "s3:AbortMultipartUpload",  # where an upload breaks off
+}
+_PROVIDER = """
+provider "aws" {
+  region                      = "%s"
+  access_key                  = "x"
+  secret_key                  = "x"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+"""
+
+
+def variables():
+    """Return the module's inputs as the root gives them."""
+    ecr = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{NAME}"
+    return {
+        "name": NAME,
+        "region": REGION,
+        "account_id": ACCOUNT,
+        "partition": "aws",
+        "bucket_arn": f"arn:aws:s3:::{NAME}",
+        "key_arn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0123",
+        "repository_arns": {
+            image: f"{ecr}/{image}" for image in ("pipeline", "service", "tracking")
+        },
+        "data_buckets": ["logs"],
+        "topic_arn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME}-notices",
+        "flow_log_group_arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/{NAME}/flow",
+        "tracking": True,
+        "operator_access": False,
+        "database_secret_arn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds",
+        "serving": True,
+        "api_key_secret_arn": "",
+        "github_repository": "owner/name",
+        "github_subjects": ["environment:production"],
+        "github_provider_arn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/github",
+        "github_policy_arns": [],
+    }
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    """The role's policy as Terraform plans it: the module alone, no account asked."""
+    provider_mirror()
+    folder = shutil.copytree(
+        TERRAFORM / "modules" / "iam", tmp_path_factory.mktemp("terraform") / "iam"
+    )
+    shutil.copy2(TERRAFORM / ".terraform.lock.hcl", folder)
+    versions = (TERRAFORM / "versions.tf").read_text().partition("provider ")[0]
+    (folder / "versions.tf").write_text(versions + _PROVIDER % REGION)
+    (folder / "terraform.tfvars.json").write_text(json.dumps(variables()))
+    workspace = Workspace(folder)
+    workspace.init()
+    workspace.succeed("plan", "-input=false", "-refresh=false", "-out=planned")
+    planned = json.loads(workspace.succeed("show", "-json", "planned"))["planned_values"]
+    (found,) = [
+        one["values"]["policy"]
+        for one in planned["root_module"]["resources"]
+        if one["address"].startswith("aws_iam_role_policy.github")
+    ]
+    return json.loads(found)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """Every call that the verbs make, each verb run once or more in an account of the tests' own."""
+    folder, found = tmp_path_factory.mktemp("verbs"), set()
+    with pytest.MonkeyPatch.context() as patched, account() as address:
+        execute_machines(address)
+        patched.setattr(executions, "_POLL_S", 0.05)
+        patched.setattr(executions, "_VISIBLE_S", 0.5)
+        patched.setenv("CLICKLAB_OUTPUTS", str(folder / "outputs.json"))
+        with stage() as made:
+            made.values |= deployment(made)
+            write_outputs(folder / "outputs.json", made.values)
+
+            def run(main, *words):
+                with noted(found):
+                    return main(list(words))
+
+            run_runs(run, folder)
+            run_releases(run)
+            run_images(run, folder, patched)
+    return found
+
+
+def deployment(made):
+    """Make what is not made by the stage, and return its outputs."""
+    for name in ("service", "pipeline"):
+        aws("ecr").create_repository(repositoryName=f"{NAME}/{name}")
+    push("service", "ctr-new")
+    aws("s3").create_bucket(Bucket=NAME, CreateBucketConfiguration={"LocationConstraint": REGION})
+    aws("sns").create_topic(Name="notices")
+    role = aws("iam").create_role(RoleName="machine", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    aws("stepfunctions").create_state_machine(
+        name=NAME, definition=test_runs._definition(wait_s=30), roleArn=role
+    )
+    aws("logs").create_log_group(logGroupName=f"/{NAME}/pipeline")
+    first = aws("ecs").describe_task_definition(taskDefinition=made.first)["taskDefinition"]
+    newest = aws("ecs").register_task_definition(
+        family=first["family"],
+        containerDefinitions=first["containerDefinitions"],
+        tags=[{"key": "Project", "value": "clicklab"}],
+        **ROLES,
+    )["taskDefinition"]["taskDefinitionArn"]
+    return {
+        "service_task_definition": newest,
+        "state_machine_arn": MACHINE,
+        "bucket": NAME,
+        "log_group": f"/{NAME}/pipeline",
+        "pipeline_repository": f"{HOST}/pipeline",
+    }
+
+
+def push(name, tag):
+    """Put an image into a repository."""
+    layer = {"schemaVersion": 2, "config": {"digest": "sha256:" + "0" * 64}}
+    aws("ecr").put_image(
+        repositoryName=f"{NAME}/{name}",
+        imageManifest=json.dumps(layer),
+        imageManifestMediaType="application/vnd.docker.distribution.manifest.v2+json",
+        imageTag=tag,
+    )
+
+
+def run_runs(run, folder):
+    """Submit a file, look at the run, stop it, take it up again; and ask for data of another bucket."""
+    log = folder / "log.csv"
+    log.write_bytes(b"x" * (9 << 20))  # in parts
+    assert run(runs.main, "submit", "--data", str(log), "--model", "fm", "--detach") == 0
+    name = aws("stepfunctions").list_executions(stateMachineArn=MACHINE)["executions"][0]["name"]
+    assert run(runs.main, "submit", "--data", "s3://logs/gone.csv") == 2
+    assert run(runs.main, "list") == run(runs.main, "show", name) == 0
+    assert run(runs.main, "logs", name, "--task", "ingest") == 0
+    assert run(runs.main, "stop", name) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        look = executions.look
+        redrivable = {"redriveStatus": "REDRIVABLE"}
+        patched.setattr("infra.executions.look", lambda arn: (it := look(arn)) and it | redrivable)
+        run(runs.main, "resume", name, "--detach")  # the emulator does not know the call
+
+
+def run_releases(run):
+    """A canary of a named image, released; another try taken back."""
+    timing = ("--wait", "0.001", "--poll", "0.01")
+    assert run(release.main, "canary", "--image", "ctr:new", "--watch", "0", *timing) == 0
+    assert run(release.main, "release", "--watch", "0", *timing) == 0
+    assert run(release.main, "abort", *timing) == 0
+    assert run(release.main, "status") == 0
+
+
+def run_images(run, folder, patched):
+    """Push one that is there already, by an engine that does nothing, and read what its scan found."""
+    program = folder / "docker"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    patched.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    patched.setenv("CLICKLAB_ENGINE", "docker")
+    patched.setattr(images, "commit", lambda *, may_be_dirty: "0123456789ab")
+    for module in (images, scan):
+        patched.setattr(module, "FOLDER", folder)
+    push("pipeline", "0123456789ab")
+    aws("ecr").start_image_scan(
+        repositoryName=f"{NAME}/pipeline", imageId={"imageTag": "0123456789ab"}
+    )
+    assert run(images.main, "push", "pipeline") == run(scan.main) == 0
+
+
+def test_the_verbs_were_really_run(asked):
+    """Each of them left a call of its own."""
+    assert {action for action, _ in asked} >= {
+        "states:RedriveExecution",
+        "states:StopExecution",
+        "logs:FilterLogEvents",
+        "s3:PutObject",
+        "ecs:RegisterTaskDefinition",
+        "elasticloadbalancing:ModifyListener",
+        "ecr:DescribeImageScanFindings",
+    }
+
+
+def test_every_call_of_a_verb_is_allowed(asked, policy):
+    """Action and resource; the conditions are taken as met."""
+    assert [call for call in sorted(asked) if not allows(policy, *call)] == []
+
+
+def test_every_right_is_for_a_call(asked, policy):
+    """Nothing is granted that no verb asks for."""
+    assert granted(policy) - {action for action, _ in asked} == BY_OTHERS
+
+
+def test_a_right_for_another_deployment_is_none(policy):
+    """By the name in each resource, where AWS knows one."""
+    assert not allows(policy, "states:StartExecution", MACHINE.replace("small", "production"))
+    assert not allows(policy, "s3:PutObject", f"arn:aws:s3:::{NAME}/models/champion.json")
+    assert not allows(policy, "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{NAME}-pipeline-task")
