@@ -61,12 +61,12 @@ class _Answering:
 
 def _away(uri: str, error: BaseException) -> UnavailableError:
     return UnavailableError(
-        f"MLflow at {uri!r} cannot be reached just now ({_first_line(error)}); run again when it is back"
+        f"MLflow at {uri!r} cannot be reached just now ({_in_one_line(error)}); run again when it is back"
     )
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or ["no reason given"])[0]
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or "no reason given"
 
 
 def connect(tracking_uri: str) -> Any:
@@ -99,7 +99,7 @@ def connect(tracking_uri: str) -> Any:
             client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
         raise ConfigError(
-            f"MLflow at {uri!r} cannot be used ({_first_line(error)}); see `mlflow.tracking_uri` in env.yaml"
+            f"MLflow at {uri!r} cannot be used ({_in_one_line(error)}); see `mlflow.tracking_uri` in env.yaml"
         ) from None
     return client
 
@@ -259,7 +259,7 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
         local = client.download_artifacts(version.run_id, MODEL_PATH, str(target))
     except (MlflowException, OSError) as error:
         raise InputError(
-            f"the files of {name} version {version.version} ({alias}) cannot be read ({_first_line(error)}); "
+            f"the files of {name} version {version.version} ({alias}) cannot be read ({_in_one_line(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(name, str(version.version), version.run_id, Path(local))

@@ -130,6 +130,7 @@ def test_the_tasks_are_read_from_a_compiled_definition():
         time_limit_s=dict.fromkeys(names, 60),
         shards={"b": 2},
         attempts=2,
+        attempts_unavailable=5,
         spot=True,
     )
     text = render(compile_machine(tasks, sizes))
