@@ -1,16 +1,18 @@
 """What a deployment is billed for: one line an item, from its variables, a price table and assumed usage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from infra.prices import Line, Table, Variables
+from infra.sizes import Size
 
 
-def lines(variables: Variables, table: Table) -> list[Line]:
-    """Return every billed item of a deployment."""
-    parts = [_network, _storage, _pipeline, _observability]
+def lines(variables: Variables, containers: Mapping[Size, int], table: Table) -> list[Line]:
+    """Return every billed item of a deployment whose pipeline starts these containers in a run."""
+    parts = [_network, _storage, _observability]
     parts += [_tracking] if variables["tracking"] else []
     parts += [_serving] if variables["serving"] else []
-    return [line for part in parts for line in part(variables, table)]
+    billed = [line for part in parts for line in part(variables, table)]
+    return [*billed, *_pipeline(variables, containers, table)]
 
 
 def _network(variables: Variables, table: Table) -> Iterator[Line]:
@@ -49,19 +51,23 @@ def _storage(variables: Variables, table: Table) -> Iterator[Line]:
     yield Line("storage", "encryption key", "1", 1, "key", price("key_month"))
 
 
-def _pipeline(variables: Variables, table: Table) -> Iterator[Line]:
+def _pipeline(variables: Variables, containers: Mapping[Size, int], table: Table) -> Iterator[Line]:
+    """Return what runs cost; their hours are taken to be shared alike by their containers."""
     use, price = table.usage, table.price
-    hours = use["runs"] * use["task_hours_per_run"]
-    yield from _tasks("pipeline", "tasks", hours, variables["pipeline_size"], variables, table)
-    disk_gb = variables["pipeline_disk_gb"] - 20
-    yield Line(
-        "pipeline",
-        "their disk",
-        f"{disk_gb} GB beyond 20",
-        disk_gb * hours,
-        "GB h",
-        price("fargate_disk_gb_hour"),
-    )
+    hours = use["runs"] * use["task_hours_per_run"] / sum(containers.values())
+    for size, n in sorted(containers.items(), key=lambda one: (one[0].cpu, one[0].memory_mb)):
+        what = f"{n} container{'s' if n > 1 else ''}"
+        disk_gb = (size.disk_gb or variables["pipeline_disk_gb"]) - 20
+        pair = {"cpu": size.cpu, "memory_mb": size.memory_mb}
+        yield from _tasks("pipeline", what, n * hours, pair, variables, table)
+        yield Line(
+            "pipeline",
+            f"{what}: disk",
+            f"{disk_gb} GB beyond 20, {n * hours:,.0f} h",
+            disk_gb * n * hours,
+            "GB h",
+            price("fargate_disk_gb_hour"),
+        )
     yield Line(
         "pipeline",
         "state transitions",

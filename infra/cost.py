@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from infra.bill import lines
+from infra.demand import ENV, containers_of_a_run
 from infra.prices import Assumption, Line, Table, assumptions
 from infra.tfvars import read_defaults, read_tfvars
 from tasks.errors import ClicklabError, ConfigError, InputError
@@ -36,7 +37,11 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-    vars_file: Path, *, assume: Mapping[str, float] | None = None, prices: Path = PRICES
+    vars_file: Path,
+    *,
+    assume: Mapping[str, float] | None = None,
+    prices: Path = PRICES,
+    env: str = ENV,
 ) -> Estimate:
     """Return the estimate for a file of variables.
 
@@ -48,6 +53,8 @@ def estimate(
         Usage to put in place of the price table's, by name.
     prices
         The price table.
+    env
+        The file of knobs whose section ``aws`` says how large the pipeline's containers are.
 
     Raises
     ------
@@ -61,8 +68,9 @@ def estimate(
     usage = _usage(table["usage"], assume or {})
     assumed = assumptions(usage, variables)
     used = {one.name: one.value for one in assumed}
+    containers = containers_of_a_run(env)
     try:
-        billed = lines(variables, Table(table["prices"], used, table["counts"]))
+        billed = lines(variables, containers, Table(table["prices"], used, table["counts"]))
     except (KeyError, TypeError) as error:
         raise ConfigError(
             f"{vars_file}: a variable has an unexpected form ({error}); `terraform plan` says which"
@@ -147,7 +155,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         path = _find(options.vars)
-        result = estimate(path, assume=dict(_assumed(text) for text in options.assume))
+        result = estimate(
+            path, assume=dict(_assumed(text) for text in options.assume), env=options.env
+        )
     except ClicklabError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return error.exit_code
@@ -160,6 +170,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.cost", description=__doc__)
     parser.add_argument(
         "--vars", default="small.tfvars", help="file of variables, as infra/terraform/small.tfvars"
+    )
+    parser.add_argument(
+        "--env", default=ENV, help="file of knobs: how large the pipeline's containers are"
     )
     parser.add_argument(
         "--assume", action="append", default=[], metavar="NAME=VALUE", help="usage to assume"

@@ -8,6 +8,8 @@ import yaml
 
 from infra.cadence import runs_a_month
 from infra.cost import PRICES, TERRAFORM, estimate, main
+from infra.demand import containers_of_a_run
+from infra.sizes import Size
 from infra.tfvars import read_defaults, read_tfvars
 from tasks.errors import ConfigError, InputError
 from tests.conftest import ROOT
@@ -21,7 +23,6 @@ serving = false
 interface_endpoints = ["ecr.api", "ecr.dkr", "logs", "secretsmanager"]
 endpoint_zones = 1
 container_insights = false
-pipeline_size = { cpu = 2048, memory_mb = 8192 }
 pipeline_disk_gb = 30
 schedule = { expression = "rate(12 hours)" }
 run_days = 38
@@ -38,7 +39,20 @@ def bare(tmp_path):
     return path
 
 
-def test_the_sum_of_a_bare_deployment_is_the_one_reckoned_by_hand(bare):
+@pytest.fixture
+def env(tmp_path):
+    """A function that writes the knobs with another section ``aws``, and returns the file."""
+
+    def write(**section):
+        knobs = yaml.safe_load((ROOT / "env.aws.yaml").read_text())
+        path = tmp_path / "env.yaml"
+        path.write_text(yaml.safe_dump(knobs | {"aws": section}))
+        return str(path)
+
+    return write
+
+
+def test_the_sum_of_a_bare_deployment_is_the_one_reckoned_by_hand(bare, env):
     """First witness: every product written out, in the order of the bill."""
     assume = {"hours": 700, "runs": 10, "task_hours_per_run": 2, "transitions_per_run": 100}
     assume |= {"run_gb": 1, "data_gb": 5, "images_gb": 10, "log_gb": 2, "endpoint_gb": 20}
@@ -59,7 +73,36 @@ def test_the_sum_of_a_bare_deployment_is_the_one_reckoned_by_hand(bare):
         + 1 * 0.30
         + 3.00
     )
-    assert estimate(bare, assume=assume).usd == pytest.approx(by_hand, rel=1e-12)
+    alike = env(default_size={"cpu": 2048, "memory_mb": 8192})
+    assert estimate(bare, assume=assume, env=alike).usd == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_the_pipeline_costs_what_its_containers_cost_by_size(bare, env):
+    """12 tasks and 3 shards share 30 hours: 2 each. One has its own size, the shards and their task another, with a disk."""
+    large = {"cpu": 2048, "memory_mb": 8192, "disk_gb": 50}
+    sizes = {"promote": {"cpu": 512, "memory_mb": 2048}, "hash_features": large}
+    knobs = env(
+        default_size={"cpu": 1024, "memory_mb": 4096}, sizes=sizes, shards={"hash_features": 3}
+    )
+    found = containers_of_a_run(knobs)
+    assert found == {Size(512, 2048): 1, Size(1024, 4096): 10, Size(2048, 8192, 50): 4}
+    assume = {"runs": 15, "task_hours_per_run": 2, "transitions_per_run": 0}
+    by_hand = (
+        2 * (0.5 * 0.04048 + 2 * 0.004445 + 10 * 0.000122)
+        + 2 * 10 * (1 * 0.04048 + 4 * 0.004445 + 10 * 0.000122)
+        + 2 * 4 * (2 * 0.04048 + 8 * 0.004445 + 30 * 0.000122)
+    )
+    billed = [
+        one.usd for one in estimate(bare, assume=assume, env=knobs).lines if one.part == "pipeline"
+    ]
+    assert sum(billed) == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_the_size_that_the_state_machine_overrides_costs_nothing(bare):
+    """Terraform's ``pipeline_size`` is the task definition's; every container is started with a size of its own."""
+    before = estimate(bare).usd
+    bare.write_text(BARE + "pipeline_size = { cpu = 16384, memory_mb = 122880 }\n")
+    assert estimate(bare).usd == before
 
 
 @pytest.mark.parametrize("name", ["small.tfvars", "production.tfvars"])
@@ -167,6 +210,8 @@ def test_an_assumption_can_be_replaced(capsys):
     [
         (["--vars", "nowhere.tfvars"], 2, "no such file"),
         (["--assume", "luck=1"], 3, "unknown 'luck'; known are hours"),
+        (["--env", "env.yaml"], 3, "no section `aws`"),
+        (["--env", "nowhere.yaml"], 3, "nowhere.yaml not found"),
         (["--assume", "runs=many"], 3, "NAME=VALUE"),
         (["--assume", "runs=-1"], 3, "NAME=VALUE"),
     ],
