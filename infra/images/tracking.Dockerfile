@@ -14,7 +14,8 @@ RUN python -m infra.images.pins tracking > requirements.txt \
  && python -m infra.images.trim /opt/venv
 
 FROM ${BASE}
-RUN groupadd --gid 10001 mlflow && useradd --uid 10001 --gid mlflow --create-home mlflow
+RUN groupadd --gid 10001 mlflow && useradd --uid 10001 --gid mlflow --create-home mlflow \
+ && install -d -o mlflow -g mlflow /scratch /scratch/tmp
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /home/mlflow
 # What differs by commit comes after all that is large, so that another commit finds it built. The step says so again, as
@@ -24,7 +25,9 @@ RUN echo "${COMMIT}" > /etc/clicklab-commit
 LABEL org.opencontainers.image.title="clicklab-tracking" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
 # Without MLflow's runner of server-side jobs, which nothing here uses: half the memory, and it stops in 2 s, not 18.
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DO_NOT_TRACK=1 GIT_PYTHON_REFRESH=quiet \
-    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false TMPDIR=/scratch/tmp
+# All that it writes besides its stores: what passes through while artefacts come and go. A volume gets the folder's owner.
+VOLUME ["/scratch"]
 USER 10001:10001
 EXPOSE 5000
 # ECS asks the load balancer, which asks the same address; this is for those who run the image by hand.

@@ -110,6 +110,7 @@ def with_image(emulator: Emulator, revision: str, tag: str) -> str:
         "memory",
         "taskRoleArn",
         "executionRoleArn",
+        "volumes",
     )
     new = ecs.register_task_definition(
         containerDefinitions=[container], **{name: found[name] for name in kept}

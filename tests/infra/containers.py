@@ -133,12 +133,18 @@ def running(
     *,
     environment: Mapping[str, str],
     memory_mb: int = 1024,
+    read_only: bool = False,
 ) -> Iterator[Container]:
-    """Start a container in this machine's network; it is removed at the end."""
+    """Start a container in this machine's network; it is removed at the end.
+
+    Read-only, it can write to the image's volumes alone, as a task of ECS to those that are mounted.
+    """
     program, image = built
     container = Container(program, f"clicklab-test-{os.getpid()}")
     words = [program, "run", "--detach", "--name", container.name, "--network", "host"]
     words += ["--memory", f"{memory_mb}m", "--cap-drop", "all"]
+    words += ["--read-only"] if read_only else []
+    words += ["--read-only-tmpfs=false"] if read_only and program == "podman" else []
     for key, value in environment.items():
         words += ["--env", f"{key}={value}"]
     started = subprocess.run([*words, image, *command], capture_output=True, text=True, check=False)
@@ -146,7 +152,8 @@ def running(
         assert started.returncode == 0, started.stderr
         yield container
     finally:
-        subprocess.run([program, "rm", "--force", container.name], capture_output=True, check=False)
+        command = [program, "rm", "--force", "--volumes", container.name]
+        subprocess.run(command, capture_output=True, check=False)
 
 
 def finished(

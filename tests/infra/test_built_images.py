@@ -28,6 +28,8 @@ find / -xdev -path /usr -prune -o -type f -size +0 \
   \( -name '*.whl' -o -name pip.conf -o -name .netrc -o -name '*.key' \) -print 2>/dev/null
 true
 """
+# Says what of the root file system can be written, if anything can.
+UNWRITABLE = "for place in / /tmp /home /app /var/tmp; do touch $place/x 2>/dev/null && echo $place; done; true"
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +51,22 @@ def served(tmp_path):
 
 
 def test_the_service_answers_with_the_models_own_numbers_and_stops_when_told(bento, served):
-    """By both calls, to 1e-6, without any capability and without anything of the build; SIGTERM ends it by itself."""
+    """By both calls, to 1e-6, without a capability, a place to write but /scratch, or anything of the build; SIGTERM ends it."""
     model, tag = bento
     told, address = served
-    with running(build("service", "--bento", tag), environment=told) as container:
+    built = build("service", "--bento", tag)
+    with running(built, environment=told, read_only=True) as container:
         container.wait_for(f"{address}/readyz")
         _check_answers(address, model)
         container.run(*container.health_check())
         assert container.run("id", "-u").strip() == "1034"
         assert container.run("sh", "-c", LEFT_OVER) == ""
-        compiled = ["find", "/home/bentoml/numba", "-name", "*.nbc"]
+        compiled = ["find", "/scratch/numba", "-name", "*.nbc"]
         assert container.run(*compiled), "kernels are in the image"
         assert not container.run(*compiled, "-newer", "/etc/clicklab-commit"), (
             "and none was compiled anew"
         )
+        assert container.run("sh", "-c", UNWRITABLE) == ""
         assert container.stop() == 0
 
 
@@ -93,19 +97,19 @@ def _ask(url, body):
 
 
 def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
-    """A run with an artefact; PostgreSQL where its programs are, else SQLite in the container."""
+    """A run with an artefact, nothing written but below /scratch; PostgreSQL where its programs are, else SQLite there."""
     built = build("tracking")
     port = free_port()
     with _database(tmp_path) as (store, _):
         told = {
             "MLFLOW_BACKEND_STORE_URI": store
             if "postgres" in store
-            else "sqlite:////tmp/mlflow.db",
-            "MLFLOW_ARTIFACTS_DESTINATION": "/home/mlflow/artifacts",
+            else "sqlite:////scratch/mlflow.db",
+            "MLFLOW_ARTIFACTS_DESTINATION": "/scratch/artifacts",
             "MLFLOW_SERVER_ALLOWED_HOSTS": "127.0.0.1:*",
         }
         command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
-        with running(built, command, environment=told, memory_mb=2048) as container:
+        with running(built, command, environment=told, memory_mb=2048, read_only=True) as container:
             container.wait_for(f"http://127.0.0.1:{port}/health", patience_s=240)
             client = mlflow_client(f"http://127.0.0.1:{port}")
             run = client.create_run(client.create_experiment("images")).info.run_id
@@ -113,6 +117,7 @@ def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
             client.log_text(run, "word", "note.txt")
             assert client.get_run(run).data.metrics == {"log_loss": 0.4}
             assert [one.path for one in client.list_artifacts(run)] == ["note.txt"]
+            assert container.run("sh", "-c", UNWRITABLE) == ""
             assert container.stop() == 0
 
 

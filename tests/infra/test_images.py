@@ -41,6 +41,18 @@ def test_a_dockerfile_keeps_the_house_rules(path):
     assert json.loads(command)[0] in ("python", "mlflow"), "an exec form, no shell"
 
 
+@pytest.mark.parametrize(("image", "module"), [("service", "serving"), ("tracking", "tracking")])
+def test_what_a_read_only_task_writes_to_is_the_images_volume(image, module):
+    """Fargate gives a mounted folder the owner and the files of a volume that the image declares there, else root's."""
+    found = _instructions(ROOT / "infra" / "images" / f"{image}.Dockerfile")
+    assert [json.loads(rest) for word, rest in found if word == "VOLUME"] == [["/scratch"]]
+    (environment,) = [rest for word, rest in found if word == "ENV" and "TMPDIR" in rest]
+    assert "TMPDIR=/scratch/tmp" in environment
+    text = (ROOT / "infra" / "terraform" / "modules" / module / "main.tf").read_text()
+    assert re.search(r"readonlyRootFilesystem = (true|!var.operator_access)", text)
+    assert 'sourceVolume = "scratch", containerPath = "/scratch", readOnly = false' in text
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_whatever_is_copied_exists(path):
     """From the commit's files; the service's Bento is put beside them."""

@@ -15,7 +15,6 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_ecs_task_definition" "this" {
-  #checkov:skip=CKV_AWS_336:models are fetched and Prometheus files written to the task's own disk
   family                   = "${var.name}-service"
   network_mode             = "awsvpc"
   requires_compatibilities = ["FARGATE"]
@@ -28,6 +27,10 @@ resource "aws_ecs_task_definition" "this" {
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = var.architecture
+  }
+
+  volume {
+    name = "scratch" # of the task's own disk, at the place where the image has a volume: it gets what is there, owner and all
   }
 
   container_definitions = jsonencode([{
@@ -47,9 +50,10 @@ resource "aws_ecs_task_definition" "this" {
       logDriver = "awslogs"
       options   = { awslogs-group = aws_cloudwatch_log_group.this.name, awslogs-region = var.region, awslogs-stream-prefix = "service" }
     }
-    mountPoints    = []
-    systemControls = []
-    volumesFrom    = []
+    readonlyRootFilesystem = true
+    mountPoints            = [{ sourceVolume = "scratch", containerPath = "/scratch", readOnly = false }]
+    systemControls         = []
+    volumesFrom            = []
   }])
 }
 

@@ -11,7 +11,6 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_ecs_task_definition" "this" {
-  #checkov:skip=CKV_AWS_336:the server writes temporary files while it passes artefacts on
   family                   = var.name
   network_mode             = "awsvpc"
   requires_compatibilities = ["FARGATE"]
@@ -25,6 +24,10 @@ resource "aws_ecs_task_definition" "this" {
     cpu_architecture        = var.architecture
   }
 
+  volume {
+    name = "scratch" # of the task's own disk, at the place where the image has a volume: it gets that one's owner
+  }
+
   container_definitions = jsonencode([{
     name         = "tracking"
     image        = var.image
@@ -36,7 +39,6 @@ resource "aws_ecs_task_definition" "this" {
       { name = "MLFLOW_ARTIFACTS_DESTINATION", value = "s3://${var.bucket}/mlflow" },
       { name = "MLFLOW_BACKEND_STORE_URI", value = "postgresql+psycopg2://${aws_db_instance.this.endpoint}/mlflow?sslmode=require" },
       { name = "MLFLOW_SERVER_ALLOWED_HOSTS", value = join(",", local.hosts) },
-      { name = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", value = "false" }, # five processes and a gigabyte that nobody here asks
     ]
     # libpq reads these, so that no password stands in an address.
     secrets = [
@@ -47,9 +49,10 @@ resource "aws_ecs_task_definition" "this" {
       logDriver = "awslogs"
       options   = { awslogs-group = aws_cloudwatch_log_group.this.name, awslogs-region = var.region, awslogs-stream-prefix = "tracking" }
     }
-    mountPoints    = []
-    systemControls = []
-    volumesFrom    = []
+    readonlyRootFilesystem = !var.operator_access # the agent by which operators log in writes into the container
+    mountPoints            = [{ sourceVolume = "scratch", containerPath = "/scratch", readOnly = false }]
+    systemControls         = []
+    volumesFrom            = []
   }])
 }
 
