@@ -105,8 +105,7 @@ data "aws_iam_policy_document" "github" {
 }
 
 data "aws_iam_policy_document" "github_release" {
-  #checkov:skip=CKV_AWS_111:a task definition is registered under no name that a policy could say; HandOver says what it may become
-  #checkov:skip=CKV_AWS_356:as above
+  #checkov:skip=CKV_AWS_356:a task definition is registered under no name that a policy could say; HandOver says what it may become
   for_each = var.serving ? local.github : []
 
   statement {
