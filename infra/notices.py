@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from infra.task_states import CONTAINER
+from infra.task_call import CONTAINER
 
 STREAM = f"task/{CONTAINER}/"
 _PUBLISH, _READ = "arn:aws:states:::sns:publish", "arn:aws:states:::aws-sdk:s3:getObject"
@@ -69,7 +69,7 @@ def success() -> States:
 def failure() -> States:
     """Return the states after a failed level: tell which task and cell and where its log is, end badly.
 
-    What a task's branch failed with is JSON (:mod:`infra.task_states`); what comes from elsewhere is told as
+    What a task's branch failed with is JSON (:mod:`infra.task_attempts`); what comes from elsewhere is told as
     it is. What is told in detail is put together in a branch of its own, so that the plain fact is told
     where that fails.
     """
@@ -121,6 +121,7 @@ def _instead(line: str) -> dict[str, Any]:
 
 
 def _detailed() -> States:
+    """Return the states that put together what is known of a failure, and tell it."""
     about = {"run.$": "$.run", "error.$": "$.error.Error"}
     return {
         "What failed": {
@@ -128,6 +129,25 @@ def _detailed() -> States:
             "Parameters": {**about, "known.$": "States.StringToJson($.error.Cause)"},
             "Next": "Its record",
         },
+        **_record(),
+        **_log_address(),
+        "Tell failure": {
+            **_notice(
+                "States.Format('Run {} failed at {}', $.run, $.known.name)",
+                "States.Format('Task {} of run {} failed ({}), cell {}: {} | log: {} | after a fix: make resume RUN={}', "
+                "$.known.name, $.run, $.error, $.left.record.cell, $.left.record.line, $.address.log, $.run)",
+            ),
+            "End": True,
+        },
+    }
+
+
+def _record() -> States:
+    """Return the states that read what the task wrote of its failure, or find a line to put in its place."""
+    too_slow = {"Variable": "$.error", "StringEquals": "TimeLimit"}
+    stopped = {"Variable": "$.known.error.stopped.StoppedReason", "IsPresent": True}
+    not_started = {"Variable": "$.known.error.Cause", "IsPresent": True}
+    return {
         "Its record": {
             **_read(
                 "States.Format('runs/{}/failures/{}.json', $.run, $.known.name)",
@@ -140,13 +160,9 @@ def _detailed() -> States:
         "No record": {
             "Type": "Choice",
             "Choices": [
-                {"Variable": "$.error", "StringEquals": "TimeLimit", "Next": "Too slow"},
-                {
-                    "Variable": "$.known.error.stopped.StoppedReason",
-                    "IsPresent": True,
-                    "Next": "Why it stopped",
-                },
-                {"Variable": "$.known.error.Cause", "IsPresent": True, "Next": "Why not started"},
+                {**too_slow, "Next": "Too slow"},
+                {**stopped, "Next": "Why it stopped"},
+                {**not_started, "Next": "Why not started"},
             ],
             "Default": "Nobody knows why",
         },
@@ -154,25 +170,30 @@ def _detailed() -> States:
         "Why it stopped": _instead("$.known.error.stopped.StoppedReason"),
         "Why not started": _instead("$.known.error.Cause"),
         "Nobody knows why": _instead("it left no record of why"),
+    }
+
+
+def _log_address() -> States:
+    """Return the states that say where the container's log is, or all logs where there was no container."""
+    ran = {"Variable": "$.known.error.stopped.TaskArn", "IsPresent": True}
+    task_id = "States.ArrayGetItem(States.StringSplit($.known.error.stopped.TaskArn, '/'), 2)"
+    stream = STREAM.replace("/", "$252F")
+    return {
         "Did it run?": {
             "Type": "Choice",
-            "Choices": [
-                {"Variable": "$.known.error.stopped.TaskArn", "IsPresent": True, "Next": "Its log"}
-            ],
+            "Choices": [{**ran, "Next": "Its log"}],
             "Default": "All logs",
         },
         "Its log": {
             "Type": "Pass",
-            "Parameters": {
-                "id.$": "States.ArrayGetItem(States.StringSplit($.known.error.stopped.TaskArn, '/'), 2)"
-            },
+            "Parameters": {"id.$": task_id},
             "ResultPath": "$.container",
             "Next": "Its log's address",
         },
         "Its log's address": {
             "Type": "Pass",
             "Parameters": {
-                "log.$": f"States.Format('{_CONSOLE}{LOG_GROUP}/log-events/{STREAM.replace('/', '$252F')}{{}}', $.container.id)"
+                "log.$": f"States.Format('{_CONSOLE}{LOG_GROUP}/log-events/{stream}{{}}', $.container.id)"
             },
             "ResultPath": "$.address",
             "Next": "Tell failure",
@@ -182,13 +203,5 @@ def _detailed() -> States:
             "Parameters": {"log": _CONSOLE + LOG_GROUP},
             "ResultPath": "$.address",
             "Next": "Tell failure",
-        },
-        "Tell failure": {
-            **_notice(
-                "States.Format('Run {} failed at {}', $.run, $.known.name)",
-                "States.Format('Task {} of run {} failed ({}), cell {}: {} | log: {} | after a fix: make resume RUN={}', "
-                "$.known.name, $.run, $.error, $.left.record.cell, $.left.record.line, $.address.log, $.run)",
-            ),
-            "End": True,
         },
     }

@@ -9,7 +9,6 @@ into the bucket, leaves word of a failure, and exits with a code that the state 
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,11 +22,11 @@ from infra.job import Job
 from infra.log_lines import LogLines
 from infra.products import Owned, RunProducts, now
 from infra.store import Store
+from infra.task_process import TaskProcess, seconds
 from tasks.errors import ClicklabError
 
 KILLED, STOPPED = 137, 143
 EVERY_S = 20.0  # between two looks for finished parts and checkpoints: CLICKLAB_KEEP_EVERY_S
-GRACE_S = 20.0  # for the task to end by itself, CLICKLAB_GRACE_S; ECS gives 120 s for all
 _MAX_KEPT_BYTES = 32 << 20
 _OUT_OF_MEMORY = "was killed, out of memory most likely: give the task more memory_mb in env.aws.yaml (aws.sizes)"
 
@@ -46,8 +45,7 @@ class Attempt:
         self._begin()
         with tempfile.TemporaryDirectory(prefix="clicklab-task-") as folder:
             report = Path(folder) / "report.json"
-            process = self._start(report)
-            code = self._follow(process, report)
+            code = self._follow(TaskProcess(self.job.task, report, self.log.pass_on), report)
             return self._end(code, self._read(report))
 
     def stop(self, *_: Any) -> None:
@@ -62,67 +60,38 @@ class Attempt:
         if job.shard is None:
             self.products.store.delete([f"{job.run}/failures/{job.task}.json"])
 
-    def _start(self, report: Path) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-m",
-            "infra.one_task",
-            self.job.task,
-            str(report),
-        ]
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-        self._reader = threading.Thread(target=self._pass_on, args=(process,), daemon=True)
-        self._reader.start()
-        return process
-
-    def _pass_on(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            self.log.pass_on(line)
-
-    def _follow(self, process: subprocess.Popen[str], report: Path) -> int:
+    def _follow(self, process: TaskProcess, report: Path) -> int:
         """Wait for the task, putting away meanwhile what it has finished; return its exit code."""
-        looked, every_s = time.monotonic(), _seconds("CLICKLAB_KEEP_EVERY_S", EVERY_S)
-        while process.poll() is None and not self.stopping.wait(0.2):
+        looked, every_s = time.monotonic(), seconds("CLICKLAB_KEEP_EVERY_S", EVERY_S)
+        while process.is_running() and not self.stopping.wait(0.2):
             if time.monotonic() - looked > every_s:
                 self._keep_unfinished(self._read(report), live=True)
                 looked = time.monotonic()
-        if process.poll() is None:
+        if process.is_running():
             self.log.say("asked to stop; the task is told")
-            _stop_all(process)
-        code = process.wait()
-        self._reader.join(timeout=2)
-        return code if code >= 0 else 128 - code
+            process.stop()
+        return process.wait()
 
     def _end(self, code: int, report: dict[str, Any]) -> int:
         if code == 0 and report.get("seconds") is not None:
             self._finish(report)
             return 0
+        n_files = self._keep_unfinished(report)
         if self.stopping.is_set():
-            n_files = self._keep_unfinished(report)
             self.log.say(f"stopped; {n_files} files kept for the next attempt", level="warning")
             return STOPPED
-        self._keep_unfinished(report)
-        failure = report.get("failure") or {
-            "line": f"its process {_OUT_OF_MEMORY}"
-            if code == KILLED
-            else f"its process ended with code {code}",
-            "cell": self.log.cell or "-",
-        }
+        self._leave_word(code, self._failure(code, report), report)
+        return code
+
+    def _failure(self, code: int, report: dict[str, Any]) -> dict[str, Any]:
+        """Return line and cell of what the task told of its end, or what its exit code tells."""
+        failure: dict[str, Any] | None = report.get("failure")
+        if failure is None:
+            told = _OUT_OF_MEMORY if code == KILLED else f"ended with code {code}"
+            return {"line": f"its process {told}", "cell": self.log.cell or "-"}
         if code == KILLED and "memory" in failure["line"]:
             failure["line"] = f"{failure['line'].split(' was killed')[0]} {_OUT_OF_MEMORY}"
-        self._leave_word(code, failure, report)
-        return code
+        return failure
 
     def _finish(self, report: dict[str, Any]) -> None:
         own, store = _owned(report), self.products.store
@@ -200,30 +169,6 @@ class Attempt:
 def _owned(report: dict[str, Any]) -> Owned:
     found = report["owned"]
     return Owned(found["name"], tuple(found["files"]), tuple(found["folders"]))
-
-
-def _stop_all(process: subprocess.Popen[str]) -> None:
-    """Ask the task to end, then end it and the kernel it started, which has a session of its own."""
-    import psutil
-
-    family = psutil.Process(process.pid)
-    children = family.children(recursive=True)
-    process.terminate()
-    try:
-        process.wait(timeout=_seconds("CLICKLAB_GRACE_S", GRACE_S))
-    except subprocess.TimeoutExpired:
-        process.kill()
-    for child in children:
-        if child.is_running():
-            child.kill()
-    psutil.wait_procs(children, timeout=5)
-
-
-def _seconds(name: str, usual: float) -> float:
-    try:
-        return float(os.environ.get(name) or usual)
-    except ValueError:
-        return usual
 
 
 def _log_stream() -> str:

@@ -14,7 +14,7 @@ from infra.rehearsal.house import House
 from infra.rehearsal.scenario import scenario
 from infra.rehearsal.stage import shown, wait_for
 from infra.starts import resume, switch_schedule
-from infra.task_states import UNAVAILABLE
+from infra.task_attempts import UNAVAILABLE
 
 DATA = "sim://avazu?rows=3000&seed=3"
 

@@ -9,7 +9,7 @@ from infra.asl_lint import fill
 from infra.dag import order
 from infra.sizes import read_sizes
 from infra.state_machine import compile_machine, render
-from infra.task_states import EXIT_NAMES
+from infra.task_attempts import EXIT_NAMES
 from tests.infra.machine import VALUES, Containers, account, without_waiting
 
 pytestmark = [

@@ -11,7 +11,8 @@ from infra.dag import MAX_NAME, Task, models_of, order
 from infra.machine_figure import draw
 from infra.sizes import MEMORY_MB, read_sizes
 from infra.state_machine import OUT, compile_machine, main, render
-from infra.task_states import EXIT_NAMES, UNAVAILABLE, names_in
+from infra.task_attempts import EXIT_NAMES, UNAVAILABLE
+from infra.task_states import names_in
 from tasks import errors
 from tasks.errors import ConfigError
 from tests.conftest import ROOT
