@@ -3,17 +3,19 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from infra.asking import ask
 from infra.aws import client, outputs_path, told_in_one_line
-from infra.deploy import variables_file
+from infra.deploy import read_variables, variables_file
 from infra.leftovers import list_tagged, remove_revisions
 from infra.terraform_cli import Terraform, type_of
 from tasks.errors import ClicklabError, ConfigError
 
 DATA = ("aws_s3_bucket", "aws_db_instance")
 _PROTECTED = (*DATA, "aws_ecr_repository", "aws_lb")
+_ALLOWED = "deletion_protection=false and force_destroy=true"
 _UNPROTECTED = ("-var=deletion_protection=false", "-var=force_destroy=true")
 _COUNTED = 100_000
 
@@ -57,21 +59,27 @@ def take_down(
     terraform = Terraform()
     terraform.init(str(values["environment"]))
     addresses = terraform.addresses()
-    _show(values, addresses, say)
+    is_protected = bool(read_variables(path)["deletion_protection"])
+    _show(values, addresses, say, is_protected=is_protected)
     if addresses:
         _confirm(name, addresses, yes=yes, with_data=with_data)
         _stop_runs(values, say)
-        protected = [one for one in addresses if type_of(one) in _PROTECTED]
-        if protected:
-            say("lifting the protection from deletion ...")
-            targets = [f"-target={address}" for address in protected]
-            terraform.apply("-auto-approve", f"-var-file={path}", *_UNPROTECTED, *targets)
+        _lift_protection(terraform, path, addresses, say)
         terraform.destroy(f"-var-file={path}", *_UNPROTECTED)
     _prove(values, terraform, say, patience_s, poll_s)
     outputs_path().unlink(missing_ok=True)
 
 
-def _show(values: Values, addresses: Sequence[str], say: Say) -> None:
+def _lift_protection(terraform: Terraform, path: Path, addresses: Sequence[str], say: Say) -> None:
+    """Apply the variables that allow deletion to what they are about alone; nothing else changes before it goes."""
+    protected = [one for one in addresses if type_of(one) in _PROTECTED]
+    if protected:
+        say(f"applying {_ALLOWED} to {len(protected)} resources, which refuse to be deleted ...")
+        targets = [f"-target={address}" for address in protected]
+        terraform.apply("-auto-approve", f"-var-file={path}", *_UNPROTECTED, *targets)
+
+
+def _show(values: Values, addresses: Sequence[str], say: Say, *, is_protected: bool) -> None:
     counts = Counter(map(type_of, addresses))
     for kind, count in sorted(counts.items()):
         say(f"  {count:>3} {kind}")
@@ -82,6 +90,8 @@ def _show(values: Values, addresses: Sequence[str], say: Say) -> None:
         )
     if "aws_db_instance" in counts:
         say("  data: the database behind MLflow, without a last snapshot")
+    if is_protected:
+        say(f"  protected from deletion: once confirmed, {_ALLOWED} are applied first")
 
 
 def _versions(bucket: str) -> str:

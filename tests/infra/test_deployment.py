@@ -35,10 +35,10 @@ NAMELESS = (
     "logs:DescribeLogGroups",
     "xray:*",
     "ssmmessages:*",
-    "application-autoscaling:Describe*",
     "cloudwatch:DescribeAlarms",
     "ecs:DescribeTaskDefinition",
     "ecs:ListTaskDefinitions",
+    "ecs:RegisterTaskDefinition",
     "elasticloadbalancing:Describe*",
 )
 
