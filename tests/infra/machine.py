@@ -3,7 +3,7 @@
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -119,8 +119,8 @@ class Ran:
 
 
 @contextmanager
-def account(files: Mapping[str, str] | None = None):
-    """Yield a function that runs a definition in an account with a bucket and a topic."""
+def account(files: Mapping[str, str] | None = None) -> Iterator[Callable[..., Ran]]:
+    """Yield a function that runs a definition in an account with a bucket and a topic (:meth:`Account.run`)."""
     keys = {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -130,60 +130,75 @@ def account(files: Mapping[str, str] | None = None):
         patch.dict("os.environ", keys),
         mock_aws(config={"stepfunctions": {"execute_state_machine": True}}),
     ):
-        s3, sns, sqs, iam = (
-            boto3.client(name, region_name=REGION) for name in ("s3", "sns", "sqs", "iam")
-        )
+        yield Account(files or {}).run
+
+
+class Account:
+    """A bucket with these files, a topic whose messages are kept, and state machines by their definitions."""
+
+    def __init__(self, files: Mapping[str, str]):
+        s3, sns, iam = (_client(name) for name in ("s3", "sns", "iam"))
+        self._sfn, self._sqs = _client("stepfunctions"), _client("sqs")
         s3.create_bucket(
             Bucket=VALUES["bucket"], CreateBucketConfiguration={"LocationConstraint": REGION}
         )
-        for key, content in (files or {}).items():
+        for key, content in files.items():
             s3.put_object(Bucket=VALUES["bucket"], Key=key, Body=content.encode())
         topic = sns.create_topic(Name="clicklab")["TopicArn"]
-        queue = sqs.create_queue(QueueName="told")["QueueUrl"]
-        sns.subscribe(
-            TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:told"
-        )
+        self._queue = self._sqs.create_queue(QueueName="told")["QueueUrl"]
+        queue_arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:told"
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)
         trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-        role = iam.create_role(RoleName="sfn", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-        sfn = boto3.client("stepfunctions", region_name=REGION)
-        machines: dict[str, str] = {}
+        role = iam.create_role(RoleName="sfn", AssumeRolePolicyDocument=trust)["Role"]
+        self._role = role["Arn"]
+        self._machines: dict[str, str] = {}
 
-        def run(
-            definition: str,
-            containers: Containers,
-            given: Mapping[str, Any] | None = None,
-            name: str = "exec-1",
-        ) -> Ran:
-            with (
-                patch.object(
-                    StateTaskServiceEcs,
-                    "_eval_execution",
-                    lambda self, env: containers.run(self, env),
-                ),
-                patch.object(StateTaskServiceAwsSdk, "_normalise_response", _read_body),
-            ):
-                if definition not in machines:
-                    machines[definition] = sfn.create_state_machine(
-                        name=f"machine{len(machines)}", definition=definition, roleArn=role
-                    )["stateMachineArn"]
-                execution = sfn.start_execution(
-                    stateMachineArn=machines[definition], name=name, input=json.dumps(given or {})
-                )["executionArn"]
-                while (described := sfn.describe_execution(executionArn=execution))[
-                    "status"
-                ] == "RUNNING":
-                    time.sleep(0.05)
-            events = sfn.get_execution_history(executionArn=execution, maxResults=1000)["events"]
-            told = []
-            while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get(
-                "Messages"
-            ):
-                for message in messages:
-                    told.append(json.loads(message["Body"]))
-                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            return Ran(described, events, told)
+    def run(
+        self,
+        definition: str,
+        containers: Containers,
+        given: Mapping[str, Any] | None = None,
+        name: str = "exec-1",
+    ) -> Ran:
+        """Run a definition with an input to its end, with containers that end as they are told to."""
+        started = patch.object(
+            StateTaskServiceEcs, "_eval_execution", lambda self, env: containers.run(self, env)
+        )
+        with started, patch.object(StateTaskServiceAwsSdk, "_normalise_response", _read_body):
+            execution = self._sfn.start_execution(
+                stateMachineArn=self._machine(definition), name=name, input=json.dumps(given or {})
+            )["executionArn"]
+            described = self._end_of(execution)
+        history = self._sfn.get_execution_history(executionArn=execution, maxResults=1000)
+        return Ran(described, history["events"], self._told())
 
-        yield run
+    def _machine(self, definition: str) -> str:
+        if definition not in self._machines:
+            self._machines[definition] = self._sfn.create_state_machine(
+                name=f"machine{len(self._machines)}", definition=definition, roleArn=self._role
+            )["stateMachineArn"]
+        return self._machines[definition]
+
+    def _end_of(self, execution: str) -> dict[str, Any]:
+        while True:
+            described = self._sfn.describe_execution(executionArn=execution)
+            if described["status"] != "RUNNING":
+                return dict(described)
+            time.sleep(0.05)
+
+    def _told(self) -> list[dict[str, Any]]:
+        """Return the messages that came since it was last asked."""
+        told = []
+        where = {"QueueUrl": self._queue}
+        while found := self._sqs.receive_message(**where, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                told.append(json.loads(message["Body"]))
+                self._sqs.delete_message(**where, ReceiptHandle=message["ReceiptHandle"])
+        return told
+
+
+def _client(service: str) -> Any:
+    return boto3.client(service, region_name=REGION)
 
 
 def without_waiting(text: str) -> str:
