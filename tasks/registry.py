@@ -72,8 +72,6 @@ def _in_one_line(error: BaseException) -> str:
 def connect(tracking_uri: str) -> Any:
     """Return an ``MlflowClient`` on a store that exists and is migrated.
 
-    Each of its calls, and this one, raises an UnavailableError where the server cannot be reached just now.
-
     A SQLite store is created on first use, behind a lock, because two processes migrating one file
     at once leave it broken.
 
@@ -81,6 +79,8 @@ def connect(tracking_uri: str) -> Any:
     ------
     ConfigError
         If the address is not one MLflow can open.
+    UnavailableError
+        If the server, or the database, cannot be reached just now; each call of the client raises it then too.
     """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars wanted
@@ -97,7 +97,15 @@ def connect(tracking_uri: str) -> Any:
             mlflow.set_registry_uri(uri)
             client = _Answering(mlflow.MlflowClient(uri), uri)
             client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+    except UnavailableError:
+        raise
+    except Exception as error:
+        if is_passing(error):
+            raise _away(uri, error) from None
+        of_the_database = type(error).__module__.startswith("sqlalchemy")
+        is_full = "disk is full" in str(error)  # whoever runs the task tells that in its own line
+        if is_full or not (of_the_database or isinstance(error, MlflowException | OSError)):
+            raise
         raise ConfigError(
             f"MLflow at {uri!r} cannot be used ({_in_one_line(error)}); see `mlflow.tracking_uri` in env.yaml"
         ) from None

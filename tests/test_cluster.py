@@ -17,7 +17,7 @@ from tasks.cluster.averaging import average, for_shard
 from tasks.cluster.engine import connect
 from tasks.cluster.hashing import write_features_on
 from tasks.cluster.training import fit_on
-from tasks.errors import ConfigError, DivergenceError, InputError
+from tasks.errors import ConfigError, DivergenceError, InputError, UnavailableError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.store import FeatureSet, write_features
 from tasks.ingest import ingest_log
@@ -357,11 +357,11 @@ def test_a_cluster_that_runs_is_joined_and_left_running(client):
 
 
 @pytest.mark.slow
-def test_nobody_at_the_address_is_a_config_error(client, monkeypatch):
+def test_nobody_at_the_address_is_an_outage(client, monkeypatch):
     """One line, after a bounded wait."""
     monkeypatch.setattr(engine, "_CONNECT_S", 1)
     with (
-        pytest.raises(ConfigError, match="does not answer"),
+        pytest.raises(UnavailableError, match="does not answer"),
         connect({"dask": {"address": "tcp://127.0.0.1:9"}}),
     ):
         pass

@@ -90,7 +90,9 @@ def test_a_killed_process_is_named(tmp_path):
     assert caught.value.failures[0].exit_code == 137
 
 
-@pytest.mark.parametrize(("name", "exit_code"), [("InputError", 2), ("DivergenceError", 3)])
+@pytest.mark.parametrize(
+    ("name", "exit_code"), [("InputError", 2), ("DivergenceError", 3), ("UnavailableError", 8)]
+)
 def test_an_error_raised_in_a_kernel_is_known_by_its_name(name, exit_code):
     """papermill carries only the name and the text of what a cell raised."""
     error = Exception("long text")

@@ -16,7 +16,7 @@ from tasks.errors import ClicklabError, ConfigError, InputError, UnavailableErro
 from tasks.outages import is_passing
 from tasks.storage import _client, list_files
 from tasks.studies import _open_study
-from tests.conftest import free_port
+from tests.conftest import ROOT, free_port
 
 SLOW_DOWN = "<Error><Code>SlowDown</Code><Message>later</Message></Error>"
 S3_ACCESS_DENIED = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
@@ -28,13 +28,13 @@ def impatient(monkeypatch):
     for name, value in {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+        "MLFLOW_TRACKING_URI": "",  # MLflow notes there where it connected to last
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_MAX_ATTEMPTS": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("tasks.storage._S3_ATTEMPTS", 1)
     _client.cache_clear()
     yield
@@ -118,17 +118,21 @@ def test_an_answer_that_stays_the_same_is_a_wrong_knob(status, body):
         registry.connect(address)
 
 
-def test_an_address_that_is_none_is_a_wrong_knob(tmp_path):
+@pytest.mark.parametrize("uri", ["gopher://mlflow", "sqlite:///{folder}", "https://{host}"])
+def test_an_address_that_is_none_is_a_wrong_knob(monkeypatch, tmp_path, uri):
     """A scheme that MLflow does not know, a file that cannot be a database, TLS where there is none."""
-    (tmp_path / "folder.db").mkdir()
+    monkeypatch.setattr("time.sleep", lambda _: None)  # MLflow asks a database ten times
     with server(200) as address:
-        for uri in (
-            "gopher://mlflow",
-            f"sqlite:///{tmp_path}/folder.db",
-            address.replace("http", "https"),
-        ):
-            with pytest.raises(ConfigError, match="cannot be used"):
-                registry.connect(uri)
+        named = uri.format(folder=tmp_path, host=address.removeprefix("http://"))
+        with pytest.raises(ConfigError, match="cannot be used"):
+            registry.connect(named)
+
+
+def test_mlflows_own_database_that_is_away_is_an_outage(monkeypatch):
+    """For those who name PostgreSQL itself, and no server, as the tracking store."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(UnavailableError, match="Connection refused"):
+        registry.connect(f"postgresql+psycopg2://x@127.0.0.1:{free_port()}/x")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +166,21 @@ def test_mlflow_that_goes_away_in_the_middle_is_an_outage_in_every_call(tmp_path
     for call in calls:
         with pytest.raises(UnavailableError, match="run again when it is back"):
             call()
+
+
+def test_the_command_line_says_it_in_one_line_and_its_code(monkeypatch, tmp_path):
+    """A person reads the line, a scheduler the code."""
+    from typer.testing import CliRunner
+
+    from tasks.cli import app
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    words = ["publish", str(tmp_path / "champion.json"), "--env", "env.tiny.yaml"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 8
+    assert done.output.startswith("error: MLflow at ")
+    assert done.output.count("\n") == 1
 
 
 def test_what_a_training_failed_with_is_not_hidden_by_mlflows_absence():

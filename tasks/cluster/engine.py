@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tasks.cluster.fargate import start_fargate
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, UnavailableError
+from tasks.outages import is_passing
 
 _CONNECT_S, _START_S = 30, 900  # to answer; to have all workers started
 _PLACES = ("workers", "address", "fargate")
@@ -29,7 +30,9 @@ def connect(engine: str | Mapping[str, Any] | None = "local") -> Iterator[Any]:
     Raises
     ------
     ConfigError
-        If the knob is malformed, a package is missing, or the cluster does not answer in time.
+        If the knob is malformed or a package is missing.
+    UnavailableError
+        If the cluster cannot be reached just now.
 
     Examples
     --------
@@ -93,7 +96,8 @@ def _open(stack: ExitStack, place: str, options: Any) -> Any:
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         client.wait_for_workers(n_workers, timeout=_START_S)
     except (OSError, TimeoutError) as error:
-        raise ConfigError(
+        kind = UnavailableError if is_passing(error) else ConfigError
+        raise kind(
             f"engine: the Dask cluster {options if place == 'address' else f'({place})'} "
             f"does not answer ({error}); is it running?"
         ) from None
