@@ -53,6 +53,13 @@ def test_what_a_read_only_task_writes_to_is_the_images_volume(image, module):
     assert 'sourceVolume = "scratch", containerPath = "/scratch", readOnly = false' in text
 
 
+def test_what_an_image_sets_for_its_server_is_not_said_again():
+    """MLflow's job workers are off in the image, and so wherever it runs."""
+    places = [*FILES, *(ROOT / "infra" / "terraform").rglob("*.tf")]
+    said = [path.name for path in places if "ENABLE_JOB_EXECUTION" in path.read_text()]
+    assert said == ["tracking.Dockerfile"]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_whatever_is_copied_exists(path):
     """From the commit's files; the service's Bento is put beside them."""

@@ -6,6 +6,7 @@ from infra import leftovers, release
 from infra.leftovers import list_tagged
 from infra.teardown import LeftoverError, take_down
 from infra.terraform_cli import type_of
+from tasks.errors import ConfigError
 from tests.infra.cloud import ACCOUNT, REGION, account, aws, write_outputs
 from tests.infra.terraform_stub import TerraformStub
 
@@ -72,6 +73,17 @@ def test_protection_is_lifted_from_what_has_it_alone(terraform):
         "-target=module.tracking[0].aws_db_instance.this",
     ]
     assert "-var=deletion_protection=false" in apply
+
+
+@pytest.mark.parametrize(("environment", "is_protected"), [("small", False), ("production", True)])
+def test_what_refuses_deletion_is_said_before_the_question(terraform, environment, is_protected):
+    """As the environment's file of variables has it; until both yeses nothing is applied."""
+    said = []
+    with pytest.raises(ConfigError, match="bucket and database go too"):
+        take_down(VALUES | {"environment": environment}, said.append, yes="clicklab-small")
+    line = "  protected from deletion: once confirmed, deletion_protection=false and force_destroy=true are applied first"
+    assert (line in said) == is_protected
+    assert terraform.calls("apply") == []
 
 
 @pytest.mark.parametrize(
