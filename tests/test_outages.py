@@ -18,6 +18,7 @@ from tasks.storage import _client, list_files
 from tasks.studies import _open_study
 from tests.conftest import ROOT, free_port
 
+pytestmark = pytest.mark.slow  # a server of its own for each answer
 SLOW_DOWN = "<Error><Code>SlowDown</Code><Message>later</Message></Error>"
 S3_ACCESS_DENIED = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
 

@@ -247,14 +247,14 @@ JSON_VALUES = st.recursive(
 ROWS = st.dictionaries(st.sampled_from([*ROW]) | st.text(max_size=5), JSON_VALUES, max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(row=ROWS)
 def test_any_object_gets_a_probability_or_a_reason(calls, row):
     """Whatever JSON can say, the answer is 200 with a probability or 4xx with one line."""
     _check(ask(calls.predict, row), lambda answer: [answer["prediction"]])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     context=ROWS | JSON_VALUES, candidates=st.lists(ROWS | JSON_VALUES, max_size=4) | JSON_VALUES
 )

@@ -189,6 +189,7 @@ def _run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_table_shows_items_assumptions_sum_and_date():
     """What is billed, what it rests on, and how far to trust it."""
     shown = _run("--vars", "production.tfvars").stdout

@@ -17,6 +17,7 @@ from tests.infra.terraform import (
     terraform_command,
 )
 
+pytestmark = pytest.mark.slow  # each starts Terraform
 FILES = sorted(path for path in TERRAFORM.rglob("*.tf") if ".terraform" not in path.parts)
 ENVIRONMENTS = ("small.tfvars", "production.tfvars")
 
