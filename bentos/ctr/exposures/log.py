@@ -1,7 +1,7 @@
 """The exposure log: a bounded queue of lines on the event loop, a thread that writes them.
 
 Lines are made where the exposures come in: a thread for that would want the interpreter's lock all the
-time, which costs the event loop three times what it saves.
+time, and cost the event loop more than it saves.
 """
 
 import atexit
