@@ -132,6 +132,7 @@ TASK ?=
 IMAGE ?=
 SHARE ?= 10
 SCENARIO ?= whole
+ENGINE ?=
 infra = $(BIN)/python -m infra
 
 .PHONY: asl submit runs logs resume stop schedule cost image push scan plan outputs deploy canary release abort down rehearse
@@ -189,8 +190,8 @@ abort: $(STAMP)  ## let what served before serve again
 down: $(STAMP)  ## take the deployment down: shows what goes, asks, proves that nothing remains
 	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)
 
-rehearse: $(STAMP)  ## all of that on this machine, without an account (SCENARIO=name|all|whole)
-	@$(infra).rehearsal $(SCENARIO)
+rehearse: $(STAMP)  ## all of that on this machine, without an account (SCENARIO=name|all|whole, ENGINE=podman|processes)
+	@$(infra).rehearsal $(SCENARIO) $(if $(ENGINE),--engine '$(ENGINE)')
 
 .PHONY: clean
 clean:  ## remove products and caches; models in mlflow/store and the environment stay

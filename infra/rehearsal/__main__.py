@@ -1,4 +1,4 @@
-"""AWS rehearsed on this machine: ``python -m infra.rehearsal [SCENARIO ...] [--short] [--list]``.
+"""AWS rehearsed on this machine: ``python -m infra.rehearsal [SCENARIO ...] [--short] [--engine ENGINE] [--list]``.
 
 Ends with a table of what was shown; the exit code is 1 if something was not.
 """
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from infra.rehearsal import house, scenarios, serving_scenarios, whole  # noqa: F401  # scenarios fills the list
+from infra.rehearsal.engines import Engine, choose
 from infra.rehearsal.scenario import PIPELINE, Scenario
 from infra.rehearsal.table import Row, closing_table, timed
 from tasks.errors import ClicklabError, ConfigError
@@ -28,32 +29,35 @@ def main(words: Sequence[str] | None = None) -> int:
     asked, console = _parse(words), Console()
     try:
         chosen = _chosen(asked)
+        engine = None if asked.list else choose(asked.engine, _kinds(chosen))
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    if asked.list:
+    if engine is None:
         for one in (*PIPELINE, *serving_scenarios.SERVING):
             console.print(f"{one.name:22} {one.shows}", highlight=False, soft_wrap=True)
         return 0
-    return _rehearse(chosen, console, keep=asked.keep)
+    return _rehearse(chosen, engine, console, keep=asked.keep)
 
 
-def _rehearse(chosen: "Chosen", console: Console, *, keep: bool) -> int:
+def _rehearse(chosen: "Chosen", engine: Engine, console: Console, *, keep: bool) -> int:
     """Play it, print the table, and clean up."""
+    console.print(engine.why, highlight=False, markup=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="clicklab-rehearsal-"))
     folder.chmod(0o755)  # PostgreSQL runs as somebody else
     rows: list[Row] = []
     since, is_stopped = time.monotonic(), False
     try:
-        _play(chosen, folder, rows, console)
+        _play(chosen, engine, folder, rows, console)
     except KeyboardInterrupt:
         is_stopped = True
         rows.append(Row("(stopped by hand)", False, 0.0, "what was started is ended", ""))
     except ClicklabError as error:
         rows.append(Row("(beginning or end)", False, 0.0, str(error), ""))
     has_failed = any(not row.is_shown for row in rows)
-    console.print(closing_table(rows, time.monotonic() - since))
+    names = [name.removeprefix("localhost/") for name in engine.built.values()]
+    console.print(closing_table(rows, time.monotonic() - since, names))
     if keep or (has_failed and not is_stopped):
         console.print(f"logs and products are kept in {folder}", highlight=False)
     else:
@@ -71,28 +75,33 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="these alone, by name")
     parser.add_argument("--short", action="store_true", help="the short set, without Terraform")
+    parser.add_argument("--engine", default="", help="podman or processes; else what is there")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument("--keep", action="store_true", help="leave the folder with all logs")
     return parser.parse_args(words)
 
 
-def _play(chosen: "Chosen", folder: Path, rows: list[Row], console: Console) -> None:
+def _play(
+    chosen: "Chosen", engine: Engine, folder: Path, rows: list[Row], console: Console
+) -> None:
     """Play the scenarios chosen and add a row for each; all that was started is ended."""
     if chosen.is_whole:
-        whole.play(folder / "whole", lambda row: _add(rows, row, console))
+        whole.play(folder / "whole", lambda row: _add(rows, row, console), engine)
     if not chosen.pipeline and not chosen.serving:
         return
-    with house.house(folder / "house") as found:
+    with house.house(folder / "house", engine) as found:
         for one in chosen.pipeline:
-            _add(rows, _row(one, found), console)
+            more = "" if engine.built else one.by_processes
+            _add(rows, _row(one, found, more), console)
         if chosen.serving:
             with serving_scenarios.shop(found) as shop:
                 for other in chosen.serving:
                     _add(rows, _row(other, shop), console)
 
 
-def _row(one: Any, place: Any) -> Row:
-    return timed(f"{one.name}: {one.shows}", lambda: one.play(place), simulated=one.simulated)
+def _row(one: Any, place: Any, more: str = "") -> Row:
+    simulated = "; ".join(filter(None, [one.simulated, more]))
+    return timed(f"{one.name}: {one.shows}", lambda: one.play(place), simulated=simulated)
 
 
 def _add(rows: list[Row], row: Row, console: Console) -> None:
@@ -108,6 +117,12 @@ class Chosen(NamedTuple):
     pipeline: list[Scenario]
     serving: list[Any]
     is_whole: bool
+
+
+def _kinds(chosen: Chosen) -> list[str]:
+    """Return the images that are needed."""
+    serves = chosen.is_whole or chosen.serving
+    return ["pipeline", "tracking", *(["service"] if serves else [])]
 
 
 def _chosen(asked: argparse.Namespace) -> Chosen:

@@ -17,8 +17,11 @@ BUCKET = f"{NAME}-{ACCOUNT}"
 PIPELINE_IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAME}/pipeline"
 
 
-def create(emulator: Emulator, template: str, tracking_uri: str) -> dict[str, Any]:
-    """Create it all and return the deployment's values, which are also written where the verbs look."""
+def create(emulator: Emulator, template: str, tracking_uri: str, tag: str) -> dict[str, Any]:
+    """Create it all, tasks being of the image with this tag, and return the deployment's values.
+
+    They are also written where the verbs look.
+    """
     values: dict[str, Any] = {
         "region": REGION,
         "account_id": ACCOUNT,
@@ -38,7 +41,7 @@ def create(emulator: Emulator, template: str, tracking_uri: str) -> dict[str, An
     values["cluster"] = emulator.client("ecs").create_cluster(clusterName=NAME)["cluster"][
         "clusterArn"
     ]
-    values["pipeline_task_definition"] = register(emulator, values, "initial")
+    values["pipeline_task_definition"] = register(emulator, values, tag)
     values |= _machine(emulator, values, template)
     outputs = {name: {"value": value} for name, value in values.items()}
     write_atomic(emulator.folder / "outputs.json", json.dumps(outputs, indent=1))

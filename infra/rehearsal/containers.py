@@ -1,7 +1,5 @@
-"""ECS tasks that run: RunTask starts a container as processes under the task role, StopTask ends it."""
+"""ECS tasks that run: RunTask starts a container under the task role, by podman or as processes, StopTask ends it."""
 
-import os
-import shutil
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -11,7 +9,7 @@ from typing import Any
 
 import boto3
 
-from infra.rehearsal.guard import MARK
+from infra.rehearsal import disks, podman
 from infra.rehearsal.images import Image, Registry
 from infra.rehearsal.log_stream import LogStream
 from infra.rehearsal.ports import free_port
@@ -19,7 +17,7 @@ from infra.rehearsal.processes import KILLED_FOR_MEMORY, Processes
 
 SPOT_REASON = "Your Spot Task was interrupted."
 GRACE_LIMIT_S = 60.0
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", MARK)
+HOST_LOST = "the rehearsal takes the host of this task away"
 
 
 @dataclass
@@ -47,8 +45,14 @@ class Containers:
         threading.Thread(target=_Container(self, backend, task).run, daemon=True).start()
 
     def stop(self, task: Any, reason: str) -> None:
-        """Ask a task to end; what the reason says of spot decides the stop code, as with AWS."""
+        """Ask a task to end; what the reason says of spot decides the stop code, as with AWS.
+
+        With HOST_LOST nothing is asked: it is killed, and ECS has to find out.
+        """
         if task.last_status == "STOPPED":
+            return
+        if reason == HOST_LOST:
+            self.running[task.task_arn].kill()
             return
         task.stopped_reason = reason
         task.stop_code = "SpotInterruption" if reason == SPOT_REASON else "UserInitiated"
@@ -111,44 +115,43 @@ class _Container:
     def _begin(self) -> tuple[Processes, LogStream]:
         task, region = self.task, self.task.region_name
         image = self.all.registry.pull(self.container["image"])
-        folder = self._disk(image)
-        environment = self._environment(image, folder)
+        told = self._told(image)
         log = self._log()
-        words = self.override.get("command") or self.container.get("command") or image.command
-        words = [word.replace("{port}", str(task.port)) for word in words]
-        words = [sys.executable if word == "python" else word for word in words]
-        memory_mb = int(task.overrides.get("memory") or self.definition.memory or 512)
-        processes = Processes(words, folder, environment, memory_mb=memory_mb, say=log.say)
+        processes = self._start(image, told, log)
         self.all.running[task.task_arn] = processes
         task.containers[0].last_status = task.last_status = "RUNNING"
         task.started_at = datetime.now(UTC)
-        task.pid, task.region = processes.pid, region
+        task.region = region
         if task.desired_status == "STOPPED":  # asked to stop before it began
             processes.stop(min(task.grace_s, GRACE_LIMIT_S))
         return processes, log
 
-    def _disk(self, image: Image) -> Path:
-        """Return an empty folder with the image's files linked into it: the container's working folder.
+    def _start(self, image: Image, told: dict[str, str], log: LogStream) -> Processes:
+        """Start podman's container of a built image, and processes of one that is folders."""
+        words = self.override.get("command") or self.container.get("command") or image.command
+        words = [word.replace("{port}", str(self.task.port)) for word in words]
+        cpu, memory_mb = self._size("cpu", 256), self._size("memory", 512)
+        if image.built:
+            return podman.Container(
+                image.built, words, told, cpu=cpu, memory_mb=memory_mb, say=log.say
+            )
+        folder = disks.disk(image, self._folder())
+        told = disks.variables(image, folder, self.all.folder.parent / "cache") | told
+        words = [sys.executable if word == "python" else word for word in words]
+        return Processes(words, folder, told, memory_mb=memory_mb, say=log.say)
 
-        It has the same path in every attempt at a task of a run, as it has in a container.
-        """
+    def _size(self, name: str, least: int) -> int:
+        return int(self.task.overrides.get(name) or getattr(self.definition, name) or least)
+
+    def _folder(self) -> Path:
+        """Return a folder that is the same in every attempt at a task of a run, as a container's is."""
         told = {one["name"]: one["value"] for one in self.override.get("environment", [])}
         parts = [told.get("CLICKLAB_RUN") or self.task.id]
         parts += [(self.override.get("command") or [""])[-1], told.get("CLICKLAB_SHARD", "")]
-        folder = self.all.folder / "_".join(filter(None, parts))
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "tmp").mkdir(parents=True)
-        found = {
-            entry.name: entry for layer in image.layers[::-1] for entry in Path(layer).iterdir()
-        }
-        for name, entry in found.items():
-            if entry.is_dir():
-                (folder / name).symlink_to(entry)
-            else:  # a link would lead to the layer that it lies in, and so to the folders of that one
-                shutil.copy2(entry, folder)
-        return folder
+        return self.all.folder / "_".join(filter(None, parts))
 
-    def _environment(self, image: Image, folder: Path) -> dict[str, str]:
+    def _told(self, image: Image) -> dict[str, str]:
+        """Return what ECS tells a container, and what its image sets."""
         region = self.task.region_name
         told = {one["name"]: one["value"] for one in self.container.get("environment", [])}
         told |= {one["name"]: one["value"] for one in self.override.get("environment", [])}
@@ -160,41 +163,28 @@ class _Container:
             for address, here in self.all.hosts.items():
                 told[name] = told[name].replace(address, here) if address in value else told[name]
         role = self.task.overrides.get("taskRoleArn") or self.definition.task_role_arn
-        keys = self.all.credentials(region, role)
-        stream = f"{self._stream_prefix()}/{self.container['name']}/{self.task.id}"
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        cache = self.all.folder.parent / "cache"
         ours = {
             "AWS_ENDPOINT_URL": self.all.endpoint,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
-            "HOME": str(folder),
-            "TMPDIR": str(folder / "tmp"),
-            "BENTOML_HOME": str(folder / "bentoml"),
-            "BENTOML_DO_NOT_TRACK": "True",
-            "PLOOMBER_STATS_ENABLED": "false",
-            "GIT_PYTHON_REFRESH": "quiet",
-            "MPLCONFIGDIR": str(cache / "matplotlib"),
-            "NUMBA_CACHE_DIR": str(cache / "numba"),
-            "PYTHONPATH": os.pathsep.join(image.layers),
-            "PYTHONSAFEPATH": "1",  # code comes from the image, so compiled code is found again
-            "CLICKLAB_LOG_STREAM": stream,
-            "COLUMNS": "400",  # paths are longer here than in a container, and programs break lines
+            "CLICKLAB_LOG_STREAM": self._stream(),
         }
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        return {**inherited, "PATH": path, **ours, **image.environment, **told} | {
-            name.upper(): value for name, value in keys.items()
+        set_ = {
+            name: value.replace("{port}", str(self.task.port))
+            for name, value in image.environment.items()
         }
+        keys = self.all.credentials(region, role)
+        return {**ours, **set_, **told} | {name.upper(): value for name, value in keys.items()}
 
-    def _stream_prefix(self) -> str:
+    def _stream(self) -> str:
         options = self.container.get("logConfiguration", {}).get("options", {})
-        return str(options.get("awslogs-stream-prefix", "ecs"))
+        prefix = options.get("awslogs-stream-prefix", "ecs")
+        return f"{prefix}/{self.container['name']}/{self.task.id}"
 
     def _log(self) -> LogStream:
         options = self.container["logConfiguration"]["options"]
-        name = f"{self._stream_prefix()}/{self.container['name']}/{self.task.id}"
         client = self.all.client("logs", self.task.region_name, self.definition.execution_role_arn)
-        return LogStream(client, options["awslogs-group"], name)
+        return LogStream(client, options["awslogs-group"], self._stream())
 
     def _stopped(self, code: int | None, stop_code: str, reason: str) -> None:
         task = self.task

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-
 from infra.colours import look
+from infra.rehearsal.containers import HOST_LOST
 from infra.rehearsal.emulator import Emulator
 from infra.rehearsal.load import Load
 from infra.rehearsal.ports import free_port
@@ -21,7 +20,6 @@ from infra.rehearsal.stage import wait_for
 from infra.rollout import Patience, Rollout
 from tasks.storage import write_atomic
 
-_EMULATOR = "infra.rehearsal.emulator"
 PATIENCE = Patience(ready_s=180.0, watch_s=12.0, poll_s=0.5)
 
 
@@ -78,22 +76,18 @@ class Counter:
         """Return the release verbs' moves, with little patience."""
         return Rollout(self.values, say, PATIENCE)
 
-    def kill_one(self, colour: str) -> int:
-        """Kill the processes of one of a colour's tasks, as a host that dies; return process 1's id."""
-        address = next(name for name, one in self.counts(colour)["targets"].items() if one["ready"])
-        port = int(address.rsplit(":", 1)[1])
-        first = _listener(port)
-        while _EMULATOR not in (parent := first.parent()).cmdline():
-            first = parent
-        for process in [*first.children(recursive=True), first]:
-            process.kill()
-        return first.pid
-
-
-def _listener(port: int) -> psutil.Process:
-    found = psutil.net_connections("tcp4")
-    mine = (one.pid for one in found if one.status == psutil.CONN_LISTEN and one.laddr.port == port)
-    return psutil.Process(next(pid for pid in mine if pid))
+    def kill_one(self, colour: str) -> None:
+        """Kill one of a colour's tasks, as a host that dies."""
+        ecs, cluster = self.emulator.client("ecs"), self.values["cluster"]
+        arns = ecs.list_tasks(cluster=cluster)["taskArns"]
+        found = ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+        group = f"service:{self.values[f'{colour}_service']}"
+        arn = next(
+            one["taskArn"]
+            for one in found
+            if one.get("group") == group and one["lastStatus"] == "RUNNING"
+        )
+        ecs.stop_task(cluster=cluster, task=arn, reason=HOST_LOST)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Python runs it before anything else; it acts in the process of one task, in the 
 """
 
 import json
-from pathlib import Path
 from textwrap import dedent, indent
 
 from infra.rehearsal.images import Image
@@ -42,7 +41,7 @@ def fault(task: str, action: str, *, attempts: int = 10**6) -> dict[str, str]:
 def failing_cell(image: Image, notebook: str) -> dict[str, str]:
     """Return a notebook of an image with a cell at its end that raises."""
     name = f"notebooks/{notebook}.ipynb"
-    found = json.loads((Path(image.folder) / name).read_text())
+    found = json.loads(image.read(name))
     source = ['raise RuntimeError("the rehearsal breaks this cell")']
     found["cells"].append(
         {

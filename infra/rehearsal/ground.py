@@ -23,7 +23,7 @@ _PARALLEL = "-parallelism=30"
 
 
 class Ground:
-    """A copy of the root, and the emulator that it is applied to.
+    """A copy of the root, and the emulator that it is applied to; `tag` is the pipeline image's.
 
     Raises
     ------
@@ -31,7 +31,7 @@ class Ground:
         If there is no Terraform.
     """
 
-    def __init__(self, emulator: Emulator, repository: Path, folder: Path, template: str):
+    def __init__(self, emulator: Emulator, repository: Path, folder: Path, template: str, tag: str):
         shutil.copytree(repository / FOLDER, folder, ignore=_LEFT_OUT)
         for path in (folder / "rehearsal").glob("*_override.tf"):
             shutil.copy2(path, folder)
@@ -42,6 +42,7 @@ class Ground:
         self._words = [
             "-var-file=small.tfvars",
             "-var=environment=rehearsal",
+            f"-var=images={{pipeline={json.dumps(tag)}}}",
             f"-var=service_tasks={{min={limits['min']},max={limits['max']}}}",
             f"-var=requests_per_task={per_task}",
             "-var=service_size={cpu=1024,memory_mb=2048}",

@@ -5,13 +5,14 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from infra.executions import deployed_tasks, logs
 from infra.rehearsal import account, images, knobs
 from infra.rehearsal.emulator import Emulator
+from infra.rehearsal.engines import PROCESSES, Engine
 from infra.rehearsal.guard import guarded
 from infra.rehearsal.images import Image
 from infra.rehearsal.machine import definition_template
@@ -31,6 +32,8 @@ class House:
     ----------
     env
         The knobs in the image that is deployed.
+    engine
+        What containers are.
     baseline
         A run that succeeded, once one has: scenarios go on from its products.
     """
@@ -41,8 +44,9 @@ class House:
     env: dict[str, Any]
     image: Image
     template: str
+    engine: Engine = PROCESSES
     baseline: str = ""
-    _tags: list[str] = field(default_factory=lambda: ["initial"])
+    _n_deployed: int = 0
 
     def deploy(
         self,
@@ -52,8 +56,8 @@ class House:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Push an image with these files and variables, and let the state machine start containers from it."""
-        tag = f"v{len(self._tags)}"
-        self._tags.append(tag)
+        self._n_deployed += 1
+        tag = f"{self.engine.tag('pipeline')}-{self._n_deployed}"
         image = self.image
         if files:
             image = images.layered_image(image, self.folder / "images" / tag, files)
@@ -160,17 +164,25 @@ def both(
         yield begun[0].result(), begun[1].result()  # type: ignore[misc]
 
 
+def first_image(folder: Path, env: Mapping[str, Any], engine: Engine) -> Image:
+    """Return the pipeline's image with these knobs."""
+    files, built = knobs.as_file(env), engine.built.get("pipeline", "")
+    return images.pipeline_image(REPOSITORY, folder / "images/initial", files, built)
+
+
 @contextmanager
-def house(folder: Path, **changes: Any) -> Iterator[House]:
+def house(folder: Path, engine: Engine = PROCESSES, **changes: Any) -> Iterator[House]:
     """Yield a house whose deployment is made directly, without Terraform; `changes` are knobs."""
     env = knobs.rehearsal_env(REPOSITORY, **changes)
-    image = images.pipeline_image(REPOSITORY, folder / "images/initial", knobs.as_file(env))
-    template = definition_template(env)
+    template, tag = definition_template(env), engine.tag("pipeline")
+    server = tracking_server(folder / "mlflow", engine.built.get("tracking", ""))
     with (
-        guarded(folder),
-        both(tracking_server(folder / "mlflow"), Emulator(folder)) as (tracking, emulator),
+        guarded(folder, has_podman=bool(engine.built)),
+        both(server, Emulator(folder)) as (tracking, emulator),
     ):
-        emulator.registry.push(f"{account.PIPELINE_IMAGE}:initial", image)
-        values = account.create(emulator, template, tracking.uri)
+        image = first_image(folder, env, engine)
+        emulator.registry.push(f"{account.PIPELINE_IMAGE}:{tag}", image)
+        values = account.create(emulator, template, tracking.uri, tag)
         with verbs_find(emulator, folder / "outputs.json"):
-            yield House(folder, Stage(emulator, values), tracking, env, image, template)
+            stage = Stage(emulator, values)
+            yield House(folder, stage, tracking, env, image, template, engine)

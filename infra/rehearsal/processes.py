@@ -11,6 +11,9 @@ from pathlib import Path
 
 import psutil
 
+MARK = "CLICKLAB_REHEARSAL"
+"""The variable by which all that a rehearsal started is known; its value is the rehearsal's folder."""
+
 KILLED_FOR_MEMORY = "OutOfMemoryError: container killed due to memory usage"
 _LOOK_S = 0.25
 
@@ -22,7 +25,7 @@ class Processes:
     ----------
     memory_mb
         What all together may hold; beyond it the largest is killed, as the kernel does in a container.
-        This is simulated by looking every quarter of a second.
+        This is simulated by looking every quarter of a second. None: nobody looks.
     say
         Called with each line they write.
     """
@@ -33,7 +36,7 @@ class Processes:
         folder: Path,
         environment: Mapping[str, str],
         *,
-        memory_mb: int,
+        memory_mb: int | None,
         say: Callable[[str], None],
     ):
         self.memory_killed = False
@@ -47,15 +50,15 @@ class Processes:
             errors="replace",
             start_new_session=True,
         )
-        self._limit = memory_mb << 20
         self._reader = threading.Thread(target=self._read, args=(say,), daemon=True)
         self._reader.start()
-        threading.Thread(target=self._watch, daemon=True).start()
+        if memory_mb is not None:
+            threading.Thread(target=self._watch, args=(memory_mb << 20,), daemon=True).start()
 
     @property
-    def pid(self) -> int:
-        """Process 1 of the container."""
-        return self._first.pid
+    def is_running(self) -> bool:
+        """Whether process 1 has not ended."""
+        return self._first.poll() is None
 
     def wait(self) -> int:
         """Return the exit code, as ECS tells it, when process 1 has ended; what it left behind is ended."""
@@ -95,10 +98,10 @@ class Processes:
             for line in lines:
                 say(line.rstrip("\n"))
 
-    def _watch(self) -> None:
-        while self._first.poll() is None:
+    def _watch(self, limit: int) -> None:
+        while self.is_running:
             held = [(process, _resident(process)) for process in self._family()]
-            if sum(size for _, size in held) > self._limit:
+            if sum(size for _, size in held) > limit:
                 self.memory_killed = True
                 largest = max(held, key=lambda one: one[1])[0]
                 with suppress(psutil.Error):

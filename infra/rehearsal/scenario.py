@@ -18,6 +18,8 @@ class Scenario:
         The sentence of the table.
     simulated
         What in it is not as on AWS.
+    by_processes
+        What besides is not, where containers are processes.
     is_short
         Whether it is in the short set, which CI runs.
     play
@@ -27,6 +29,7 @@ class Scenario:
     name: str
     shows: str
     simulated: str
+    by_processes: str
     is_short: bool
     play: Callable[[House], str]
 
@@ -36,13 +39,13 @@ PIPELINE: list[Scenario] = []
 
 
 def scenario(
-    shows: str, *, simulated: str = "", is_short: bool = False
+    shows: str, *, simulated: str = "", by_processes: str = "", is_short: bool = False
 ) -> Callable[[Callable[[House], str]], Callable[[House], str]]:
     """Put a function into the list under its own name."""
 
     def put(play: Callable[[House], str]) -> Callable[[House], str]:
         name = play.__name__.replace("_", "-")
-        PIPELINE.append(Scenario(name, shows, simulated, is_short, play))
+        PIPELINE.append(Scenario(name, shows, simulated, by_processes, is_short, play))
         return play
 
     return put

@@ -101,7 +101,8 @@ def time_limit(house: House) -> str:
 
 
 @scenario(
-    "out of memory is told as such, with 137", simulated="the limit: a watcher kills, not a cgroup"
+    "out of memory is told as such, with 137",
+    by_processes="the limit: a watcher kills, not a cgroup",
 )
 def out_of_memory(house: House) -> str:
     """The task takes all the memory there is."""

@@ -1,14 +1,20 @@
 """Images of the service: a Bento unpacked, following the pointer on S3; and ones that are broken on purpose."""
 
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from infra.rehearsal.images import Image, changed_image
+from infra.rehearsal.podman import layer
 
 _START = (sys.executable, "-W", "ignore", "-m", "bentoml", "serve")
+_PLACE = "/home/bentoml"
+_COMPILED_UTC = (
+    946684800  # 2000-01-01, as in service.Dockerfile: what was compiled there is found again
+)
 _FAILING = """
 
 _answer = FrontDoor.__call__
@@ -26,11 +32,17 @@ FrontDoor.__call__ = _fail
 """
 
 
-def service_image(bento: Path, folder: Path, pointer: str) -> Image:
-    """Return an image that serves a Bento's file with the model that the pointer names."""
+def service_image(bento: Path, folder: Path, pointer: str, built: str = "") -> Image:
+    """Return an image that serves a Bento's file with the model that the pointer names.
+
+    Over a built image the Bento is a layer, in the place of the one that it was built of; all else, the pointer too, it
+    is told by the task definition.
+    """
     folder.mkdir(parents=True)
     with tarfile.open(bento) as archive:
         archive.extractall(folder / "bento", filter="data")
+    if built:
+        return _over(built, folder)
     source = folder / "bento/src"
     settings = json.dumps(  # JSON is YAML
         {
@@ -46,17 +58,28 @@ def service_image(bento: Path, folder: Path, pointer: str) -> Image:
 def failing_image(image: Image, folder: Path) -> Image:
     """Return an image that gets ready, and then answers every prediction with a server error."""
     name = "bento/src/bentos/ctr/door.py"  # behind it a model is proved before it serves
-    text = Path(image.folder, name).read_text()
-    changed_image(image, folder, {name: text + _FAILING})
-    return _image(folder)
+    return _changed(image, folder, {name: image.read(name) + _FAILING})
 
 
 def broken_image(image: Image, folder: Path) -> Image:
     """Return an image whose service does not start."""
-    changed_image(
-        image, folder, {"bento/src/bentos/ctr/service.py": "raise ImportError('broken')\n"}
-    )
-    return _image(folder)
+    broken = "raise ImportError('broken')\n"
+    return _changed(image, folder, {"bento/src/bentos/ctr/service.py": broken})
+
+
+def _changed(image: Image, folder: Path, files: Mapping[str, str]) -> Image:
+    changed = changed_image(image, folder, files)
+    return changed if changed.built else _image(folder)
+
+
+def _over(built: str, folder: Path) -> Image:
+    """Return a built image with the folder's Bento over its own."""
+    (folder / "bento").chmod(0o755)  # BentoML keeps it to its owner; the image's user reads it
+    for path in (folder / "bento/src").rglob("*"):
+        os.utime(path, (_COMPILED_UTC, _COMPILED_UTC))
+    environment = {"BENTOML_HOST": "127.0.0.1", "BENTOML_PORT": "{port}"}
+    name = layer(built, folder, _PLACE)
+    return Image(str(folder), environment=environment, built=name, place=_PLACE)
 
 
 def _image(folder: Path) -> Image:

@@ -185,7 +185,8 @@ def images_of(house: House, run: str, folder: Path) -> dict[str, Image]:
     folder.mkdir(parents=True, exist_ok=True)
     s3 = house.stage.emulator.client("s3")
     s3.download_file(house.stage.values["bucket"], f"runs/{run}/{name}", str(bento))
-    good = service_image(bento, folder / "good", house.stage.values["model_pointer"])
+    pointer, built = house.stage.values["model_pointer"], house.engine.built.get("service", "")
+    good = service_image(bento, folder / "good", pointer, built)
     return {
         "good": good,
         "failing": failing_image(good, folder / "failing"),

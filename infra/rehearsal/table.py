@@ -1,7 +1,7 @@
 """The closing table: what was shown, how long it took, and what in it was simulated."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -9,10 +9,19 @@ from rich.table import Table
 
 from tasks.errors import ClicklabError
 
-CAPTION = (
-    "Simulated throughout: AWS's own answers (moto). Containers are processes of this machine with the task role's "
-    "credentials: no image is built, no network is closed, processors are not shared out. Of rights, actions and S3's "
-    "resources are checked, conditions are not. Redriving an execution is not in moto: what is resumed is begun again."
+_CAPTION = (
+    "{containers} Simulated throughout: AWS's own answers (moto). Of rights, actions and S3's resources are checked, "
+    "conditions are not. Redriving an execution is not in moto: what is resumed is begun again."
+)
+_PROCESSES = (
+    "Containers are processes of this machine with the task role's credentials: no image is built, no network is closed, "
+    "processors are not shared out."
+)
+_PODMAN = (
+    "Containers are real: podman's, of the built images {names}, with the task role's credentials and the task's processor "
+    "and memory as limits of their cgroups; over the image lies a layer with the rehearsal's knobs and faults, or the run's "
+    "Bento. They are in this machine's network, so none is closed; nothing is pushed to a registry or pulled; MLflow's "
+    "container is started by the rehearsal, not by ECS."
 )
 
 
@@ -39,11 +48,12 @@ def timed(shows: str, play: Callable[[], str], *, simulated: str = "") -> Row:
     return Row(shows, is_shown, time.monotonic() - since, seen, simulated)
 
 
-def closing_table(rows: Sequence[Row], seconds: float) -> Table:
-    """Return the table: a step a row, under it what was seen."""
+def closing_table(rows: Sequence[Row], seconds: float, images: Collection[str] = ()) -> Table:
+    """Return the table: a step a row, under it what was seen; `images` are what containers were of, if not processes."""
+    containers = _PODMAN.format(names=", ".join(images)) if images else _PROCESSES
     table = Table(
         title=_title(rows, seconds),
-        caption=CAPTION,
+        caption=_CAPTION.format(containers=containers),
         title_justify="left",
         caption_justify="left",
         title_style="bold",

@@ -8,18 +8,22 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.rehearsal import podman
 from infra.rehearsal.guard import is_elsewhere
 from infra.rehearsal.ports import free_port
+from infra.rehearsal.processes import Processes
 from tasks.errors import ConfigError
 
-_START_S = 120.0
+_START_S, _STOP_S = 120.0, 10.0
 _NO_JOBS = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"
 }  # five more processes that nobody here asks
+_ARTIFACTS = "/home/mlflow/artifacts"
+_CPU, _MEMORY_MB = 1024, 2048
 
 
 class Tracking:
@@ -33,42 +37,64 @@ class Tracking:
         What its database is.
     """
 
-    def __init__(self, folder: Path, address: str, database: str):
+    def __init__(self, folder: Path, address: str, database: str, image: str = ""):
         self.database = database
-        self._port, self._log = free_port(), folder / "mlflow.log"
+        self._folder, self._address, self._image = folder, address, image
+        self._port = free_port()
         self.uri = f"http://127.0.0.1:{self._port}"
-        self._command = [sys.executable, "-W", "ignore", "-m", "mlflow", "server"]
-        self._command += ["--workers", "1", "--host", "127.0.0.1", "--port", str(self._port)]
-        self._command += ["--backend-store-uri", address]
-        self._command += ["--artifacts-destination", str(folder / "artifacts")]
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server: Processes | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        with self._log.open("ab") as log:
-            self._server = subprocess.Popen(
-                self._command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | _NO_JOBS,
-                cwd=self._log.parent,
-                start_new_session=True,
-            )
+        command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        told = {"MLFLOW_BACKEND_STORE_URI": self._address}
+        self._server = (
+            self._container(command, told) if self._image else self._processes(command, told)
+        )
         _wait_for(self._server, f"{self.uri}/health", self._log)
 
     def stop(self) -> None:
         """Stop it, if it runs."""
         if self._server is not None:
-            _end(self._server)
+            self._server.stop(_STOP_S)
+            self._server.wait()
         self._server = None
+
+    def _processes(self, command: list[str], told: Mapping[str, str]) -> Processes:
+        told = {**told, **_NO_JOBS, "MLFLOW_ARTIFACTS_DESTINATION": str(self._folder / "artifacts")}
+        words = [sys.executable, "-W", "ignore", "-m", *command, "--workers", "1"]
+        environment = os.environ | told
+        return Processes(words, self._folder, environment, memory_mb=None, say=self._say)
+
+    def _container(self, command: list[str], told: Mapping[str, str]) -> Processes:
+        artifacts = self._folder / "artifacts"
+        artifacts.mkdir(exist_ok=True)
+        artifacts.chmod(0o777)  # the image's user is nobody here
+        return podman.Container(
+            self._image,
+            [*command, "--workers", "2"],
+            {**told, "MLFLOW_ARTIFACTS_DESTINATION": _ARTIFACTS},
+            cpu=_CPU,
+            memory_mb=_MEMORY_MB,
+            say=self._say,
+            volumes=[f"{artifacts}:{_ARTIFACTS}"],
+        )
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "mlflow.log"
+
+    def _say(self, line: str) -> None:
+        with self._log.open("a") as log:
+            log.write(f"{line}\n")
 
 
 @contextmanager
-def tracking_server(folder: Path) -> Iterator[Tracking]:
-    """Yield a server; its database and its artefacts lie in `folder`."""
+def tracking_server(folder: Path, image: str = "") -> Iterator[Tracking]:
+    """Yield a server, of a built image if one is named; its database and its artefacts lie in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     with _database(folder) as (address, database):
-        tracking = Tracking(folder, address, database)
+        tracking = Tracking(folder, address, database, image)
         try:
             tracking.start()
             yield tracking
@@ -76,30 +102,15 @@ def tracking_server(folder: Path) -> Iterator[Tracking]:
             tracking.stop()
 
 
-def _wait_for(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
+def _wait_for(server: Processes, address: str, log: Path) -> None:
     deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline and server.is_running:
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
         except OSError:
             time.sleep(0.2)
     raise ConfigError(f"MLflow did not start; see {log}")
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    import psutil
-
-    family = psutil.Process(server.pid).children(recursive=True) if server.poll() is None else []
-    server.terminate()
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-    for process in family:
-        if process.is_running():
-            process.kill()
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.leftovers import list_tagged, remove_revisions
-from infra.rehearsal import images, knobs, machine, serving_scenarios
+from infra.rehearsal import knobs, machine, serving_scenarios
 from infra.rehearsal.counter import counter
 from infra.rehearsal.emulator import Emulator
+from infra.rehearsal.engines import PROCESSES, Engine
 from infra.rehearsal.ground import Ground, with_image
 from infra.rehearsal.guard import guarded
-from infra.rehearsal.house import REPOSITORY, House
+from infra.rehearsal.house import REPOSITORY, House, first_image
 from infra.rehearsal.serving_scenarios import SERVING, Shop
 from infra.rehearsal.stage import Stage, shown, verbs_find
 from infra.rehearsal.table import Row, timed
@@ -25,17 +26,23 @@ ROWS = 20_000
 _PLAYED = ("bento-serves", "scales-out-and-in", "canary-rolled-back")
 
 
-def play(folder: Path, add: Callable[[Row], None]) -> None:
+def play(folder: Path, add: Callable[[Row], None], engine: Engine = PROCESSES) -> None:
     """Play it, adding a row for each step; what builds on a step that was not shown is left out."""
     env = knobs.rehearsal_env(REPOSITORY)
-    image = images.pipeline_image(REPOSITORY, folder / "images/initial", knobs.as_file(env))
     template = machine.definition_template(env)
-    with guarded(folder), ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+    with (
+        guarded(folder, has_podman=bool(engine.built)),
+        ExitStack() as stack,
+        ThreadPoolExecutor(1) as pool,
+    ):
         # MLflow starts while Terraform waits for a database that nobody starts
-        tracking = pool.submit(stack.enter_context, tracking_server(folder / "mlflow"))
+        server = tracking_server(folder / "mlflow", engine.built.get("tracking", ""))
+        tracking = pool.submit(stack.enter_context, server)
         emulator = stack.enter_context(Emulator(folder))
-        ground = Ground(emulator, REPOSITORY, folder / "terraform", template)
-        house = House(folder, None, None, env, image, template)  # type: ignore[arg-type]
+        tag = engine.tag("pipeline")
+        ground = Ground(emulator, REPOSITORY, folder / "terraform", template, tag)
+        image = first_image(folder, env, engine)
+        house = House(folder, None, None, env, image, template, engine)  # type: ignore[arg-type]
         way = _Way(folder, add, house, ground, tracking.result)
         with verbs_find(emulator, folder / "outputs.json"):
             way.go(emulator)
@@ -67,7 +74,7 @@ class _Way:
             has_run = self._step(
                 "the schedule is fired as its own role; every task runs under its task role, from the log to the Bento",
                 self._run,
-                f"the clock of the schedule; containers are processes; {machine.SHORTENED}",
+                f"the clock of the schedule; {self._containers()}{machine.SHORTENED}",
             )
             if has_run:
                 self._step("MLflow has the runs, the models and the champion", self._look)
@@ -75,6 +82,9 @@ class _Way:
         self._step(
             "all is destroyed, and nothing tagged is left", self._destroy, "AWS (moto answers)"
         )
+
+    def _containers(self) -> str:
+        return "" if self._house.engine.built else "containers are processes; "
 
     def _step(self, shows: str, play_: Callable[[], str], simulated: str = "") -> bool:
         row = timed(shows, play_, simulated=simulated)
@@ -85,7 +95,8 @@ class _Way:
         self._values = self._ground.apply()
         house = self._house
         house.tracking = self._tracking()
-        self._emulator.registry.push(f"{self._values['pipeline_repository']}:initial", house.image)
+        name = f"{self._values['pipeline_repository']}:{house.engine.tag('pipeline')}"
+        self._emulator.registry.push(name, house.image)
         self._emulator.stand_for(self._values["tracking_uri"], house.tracking.uri)
         house.stage = Stage(self._emulator, self._values)
         return f"{self._ground.n_resources()} resources"

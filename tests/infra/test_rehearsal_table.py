@@ -14,10 +14,10 @@ BAD = Row(
 )
 
 
-def seen(*rows, seconds=583.2):
+def seen(*rows, seconds=583.2, images=()):
     """Return the lines of the table on a screen of 100 columns."""
     console = Console(width=100, file=StringIO())
-    console.print(closing_table(rows, seconds))
+    console.print(closing_table(rows, seconds, images))
     return console.file.getvalue().splitlines()
 
 
@@ -41,6 +41,21 @@ def test_row_says_what_was_seen_and_what_was_simulated():
     ]
     assert "the load balancer" in bad
     assert any("exit codes [1, 0]" in line for line in seen(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ((), "Containers are processes of this machine"),
+        (
+            ["clicklab-pipeline:1"],
+            "Containers are real: podman's, of the built images clicklab-pipeline:1",
+        ),
+    ],
+)
+def test_last_lines_say_what_containers_were(images, said):
+    """Whatever else was real, this decides what was shown of the images."""
+    assert said in " ".join(" ".join(seen(GOOD, images=images)).split())
 
 
 def test_row_tells_what_went_wrong():
