@@ -12,9 +12,7 @@ from infra.rehearsal.podman import layer
 
 _START = (sys.executable, "-W", "ignore", "-m", "bentoml", "serve")
 _PLACE = "/home/bentoml"
-_COMPILED_UTC = (
-    946684800  # 2000-01-01, as in service.Dockerfile: what was compiled there is found again
-)
+_BUILT_AT = 946684800  # as service.Dockerfile dates files, so that what it compiled is found again
 _FAILING = """
 
 _answer = FrontDoor.__call__
@@ -76,7 +74,7 @@ def _over(built: str, folder: Path) -> Image:
     """Return a built image with the folder's Bento over its own."""
     (folder / "bento").chmod(0o755)  # BentoML keeps it to its owner; the image's user reads it
     for path in (folder / "bento/src").rglob("*"):
-        os.utime(path, (_COMPILED_UTC, _COMPILED_UTC))
+        os.utime(path, (_BUILT_AT, _BUILT_AT))
     environment = {"BENTOML_HOST": "127.0.0.1", "BENTOML_PORT": "{port}"}
     name = layer(built, folder, _PLACE)
     return Image(str(folder), environment=environment, built=name, place=_PLACE)

@@ -8,15 +8,22 @@ import time
 
 import pytest
 
+from infra.rehearsal import account
+from infra.rehearsal.containers import HOST_LOST, SPOT_REASON
+from infra.rehearsal.emulator import Emulator
 from infra.rehearsal.engines import choose
+from infra.rehearsal.guard import guarded
 from infra.rehearsal.house import house
+from infra.rehearsal.images import Image, layered_image
 from infra.rehearsal.podman import Container, ask
-from infra.rehearsal.processes import MARK
+from infra.rehearsal.processes import KILLED_FOR_MEMORY, MARK
 from infra.rehearsal.scenario import PIPELINE
+from infra.rehearsal.stage import wait_for
 from tests.conftest import ROOT
 from tests.infra.containers import base, build, runner
 
 pytestmark = pytest.mark.nightly
+EMPTY_MACHINE = '{"StartAt": "end", "States": {"end": {"Type": "Succeed"}}}'
 PLAYED = ("spot-interruption", "out-of-memory")
 REHEARSAL = """
 import sys, time
@@ -104,6 +111,89 @@ def test_killed_rehearsal_leaves_no_container_and_no_layer(image, tmp_path):
     while folder.exists() or any(_left(folder)):
         assert time.monotonic() < deadline, "something was left"
         time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def ecs(image, tmp_path_factory):
+    """An account in which RunTask starts containers of the base image; runs a command and tells how it ended."""
+    folder = tmp_path_factory.mktemp("ecs")
+    with guarded(folder, has_podman=True), Emulator(folder) as emulator:
+        layered = layered_image(
+            Image("", built=image, place="/app"), folder / "word", {"word": "hi"}
+        )
+        emulator.registry.push(f"{account.PIPELINE_IMAGE}:one", layered)
+        values = account.create(emulator, EMPTY_MACHINE, "http://127.0.0.1:9", "one")
+        client, cluster = emulator.client("ecs"), values["cluster"]
+        network = {"subnets": values["pipeline_subnets"]}
+
+        def look(arn):
+            return client.describe_tasks(cluster=cluster, tasks=[arn])["tasks"][0]
+
+        def run(code, stop_at="", reason=""):
+            """Return the task and its log; it is stopped when its log has a word."""
+            override = {"name": "pipeline", "command": ["python", "-uc", code]}
+            given = {"overrides": {"containerOverrides": [override], "memory": "512"}}
+            given |= {
+                "launchType": "FARGATE",
+                "networkConfiguration": {"awsvpcConfiguration": network},
+            }
+            definition = values["pipeline_task_definition"]
+            task = client.run_task(cluster=cluster, taskDefinition=definition, **given)["tasks"][0]
+            if stop_at:
+                wait_for(lambda: stop_at in _log(emulator, values) or None, stop_at, limit_s=30)
+                client.stop_task(cluster=cluster, task=task["taskArn"], reason=reason)
+            found = wait_for(
+                lambda: one if (one := look(task["taskArn"]))["lastStatus"] == "STOPPED" else None,
+                "its end",
+                limit_s=60,
+            )
+            return found, _log(emulator, values)
+
+        yield run
+    assert not any(_left(folder))
+
+
+def _log(emulator, values):
+    logs, group = emulator.client("logs"), values["log_group"]
+    streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    return "\n".join(
+        event["message"]
+        for stream in streams
+        for event in logs.get_log_events(
+            logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True
+        )["events"]
+    )
+
+
+def test_task_of_ecs_is_a_container_with_its_layer_size_and_role(ecs):
+    """The task's memory is the limit, the role's keys are there, and so is what lies over the image."""
+    code = """if True:
+        import os
+        print(open("/app/word").read(), "AWS_SESSION_TOKEN" in os.environ, os.environ["CLICKLAB_STORE"])
+        raise SystemExit(4)
+    """
+    task, log = ecs(code)
+    assert task["containers"][0]["exitCode"] == 4
+    assert f"hi True s3://{account.BUCKET}/runs" in log
+
+
+def test_task_of_ecs_that_takes_more_than_its_memory(ecs):
+    """512 MB by the override: the reason is the one that AWS gives."""
+    task, _ = ecs("held = b'x' * (700 << 20); import time; time.sleep(30)")
+    container = task["containers"][0]
+    assert (container["exitCode"], container["reason"]) == (137, KILLED_FOR_MEMORY)
+
+
+@pytest.mark.parametrize(
+    ("reason", "ended"),
+    [(SPOT_REASON, (143, "SpotInterruption")), (HOST_LOST, (137, "EssentialContainerExited"))],
+)
+def test_task_of_ecs_that_is_stopped_or_loses_its_host(ecs, reason, ended):
+    """One is told and ends by itself, the other is not."""
+    word = f"on, {ended[0]}"
+    code = f"import signal, sys, time; signal.signal(15, lambda *_: sys.exit(143)); print({word!r}); time.sleep(60)"
+    task, _ = ecs(code, stop_at=word, reason=reason)
+    assert (task["containers"][0]["exitCode"], task["stopCode"]) == ended
 
 
 @pytest.fixture(scope="module")
