@@ -124,7 +124,10 @@ def ecs(image, tmp_path_factory):
         emulator.registry.push(f"{account.PIPELINE_IMAGE}:one", layered)
         values = account.create(emulator, EMPTY_MACHINE, "http://127.0.0.1:9", "one")
         client, cluster = emulator.client("ecs"), values["cluster"]
-        network = {"subnets": values["pipeline_subnets"]}
+        network = {
+            "subnets": values["pipeline_subnets"],
+            "securityGroups": values["pipeline_security_groups"],
+        }
 
         def look(arn):
             return client.describe_tasks(cluster=cluster, tasks=[arn])["tasks"][0]
