@@ -17,7 +17,8 @@ RUN python -m infra.images.pins pipeline > requirements.txt \
 
 # ---- what runs
 FROM ${BASE}
-RUN groupadd --gid 10001 clicklab && useradd --uid 10001 --gid clicklab --create-home clicklab
+RUN groupadd --gid 10001 clicklab && useradd --uid 10001 --gid clicklab --home-dir /scratch --create-home clicklab \
+ && install -d -o clicklab -g clicklab /scratch/products /scratch/mlflow /scratch/mlflow/store /scratch/tmp
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY pyproject.toml requirements.lock pipeline.yaml env.yaml env.aws.yaml ./
@@ -25,17 +26,18 @@ COPY tasks/ tasks/
 COPY notebooks/ notebooks/
 COPY bentos/ bentos/
 COPY infra/*.py infra/
-# The code is root's; what a run writes lies in folders of its own.
-RUN install -d -o clicklab -g clicklab products mlflow mlflow/store && chown clicklab:clicklab /app \
- && python -m compileall -q tasks bentos infra
+# The code is root's; what a run writes lies in folders of its own, below /scratch, which is its home too.
+RUN ln -s /scratch/products /scratch/mlflow . && python -m compileall -q tasks bentos infra
 # What differs by commit comes after all that is large, so that another commit finds it built. The step says so again, as
 # buildah takes settings from its cache by their text, whatever the arguments are, until a step with files differs.
 ARG COMMIT=unknown
 RUN echo "${COMMIT}" > /etc/clicklab-commit
 LABEL org.opencontainers.image.title="clicklab-pipeline" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    NUMBA_CACHE_DIR=/home/clicklab/numba MPLCONFIGDIR=/home/clicklab/matplotlib BENTOML_HOME=/home/clicklab/bentoml \
+    HOME=/scratch TMPDIR=/scratch/tmp NUMBA_CACHE_DIR=/scratch/numba MPLCONFIGDIR=/scratch/matplotlib BENTOML_HOME=/scratch/bentoml \
     BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1 PLOOMBER_STATS_ENABLED=false GIT_PYTHON_REFRESH=quiet
+# Nothing else is written: the root file system may be read-only. A volume at this place gets the folder's owner.
+VOLUME ["/scratch"]
 USER 10001:10001
 # A task serves nobody: it ends, and its exit code is its health.
 HEALTHCHECK NONE

@@ -143,8 +143,7 @@ def running(
     container = Container(program, f"clicklab-test-{os.getpid()}")
     words = [program, "run", "--detach", "--name", container.name, "--network", "host"]
     words += ["--memory", f"{memory_mb}m", "--cap-drop", "all"]
-    words += ["--read-only"] if read_only else []
-    words += ["--read-only-tmpfs=false"] if read_only and program == "podman" else []
+    words += _read_only(program) if read_only else []
     for key, value in environment.items():
         words += ["--env", f"{key}={value}"]
     started = subprocess.run([*words, image, *command], capture_output=True, text=True, check=False)
@@ -159,9 +158,15 @@ def running(
 def finished(
     built: tuple[str, str], command: Sequence[str], *, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a container to its end and return how it ended, with what it printed."""
+    """Run a read-only container to its end and return how it ended, with what it printed."""
     program, image = built
     words = [program, "run", "--rm", "--network", "host", "--cap-drop", "all"]
+    words += _read_only(program)
     for key, value in environment.items():
         words += ["--env", f"{key}={value}"]
     return subprocess.run([*words, image, *command], capture_output=True, text=True, check=False)
+
+
+def _read_only(program: str) -> list[str]:
+    """Return the options by which an image's volumes alone can be written to."""
+    return ["--read-only", *(["--read-only-tmpfs=false"] if program == "podman" else [])]

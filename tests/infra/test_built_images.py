@@ -9,7 +9,7 @@ import boto3
 import numpy as np
 import pytest
 
-from infra.rehearsal.tracking import _database
+from infra.rehearsal.tracking import _database, tracking_server
 from tasks.models.artifact import load_model
 from tasks.packaging import package_model
 from tasks.schema import load_schema
@@ -139,7 +139,7 @@ def task():
 
 
 def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them(task):
-    """Functions and a notebook, each in a container of its own; products and logs are where they are looked for."""
+    """Functions and a notebook, each in a read-only container of its own; products and logs are where they are looked for."""
     told, s3 = task
     built = build("pipeline")
     for name in ("ingest", "validate", "explore"):
@@ -153,11 +153,24 @@ def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them(task):
     assert unknown.returncode in (2, 3), unknown.stdout
 
 
+def test_a_whole_run_writes_below_scratch_alone(task, tmp_path):
+    """All tasks, notebooks and the Bento's proof among them, in one read-only container; MLflow is a real server."""
+    told, s3 = task
+    with tracking_server(tmp_path / "mlflow") as tracking:
+        told["MLFLOW_TRACKING_URI"] = tracking.uri
+        done = finished(
+            build("pipeline"), ["python", "-m", "infra.run_all", "all"], environment=told
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/all/tasks/")["Contents"]
+    assert len(found) == 12
+
+
 def test_a_task_that_is_told_to_stop_says_so(task):
     """As process 1, for which SIGTERM does nothing unless it is asked for: 143, not 137."""
     told, s3 = task
     command = ["python", "-m", "infra.run_task", "ingest"]
-    with running(build("pipeline"), command, environment=told) as container:
+    with running(build("pipeline"), command, environment=told, read_only=True) as container:
         until = time.monotonic() + 60
         while not s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/one/started/")["KeyCount"]:
             assert time.monotonic() < until

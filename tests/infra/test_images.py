@@ -41,7 +41,10 @@ def test_a_dockerfile_keeps_the_house_rules(path):
     assert json.loads(command)[0] in ("python", "mlflow"), "an exec form, no shell"
 
 
-@pytest.mark.parametrize(("image", "module"), [("service", "serving"), ("tracking", "tracking")])
+@pytest.mark.parametrize(
+    ("image", "module"),
+    [("pipeline", "pipeline"), ("service", "serving"), ("tracking", "tracking")],
+)
 def test_what_a_read_only_task_writes_to_is_the_images_volume(image, module):
     """Fargate gives a mounted folder the owner and the files of a volume that the image declares there, else root's."""
     found = _instructions(ROOT / "infra" / "images" / f"{image}.Dockerfile")

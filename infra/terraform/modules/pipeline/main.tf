@@ -47,7 +47,6 @@ resource "aws_cloudwatch_log_group" "tasks" {
 }
 
 resource "aws_ecs_task_definition" "this" {
-  #checkov:skip=CKV_AWS_336:kernels, notebooks and products are written to the task's own disk before they go to S3
   family                   = "${var.name}-pipeline"
   network_mode             = "awsvpc"
   requires_compatibilities = ["FARGATE"]
@@ -66,6 +65,10 @@ resource "aws_ecs_task_definition" "this" {
     cpu_architecture        = var.architecture
   }
 
+  volume {
+    name = "scratch" # of the task's own disk, at the place where the image has a volume: it gets that one's owner
+  }
+
   # No memory of its own: the container may use what the state machine gives the task.
   container_definitions = jsonencode([{
     name        = local.container
@@ -82,10 +85,11 @@ resource "aws_ecs_task_definition" "this" {
       logDriver = "awslogs"
       options   = { awslogs-group = aws_cloudwatch_log_group.tasks.name, awslogs-region = var.region, awslogs-stream-prefix = "task" }
     }
-    mountPoints    = []
-    portMappings   = []
-    systemControls = []
-    volumesFrom    = []
+    readonlyRootFilesystem = true
+    mountPoints            = [{ sourceVolume = "scratch", containerPath = "/scratch", readOnly = false }]
+    portMappings           = []
+    systemControls         = []
+    volumesFrom            = []
   }])
 }
 
