@@ -4,27 +4,28 @@ import asyncio
 import json
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from bench.process import ROOT
 from bench.serving.material import CANDIDATE_FIELDS, Material
-from bench.serving.scoring import each_us
+from bench.serving.scoring import in_turn_us
 from tasks.errors import ClicklabError
 
 _EXPERIMENT = ROOT / "bentos" / "ctr" / "experiment.yaml"
 
 
 def time_way(material: Material) -> dict[str, dict[str, float]]:
-    """Return microseconds of processor time of each step of ``/predict`` and ``/rank``, the best of five repeats.
+    """Return microseconds of processor time of each step of ``/predict`` and ``/rank``, the best of many passes.
 
     The server itself is not in it: an empty route's processor time is that.
     """
     from prometheus_client import CollectorRegistry
 
-    from bentos.ctr.calls import Calls
     from bentos.ctr.telemetry import Telemetry
 
     impressions = material.impressions.read_bytes().splitlines()
@@ -36,23 +37,48 @@ def time_way(material: Material) -> dict[str, dict[str, float]]:
     }
     lineup = _lineup(material.models[0])
     telemetry = Telemetry(registry=CollectorRegistry())
+    return {
+        name: _time_steps(lineup, telemetry, name.split()[0], sent) for name, sent in bodies.items()
+    }
+
+
+def _time_steps(
+    lineup: Any, telemetry: Any, path: str, bodies: Sequence[bytes]
+) -> dict[str, float]:
+    """Return microseconds of each step; those that cannot be timed alone are what a call takes more with them."""
+    from bentos.ctr.calls import Calls
+    from bentos.ctr.exposures import ExposureLog, ExposureSettings
+
     silent = Calls(telemetry)
     silent.lineup = lineup
-    ways: dict[str, Any] = {
-        "/predict": ("read_impression", _score),
-        "/rank": ("read_ranking", _score_candidates),
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        log = ExposureLog(ExposureSettings.from_mapping({"sink": folder, "queue_rows": 10**6}))
+        logging = Calls(telemetry, log)
+        logging.lineup = lineup
+
+        def log_all() -> None:
+            _call_all(logging, path, bodies)
+            while log.depth:
+                time.sleep(0.01)
+
+        try:
+            alone = _steps(lineup, telemetry, path, bodies)
+            wholes = {
+                "call": lambda: _call_all(silent, path, bodies),
+                "door": lambda: _through_door(silent, path, bodies),
+                "log": log_all,
+            }
+            found = in_turn_us(alone | wholes, len(bodies))
+        finally:
+            log.close()
+    call, door, logged = found.pop("call"), found.pop("door"), found.pop("log")
+    found["answer, and the rest"] = call - sum(found.values())
+    return {
+        **found,
+        "door": door - call,
+        "exposure log": logged - call,
+        "all": door + logged - call,
     }
-    found = {}
-    for name, sent in bodies.items():
-        path = name.split()[0]
-        found[name] = steps = _steps(lineup, sent, *ways[path])
-        steps["count"] = each_us(lambda _: telemetry.answered("predict", "a", 1e-4, 0.1, 1), sent)
-        call = each_us(lambda body, path=path: _call(silent, path, body), sent)
-        steps["answer, and the rest"] = call - sum(steps.values())
-        steps["door"] = _through_door(silent, path, sent) - call
-        steps["exposure log"] = _logged(lineup, telemetry, path, sent) - call
-        steps["all"] = sum(steps.values())
-    return found
 
 
 def _with_new_ads(rankings: Sequence[bytes]) -> list[bytes]:
@@ -64,34 +90,13 @@ def _with_new_ads(rankings: Sequence[bytes]) -> list[bytes]:
     return [json.dumps(body, separators=(",", ":")).encode() for body in bodies]
 
 
-def _call(calls: Any, path: str, body: bytes) -> bytes:
-    """Return the answer of a call, bytes to bytes."""
+def _call_all(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
+    """Answer all, bytes to bytes."""
     from bentos.ctr.calls import Asked
 
-    answer: bytes = calls.by_path[path][1](body, Asked(), time.perf_counter())
-    return answer
-
-
-def _logged(lineup: Any, telemetry: Any, path: str, bodies: Sequence[bytes]) -> float:
-    """Return microseconds of a call with the exposure log, its thread's until all is written."""
-    from bentos.ctr.calls import Calls
-    from bentos.ctr.exposures import ExposureLog, ExposureSettings
-
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        log = ExposureLog(ExposureSettings.from_mapping({"sink": folder, "queue_rows": 10**6}))
-        calls = Calls(telemetry, log)
-        calls.lineup = lineup
-
-        def answer_all(_: object) -> None:
-            for body in bodies:
-                _call(calls, path, body)
-            while log.depth:
-                time.sleep(0.01)
-
-        try:
-            return each_us(answer_all, [None]) / len(bodies)
-        finally:
-            log.close()
+    call, asked = calls.by_path[path][1], Asked()
+    for body in bodies:
+        call(body, asked, time.perf_counter())
 
 
 def _lineup(folder: Path) -> Any:
@@ -116,32 +121,29 @@ def _lineup(folder: Path) -> Any:
 
 
 def _steps(
-    lineup: Any, bodies: Sequence[bytes], reading: str, score: Callable[[Any, Any], object]
-) -> dict[str, float]:
-    """Return microseconds of decoding, assigning and scoring."""
-    read = getattr(lineup.champion.reader, reading)
-    scorer = lineup.champion.scorer
-    requests = [read(body) for body in bodies]
-    units = [request[0] if isinstance(request, tuple) else request for request in requests]
+    lineup: Any, telemetry: Any, path: str, bodies: Sequence[bytes]
+) -> dict[str, Callable[[], object]]:
+    """Return what decodes, assigns, scores and counts all."""
+    reader, scorer = lineup.champion.reader, lineup.champion.scorer
+    if path == "/predict":
+        read, score = reader.read_impression, scorer.score
+        requests = units = [read(body) for body in bodies]
+    else:
+        read, score = reader.read_ranking, lambda request: scorer.score_candidates(*request)
+        requests = [read(body) for body in bodies]
+        units = [context for context, _ in requests]
+    assign = partial(lineup.experiment.assign, forced=None, fallback="x")
+    count_one = partial(telemetry.answered, "predict", "a", 1e-4, 0.1, 1)
     return {
-        "decode": each_us(read, bodies),
-        "assign": each_us(
-            lambda row: lineup.experiment.assign(row, forced=None, fallback="x"), units
-        ),
-        "score": each_us(lambda request: score(scorer, request), requests),
+        "decode": lambda: deque(map(read, bodies), maxlen=0),
+        "assign": lambda: deque(map(assign, units), maxlen=0),
+        "score": lambda: deque(map(score, requests), maxlen=0),
+        "count": lambda: [count_one() for _ in bodies],
     }
 
 
-def _score(scorer: Any, row: Any) -> object:
-    return scorer.score(row)
-
-
-def _score_candidates(scorer: Any, request: Any) -> object:
-    return scorer.score_candidates(*request)
-
-
-def _through_door(calls: Any, path: str, bodies: Sequence[bytes]) -> float:
-    """Return microseconds of a request as the server hands it over: ASGI messages in and out."""
+def _through_door(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
+    """Answer all as the server hands them over: ASGI messages in and out."""
     from bentos.ctr.door import FrontDoor
 
     door = FrontDoor(None, calls)
@@ -155,10 +157,9 @@ def _through_door(calls: Any, path: str, bodies: Sequence[bytes]) -> float:
         for body in bodies:
             await door(_scope(path, len(body)), _receiving(body), send)
 
-    whole = each_us(lambda _: asyncio.run(ask_all()), [None]) / len(bodies)
+    asyncio.run(ask_all())
     if statuses != {200}:
         raise ClicklabError(f"bench: {path} answers {sorted(statuses)}; the service's log says why")
-    return whole
 
 
 def _scope(path: str, n_bytes: int) -> dict[str, Any]:
