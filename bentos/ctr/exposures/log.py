@@ -161,7 +161,7 @@ class ExposureLog:
             lines.append(line)
             n_rows += n_rows_in_it
             n_bytes += len(line)
-        return _Chunk(b"".join([line + b"\n" for line in lines]), len(lines), n_rows)
+        return _Chunk(b"\n".join([*lines, b""]), len(lines), n_rows)
 
     def _note_failure(self, error: Exception) -> None:
         self._n_failed += 1
