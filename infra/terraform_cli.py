@@ -12,6 +12,7 @@ from typing import Any
 from tasks.errors import ClicklabError, ConfigError
 
 FOLDER = Path("infra/terraform")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CHANGES = 2  # exit code of `plan -detailed-exitcode`
 
 
@@ -128,8 +129,13 @@ def _parts(address: str) -> list[str]:
 
 
 def _reason(text: str | None) -> str:
-    """Return the first line of Terraform's that names an error."""
-    lines = [" ".join(line.strip(" │╷╵").split()) for line in (text or "").splitlines()]
+    r"""Return the first line of Terraform's that names an error, without its colours.
+
+    >>> _reason("Some warning\n\x1b[31m│\x1b[0m \x1b[1m\x1b[31mError: \x1b[0mno such file\x1b[0m")
+    ' (Error: no such file)'
+    """
+    plain = _COLOUR.sub("", text or "")
+    lines = [" ".join(line.strip(" │╷╵").split()) for line in plain.splitlines()]
     errors = [line for line in lines if line.startswith("Error:")]
     found = next(iter(errors or [line for line in lines if line]), "")
     return f" ({found[:300]})" if found else ""
