@@ -1,6 +1,5 @@
 """Containers of a rehearsal by podman, for real: of the base image, and of the built ones in a scenario."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -26,8 +25,9 @@ pytestmark = pytest.mark.nightly
 EMPTY_MACHINE = '{"StartAt": "end", "States": {"end": {"Type": "Succeed"}}}'
 PLAYED = ("spot-interruption", "out-of-memory")
 REHEARSAL = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background ignores it
 from infra.rehearsal.guard import guarded
 from infra.rehearsal.podman import Container, layer
 
@@ -98,17 +98,18 @@ def test_stop_is_sigterm_then_sigkill(start):
     assert deaf.wait() == 137
 
 
-def test_killed_rehearsal_leaves_no_container_and_no_layer(image, tmp_path):
-    """Its guard removes them."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_ended_rehearsal_leaves_no_container_and_no_layer(image, tmp_path, how):
+    """Where it was killed its guard removes them, and its folder; where it was interrupted it does so itself."""
     folder = tmp_path / "rehearsal"
     words = [sys.executable, "-c", REHEARSAL, str(folder), image]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "on\n"
     assert all(_left(folder))
-    os.kill(process.pid, signal.SIGKILL)
+    process.send_signal(how)
     process.communicate()
     deadline = time.monotonic() + 60
-    while folder.exists() or any(_left(folder)):
+    while (how == signal.SIGKILL and folder.exists()) or any(_left(folder)):
         assert time.monotonic() < deadline, "something was left"
         time.sleep(0.2)
 
