@@ -147,7 +147,9 @@ def ask(*words: str) -> str:
     try:
         done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=False)
     except OSError as error:
-        raise PodmanError(f"podman: {error}") from None
+        raise PodmanError(
+            f"{PROGRAM} is not here or cannot be started ({error.strerror})"
+        ) from None
     if done.returncode:
         last = "".join(done.stderr.strip().splitlines()[-1:])
         raise PodmanError(f"`podman {words[0]}` failed: {last}")
