@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from infra.rehearsal import account
+from infra.rehearsal import account, scenarios  # noqa: F401  # scenarios fills the list
 from infra.rehearsal.containers import HOST_LOST, SPOT_REASON
 from infra.rehearsal.emulator import Emulator
 from infra.rehearsal.engines import choose
