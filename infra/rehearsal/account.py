@@ -66,6 +66,7 @@ def register(emulator: Emulator, values: Mapping[str, Any], tag: str) -> str:
         "image": f"{PIPELINE_IMAGE}:{tag}",
         "essential": True,
         "stopTimeout": 120,
+        "readonlyRootFilesystem": True,
         "environment": [{"name": name, "value": value} for name, value in environment.items()],
         "logConfiguration": {"logDriver": "awslogs", "options": logs},
     }

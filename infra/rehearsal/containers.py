@@ -132,8 +132,10 @@ class _Container:
         words = [word.replace("{port}", str(self.task.port)) for word in words]
         cpu, memory_mb = self._size("cpu", 256), self._size("memory", 512)
         if image.built:
+            read_only = bool(self.container.get("readonlyRootFilesystem"))
+            size = {"cpu": cpu, "memory_mb": memory_mb}
             return podman.Container(
-                image.built, words, told, cpu=cpu, memory_mb=memory_mb, say=log.say
+                image.built, words, told, **size, say=log.say, read_only=read_only
             )
         folder = disks.disk(image, self._folder())
         told = disks.variables(image, folder, self.all.folder.parent / "cache") | told

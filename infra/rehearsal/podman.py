@@ -38,7 +38,9 @@ class Container(Processes):
     cpu
         In ECS's units, 1024 a processor.
     volumes
-        As podman writes them, ``here:there``.
+        As podman writes them, ``here:there``; those of the image are made anew, with what it has there.
+    read_only
+        Whether it can write to volumes only.
     """
 
     def __init__(
@@ -51,13 +53,21 @@ class Container(Processes):
         memory_mb: int,
         say: Callable[[str], None],
         volumes: Collection[str] = (),
+        read_only: bool = False,
     ):
         self._name = f"clicklab-{secrets.token_hex(6)}"
         mark = os.environ[MARK]
         self._folder = Path(mark, "podman", self._name)
         self._folder.mkdir(parents=True)
         told = {**environment, MARK: mark}
-        words = run_words(self._name, cpu=cpu, memory_mb=memory_mb, variables=told, volumes=volumes)
+        words = run_words(
+            self._name,
+            cpu=cpu,
+            memory_mb=memory_mb,
+            variables=told,
+            volumes=volumes,
+            read_only=read_only,
+        )
         here = {**os.environ, **told}
         super().__init__([*words, image, *command], self._folder, here, memory_mb=None, say=say)
 
@@ -68,7 +78,7 @@ class Container(Processes):
             told = ask("inspect", "--format", "{{.State.OOMKilled}}", self._name)
             # by some versions the file that says so is written here, and not found where it is looked for
             self.memory_killed = told == "true" or (self._folder / "oom").exists()
-            ask("rm", "--force", self._name)
+            ask("rm", "--force", "--volumes", self._name)
         return code
 
     def stop(self, grace_s: float) -> None:
@@ -90,7 +100,13 @@ class Container(Processes):
 
 
 def run_words(
-    name: str, *, cpu: int, memory_mb: int, variables: Collection[str], volumes: Collection[str]
+    name: str,
+    *,
+    cpu: int,
+    memory_mb: int,
+    variables: Collection[str],
+    volumes: Collection[str],
+    read_only: bool,
 ) -> list[str]:
     """Return the command that runs a container, up to its image.
 
@@ -100,6 +116,8 @@ def run_words(
     words += ["--pull", "never", "--network", "host", "--no-healthcheck", "--log-driver", "none"]
     words += ["--cpus", f"{cpu / 1024:g}"]
     words += ["--memory", f"{memory_mb}m", "--memory-swap", f"{memory_mb}m"]
+    if read_only:
+        words += ["--read-only", "--read-only-tmpfs=false"]
     for variable in sorted(variables):
         words += ["--env", variable]
     for volume in volumes:
@@ -127,7 +145,7 @@ def remove_all(mark: str) -> None:
     """Remove every container and layer that bears a mark."""
     label = ["--filter", f"label={_LABEL}={mark}"]
     for look, remove in (
-        (["ps", "--all", "--quiet"], ["rm", "--force", "--time", "0"]),
+        (["ps", "--all", "--quiet"], ["rm", "--force", "--volumes", "--time", "0"]),
         (["images", "--quiet"], ["rmi", "--force"]),
     ):
         with suppress(PodmanError):

@@ -72,6 +72,7 @@ def register(emulator: Emulator, values: dict[str, Any], tag: str) -> str:
         "image": f"{SERVICE_IMAGE}:{tag}",
         "essential": True,
         "stopTimeout": 60,
+        "readonlyRootFilesystem": True,
         "portMappings": [{"containerPort": _PORT, "protocol": "tcp"}],
         "environment": [{"name": name, "value": value} for name, value in environment.items()],
         "logConfiguration": {"logDriver": "awslogs", "options": logs},

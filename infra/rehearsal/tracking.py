@@ -78,6 +78,7 @@ class Tracking:
             memory_mb=_MEMORY_MB,
             say=self._say,
             volumes=[f"{artifacts}:{_ARTIFACTS}"],
+            read_only=True,
         )
 
     @property

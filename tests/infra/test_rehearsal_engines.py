@@ -117,11 +117,14 @@ def test_command_of_a_container_has_its_limits_and_no_values_of_variables(monkey
     """A task's size are the limits; keys are in no list of processes; nothing is pulled."""
     monkeypatch.setenv(MARK, "/rehearsal")
     words = podman.run_words(
-        "one", cpu=512, memory_mb=1024, variables=["B", "A"], volumes=["/a:/b"]
+        "one", cpu=512, memory_mb=1024, variables=["B", "A"], volumes=["/a:/b"], read_only=True
     )
     line = " ".join(words)
     assert line.startswith("podman run --name one --label clicklab.rehearsal=/rehearsal ")
-    assert "--cpus 0.5 --memory 1024m --memory-swap 1024m --env A --env B --volume /a:/b" in line
+    assert (
+        "--cpus 0.5 --memory 1024m --memory-swap 1024m --read-only --read-only-tmpfs=false --env A --env B --volume /a:/b"
+        in line
+    )
     assert "--pull never --network host --no-healthcheck" in line
 
 
