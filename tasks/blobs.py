@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.errors import ClicklabError, InputError
-from tasks.outages import aws_code, is_passing
-from tasks.storage import is_s3, s3_client, s3_is_away, write_atomic
+from tasks.outages import aws_code
+from tasks.storage import is_s3, s3_client, s3_error, write_atomic
 
 _GONE = ("404", "NoSuchKey", "NotFound")
 _CHANGED = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
@@ -157,20 +157,6 @@ def _one_line(address: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        if is_passing(error):
-            raise s3_is_away(address, error) from None
-        raise _refused(address, error) from None
-
-
-def _refused(address: str, error: Exception) -> ClicklabError:
-    code = aws_code(error)
-    if code in _CHANGED:
-        return ChangedError(f"{address}: changed meanwhile; try again")
-    if code is not None:
-        return InputError(
-            f"{address}: S3 answered {code}; check the address and the credentials' rights"
-        )
-    reason = " ".join(str(error).split())
-    return InputError(
-        f"{address}: S3 cannot be used ({reason}); check credentials, region and endpoint"
-    )
+        if aws_code(error) in _CHANGED:
+            raise ChangedError(f"{address}: changed meanwhile; try again") from None
+        raise s3_error(address, error) from None

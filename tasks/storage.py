@@ -200,28 +200,22 @@ def readable(uri: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        if is_passing(error):
-            raise s3_is_away(uri, error) from None
-        raise _refused(uri, error) from None
+        if aws_code(error) in ("PreconditionFailed", "412"):
+            raise InputError(f"{uri}: the object changed while it was read; run again") from None
+        raise s3_error(uri, error) from None
 
 
-def s3_is_away(uri: str, error: BaseException) -> UnavailableError:
-    """Return the one line for an address on S3, which is away just now."""
-    reason = " ".join(str(error).split())
-    return UnavailableError(f"{uri}: S3 cannot be reached just now ({reason}); run again later")
-
-
-def _refused(uri: str, error: Exception) -> InputError:
-    code = aws_code(error)
-    if code in ("PreconditionFailed", "412"):
-        return InputError(f"{uri}: the object changed while it was read; run again")
+def s3_error(uri: str, error: Exception) -> UnavailableError | InputError:
+    """Return the one line for what boto3 raised: S3 is away just now, or the address or a right is wrong."""
+    code, reason = aws_code(error), " ".join(str(error).split())
+    if is_passing(error):
+        return UnavailableError(f"{uri}: S3 cannot be reached just now ({reason}); run again later")
     if code is not None:
         return InputError(
             f"{uri}: S3 answered {code}; check the address and the credentials' rights"
         )
-    reason = " ".join(str(error).split())
     return InputError(
-        f"{uri}: S3 cannot be read ({reason}); check credentials, region and endpoint"
+        f"{uri}: S3 cannot be used ({reason}); check credentials, region and endpoint"
     )
 
 

@@ -15,6 +15,14 @@ import pytest
 
 from tests.conftest import free_port, stop_group
 
+# An account that nobody has, and a client that asks once.
+IMPATIENT_AWS = {
+    "AWS_ACCESS_KEY_ID": "x",
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_MAX_ATTEMPTS": "1",
+}
+
 
 @contextmanager
 def mlflow_server(

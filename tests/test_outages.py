@@ -17,6 +17,7 @@ from tasks.outages import is_passing
 from tasks.storage import _client, list_files
 from tasks.studies import _open_study
 from tests.conftest import ROOT, free_port
+from tests.stores import IMPATIENT_AWS
 
 pytestmark = pytest.mark.slow  # a server of its own for each answer
 SLOW_DOWN = "<Error><Code>SlowDown</Code><Message>later</Message></Error>"
@@ -30,10 +31,7 @@ def impatient(monkeypatch):
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
         "MLFLOW_TRACKING_URI": "",  # MLflow notes there where it connected to last
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
+        **IMPATIENT_AWS,
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("tasks.storage._S3_ATTEMPTS", 1)

@@ -7,6 +7,7 @@ import pytest
 from tasks.errors import InputError, UnavailableError
 from tasks.storage import fingerprint, list_files, write_atomic
 from tests.logs import local_s3
+from tests.stores import IMPATIENT_AWS
 
 
 @pytest.fixture
@@ -136,10 +137,7 @@ def test_an_unreachable_s3_is_said_in_one_line(monkeypatch):
     """Not a traceback, whether S3 is away or the endpoint is wrong."""
     for name, value in {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
+        **IMPATIENT_AWS,
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("tasks.storage._S3_ATTEMPTS", 1)
