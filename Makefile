@@ -44,7 +44,7 @@ setup: $(STAMP)  ## install everything into .venv (again only when the lock chan
 
 AWS ?=
 doctor: $(STAMP)  ## check the version pairs that are known to break; AWS=1 what a deployment needs
-	@$(if $(AWS),$(BIN)/python -m infra.doctor --env $(STAGE),$(BIN)/clicklab doctor)
+	@$(if $(AWS),$(BIN)/python -m infra.release.doctor --env $(STAGE),$(BIN)/clicklab doctor)
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	@$(call uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
@@ -135,7 +135,7 @@ SCENARIO ?= whole
 ENGINE ?=
 infra = $(BIN)/python -m infra
 
-.PHONY: asl submit runs logs resume stop schedule cost image push scan plan outputs deploy canary release abort down rehearse
+.PHONY: asl submit runs logs resume stop schedule image push scan plan outputs deploy canary release abort down rehearse
 asl: $(STAMP)  ## compile the pipeline to a Step Functions state machine, and draw it
 	@$(infra).state_machine
 
@@ -156,9 +156,6 @@ stop: $(STAMP)  ## stop a run; it can be resumed (RUN=)
 
 schedule: $(STAMP)  ## turn the schedule on or off (STATE=on|off)
 	@$(infra).runs schedule $(STATE)
-
-cost: $(STAMP)  ## what a deployment costs a month, by list prices (STAGE=small|production)
-	@$(infra).cost --vars $(STAGE).tfvars
 
 image: $(STAMP)  ## build the images of pipeline, service and tracking (BENTO=ctr:latest, DIRTY=1)
 	@$(infra).images build $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
@@ -191,7 +188,7 @@ down: $(STAMP)  ## take the deployment down: shows what goes, asks, proves that 
 	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)
 
 rehearse: $(STAMP)  ## all of that on this machine, without an account (SCENARIO=name|all|whole, ENGINE=podman|processes)
-	@$(infra).rehearsal $(SCENARIO) $(if $(ENGINE),--engine '$(ENGINE)')
+	@$(BIN)/python -m tests.rehearsal $(SCENARIO) $(if $(ENGINE),--engine '$(ENGINE)')
 
 .PHONY: clean
 clean:  ## remove products and caches; models in mlflow/store and the environment stay

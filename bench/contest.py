@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.data import Data
 from bench.process import run_child
-from tasks.metrics import log_loss, roc_auc
+from tasks.evaluation.metrics import log_loss, roc_auc
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Contest:
 
 def _labels(data: Data) -> np.ndarray:
     """Return the labels of the held-out day, in row order."""
-    from tasks.log import Log
+    from tasks.logs.log import Log
     from tasks.schema import load_schema
 
     name = load_schema("avazu").label

@@ -16,9 +16,9 @@ import pyarrow.csv as pa_csv
 from tasks.errors import ClicklabError, ConfigError
 from tasks.hashing.contract import HashContract
 from tasks.ingest import ingest_log
-from tasks.log import Log
+from tasks.logs.log import Log
 from tasks.schema import Schema, load_schema
-from tasks.storage import write_atomic
+from tasks.storage.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "bench" / "data"
@@ -90,7 +90,6 @@ def _maker_digest() -> str:
     """Return a digest of the code and the schema that decide what the rows are."""
     made_by = [
         Path(__file__),
-        ROOT / "tasks" / "simulate.py",
         *sorted((ROOT / "tasks" / "simulation").glob("*.py")),
         ROOT / "tasks" / "schemas" / "avazu.yaml",
     ]

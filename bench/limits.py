@@ -56,7 +56,7 @@ def find_limits(data: Data, *, bits: int) -> dict[str, Any]:
 def _phases(data: Data, contract: Any) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     """Return ns per row of each phase on its own, and the hashed rows."""
     from tasks.hashing.encode import encode_batch
-    from tasks.log import Log
+    from tasks.logs.log import Log
     from tasks.streaming import csv_stream, log_stream
 
     log, n_rows = Log.open(data.folder / "log"), min(data.n_train, MAX_ROWS)

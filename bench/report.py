@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench.contest import CONTESTANTS, Record
 from bench.targets import Outcome
-from tasks.storage import write_atomic
+from tasks.storage.files import write_atomic
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"

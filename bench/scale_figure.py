@@ -15,7 +15,7 @@ def draw(found: Mapping[int, Mapping[str, Mapping[str, Any]]], path: Path) -> No
     import matplotlib.pyplot as plt
 
     from bench.scale import MAX_PEAK_BYTES
-    from tasks.figures import ACCENT, INK, use_style
+    from tasks.figures.style import ACCENT, INK, use_style
 
     use_style()
     plt.rcParams["svg.hashsalt"] = path.suffix  # the same numbers give the same bytes

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.stopwatch import Stopwatch
+from tasks.evaluation.metrics import evaluate as judge
 from tasks.hashing.contract import HashContract
 from tasks.hashing.store import FeatureSet, make_batch, write_features
 from tasks.ingest import ingest_log
-from tasks.log import Log
-from tasks.metrics import evaluate as judge
+from tasks.logs.log import Log
 from tasks.models import make_learner
 from tasks.models.artifact import freeze, load_model, save_model
 from tasks.schema import load_schema
-from tasks.simulate import simulate_batches
-from tasks.training import predict_stream
+from tasks.simulation.simulate import simulate_batches
+from tasks.training.fit import predict_stream
 
 STAGES = ("ingest", "hash", "train", "evaluate")
 SEED = 7

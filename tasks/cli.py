@@ -39,7 +39,7 @@ def run(
     with _one_line_errors():
         started = time.monotonic()
         typer.echo("Loading the pipeline ...", err=True)
-        from tasks.build import build
+        from tasks.pipeline.build import build
         from tasks.report import render_report
 
         outcome = build(env, data=data, force=force)
@@ -56,7 +56,7 @@ def run(
 @app.command()
 def doctor() -> None:
     """Check the installed versions that are known to break each other, and print the fix."""
-    from tasks.doctor import examine
+    from tasks.pipeline.doctor import examine
 
     findings = examine()
     for finding in findings:
@@ -73,7 +73,7 @@ def simulate(
 ) -> None:
     """Write an Avazu-shaped log as Kaggle's CSV."""
     with _one_line_errors():
-        from tasks.simulate import write_csv
+        from tasks.simulation.simulate import write_csv
 
         write_csv(out, rows, seed=seed)
         typer.echo(f"wrote {rows:,} rows to {out}")
@@ -83,13 +83,10 @@ def simulate(
 def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Show every promotion decision, oldest first."""
     with _one_line_errors():
-        import yaml
+        from tasks.pipeline.knobs import read_env
+        from tasks.registry.ledger import read_ledger
 
-        from tasks.ledger import read_ledger
-
-        if not env.is_file():
-            raise ConfigError(f"{env} not found; run this in the project's folder")
-        for entry in read_ledger(yaml.safe_load(env.read_text())["mlflow"]["ledger"]):
+        for entry in read_ledger(read_env(env)["mlflow"]["ledger"]):
             reasons = "; ".join(entry.get("reasons", []))
             typer.echo(
                 f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version']}  {reasons}"
@@ -134,8 +131,8 @@ def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("e
     with _one_line_errors():
         from rich.console import Console
 
-        from tasks.build import read_env
-        from tasks.proof import prove_products
+        from tasks.pipeline.knobs import read_env
+        from tasks.serving.proof import prove_products
 
         prove_products(read_env(env), console=Console())
 
@@ -150,9 +147,9 @@ def publish(
 ) -> None:
     """Put a model where services look for it; those that follow the pointer swap it in."""
     with _one_line_errors():
-        from tasks.build import read_env
-        from tasks.comparison import registered_name
-        from tasks.publish import publish_alias, publish_model
+        from tasks.evaluation.comparison import registered_name
+        from tasks.pipeline.knobs import read_env
+        from tasks.registry.publish import publish_alias, publish_model
         from tasks.schema import load_schema
 
         if not pointer:
@@ -173,7 +170,7 @@ def rollback(
 ) -> None:
     """Let a pointer name an earlier version again."""
     with _one_line_errors():
-        from tasks.publish import roll_back
+        from tasks.registry.publish import roll_back
 
         now = roll_back(pointer, to=to)
         typer.echo(f"{pointer} names version {now.version}")

@@ -7,17 +7,17 @@ removed by the next one.
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, InputError, full_disk_in_one_line
-from tasks.intake.intake import Intake, Refused
-from tasks.intake.quarantine import QUARANTINE
-from tasks.intake.replacement import check_target, replace, workplace
-from tasks.log import MANIFEST
+from tasks.logs.intake.quarantine import QUARANTINE
+from tasks.logs.intake.reading import Intake, Refused
+from tasks.logs.intake.replacement import check_target, replace, workplace
+from tasks.logs.log import MANIFEST
 from tasks.schema import Schema, load_schema
-from tasks.storage import fingerprint, write_atomic
+from tasks.storage.files import fingerprint, write_atomic
 
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 8 << 20
@@ -29,7 +29,7 @@ def ingest(
     data: str,
     schema: str,
     max_bad_share: float,
-    resources_: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> None:
     """Ploomber task: read `data` into the log whose manifest is the product ``log``."""
     ingest_log(

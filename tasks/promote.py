@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import registry
 from tasks.errors import ClicklabError
-from tasks.ledger import append_decision
-from tasks.receipt import GOLDEN
-from tasks.storage import write_atomic
-from tasks.workspace import resolve
+from tasks.registry import mlflow_store
+from tasks.registry.ledger import append_decision
+from tasks.serving.receipt import GOLDEN
+from tasks.storage.files import write_atomic
+from tasks.storage.workspace import resolve
 
 
 def promote(
     product: Any,
     upstream: Any,
     tracking: Mapping[str, str],
-    resources_: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> None:
     """Ploomber task: act on the verdicts of ``evaluate``."""
     record = json.loads(Path(str(upstream["evaluate"]["evaluation"])).read_text())
@@ -37,13 +37,13 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     ClicklabError
         If the champion is not the one that the models were compared with.
     """
-    client = registry.connect(tracking["tracking_uri"])
+    client = mlflow_store.connect(tracking["tracking_uri"])
     name = record["registered_name"]
     versions = {model: _register(client, record, model) for model in record["ranking"]}
-    before = _alias_version(client, name, registry.CHAMPION)
+    before = _alias_version(client, name, mlflow_store.CHAMPION)
     if before is not None and before == record["champion_version"]:
         run_id = client.get_model_version(name, before).run_id
-        _add_golden(client, record, registry.CHAMPION, run_id)
+        _add_golden(client, record, mlflow_store.CHAMPION, run_id)
     winner = next(
         (model for model in record["ranking"] if record["verdicts"][model]["passed"]), None
     )
@@ -57,8 +57,8 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     if winner is not None and not already:
         passing = [model for model in record["ranking"] if record["verdicts"][model]["passed"]]
         runner_up = versions[passing[1]] if len(passing) > 1 else before
-        registry.set_alias(client, name, registry.CHALLENGER, runner_up)
-        registry.set_alias(client, name, registry.CHAMPION, versions[winner])
+        mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, runner_up)
+        mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[winner])
     for model in record["ranking"]:
         append_decision(ledger, _entry(record, model, versions, winner, before))
     champion = versions[winner] if winner else before
@@ -86,14 +86,14 @@ def _register(client: Any, record: Mapping[str, Any], model: str) -> str:
         "log_loss": f"{record['metrics'][model]['log_loss']:.6f}",
     }
     _add_golden(client, record, model, result["run_id"])
-    return registry.register(client, record["registered_name"], result["run_id"], tags=tags)
+    return mlflow_store.register(client, record["registered_name"], result["run_id"], tags=tags)
 
 
 def _add_golden(client: Any, record: Mapping[str, Any], model: str, run_id: str) -> None:
     rows, p_click = record["golden"]["rows"], record["golden"]["p_click"]
     if model in p_click:
         golden = {"rows": rows, "p_click": p_click[model]}
-        registry.add_to_model(client, run_id, GOLDEN, json.dumps(golden))
+        mlflow_store.add_to_model(client, run_id, GOLDEN, json.dumps(golden))
 
 
 def _alias_version(client: Any, name: str, alias: str) -> str | None:

@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tasks.storage import write_atomic
+from tasks.storage.files import write_atomic
 
 
-def report(product: Any, upstream: Any, resources_: Mapping[str, str] | None = None) -> None:
+def report(product: Any, upstream: Any, code: str = "") -> None:
     """Ploomber task: gather what the tasks before it wrote into one small record."""
     evaluation = _read(upstream["evaluate"]["evaluation"])
     log = _read(upstream["ingest"]["log"])

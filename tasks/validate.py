@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import ConfigError
-from tasks.facts import Facts, gather
-from tasks.log import DUPLICATE, Log, arrow_schema
+from tasks.logs.log import DUPLICATE, Log, arrow_schema
+from tasks.logs.profile import Facts, gather
+from tasks.logs.validation_report import Finding, ValidationReport
 from tasks.schema import Schema, load_schema
-from tasks.storage import write_atomic
-from tasks.validation_report import Finding, ValidationReport
+from tasks.storage.files import write_atomic
 
 DEFAULTS = {"min_ctr": 0.001, "max_ctr": 0.9, "max_missing_hours_share": 0.5}
 _THIN_DAY = 0.2  # of the median day
@@ -26,7 +26,7 @@ def validate(
     upstream: Any,
     schema: str,
     checks: Mapping[str, float],
-    resources_: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> None:
     """Ploomber task: check the log, write the report, and stop the pipeline if an error was found."""
     log = Log.open(Path(str(upstream["ingest"]["log"])).parent)

@@ -52,7 +52,7 @@ def hours_of(n_days: int) -> list[str]:
 
 def read_all(folder: Path) -> list[dict[str, Any]]:
     """Return every row of a log as a dict."""
-    from tasks.log import Log
+    from tasks.logs.log import Log
 
     return [row for batch in Log.open(folder).batches() for row in batch.to_pylist()]
 
@@ -63,7 +63,7 @@ def local_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import boto3
     from moto import mock_aws
 
-    from tasks.storage import _client
+    from tasks.storage.files import _client
 
     for name, value in {
         "AWS_ACCESS_KEY_ID": "x",

@@ -56,11 +56,11 @@ def mlflow_server(
 
 def mlflow_client(address: str) -> Any:
     """Return a client of that store; MLflow notes the last one in the environment, where it is in the way."""
-    from tasks import registry
+    from tasks.registry import mlflow_store
 
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
-        return registry.connect(address)
+        return mlflow_store.connect(address)
     finally:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -89,7 +89,7 @@ class S3Server:
     @property
     def client(self) -> Any:
         """The client that the project uses for it."""
-        from tasks.storage import s3_client
+        from tasks.storage.files import s3_client
 
         return s3_client()
 
@@ -101,7 +101,7 @@ class S3Server:
 @contextmanager
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """Yield an empty S3 that this process's clients are pointed at."""
-    from tasks.storage import _client
+    from tasks.storage.files import _client
 
     port = free_port()
     for name, value in {

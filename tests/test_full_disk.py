@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tasks import checkpoint
 from tasks.errors import DiskFullError
-from tasks.executor import describe_failure
 from tasks.hashing.contract import HashContract
 from tasks.hashing.store import FeatureSet, write_features
 from tasks.ingest import ingest_log
-from tasks.log import Log
+from tasks.logs.log import Log
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import save_model
+from tasks.pipeline.executor import describe_failure
 from tasks.schema import load_schema
-from tasks.training import fit_stream
+from tasks.training import checkpoint
+from tasks.training.fit import fit_stream
 from tests.conftest import ROOT
 
 SCHEMA = load_schema("avazu")
@@ -150,7 +150,7 @@ def test_what_others_say_of_a_full_disk_is_one_line(text):
 CHATTY = """
 import sys
 from pathlib import Path
-from tasks.executor import _printing_to
+from tasks.pipeline.executor import _printing_to
 
 with _printing_to(Path(sys.argv[1])):
     try:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.bentos.serving import served
+from tests.bentos.ctr.serving import served
 from tests.conftest import ROOT, copy_project
 
 pytestmark = pytest.mark.slow
@@ -113,14 +113,14 @@ def test_a_second_run_with_nothing_changed_runs_nothing(project, outdated):
 
 
 FILES = {
-    "tasks/simulate.py": ALL,
+    "tasks/simulation/simulate.py": ALL,
     "tasks/validate.py": ALL - {"ingest"},
-    "tasks/exploration.py": {"explore"},
-    "tasks/tuning.py": TRAIN | AFTER_EVALUATE,
-    "tasks/gates.py": AFTER_EVALUATE,
-    "tasks/ledger.py": {"promote", "package", "report"},
+    "tasks/logs/exploration.py": {"explore"},
+    "tasks/training/search.py": TRAIN | AFTER_EVALUATE,
+    "tasks/evaluation/gates.py": AFTER_EVALUATE,
+    "tasks/registry/ledger.py": {"promote", "package", "report"},
     "tasks/report.py": {"report"},
-    "bentos/ctr/app.py": {"package", "report"},
+    "bentos/ctr/http/side_app.py": {"package", "report"},
     "tasks/schemas/avazu.yaml": ALL,
     "notebooks/train.ipynb": TRAIN | AFTER_EVALUATE,
 }
@@ -148,9 +148,9 @@ def test_a_changed_parameter_rebuilds_exactly_what_depends_on_it(outdated, knob)
 def test_every_training_is_one_run_with_its_record(project, monkeypatch):
     """Parameters, metrics by epoch, data, code, figures, notebook and model are in MLflow."""
     monkeypatch.chdir(project)
-    from tasks import registry
+    from tasks.registry import mlflow_store
 
-    client = registry.connect("sqlite:///products/tiny/store/mlflow.db")
+    client = mlflow_store.connect("sqlite:///products/tiny/store/mlflow.db")
     for name in ("sgd", "sgd_optuna", "ftrl", "fm"):
         run = client.get_run(read(project, f"train-{name}.json")["run_id"])
         assert run.info.status == "FINISHED"
@@ -168,10 +168,10 @@ def test_every_training_is_one_run_with_its_record(project, monkeypatch):
 def test_the_registry_and_the_ledger_agree(project, monkeypatch):
     """The champion's alias is the version that the ledger says was promoted."""
     monkeypatch.chdir(project)
-    from tasks import registry
-    from tasks.ledger import read_ledger
+    from tasks.registry import mlflow_store
+    from tasks.registry.ledger import read_ledger
 
-    client = registry.connect("sqlite:///products/tiny/store/mlflow.db")
+    client = mlflow_store.connect("sqlite:///products/tiny/store/mlflow.db")
     aliases = dict(client.get_registered_model("ctr-avazu").aliases)
     entries = read_ledger(project / "products/tiny/store/ledger.jsonl")
     assert len(entries) == 4
@@ -183,7 +183,8 @@ def test_the_registry_and_the_ledger_agree(project, monkeypatch):
 def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, monkeypatch):
     """Gates that nothing passes: the aliases stay, the refusals are in the ledger."""
     monkeypatch.chdir(project)
-    from tasks import promote, registry
+    from tasks import promote
+    from tasks.registry import mlflow_store
 
     record = read(project, "evaluation.json")
     for verdict in record["verdicts"].values():
@@ -194,7 +195,7 @@ def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, 
     tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {
         "ledger": str(tmp_path / "l.jsonl")
     }
-    client = registry.connect(tracking["tracking_uri"])
+    client = mlflow_store.connect(tracking["tracking_uri"])
     before = dict(client.get_registered_model("ctr-avazu").aliases)
     record["champion_version"] = str(before["champion"])
     decision = promote.decide(record, tracking)
@@ -256,7 +257,7 @@ def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):
 def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
     """Cell by cell in a real kernel, with the parameters that JupyterLab would show."""
     code = (
-        "from tasks.build import load_dag, read_env; dag = load_dag(read_env('env.tiny.yaml')).render();"
+        "from tasks.pipeline.build import load_dag; from tasks.pipeline.knobs import read_env; dag = load_dag(read_env('env.tiny.yaml')).render();"
         f"open('notebooks/{task}-injected.ipynb', 'w').write(dag[{task!r}].source.nb_str_rendered)"
     )
     subprocess.run(

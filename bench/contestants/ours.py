@@ -12,7 +12,7 @@ import numpy as np
 from bench.data import contract_of
 from bench.stopwatch import Stopwatch, contestant_arguments
 from tasks.hashing.store import FeatureSet, write_features
-from tasks.log import Log
+from tasks.logs.log import Log
 from tasks.models import make_learner
 from tasks.streaming import csv_stream, log_stream
 

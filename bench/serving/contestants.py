@@ -55,7 +55,7 @@ def starts(material: Material, *, peers_python: Path) -> dict[str, Start]:
 
 def start_ours(material: Material, *, home: Path, exposures: Path) -> Start:
     """Build the Bento, as packaging does, in the store `home` and return how it is started."""
-    from tasks.packaging import package_model
+    from tasks.package import package_model
 
     golden = json.loads((material.models[0] / "golden.json").read_text())
     before = os.environ.get("BENTOML_HOME")

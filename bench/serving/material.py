@@ -134,7 +134,7 @@ def _train(
 ) -> Any:
     """Train on the log's first rows, save the model with golden rows, return it."""
     from tasks.hashing.contract import HashContract
-    from tasks.log import Log
+    from tasks.logs.log import Log
     from tasks.models import make_learner
     from tasks.models.artifact import save_model
     from tasks.schema import load_schema

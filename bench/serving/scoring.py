@@ -20,7 +20,7 @@ def time_scoring(folder: Path, rows: Sequence[Row]) -> dict[str, float]:
     ``score_new_us`` is each row for the first time by a scorer that has seen none of them.
     """
     from tasks.models.artifact import load_model
-    from tasks.models.live import LiveScorer
+    from tasks.serving.live import LiveScorer
 
     model = load_model(folder)
     live = LiveScorer(model)

@@ -16,7 +16,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from tasks.figures import ACCENT, INK, SOFT, use_style
+    from tasks.figures.style import ACCENT, INK, SOFT, use_style
 
     use_style()
     plt.rcParams["svg.hashsalt"] = path.suffix  # the same numbers give the same bytes

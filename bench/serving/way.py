@@ -26,7 +26,7 @@ def time_way(material: Material) -> dict[str, dict[str, float]]:
     """
     from prometheus_client import CollectorRegistry
 
-    from bentos.ctr.telemetry import Telemetry
+    from bentos.ctr.metrics.telemetry import Telemetry
 
     impressions = material.impressions.read_bytes().splitlines()
     rankings = material.rankings.read_bytes().splitlines()
@@ -100,11 +100,11 @@ def _call_all(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
 
 
 def _lineup(folder: Path) -> Any:
-    from bentos.ctr.experiment import load_experiment
-    from bentos.ctr.impressions import RequestReader
-    from bentos.ctr.lineup import CHAMPION, Lineup, Loaded
+    from bentos.ctr.experiment.declaration import load_experiment
+    from bentos.ctr.http.request_reader import RequestReader
+    from bentos.ctr.models.lineup import CHAMPION, Lineup, Loaded
     from tasks.models.artifact import load_model
-    from tasks.models.live import LiveScorer
+    from tasks.serving.live import LiveScorer
 
     model = load_model(folder)
     loaded = Loaded(
@@ -144,7 +144,7 @@ def _steps(
 
 def _through_door(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
     """Answer all as the server hands them over: ASGI messages in and out."""
-    from bentos.ctr.door import FrontDoor
+    from bentos.ctr.http.door import FrontDoor
 
     door = FrontDoor(None, calls)
     statuses: set[int] = set()

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bentos.ctr.assignment import Assignment
+from bentos.ctr.experiment.assignment import Assignment
 from bentos.ctr.exposures import ExposureLog
-from bentos.ctr.impressions import Refusal
-from bentos.ctr.lineup import Lineup
-from bentos.ctr.telemetry import Telemetry
+from bentos.ctr.http.request_reader import Refusal
+from bentos.ctr.metrics.telemetry import Telemetry
+from bentos.ctr.models.lineup import Lineup
 from tasks.errors import ClicklabError
 
 NOT_READY = "no model is loaded yet"

@@ -8,8 +8,8 @@ from typing import Any
 
 import bentoml
 
-from bentos.ctr.app import SideApp
-from bentos.ctr.door import FrontDoor
+from bentos.ctr.http.door import FrontDoor
+from bentos.ctr.http.side_app import SideApp
 from bentos.ctr.worker import Worker
 
 

@@ -28,7 +28,7 @@ class Settings(NamedTuple):
     Attributes
     ----------
     models
-        Name of a model to where it comes from, see :mod:`bentos.ctr.sources`.
+        Name of a model to where it comes from, see :mod:`bentos.ctr.models.sources`.
     poll_s
         Seconds between two looks at the sources.
     experiment

@@ -9,8 +9,8 @@ from typing import Any
 
 from bentos.ctr.calls import Calls
 from bentos.ctr.exposures import ExposureLog
+from bentos.ctr.metrics.telemetry import Telemetry
 from bentos.ctr.settings import Limits, Settings, load_settings
-from bentos.ctr.telemetry import Telemetry
 from tasks.errors import ClicklabError
 
 SHIPPED_SALT = "change me"
@@ -73,7 +73,7 @@ class Worker:
         if self.settings is None:
             return
         # pulls in numba, which BentoML's supervisor can do without
-        from bentos.ctr.watcher import Watcher
+        from bentos.ctr.models.watcher import Watcher
 
         self._telemetry = Telemetry(models=self.settings.models, registry=self._registry)
         self.calls.telemetry = self._telemetry
@@ -168,7 +168,7 @@ class Worker:
         lineup = self.calls.lineup
         if lineup is None:
             return document
-        from bentos.ctr.openapi import describe
+        from bentos.ctr.http.openapi import describe
 
         return describe(
             document,

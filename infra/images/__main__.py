@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.aws import check_account, client, need, outputs, told_in_one_line
-from infra.deploy import IMAGES as TFVARS
 from infra.images.context import commit, find_bento, staged
 from infra.images.engine import Engine, find_engine
-from infra.revisions import image_tag
-from infra.terraform_cli import FOLDER
+from infra.release.deploy import IMAGES as TFVARS
+from infra.release.revisions import image_tag
+from infra.release.terraform_cli import FOLDER
 from tasks.errors import ClicklabError
-from tasks.storage import write_atomic
+from tasks.storage.files import write_atomic
 
 NAMES = ("pipeline", "service", "tracking")
 _CPUS = {

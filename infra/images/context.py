@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.endpoint import ask_bentoml
 from tasks.errors import ClicklabError, ConfigError, InputError
+from tasks.serving.packed_service import ask_bentoml
 
 
 def commit(*, may_be_dirty: bool) -> str:

@@ -6,10 +6,10 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 FROM ${BASE} AS packages
 WORKDIR /build
 COPY pyproject.toml requirements.lock ./
-COPY tasks/__init__.py tasks/errors.py tasks/pins.py tasks/
+COPY tasks/__init__.py tasks/errors.py tasks/serving/requirements.py tasks/
 COPY infra/__init__.py infra/
-COPY infra/images/__init__.py infra/images/pins.py infra/images/trim.py infra/images/
-RUN python -m infra.images.pins pipeline > requirements.txt \
+COPY infra/images/__init__.py infra/images/requirements.py infra/images/trim.py infra/images/
+RUN python -m infra.images.requirements pipeline > requirements.txt \
  && python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --no-compile --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
  && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools \
@@ -42,4 +42,4 @@ USER 10001:10001
 # A task serves nobody: it ends, and its exit code is its health.
 HEALTHCHECK NONE
 # No shell in between: Python is process 1 and gets SIGTERM. The state machine says which task.
-CMD ["python", "-m", "infra.run_task"]
+CMD ["python", "-m", "infra.container.run_task"]

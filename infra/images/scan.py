@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from infra.aws import check_account, client, need, outputs, told_in_one_line
-from infra.deploy import IMAGES
-from infra.terraform_cli import FOLDER
+from infra.release.deploy import IMAGES
+from infra.release.terraform_cli import FOLDER
 from tasks.errors import ClicklabError, ConfigError, GateError
 
 _ENDED = ("COMPLETE", "ACTIVE")

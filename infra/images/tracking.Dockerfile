@@ -4,10 +4,10 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 FROM ${BASE} AS packages
 WORKDIR /build
 COPY pyproject.toml requirements.lock ./
-COPY tasks/__init__.py tasks/errors.py tasks/pins.py tasks/
+COPY tasks/__init__.py tasks/errors.py tasks/serving/requirements.py tasks/
 COPY infra/__init__.py infra/
-COPY infra/images/__init__.py infra/images/pins.py infra/images/trim.py infra/images/
-RUN python -m infra.images.pins tracking > requirements.txt \
+COPY infra/images/__init__.py infra/images/requirements.py infra/images/trim.py infra/images/
+RUN python -m infra.images.requirements tracking > requirements.txt \
  && python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --no-compile --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
  && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools \

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.cluster.fargate import start_fargate
 from tasks.errors import ConfigError, UnavailableError
-from tasks.outages import is_passing
+from tasks.storage.availability import is_passing
 
 _CONNECT_S, _START_S = 30, 900  # to answer; to have all workers started
 _PLACES = ("workers", "address", "fargate")

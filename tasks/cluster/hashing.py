@@ -13,7 +13,7 @@ from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.parts import Parts, runs
 from tasks.hashing.store import Written, write_features
-from tasks.log import Log
+from tasks.logs.log import Log
 
 _TASKS_PER_WORKER, _MAX_PARTS = 4, 32  # few enough to cost nothing, enough for an even load
 

@@ -19,8 +19,8 @@ import numpy as np
 from tasks.cluster.averaging import average, for_shard
 from tasks.errors import ConfigError, InputError
 from tasks.hashing.feature_set import Batch, FeatureSet, read_part
-from tasks.sampling import checked_rate, keep_rows
-from tasks.training import Epoch, History, fit_stream
+from tasks.training.fit import Epoch, History, fit_stream
+from tasks.training.sampling import checked_rate, keep_rows
 
 _ATTEMPTS = 3  # Dask reruns what a dead worker lost; these are for when the learner itself was lost
 
@@ -59,7 +59,7 @@ def fit_on(
     Parameters
     ----------
     client
-        A Dask client; None trains in this process, as :func:`tasks.training.fit_stream` does.
+        A Dask client; None trains in this process, as :func:`tasks.training.fit.fit_stream` does.
     learner
         An estimator with ``partial_fit_codes``, ``decision_codes``, ``loss_``, ``snapshot``, ``restore``
         that can be pickled. With a client it is left as it was.

@@ -1,1 +1,1 @@
-"""Rows to fixed-width codes: the same code for training rows and for the live request."""
+"""The hash contract; rows to codes; feature files."""

@@ -149,7 +149,7 @@ class HashContract:
 
     def save(self, path: str | Path) -> None:
         """Write the contract as JSON, whole or not at all."""
-        from tasks.storage import write_atomic
+        from tasks.storage.files import write_atomic
 
         write_atomic(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
 

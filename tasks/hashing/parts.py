@@ -20,7 +20,7 @@ from tasks.errors import InputError, full_disk_in_one_line
 from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
-from tasks.storage import write_atomic
+from tasks.storage.files import write_atomic
 
 PLAN = "plan.json"
 _DIGEST_KEY = b"clicklab.plan"

@@ -18,7 +18,7 @@ from tasks.errors import ContractError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import RowEncoder, encode_batch
 from tasks.models import pair_scoring, scoring
-from tasks.storage import write_atomic
+from tasks.storage.files import write_atomic
 
 WEIGHTS, LATENT, MODEL = "weights.npy", "latent.npy", "model.json"
 _WITH_LATENT = ("fm",)

@@ -10,8 +10,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tasks.errors import ConfigError
 from tasks.models import ftrl_kernels as kernels
+from tasks.models.logit_offset import ShiftedLogits
 from tasks.models.scoring import checked_codes, checked_labels, checked_weights, frozen, sigmoid
-from tasks.models.shift import ShiftedLogits
 
 _NO_WEIGHTS = frozen(np.ones(1))
 

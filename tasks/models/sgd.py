@@ -9,6 +9,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.errors import ConfigError
+from tasks.models.logit_offset import ShiftedLogits
 from tasks.models.scoring import (
     checked_codes,
     checked_labels,
@@ -17,7 +18,6 @@ from tasks.models.scoring import (
     frozen,
     sigmoid,
 )
-from tasks.models.shift import ShiftedLogits
 
 CHUNK_ROWS = 16_384  # rows a call to scikit-learn: each call costs milliseconds at 2**20 weights
 _CLASSES = np.array([0, 1])

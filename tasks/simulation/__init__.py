@@ -1,1 +1,1 @@
-"""The parts of the simulated ad log; :mod:`tasks.simulate` puts them together."""
+"""A simulated ad log with known click probabilities."""

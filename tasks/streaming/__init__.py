@@ -18,9 +18,9 @@ from tasks.errors import ConfigError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import Batch
 from tasks.hashing.store import make_batch
-from tasks.intake.csv_block import Layout, parse_block
-from tasks.intake.readers import check_columns
-from tasks.log import Log
+from tasks.logs.intake.csv_block import Layout, parse_block
+from tasks.logs.intake.readers import check_columns
+from tasks.logs.log import Log
 from tasks.schema import Schema
 from tasks.streaming.csv_codes import PAD_BYTES, CsvCodes
 

@@ -1,7 +1,7 @@
 """Plain CSV to codes in one pass over the bytes: no column, no text and no dictionary is ever made.
 
 Most CSV is plain: no quotes, ``\\n`` at the ends of lines, ASCII, labels 0 and 1. A block that is not
-(:meth:`CsvCodes.parse` returns None) is for :mod:`tasks.intake.csv_block`, which gives the same codes slowly,
+(:meth:`CsvCodes.parse` returns None) is for :mod:`tasks.logs.intake.csv_block`, which gives the same codes slowly,
 or says what is wrong.
 """
 
@@ -14,7 +14,7 @@ from tasks.hashing.encode import RowEncoder
 from tasks.hashing.feature_set import Batch
 from tasks.hashing.moments import bad_time, moment_parser, to_ms
 from tasks.hashing.murmur import prefix_of
-from tasks.intake.csv_block import Layout
+from tasks.logs.intake.csv_block import Layout
 from tasks.streaming import csv_kernels as kernels
 
 PAD_BYTES = 16  # kernels load up to 8 bytes at any byte of a block

@@ -6,7 +6,7 @@ import pytest
 
 from bench import data
 from tasks.errors import ClicklabError, ConfigError
-from tasks.log import Log
+from tasks.logs.log import Log
 
 FIELDS = 21
 

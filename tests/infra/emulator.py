@@ -7,7 +7,7 @@ def main() -> None:
     """Serve on 127.0.0.1 until stopped."""
     from moto.server import main as serve
 
-    from infra.rehearsal.moto_gaps import complete
+    from tests.rehearsal.moto_gaps import complete
 
     complete()
     serve(["-H", "127.0.0.1", "-p", sys.argv[1]])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.asl_lint import wrong_parameters
+from tests.infra.asl_lint import wrong_parameters
 
 VERSION = "4.0.0"
 _SCRIPT = """

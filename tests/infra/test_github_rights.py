@@ -5,14 +5,16 @@ import shutil
 
 import pytest
 
-from infra import executions, release, runs
 from infra.images import __main__ as images
 from infra.images import scan
-from tests.infra import test_runs
+from infra.release import __main__ as release
+from infra.runs import __main__ as runs
+from infra.runs import executions
 from tests.infra.cloud import ACCOUNT, REGION, TRUST, account, aws, execute_machines, write_outputs
 from tests.infra.colour_stage import stage
 from tests.infra.rights import allows, granted, noted
-from tests.infra.terraform import TERRAFORM, Workspace, provider_mirror
+from tests.infra.runs import test_runs
+from tests.infra.terraform.emulated import TERRAFORM, Workspace, provider_mirror
 
 pytestmark = pytest.mark.slow
 NAME = "clicklab-small"
@@ -173,7 +175,9 @@ def run_runs(run, folder):
     with pytest.MonkeyPatch.context() as patched:
         look = executions.look
         redrivable = {"redriveStatus": "REDRIVABLE"}
-        patched.setattr("infra.executions.look", lambda arn: (it := look(arn)) and it | redrivable)
+        patched.setattr(
+            "infra.runs.executions.look", lambda arn: (it := look(arn)) and it | redrivable
+        )
         run(runs.main, "resume", name, "--detach")  # the emulator does not know the call
 
 

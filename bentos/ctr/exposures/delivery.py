@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bentos.ctr.exposures.parts import Part, take_orphans
 from bentos.ctr.exposures.settings import ExposureSettings
-from tasks.storage import is_s3
+from tasks.storage.files import is_s3
 
 _log = logging.getLogger("clicklab.exposures")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
@@ -112,7 +112,7 @@ def deliver(part: Part, settings: ExposureSettings, columns: Sequence[str]) -> N
     name = f"day={part.day}/{part.stem}.{settings.format}"
     source = part.path
     if settings.format == "parquet":
-        from tasks.exposure_files import write_parquet
+        from tasks.serving.exposure_files import write_parquet
 
         source = part.path.with_suffix("").with_suffix(".parquet.part")
         write_parquet(part.path, source, columns=columns)
@@ -127,7 +127,7 @@ def deliver(part: Part, settings: ExposureSettings, columns: Sequence[str]) -> N
 
 
 def _upload(path: Path, uri: str) -> None:
-    from tasks.storage import s3_client
+    from tasks.storage.files import s3_client
 
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     with path.open("rb") as content:

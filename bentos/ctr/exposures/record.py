@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tasks.errors import ConfigError
-from tasks.models.candidates import Candidates
+from tasks.serving.candidates import Candidates
 
 _DEFAULTS: tuple[Any, ...] = (None, "", "")  # of the last three
 _N_VALUES = 12
@@ -27,7 +27,7 @@ class Exposure(NamedTuple):
     unit_hash, forced
         The unit's salted hash; whether the variant was asked for.
     seen
-        The fields, or (fields of the context, :class:`~tasks.models.candidates.Candidates`).
+        The fields, or (fields of the context, :class:`~tasks.serving.candidates.Candidates`).
     p_click
         The probability, or one for each candidate; these may be JSON already, a :class:`msgspec.Raw`.
     shadow

@@ -1,0 +1,1 @@
+"""Variants, and which unit is assigned to which."""

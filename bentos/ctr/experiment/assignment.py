@@ -1,0 +1,169 @@
+"""Who gets which variant: a salted hash of the unit, weighted, the same in every process and for ever.
+
+Each variant draws a number from the unit's salted hash, and the quickest of an exponential race wins:
+``argmin(-log(u) / weight)``, which variant ``v`` wins with probability ``weight[v] / sum(weights)``.
+Against cutting [0, 1) into pieces this has one advantage: whoever moves when a weight is raised moves
+into that variant, however many others there are; nor does the order in the file count.
+
+References
+----------
+P. S. Efraimidis, P. G. Spirakis (2006), "Weighted random sampling with a reservoir"; the hashed form
+is known as weighted rendezvous hashing.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b, sha256
+from json import dumps
+from math import log
+from typing import Any, NamedTuple
+
+from tasks.errors import ConfigError
+
+REQUEST_ID = "request_id"  # the unit field of a request that names no unit
+_SCALE = 2.0**-64
+
+
+class Variant(NamedTuple):
+    """One arm: its name, its share relative to the others, the model that answers for it."""
+
+    name: str
+    weight: float
+    model: str
+
+
+class Assignment(NamedTuple):
+    """The variant of one request, the unit's salted hash (16 hex digits), and where the unit was found."""
+
+    variant: Variant
+    unit_hash: str
+    unit_field: str
+
+
+class Experiment:
+    """Variants and who gets which; immutable. :func:`bentos.ctr.experiment.declaration.load_experiment` reads one.
+
+    Parameters
+    ----------
+    name, salt
+        Two experiments that differ in either assign independently. Who knows the salt can find out
+        by trying which unit a hash stands for: keep it as you keep keys.
+    unit
+        Fields that say who is asking, the best first; where one is missing, the next stands in.
+    unknown
+        By field, values that mean "unknown", such as the null device.
+    variants
+        At least one, of which one has a weight above 0; a weight of 0 is served when forced only.
+    shadows
+        Models that score every request too, without being answered with.
+
+    Attributes
+    ----------
+    digest : str
+        Twelve hex digits that change whenever an assignment may.
+
+    Examples
+    --------
+    >>> arms = [Variant("champion", 9, "champion"), Variant("fm", 1, "challenger")]
+    >>> trial = Experiment("fm-trial", "pepper", ("device_id", "device_ip"), arms)
+    >>> found = trial.assign({"device_id": "0a1b"}, fallback="r-1")
+    >>> found == trial.assign({"device_id": "0a1b", "device_ip": "ffff"}, fallback="r-2")
+    True
+    >>> found.variant.name, found.unit_field
+    ('champion', 'device_id')
+    """
+
+    def __init__(
+        self,
+        name: str,
+        salt: str,
+        unit: tuple[str, ...],
+        variants: list[Variant] | tuple[Variant, ...],
+        shadows: tuple[str, ...] = (),
+        *,
+        unknown: Mapping[str, frozenset[str]] | None = None,
+    ):
+        from tasks.hashing.columns import value_text  # the text that the model hashes
+
+        self.name, self.salt, self.unit = name, salt, tuple(unit)
+        self.variants, self.shadows = tuple(variants), tuple(shadows)
+        self.unknown = {field: frozenset((unknown or {}).get(field, ())) for field in self.unit}
+        self.digest = self._digest()
+        self._text = value_text
+        self._by_name = {variant.name: variant for variant in self.variants}
+        self._fields = tuple((name, f"{name}=", self.unknown[name] | {""}) for name in self.unit)
+        self._hash = self._hasher("")
+        live = [variant for variant in self.variants if variant.weight > 0]
+        self._sole = live[0] if len(live) == 1 else None
+        self._race = tuple(
+            (variant, -1 / variant.weight, self._hasher(variant.name)) for variant in live
+        )
+
+    def assign(
+        self, row: Mapping[str, Any], *, fallback: str, forced: str | None = None
+    ) -> Assignment:
+        """Return the variant of a request.
+
+        Parameters
+        ----------
+        row
+            The request's fields, for a ranking those of its context.
+        fallback
+            The request's id, hashed where no unit field holds a value.
+        forced
+            The name of a variant that is to answer whatever the hash says.
+
+        Raises
+        ------
+        ConfigError
+            If there is no variant of the forced name.
+        """
+        for field, prefix, unknown in self._fields:
+            text = row.get(field)
+            if type(text) is not str:
+                text = self._text_of(text)
+            if text not in unknown:
+                data = (prefix + text).encode("utf-8", "surrogatepass")
+                break
+        else:
+            field = REQUEST_ID
+            data = f"{REQUEST_ID}={fallback}".encode("utf-8", "surrogatepass")
+        hasher = self._hash.copy()
+        hasher.update(data)
+        variant = self._sole or self._fastest(data) if forced is None else self._forced(forced)
+        return Assignment(variant, hasher.hexdigest(), field)
+
+    def _fastest(self, data: bytes) -> Variant:
+        """Return the winner of the race: exponential waiting times with the weights as rates."""
+        best, winner = float("inf"), self._race[0][0]
+        for variant, scale, base in self._race:
+            hasher = base.copy()
+            hasher.update(data)
+            # never 0; the int's conversion to float rounds the same way everywhere
+            wait = log((int.from_bytes(hasher.digest()) + 0.5) * _SCALE) * scale
+            if wait < best:
+                best, winner = wait, variant
+        return winner
+
+    def _forced(self, name: str) -> Variant:
+        variant = self._by_name.get(name)
+        if variant is None:
+            raise ConfigError(
+                f"no variant is called {name[:64]!r}; experiment {self.name!r} has {', '.join(self._by_name)}"
+            )
+        return variant
+
+    def _text_of(self, value: Any) -> str:
+        """Return a value's text, the empty one if it has none: the scoring names what is wrong with it."""
+        try:
+            return self._text(value)
+        except (TypeError, ValueError):
+            return ""
+
+    def _hasher(self, purpose: str) -> Any:
+        # a JSON list says itself where it ends, so that no two experiments share a beginning
+        return blake2b(dumps([self.salt, self.name, purpose]).encode(), digest_size=8)
+
+    def _digest(self) -> str:
+        unit = [[field, sorted(self.unknown[field])] for field in self.unit]
+        content = [self.name, self.salt, unit, sorted(self.variants), sorted(self.shadows)]
+        return sha256(dumps(content).encode()).hexdigest()[:12]

@@ -1,0 +1,232 @@
+"""The OpenAPI document of the calls, derived from the schema inside the model's hash contract."""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from bentos.ctr.http.request_reader import MAX_CHARS
+from tasks.hashing.contract import HashContract
+from tasks.schema import Schema
+
+_TEXT = {"maxLength": MAX_CHARS, "pattern": "^[^\\u0000]*$"}
+_VALUE: dict[str, Any] = {"type": ["string", "number", "null"], **_TEXT}
+_UNREAD = _VALUE | {"type": ["string", "number", "boolean", "null"]}
+_PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
+_ANSWERED_BY = {
+    "model": {"type": "string", "description": "name of the model"},
+    "version": {
+        "type": "string",
+        "description": "digest of the model's weights, contract and parameters",
+    },
+    "variant": {"type": "string", "description": "variant of the experiment that answered"},
+    "request_id": {"type": "string", "description": "as sent in X-Request-Id, or made"},
+}
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+_HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+_DIRECTIVES = {  # of strptime, those whose texts a regular expression can tell
+    "%Y": "[1-9][0-9]{3}",
+    "%y": "[0-9]{2}",
+    "%m": "(0[1-9]|1[0-2])",
+    "%d": "(0[1-9]|[12][0-9]|3[01])",
+    "%H": "([01][0-9]|2[0-3])",
+    "%M": "[0-5][0-9]",
+    "%S": "[0-5][0-9]",
+    "%f": "[0-9]{1,6}",
+    "%%": "%",
+}
+
+
+def describe(
+    base: dict[str, Any],
+    contract: HashContract,
+    *,
+    max_candidates: int = 1_000,
+    body_bytes: int = 262_144,
+    variants: Collection[str] = (),
+    needs_key: bool = False,
+) -> dict[str, Any]:
+    """Return an OpenAPI 3.1 document with the two calls, the health check and their types added.
+
+    3.1, because BentoML says 3.0.2 and has types in its own document that only 3.1 knows.
+
+    Parameters
+    ----------
+    base
+        The document to add to; it is left as it is.
+    contract
+        Its schema gives the fields and the examples.
+    max_candidates, body_bytes
+        What a request may be at most.
+    variants
+        The names that the header ``X-Variant`` may force; without any, the header is not described.
+    needs_key
+        Whether the calls want the header ``X-Api-Key``.
+    """
+    schema = Schema.from_dict(contract.schema)
+    paths = {
+        "/predict": {"post": _call(_PREDICT, body_bytes, variants, needs_key)},
+        "/rank": {"post": _call(_RANK, body_bytes, variants, needs_key)},
+        "/healthcheck": {"get": _healthcheck()},
+    }
+    schemas = {
+        "Impression": _impression(schema, contract, schema.example_row()),
+        "Ranking": _ranking(schema, contract, max_candidates),
+        "Prediction": _answer("prediction", _PROBABILITY | {"description": "of a click"}),
+        "Predictions": _answer("predictions", _probabilities(max_candidates)),
+        "Refusal": _ERROR,
+    }
+    components = {**(base.get("components") or {})}
+    components["schemas"] = {**(components.get("schemas") or {}), **schemas}
+    if needs_key:
+        key = {"type": "apiKey", "in": "header", "name": "X-Api-Key"}
+        components["securitySchemes"] = {**(components.get("securitySchemes") or {}), "key": key}
+    return base | {
+        "openapi": "3.1.0",
+        "paths": {**base.get("paths", {}), **paths},
+        "components": components,
+    }
+
+
+_DIGITS = re.compile("(%[YymdHMS])+")
+_PREDICT = ("predict", "Return the probability that an impression is clicked", "Impression")
+_RANK = ("rank", "Return the probability of a click for each candidate, in their order", "Ranking")
+
+
+def _impression(schema: Schema, contract: HashContract, example: dict[str, Any]) -> dict[str, Any]:
+    properties = {
+        spec.name: {**_VALUE, "description": spec.about, "example": spec.example}
+        for spec in schema.fields
+    }
+    if contract.time_features:
+        properties = {schema.time_column: _time(schema)} | properties
+    refuses = schema.unknown_fields == "refuse"
+    if refuses:
+        known = [*schema.required_columns, *([schema.truth] if schema.truth else [])]
+        text = "known, and not used to predict"
+        unread = {name: {**_UNREAD, "description": text} for name in known}
+        properties |= {name: spec for name, spec in unread.items() if name not in properties}
+    return {
+        "type": "object",
+        "description": "Every field may be left out or null: missing is a value like any other.",
+        "properties": properties,
+        "additionalProperties": not refuses,
+        "example": example,
+    }
+
+
+def _ranking(schema: Schema, contract: HashContract, max_candidates: int) -> dict[str, Any]:
+    own = schema.field_names[-1]
+    shared = {name: value for name, value in schema.example_row().items() if name != own}
+    candidates = [{own: schema.fields[-1].example}, {own: None}]
+    item = _impression(schema, contract, candidates[0])
+    about = "what differs; a field that is here too stands instead of the context's"
+    return {
+        "type": "object",
+        "required": ["context", "candidates"],
+        "properties": {
+            "context": _impression(schema, contract, shared),
+            "candidates": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": max_candidates,
+                "items": item | {"description": about},
+            },
+        },
+        "additionalProperties": schema.unknown_fields != "refuse",
+        "example": {"context": shared, "candidates": candidates},
+    }
+
+
+def _time(schema: Schema) -> dict[str, Any]:
+    form = "ISO 8601" if schema.time_format == "iso" else schema.time_format
+    digits = ", in text or as a number" if _DIGITS.fullmatch(form) else ""
+    about = {
+        "description": f"time of the impression, as {form}{digits}; UTC where it names no zone",
+        "example": schema.example_row()[schema.time_column],
+    }
+    if schema.time_format == "iso":
+        return {"type": ["string", "null"], "format": "date-time", **about}
+    pattern = _time_pattern(schema.time_format)
+    if pattern is None:
+        return {**_VALUE, **about}
+    return {"type": ["string", "null"], "pattern": pattern, **about}
+
+
+def _time_pattern(time_format: str) -> str | None:
+    """Return a regular expression of the texts of a strptime format, None if it has others in it."""
+    parts = re.findall("%.|[^%]", time_format, flags=re.DOTALL)
+    if any(len(part) == 2 and part not in _DIRECTIVES for part in parts):
+        return None
+    return f"^{''.join(_DIRECTIVES.get(part, re.escape(part)) for part in parts)}$"
+
+
+def _answer(name: str, probability: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [name, "model", "version"],
+        "properties": {name: probability, **_ANSWERED_BY},
+    }
+
+
+def _probabilities(max_candidates: int) -> dict[str, Any]:
+    bounds = {"minItems": 1, "maxItems": max_candidates}
+    return {"type": "array", "items": _PROBABILITY, **bounds, "description": "one a candidate"}
+
+
+def _call(
+    call: tuple[str, str, str], body_bytes: int, variants: Collection[str], needs_key: bool
+) -> dict[str, Any]:
+    name, summary, request = call
+    answer = "Prediction" if name == "predict" else "Predictions"
+    refusals = {
+        400: "not JSON, not an object, or a header that cannot be taken",
+        **({401: "the API key is missing or wrong"} if needs_key else {}),
+        405: "not a POST",
+        408: "the body did not arrive in time",
+        413: f"the body is larger than {body_bytes} bytes",
+        422: "a value is of the wrong type or too long, or the time cannot be read; the message names the field",
+        503: "no model is loaded",
+    }
+    return {
+        "operationId": name,
+        "summary": summary,
+        "parameters": _headers(variants),
+        "requestBody": {"required": True, "content": _json(request)},
+        "responses": {
+            "200": {"description": "the answer", "content": _json(answer)},
+            **{
+                str(status): {"description": text, "content": _json("Refusal")}
+                for status, text in refusals.items()
+            },
+        },
+        **({"security": [{"key": []}]} if needs_key else {}),
+    }
+
+
+def _headers(variants: Collection[str]) -> list[dict[str, Any]]:
+    request_id = {"type": "string", "pattern": "^[A-Za-z0-9._:/=+@-]{1,128}$"}
+    headers = [_header("X-Request-Id", "comes back in answer and log", request_id)]
+    if variants:
+        names = {"type": "string", "enum": [*variants]}
+        headers.append(_header("X-Variant", "forces a variant, for tests", names))
+    return headers
+
+
+def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def _healthcheck() -> dict[str, Any]:
+    content = {"application/json": {"schema": _HEALTH}}
+    return {
+        "operationId": "healthcheck",
+        "summary": "Return which models are served, and whether they reproduce their golden rows",
+        "responses": {
+            "200": {"description": "ready", "content": content},
+            "503": {"description": "no usable model; `error` says why", "content": content},
+        },
+    }
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}

@@ -1,0 +1,232 @@
+"""May a model serve? Its files are whole, its contract is signed, it reads the requests that are served,
+and its golden rows come out as the pipeline said, through the calls that answer live requests.
+
+All this happens in a thread beside the event loop, so what holds the interpreter is done in small bites.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bentos.ctr.calls import Asked, Calls
+from bentos.ctr.experiment.assignment import Experiment, Variant
+from bentos.ctr.http.request_reader import Refusal, RequestReader
+from bentos.ctr.in_process import read_golden
+from bentos.ctr.models.lineup import Lineup, Loaded
+from bentos.ctr.settings import Limits
+from tasks.errors import ClicklabError, ContractError
+from tasks.hashing.contract import HashContract
+from tasks.models.artifact import ScoringModel, load_model
+from tasks.schema import Schema
+from tasks.serving.live import LiveScorer
+from tasks.serving.receipt import GOLDEN, TOLERANCE
+
+KINDS = ("unreadable", "contract", "schema", "golden_missing", "golden_differs", "error")
+_BITE = 16  # golden rows sent as the candidates of one ranking
+_log = logging.getLogger("clicklab.service")
+
+
+class RefusedError(ClicklabError):
+    """A model that may not serve; `kind` is one of KINDS, for a metric."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+def admit(
+    folder: Path,
+    *,
+    name: str,
+    source: str,
+    limits: Limits,
+    served: HashContract | None = None,
+) -> Loaded:
+    """Return the model of a folder, ready to serve.
+
+    Parameters
+    ----------
+    folder
+        Holds model and golden rows; may be removed afterwards.
+    name, source
+        What ``serving.yaml`` calls the model, and where it came from.
+    limits
+        What a request may be at most.
+    served
+        The contract of the model whose requests are served, if there is one.
+
+    Raises
+    ------
+    RefusedError
+        If it may not serve.
+    """
+    try:
+        return _admit(folder, name, source, limits, served)
+    except RefusedError as error:
+        kind, reason = error.kind, str(error)
+    except ContractError as error:
+        kind, reason = "contract", str(error)
+    except ClicklabError as error:
+        kind, reason = "unreadable", str(error)
+    except Exception as error:  # a damaged file may raise anything; what serves must go on
+        _log.exception("a model from %s cannot be loaded", source)
+        kind, reason = "error", f"{type(error).__name__}: {error}"
+    # the folder may be a copy, whose name says nothing and is another one each time
+    raise RefusedError(kind, reason.replace(str(folder), source))
+
+
+def _admit(
+    folder: Path, name: str, source: str, limits: Limits, served: HashContract | None
+) -> Loaded:
+    model = load_model(folder)
+    check_same_requests(served, model.contract)
+    if not (folder / GOLDEN).is_file():
+        raise RefusedError(
+            "golden_missing",
+            f"model {model.name} {model.version} comes without {GOLDEN}: nothing shows that this service "
+            "predicts what the pipeline did; promote or publish it again",
+        )
+    try:
+        golden = read_golden(folder)
+    except ContractError as error:
+        raise RefusedError("golden_missing", str(error)) from None
+    worst = check_golden(model, golden.rows, golden.p_click, limits)
+    return Loaded(
+        name=name,
+        scorer=LiveScorer(model),
+        reader=RequestReader(model.contract, max_candidates=limits.candidates),
+        source=source,
+        loaded_at=time.time(),
+        trained_at=_trained_at(folder),
+        n_golden=len(golden.rows),
+        max_abs_diff=worst,
+    )
+
+
+def check_same_requests(served: HashContract | None, contract: HashContract) -> None:
+    """Raise RefusedError unless a contract reads the requests that are served; bits, crosses may differ."""
+    if served is None:
+        return
+    ours, theirs = _requests(served), _requests(contract)
+    for what in ours:
+        if ours[what] != theirs[what]:
+            raise RefusedError(
+                "schema",
+                f"the model is for other requests: {what} {_differing(theirs[what], ours[what])}, served are "
+                f"those of schema {ours['schema']!r}; to serve others, build another Bento",
+            )
+
+
+def _requests(contract: HashContract) -> dict[str, Any]:
+    return {
+        "schema": contract.schema["name"],
+        "fields": frozenset(contract.fields),
+        "time column": contract.time_column,
+        "time format": contract.time_format,
+    }
+
+
+def _differing(theirs: Any, ours: Any) -> str:
+    if isinstance(theirs, frozenset):
+        more, less = sorted(theirs - ours)[:3], sorted(ours - theirs)[:3]
+        return " ".join([*(f"+{name}" for name in more), *(f"-{name}" for name in less)])
+    return repr(theirs)
+
+
+def check_golden(
+    model: ScoringModel,
+    rows: Sequence[Any],
+    p_click: Sequence[float],
+    limits: Limits,
+) -> float:
+    """Return how far the worst golden row is off, asked for by both calls as a client would.
+
+    The model gets a scorer and a reader of its own for this, so that no golden row is counted as traffic.
+
+    Raises
+    ------
+    RefusedError
+        If a row gets no prediction, or one that is off by more than ``TOLERANCE``.
+    """
+    worst = 0.0
+    for number, found in enumerate(_answers(model, rows, limits)):
+        expected = p_click[number % len(rows)]
+        diff = abs(found - expected)
+        if not diff <= TOLERANCE:
+            raise RefusedError(
+                "golden_differs",
+                f"golden row {number % len(rows)}: model {model.name} {model.version} predicts {found!r} here, "
+                f"{expected!r} in the pipeline; they may differ by {TOLERANCE:g}. Train, evaluate and "
+                "serve with one version of `tasks`",
+            )
+        worst = max(worst, diff)
+    return worst
+
+
+def _answers(model: ScoringModel, rows: Sequence[Any], limits: Limits) -> Iterator[float]:
+    """Yield the prediction of each row asked for alone, then of each in a ranking."""
+    calls = Calls()
+    calls.lineup = _trial(model, limits)
+    try:
+        for number, row in enumerate(rows):
+            yield _ask(calls.predict, row, number)["prediction"]
+        bite = min(_BITE, limits.candidates)
+        for begin in range(0, len(rows), bite):
+            body = {"context": {}, "candidates": rows[begin : begin + bite]}
+            yield from _ask(calls.rank, body, begin)["predictions"]
+    finally:
+        calls.lineup = None  # `calls` refers to itself: the model would wait for the collector
+
+
+def _ask(call: Any, body: Any, number: int) -> dict[str, Any]:
+    time.sleep(0)  # requests first
+    try:
+        answer: dict[str, Any] = json.loads(call(json.dumps(body).encode(), Asked(), 0.0))
+    except Refusal as refusal:
+        raise RefusedError(
+            "golden_differs", f"golden row {number} gets no prediction: {refusal}"
+        ) from None
+    return answer
+
+
+def _trial(model: ScoringModel, limits: Limits) -> Lineup:
+    loaded = Loaded(
+        name="golden",
+        scorer=LiveScorer(model),
+        reader=RequestReader(model.contract, max_candidates=limits.candidates),
+        source="",
+        loaded_at=0.0,
+        trained_at=None,
+        n_golden=0,
+        max_abs_diff=0.0,
+    )
+    return Lineup(
+        {"golden": loaded}, Experiment("golden", "golden", (), [Variant("golden", 1.0, "golden")])
+    )
+
+
+def _trained_at(folder: Path) -> float | None:
+    """Return when the model was trained; it is only shown, so whatever else is there counts as unknown."""
+    try:
+        text = json.loads((folder / "model.json").read_text())["created_utc"]
+        return datetime.fromisoformat(text).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def warm_kernels(contract: HashContract, limits: Limits) -> None:
+    """Compile what any kind of model needs, or load it, so that no later swap does so beside requests."""
+    schema = Schema.from_dict(contract.schema)
+    small = HashContract.from_schema(schema, bits=4)
+    weights = np.zeros(small.n_features, dtype=np.float32)
+    latent = np.zeros((small.n_features, 1), dtype=np.float32)
+    for kind, vectors in (("ftrl", None), ("fm", latent)):
+        model = ScoringModel(weights, 0.0, small, name=kind, kind=kind, params={}, latent=vectors)
+        rows = [schema.example_row(), {}]
+        check_golden(model, rows, [0.5, 0.5], limits)

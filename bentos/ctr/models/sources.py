@@ -1,0 +1,190 @@
+"""Where a model comes from: the folder packed with the service, another folder, S3, or MLflow's registry.
+
+A source is looked at often, so a look is cheap: it returns a text that changes when another model is
+to serve. What a source holds is judged elsewhere (:mod:`bentos.ctr.models.admission`); here it is only copied.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from hashlib import sha256
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Protocol
+
+from bentos.ctr.models.mlflow_api import MlflowApi
+from tasks.errors import ClicklabError, ConfigError
+from tasks.registry.publish import MODEL_FILES, parse_pointer
+from tasks.storage.files import is_s3
+from tasks.storage.shared_files import get_files, join, read_blob
+
+BUNDLE = Path(__file__).with_name("model")
+_NEEDS: dict[str, tuple[set[str], set[str]]] = {  # keys that must and that may be said
+    "bundle": (set(), set()),
+    "folder": ({"path"}, set()),
+    "s3": ({"pointer"}, set()),
+    "mlflow": ({"name"}, {"alias", "tracking_uri"}),
+}
+
+
+class SourceError(ClicklabError):
+    """Nothing can be had from a source now: it does not answer, or there is nothing."""
+
+
+class Source(Protocol):
+    """Where a model comes from; ``str`` says it in words."""
+
+    def peek(self) -> str:
+        """Return a text that changes when another model is to serve; SourceError if nobody can say."""
+
+    def fetch(self, into: Path) -> Path:
+        """Return the folder of the model's files, copied below `into` where they might change.
+
+        Raises
+        ------
+        SourceError
+            If they cannot be had now.
+        ContractError
+            If what is there is no model.
+        """
+
+
+def make_source(raw: Mapping[str, Any]) -> Source:
+    """Return the source that an entry of ``serving.yaml`` declares; ConfigError if it is not one."""
+    kind, said = raw.get("from"), {key: value for key, value in raw.items() if key != "from"}
+    if not isinstance(kind, str) or kind not in _NEEDS:
+        raise ConfigError(f"from: expected one of {', '.join(_NEEDS)}, found {kind!r}")
+    must, may = _NEEDS[kind]
+    if wrong := sorted(map(str, set(said) - must - may)):
+        raise ConfigError(f"from {kind}: unknown key {wrong[0]!r}; known are {sorted(must | may)}")
+    for key in must | set(said):
+        if not isinstance(said.get(key), str) or not said[key]:
+            raise ConfigError(f"from {kind}: {key} must be text, found {said.get(key)!r}")
+    if kind == "bundle":
+        return FolderSource(bundle_folder(), is_fixed=True)
+    if kind == "folder":
+        path = said["path"]
+        return PointerSource(path) if path.endswith(".json") else FolderSource(Path(path))
+    if kind == "s3":
+        if not is_s3(said["pointer"]):
+            raise ConfigError(f"from s3: pointer must begin with s3://, found {said['pointer']!r}")
+        return PointerSource(said["pointer"])
+    address = os.environ.get("MLFLOW_TRACKING_URI") or said.get("tracking_uri", "")
+    return MlflowSource(MlflowApi(address), said["name"], said.get("alias", "champion"))
+
+
+def bundle_folder() -> Path:
+    """Return where the model packed with the service lies; CLICKLAB_MODEL_DIR names another place."""
+    return Path(os.environ.get("CLICKLAB_MODEL_DIR") or BUNDLE)
+
+
+class FolderSource:
+    """A model folder. Put another one in its place by renaming, or by moving a link.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    is_fixed
+        Nobody will write to its files: they are used where they lie, in one copy for all processes.
+    """
+
+    def __init__(self, folder: Path, *, is_fixed: bool = False):
+        self.folder, self._is_fixed = folder, is_fixed
+
+    def __str__(self) -> str:
+        return f"folder {self.folder}"
+
+    def peek(self) -> str:
+        """Return the real path, and a digest of the files' times and sizes; SourceError if there is no such folder."""
+        try:
+            folder = self.folder.resolve(strict=True)
+            stats = [
+                (name, (folder / name).stat()) for name in MODEL_FILES if (folder / name).is_file()
+            ]
+        except OSError as error:
+            raise SourceError(f"{self.folder}: no model folder ({error.strerror})") from None
+        if not stats:
+            raise SourceError(f"{self.folder}: holds no model")
+        marks = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats]
+        return f"{folder} {sha256(repr(marks).encode()).hexdigest()[:8]}"
+
+    def fetch(self, into: Path) -> Path:
+        """Return the folder itself if it is fixed, else a copy."""
+        if self._is_fixed:
+            return self.folder
+        try:
+            folder = self.folder.resolve(
+                strict=True
+            )  # one folder, even if a link is moved meanwhile
+            for name in MODEL_FILES:
+                if (folder / name).is_file():
+                    shutil.copyfile(folder / name, into / name)
+        except OSError as error:
+            raise SourceError(f"{self.folder}: cannot be copied ({error})") from None
+        return into
+
+
+class PointerSource:
+    """A pointer that ``publish_model`` wrote, on S3 or in a folder: it names the version that is to serve."""
+
+    def __init__(self, pointer: str):
+        self.pointer = pointer
+
+    def __str__(self) -> str:
+        return f"pointer {self.pointer}"
+
+    def peek(self) -> str:
+        """Return the mark of the pointer's content."""
+        return f"{self.pointer} {self._read().mark}"
+
+    def fetch(self, into: Path) -> Path:
+        """Copy what the pointer names."""
+        named = parse_pointer(self._read(), address=self.pointer)
+        place = join(self.pointer, named.folder)
+        names = [name for name in MODEL_FILES if name in named.files or not named.files]
+        try:
+            found = get_files(place, into, names)
+        except (ClicklabError, OSError) as error:
+            raise SourceError(f"{place}: cannot be copied ({error})") from None
+        if not found:
+            raise SourceError(f"{place}: holds no model, though {self.pointer} names it")
+        return into
+
+    def _read(self) -> Any:
+        try:
+            blob = read_blob(self.pointer)
+        except ClicklabError as error:
+            raise SourceError(str(error)) from None
+        if blob is None:
+            raise SourceError(f"{self.pointer}: there is no such pointer; publish a model")
+        return blob
+
+
+class MlflowSource:
+    """The version behind an alias of MLflow's registry."""
+
+    def __init__(self, api: MlflowApi, name: str, alias: str):
+        self._api, self.name, self.alias = api, name, alias
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.alias} of {self._api}"
+
+    def peek(self) -> str:
+        """Return version and run behind the alias."""
+        found = self._ask(self._api.version_behind, self.name, self.alias)
+        return f"{self._api} {self.name}@{self.alias} version {found.version} run {found.run_id}"
+
+    def fetch(self, into: Path) -> Path:
+        """Copy the files of the version."""
+        found = self._ask(self._api.version_behind, self.name, self.alias)
+        copied = self._ask(self._api.copy_model, found, into, MODEL_FILES)
+        if not copied:
+            raise SourceError(f"{self}: version {found.version} has no files of a model")
+        return into
+
+    def _ask(self, call: Any, *arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except (OSError, HTTPException) as error:
+            raise SourceError(f"{self}: {error}") from None

@@ -1,0 +1,207 @@
+"""Keeps the lineup up to date: looks at models and experiment, swaps in what is new.
+
+Looking, loading and checking happen in one thread beside the event loop. What serves is replaced by
+one assignment to ``calls.lineup``; what cannot be reached, read or admitted leaves it as it is.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+from bentos.ctr.experiment.declaration import Experiment, load_experiment
+from bentos.ctr.models.lineup import CHAMPION, Lineup, Loaded
+from bentos.ctr.models.sources import FolderSource, bundle_folder, make_source
+from bentos.ctr.models.watched_model import WatchedModel
+from bentos.ctr.settings import Settings
+from tasks.errors import ConfigError
+from tasks.schema import Schema
+
+EXPERIMENT = "experiment"  # goes where else a model's name does
+_RETIRE_S = 5.0  # until then the last counts of a replaced model have been read
+_log = logging.getLogger("clicklab.service")
+
+
+class Watcher:
+    """Fills and replaces the lineup of `calls`.
+
+    :meth:`look` does one round; :meth:`start` does it again and again in a thread.
+
+    Parameters
+    ----------
+    calls
+        Gets ``lineup``, and ``why_not_ready`` as long as there is none.
+    settings
+        Of the service: ``models``, ``experiment``, ``poll_s``, ``limits``.
+    telemetry
+        Counts swaps, refusals and failed looks; None for nothing.
+    on_swap
+        Called after a model was swapped in, with what served before (None at first) and what does now.
+
+    Raises
+    ------
+    ConfigError
+        If a source is declared wrongly.
+    """
+
+    def __init__(
+        self,
+        calls: Any,
+        settings: Settings,
+        *,
+        telemetry: Any = None,
+        on_swap: Callable[[Loaded | None, Loaded], Any] | None = None,
+    ):
+        self._calls, self._settings = calls, settings
+        self._telemetry, self._on_swap = telemetry, on_swap
+        self._models = {
+            name: WatchedModel(name, _source(name, raw), settings.limits, telemetry)
+            for name, raw in settings.models.items()
+        }
+        self._primary = self._models.get(CHAMPION) or next(iter(self._models.values()))
+        self._served: Any = None  # the hash contract whose requests are served
+        self._experiment: Experiment | None = None
+        self._experiment_file: bytes | None = None
+        self._experiment_problem: str | None = None
+        self._retired: list[tuple[float, Loaded]] = []
+        self._random = random.Random()  # of its own: nobody else's draws depend on it
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look every ``poll_s`` seconds, give or take a fifth so that workers do not look all at once."""
+        self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """End the thread; if it waits for a store, it is left to end with the process."""
+        self._stopped.set()
+        if self._thread not in (None, threading.current_thread()):
+            self._thread.join(timeout_s)  # type: ignore[union-attr]
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._settings.poll_s * self._random.uniform(0.8, 1.2)):
+            try:
+                self.look()
+            except Exception:
+                _log.exception("the models could not be looked at; what serves goes on serving")
+
+    def look(self) -> None:
+        """Look at every source and at the experiment once, and swap in what is new and may serve."""
+        replaced = [self._look_at_primary()]
+        if self._served is not None:
+            replaced += [
+                model.look(self._served)
+                for model in self._models.values()
+                if model is not self._primary
+            ]
+        self._read_experiment()
+        self._settle()
+        self._retire([loaded for loaded in replaced if loaded is not None])
+
+    def _look_at_primary(self) -> Loaded | None:
+        primary = self._primary
+        replaced = primary.look(self._served)
+        if primary.loaded is None:
+            bundle = FolderSource(bundle_folder(), is_fixed=True)
+            if str(bundle) != str(primary.source):
+                primary.stand_in(bundle)
+        if primary.loaded is not None and self._served is None:
+            from bentos.ctr.models.admission import warm_kernels
+
+            self._served = primary.loaded.scorer.model.contract
+            warm_kernels(self._served, self._settings.limits)
+        return replaced
+
+    def _read_experiment(self) -> None:
+        """Read the experiment again if its file has changed; one that cannot be read changes nothing."""
+        if self._served is None:
+            return
+        path = self._settings.experiment
+        try:
+            content = path.read_bytes()
+        except OSError:
+            content = None  # says why when it is loaded
+        if content is not None and content == self._experiment_file:
+            return
+        schema = Schema.from_dict(self._served.schema)
+        try:
+            self._experiment = load_experiment(path, models=self._models, schema=schema)
+            self._experiment_problem = None
+            _log.info("experiment %s: %s", self._experiment.name, self._experiment.digest)
+        except ConfigError as error:
+            self._refuse_experiment(str(error))
+        self._experiment_file = content
+
+    def _refuse_experiment(self, problem: str) -> None:
+        if problem != self._experiment_problem:
+            present = "the one before goes on" if self._experiment else "nothing serves"
+            _log.error("experiment refused: %s; %s", problem, present)
+            if self._telemetry is not None:
+                self._telemetry.model_refused(EXPERIMENT, "config")
+        self._experiment_problem = problem
+
+    def _settle(self) -> None:
+        """Let serve what is loaded now, if it is not what serves already."""
+        now: Lineup | None = self._calls.lineup
+        models = {name: model.loaded for name, model in self._models.items() if model.loaded}
+        if self._primary.loaded is None or self._experiment is None:
+            self._calls.why_not_ready = f"no model can serve: {self._problem()}"
+            return
+        if now and now.declared is self._experiment and dict(now.models) == models:
+            return
+        try:
+            self._calls.lineup = Lineup(models, self._experiment)
+        except ConfigError as error:
+            self._calls.why_not_ready = str(error)
+            return
+        self._tell(now)
+
+    def _tell(self, before: Lineup | None) -> None:
+        for name, loaded in self._calls.lineup.models.items():
+            old = before.models.get(name) if before else None
+            if old is loaded:
+                continue
+            if old is not None and self._telemetry is not None:
+                self._telemetry.swapped(name, loaded.version)
+            if self._on_swap is not None:
+                self._on_swap(old, loaded)
+
+    def _retire(self, replaced: list[Loaded]) -> None:
+        """Forget, column by column, what scorers and readers that were replaced a while ago remember.
+
+        Python would free a million codes in one go, and hold every request meanwhile.
+        """
+        now = time.monotonic()
+        due = [loaded for when, loaded in self._retired if now - when >= _RETIRE_S]
+        self._retired = [entry for entry in self._retired if entry[1] not in due]
+        self._retired += [(now, loaded) for loaded in replaced]
+        for loaded in due:
+            for _ in chain(loaded.scorer.forget(), loaded.reader.forget()):
+                time.sleep(0)  # requests first
+
+    def _problem(self) -> str:
+        if self._primary.loaded is None:
+            return f"{self._primary.name}: {self._primary.problem}"
+        return self._experiment_problem or "the experiment was not read"
+
+    def problems(self) -> dict[str, dict[str, Any]]:
+        """Return what is wrong, by name of the model (or ``experiment``); what serves goes on serving.
+
+        ``problem`` says it in one line, ``stale_since`` is there while a source is out of reach: when
+        it was last asked with success, None if never.
+        """
+        found = {name: model.problems() for name, model in self._models.items()}
+        if self._experiment_problem is not None:
+            found[EXPERIMENT] = {"problem": self._experiment_problem}
+        return {name: problem for name, problem in found.items() if problem}
+
+
+def _source(name: str, raw: Any) -> Any:
+    try:
+        return make_source(raw)
+    except ConfigError as error:
+        raise ConfigError(f"models: {name!r}: {error}") from None

@@ -1,0 +1,32 @@
+"""A share of the batch files that ``hash_features`` makes, so that several containers hash side by side."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.hashing.contract import HashContract
+from tasks.hashing.parts import Parts
+from tasks.logs.log import Log
+from tasks.logs.split import split_log
+from tasks.schema import load_schema
+from tasks.storage.workspace import resolve
+
+
+def hash_shard(params: Mapping[str, Any], shard: int, n_shards: int) -> int:
+    """Write the parts whose number leaves `shard` when divided by `n_shards`; return how many were lacking.
+
+    The files are those that the task itself would write; it finds them finished and writes the
+    manifests. `params` are the task's, as Ploomber has rendered them.
+    """
+    log = Log.open(resolve(str(params["upstream"]["ingest"]["log"])).parent)
+    schema = load_schema(resolve(params["schema"]))
+    contract = HashContract.from_schema(schema, bits=params["bits"])
+    split = split_log(log, **params["split_shares"])
+    folder = resolve(str(params["product"]["manifest"])).parent
+    n_written = 0
+    for name in ("train", "valid", "test"):
+        parts = Parts(log, getattr(split, name), contract, folder / name, params["batch_rows"])
+        parts.begin()
+        for number in parts.lacking():
+            if number % n_shards == shard:
+                n_written += sum(1 for _ in parts.write(number, number + 1))
+    return n_written

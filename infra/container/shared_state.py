@@ -1,0 +1,98 @@
+"""What outlives a run: the promotion ledger that all runs share, the Bento, and the pointer that services follow."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ClicklabError
+from tasks.registry.ledger import append_decision, read_ledger
+from tasks.serving.packed_service import ask_bentoml
+from tasks.storage.files import write_atomic
+from tasks.storage.shared_files import ChangedError, read_blob, write_blob
+from tasks.storage.workspace import resolve
+
+LEDGER, POINTER = "ledger/decisions.jsonl", "models/champion.json"
+_WRITES_LEDGER = "promote"
+_TRIES = 8
+_log = logging.getLogger("infra")
+
+
+def beside(store: str, place: str) -> str:
+    """Return the address of what all runs share: it lies beside the folder that holds them.
+
+    Examples
+    --------
+    >>> beside("s3://bucket/runs", "models/champion.json")
+    's3://bucket/models/champion.json'
+    """
+    return f"{store.rstrip('/').rsplit('/', 1)[0]}/{place}"
+
+
+@contextmanager
+def shared_ledger(task: Any, store: str, env: Mapping[str, Any]) -> Iterator[None]:
+    """For the task that writes the ledger: bring the ledger here, and put back what the task adds to it."""
+    if task.name != _WRITES_LEDGER:
+        yield
+        return
+    address, path = beside(store, LEDGER), resolve(env["mlflow"]["ledger"])
+    before = read_blob(address)
+    write_atomic(path, before.content if before else b"")
+    n_before = len(read_ledger(path))
+    yield
+    _put_back(address, path, read_ledger(path)[n_before:])
+
+
+def _put_back(address: str, path: Path, added: list[dict[str, Any]]) -> None:
+    """Append lines to the ledger as it is now: another run may have written meanwhile."""
+    for _ in range(_TRIES):
+        found = read_blob(address)
+        write_atomic(path, found.content if found else b"")
+        for entry in added:
+            chained = ("previous", "digest")
+            append_decision(path, {key: entry[key] for key in entry if key not in chained})
+        try:
+            write_blob(address, path.read_bytes(), replaces=found.mark if found else None)
+            return
+        except ChangedError:
+            continue
+    raise ClicklabError(f"{address}: {_TRIES} times somebody else wrote first; run the task again")
+
+
+def hand_over(task: Any, store: str, products: Path) -> None:
+    """For a task that left a Bento's receipt: keep the Bento with the run, let services follow its model."""
+    receipt = _receipt(task)
+    if receipt is None:
+        return
+    from tasks.registry.publish import publish_model
+
+    folder = products / task.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.bento"):
+        old.unlink()
+    tag = receipt["bento"]
+    path = folder / f"{tag.replace(':', '-')}.bento"
+    ask_bentoml("export", tag, str(path))
+    pointer = os.environ.get("CLICKLAB_MODEL_POINTER") or beside(store, POINTER)
+    model = _model_folder(tag)
+    now = publish_model(model, pointer)
+    _log.info("%s names version %s; the Bento is kept as %s", pointer, now.version, path.name)
+
+
+def _receipt(task: Any) -> dict[str, Any] | None:
+    found = task.product.to_json_serializable()
+    path = found.get("receipt") if isinstance(found, Mapping) else None
+    if path is None:
+        return None
+    receipt = json.loads(Path(str(path)).read_text())
+    return receipt if "bento" in receipt else None
+
+
+def _model_folder(tag: str) -> Path:
+    """Return the model's folder in the Bento of the local store."""
+    from tasks.serving.receipt import MODEL
+
+    return Path(ask_bentoml("get", tag, "--output", "path").strip()) / "src" / MODEL

@@ -1,0 +1,149 @@
+"""One task in a process of its own: fetch what it needs, run it if it is outdated, say how it went.
+
+Started by :mod:`infra.container.run_task`, which reads ``<report>``, a small JSON that is written anew at each stage:
+``folder`` and ``owned`` (where the products are, and which are the task's), ``ran`` (False: nothing had
+changed), ``seconds``, ``summary``, or ``failure``.
+"""
+
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from infra.container.bucket import Store
+from infra.container.partial_dag import is_current, is_last, load_part, owned
+from infra.container.run_products import Owned, RunProducts, metadata_of
+from infra.container.run_settings import Job
+from tasks.errors import ConfigError, InputError
+from tasks.storage.files import write_atomic
+
+_log = logging.getLogger("infra")
+
+
+class Report:
+    """The file that tells the process above how far this one has come."""
+
+    def __init__(self, path: Path):
+        self._path, self._known = path, dict[str, Any]()
+
+    def tell(self, **facts: Any) -> None:
+        """Write what is known so far and these facts."""
+        self._known |= facts
+        write_atomic(self._path, json.dumps(self._known))
+
+
+def run(job: Job, report: Report) -> None:
+    """Bring a task, or its shard, up to date; raises what it raises."""
+    env = job.knobs()
+    folder = job.products(env)
+    products = RunProducts(Store(job.store), job.run, folder)
+    dag = load_part(job.task, env | {"products": str(folder)}, model=job.model)
+    own, needed = _render(dag, job.task, folder, products)
+    report.tell(folder=str(folder), owned=asdict(own), ran=False)
+    if is_current(dag[job.task]):
+        _log.info("nothing has changed since it was finished; nothing is run")
+        return
+    for one in needed:
+        products.fetch(one.name)
+    n_files = products.fetch_unfinished(own)
+    if n_files:
+        _log.info("goes on from %d files that an earlier attempt left", n_files)
+    report.tell(ran=True)
+    if job.shard is not None:
+        from infra.container.shards import hash_shard
+
+        hash_shard(dag[job.task].params, job.shard, job.n_shards)
+        return
+    _build(dag[job.task], job, env)
+    if is_last(job.task):
+        from infra.container.summary import summary_of
+
+        report.tell(summary=summary_of(dag[job.task]))
+
+
+def _render(dag: Any, name: str, folder: Path, products: RunProducts) -> tuple[Owned, list[Owned]]:
+    """Fetch what tells whether the task is outdated, and return its files and those it needs."""
+    dag.render(force=True, show_progress=False)
+    files = {one: owned(dag[one], folder) for one in dag}
+    _refuse_shared_folders(list(files.values()))
+    needed = [files[one] for one in dag[name].upstream]
+    for one in (files[name], *needed):
+        told = [*one.files, *map(metadata_of, one.files)]
+        if not products.fetch(one.name, only=told) and one.name != name:
+            raise InputError(
+                f"run {products.run} has no finished {one.name!r}, which {name!r} needs; run that task first"
+            )
+    for one in dag:
+        dag[one].product.metadata.clear()
+    return files[name], needed
+
+
+def _refuse_shared_folders(found: list[Owned]) -> None:
+    for one in found:
+        for other in found:
+            shared = [
+                folder
+                for folder in one.folders
+                if one is not other
+                and any(f"{theirs}/".startswith(f"{folder}/") for theirs in other.folders)
+            ]
+            if shared:
+                raise ConfigError(
+                    f"tasks {one.name!r} and {other.name!r} both write below {shared[0]!r}; give each its own folder"
+                )
+
+
+def _build(task: Any, job: Job, env: Mapping[str, Any]) -> None:
+    """Run the task as the pipeline's executor does, with what it shares with other runs around it."""
+    from ploomber.constants import TaskStatus
+
+    from infra.container.shared_state import hand_over, shared_ledger
+
+    for one in task.upstream.values():
+        if one.product._outdated_code_dependency():
+            _log.warning("%s was made by other code or knobs than these", one.name)
+    task._exec_status = TaskStatus.WaitingExecution
+    with shared_ledger(task, job.store, env):
+        task._build(catch_exceptions=True)
+    hand_over(task, job.store, job.products(env))
+
+
+def main(words: list[str]) -> int:
+    """Run the task named first and report to the file named second; return the exit code."""
+    from tasks.pipeline.executor import describe_failure
+
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    for name in ("infra", "papermill"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    name, report = words[0], Report(Path(words[1]))
+    since = time.monotonic()
+    try:
+        run(Job.read(name), report)
+    except Exception as error:
+        failure = describe_failure(name, error)
+        if failure.detail:
+            traceback.print_exc(file=sys.stdout)
+        report.tell(
+            failure={"line": failure.line, "exit_code": failure.exit_code, "cell": _cell(error)}
+        )
+        return failure.exit_code
+    report.tell(seconds=round(time.monotonic() - since, 1))
+    return 0
+
+
+def _cell(error: BaseException | None) -> int | str:
+    """Return the place in the executed notebook of the cell that failed, "-" if it was none."""
+    while error is not None:
+        if hasattr(error, "cell_index"):
+            return int(error.cell_index) + 1
+        error = error.__cause__ or error.__context__
+    return "-"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""Deploy, release, take back, take down: ``python -m infra.release.__main__ VERB``.
+
+Verbs: deploy, plan, outputs, canary, release, abort, status, down.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from infra.aws import check_account, outputs
+from infra.release.blue_green import look
+from infra.release.deploy import deploy, fetch_outputs, show_plan
+from infra.release.revisions import choose, image_of
+from infra.release.rollout import Patience, Rollout
+from infra.release.teardown import take_down
+from tasks.errors import ClicklabError
+
+_MAX_SHARE = 50  # with more, it would be the canary that serves
+
+Say = Callable[[str], None]
+Values = Mapping[str, Any]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one verb; a known error is one line and its exit code."""
+    asked = _parse(words)
+    console = Console(soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+
+    try:
+        if asked.verb in _BEFORE:
+            _BEFORE[asked.verb](asked, say)
+            return 0
+        values = outputs()
+        check_account(values)
+        _VERBS[asked.verb](asked, values, say)
+    except ClicklabError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped half-way; the same command goes on, `make abort` goes back\n")
+        return 130
+    return 0
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    about = str(__doc__).partition(":")[0]
+    parser = argparse.ArgumentParser(prog="python -m infra.release.__main__", description=about)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    deployed = verbs.add_parser("deploy", help="create or change a deployment")
+    planned = verbs.add_parser("plan", help="show what deploy would change")
+    written = verbs.add_parser("outputs", help="write down where a deployment is, from its state")
+    for verb in (deployed, planned, written):
+        verb.add_argument("--env", default="small", help="small, production, or a .tfvars file")
+    deployed.add_argument("--yes", action="store_true", help="apply without asking")
+    deployed.add_argument("--only", choices=["images"], help="bucket and repositories alone")
+    canary = verbs.add_parser("canary", help="give a new revision a share of the traffic")
+    canary.add_argument("--share", type=_share, default=10, help="of 100")
+    released = verbs.add_parser("release", help="give the canary, or a new revision, everything")
+    for verb in (canary, released):
+        verb.add_argument("--image", default="", help="a commit's id or a Bento's tag")
+        verb.add_argument("--watch", type=float, default=10.0, help="minutes to watch the alarms")
+    aborted = verbs.add_parser("abort", help="let what served before serve again")
+    for verb in (canary, released, aborted):
+        verb.add_argument("--wait", type=float, default=10.0, help="minutes that tasks may take")
+        verb.add_argument("--poll", type=float, default=5.0, help="seconds between two looks")
+    verbs.add_parser("status", help="what serves, and what waits")
+    down = verbs.add_parser("down", help="take the deployment down")
+    down.add_argument("--yes", default="", metavar="NAME", help="the deployment's name")
+    down.add_argument("--with-data", action="store_true", help="bucket and database too")
+    down.add_argument("--wait", type=float, default=10.0, help="minutes that AWS may take")
+    return parser.parse_args(words)
+
+
+def _share(text: str) -> int:
+    if text.isdigit() and 1 <= int(text) <= _MAX_SHARE:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"a canary gets 1 to {_MAX_SHARE} of 100, found {text!r}; `release` gives all"
+    )
+
+
+def _rollout(asked: argparse.Namespace, values: Values, say: Say) -> Rollout:
+    watch_s = 60 * getattr(asked, "watch", 0.0)
+    return Rollout(values, say, Patience(60 * asked.wait, watch_s, asked.poll))
+
+
+def _canary(asked: argparse.Namespace, values: Values, say: Say) -> None:
+    rollout = _rollout(asked, values, say)
+    rollout.canary(choose(values, asked.image), asked.share)
+
+
+def _release(asked: argparse.Namespace, values: Values, say: Say) -> None:
+    rollout = _rollout(asked, values, say)
+    rollout.release(choose(values, asked.image), is_chosen=bool(asked.image))
+
+
+def _abort(asked: argparse.Namespace, values: Values, say: Say) -> None:
+    _rollout(asked, values, say).abort()
+
+
+def _status(_: argparse.Namespace, values: Values, say: Say) -> None:
+    for colour in look(values).values():
+        say(
+            f"{colour.name:<6}{colour.weight:>4} of 100   {colour.healthy} of {colour.desired} tasks answer   "
+            f"{image_of(colour.revision)}"
+        )
+
+
+def _down(asked: argparse.Namespace, values: Values, say: Say) -> None:
+    take_down(values, say, yes=asked.yes, with_data=asked.with_data, patience_s=60 * asked.wait)
+
+
+def _deploy(asked: argparse.Namespace, say: Say) -> None:
+    deploy(asked.env, say, is_sure=asked.yes, only_images=asked.only == "images")
+
+
+_BEFORE: dict[str, Callable[[argparse.Namespace, Say], None]] = {
+    "deploy": _deploy,
+    "plan": lambda asked, say: show_plan(asked.env, say),
+    "outputs": lambda asked, say: fetch_outputs(asked.env, say),
+}
+_VERBS: dict[str, Callable[[argparse.Namespace, Values, Say], None]] = {
+    "canary": _canary,
+    "release": _release,
+    "abort": _abort,
+    "status": _status,
+    "down": _down,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""What a deployment needs, looked at before anything is made: ``python -m infra.release.doctor [--env small]``.
+
+Nothing is changed. Each line says ok or missing, and what to do; the exit code says whether anything is missing.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra.aws import client, region_of_environment, told_in_one_line
+from infra.images.engine import find_engine
+from infra.images.inspect import architecture_of, local_images
+from infra.release.capacity import fargate_vcpus, interface_endpoints, needs_public_address
+from infra.release.deploy import read_variables, variables_file
+from infra.release.terraform_cli import Terraform
+from tasks.errors import ClicklabError
+
+_OLDEST = (1, 10)
+_PROVIDER = "registry.terraform.io/hashicorp/aws"
+
+Variables = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line."""
+
+    ok: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'ok     ' if self.ok else 'MISSING'}  {self.text}"
+
+
+def examine(variables: Variables) -> Iterator[Finding]:
+    """Yield what was found, each check on its own: one that cannot be made is a finding too."""
+    identity = _identity(variables)
+    yield identity
+    yield _region(variables)
+    checks: list[Callable[[Variables], Iterator[Finding]]] = [_terraform, _images]
+    if identity.ok:
+        checks += [_quotas, _zones, _bucket, _secrets]
+    for check in checks:
+        try:
+            yield from check(variables)
+        except ClicklabError as error:
+            yield Finding(False, str(error))
+
+
+def _identity(variables: Variables) -> Finding:
+    try:
+        with told_in_one_line():
+            found = client("sts", region=variables["region"]).get_caller_identity()
+    except ClicklabError as error:
+        return Finding(False, str(error))
+    expected = variables.get("account_id")
+    if expected and expected != found["Account"]:
+        return Finding(
+            False,
+            f"account {found['Account']}: the variables say {expected}; switch AWS_PROFILE",
+        )
+    fixed = "" if expected else "; set account_id in the variables, so that no other is ever used"
+    return Finding(True, f"credentials of {found['Arn']} in account {found['Account']}{fixed}")
+
+
+def _region(variables: Variables) -> Finding:
+    asked, region = region_of_environment(), variables["region"]
+    if asked and asked != region:
+        return Finding(
+            False, f"region: AWS_REGION is {asked}, the variables say {region}; make them one"
+        )
+    return Finding(True, f"region {region}")
+
+
+def _terraform(_: Variables) -> Iterator[Finding]:
+    found = Terraform().version()
+    version = str(found["terraform_version"])
+    is_new = tuple(map(int, version.split("-")[0].split(".")[:2])) >= _OLDEST
+    yield Finding(is_new, f"terraform {version}" + ("" if is_new else "; install 1.10 or newer"))
+    provider = found.get("provider_selections", {}).get(_PROVIDER)
+    known = f"provider hashicorp/aws {provider}, locked" if provider else ""
+    todo = "infra/terraform/.terraform.lock.hcl names no provider; take it from the repository"
+    yield Finding(bool(provider), known or todo)
+
+
+def _images(variables: Variables) -> Iterator[Finding]:
+    engine = find_engine()
+    yield Finding(True, f"images can be built and pushed with {engine.name}")
+    wanted = str(variables["architecture"])
+    images = local_images(engine)
+    if not images:
+        yield Finding(False, "no image was built here; run `make image`")
+    for image in images:
+        found = architecture_of(engine, image)
+        fix = f"; the task definitions want {wanted}: build with ARCHITECTURE={wanted}"
+        yield Finding(found == wanted, f"image {image}: {found}{'' if found == wanted else fix}")
+
+
+def _quotas(variables: Variables) -> Iterator[Finding]:
+    region = str(variables["region"])
+    wanted = [
+        ("fargate", "L-3032A538", "vCPUs on Fargate", fargate_vcpus(variables), 0),
+        ("fargate", "L-36FBB829", "vCPUs on Fargate Spot", fargate_vcpus(variables, spot=True), 0),
+        ("vpc", "L-F678F1CE", "VPCs", 1, _n_vpcs(region)),
+        ("vpc", "L-29B6F2EB", "interface endpoints of a VPC", interface_endpoints(variables), 0),
+    ]
+    if needs_public_address(variables):
+        wanted.append(("ec2", "L-0263D0A3", "Elastic IPs", 1, _n_addresses(region)))
+    for service, code, name, needed, used in wanted:
+        yield _quota(region, service, code, name, needed, used)
+
+
+def _quota(region: str, service: str, code: str, name: str, needed: float, used: int) -> Finding:
+    quotas = client("service-quotas", region=region)
+    with told_in_one_line():
+        try:
+            found = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)
+        except quotas.exceptions.NoSuchResourceException:
+            found = quotas.get_aws_default_service_quota(ServiceCode=service, QuotaCode=code)
+    limit = found["Quota"]["Value"]
+    text = f"quota of {name}: {limit:g}, {used:g} used, {needed:g} needed"
+    ask = f"; ask for more: aws service-quotas request-service-quota-increase --service-code {service} --quota-code {code}"
+    is_enough = limit - used >= needed
+    return Finding(is_enough, text + ("" if is_enough else ask))
+
+
+def _n_vpcs(region: str) -> int:
+    with told_in_one_line():
+        return len(client("ec2", region=region).describe_vpcs()["Vpcs"])
+
+
+def _n_addresses(region: str) -> int:
+    with told_in_one_line():
+        return len(client("ec2", region=region).describe_addresses()["Addresses"])
+
+
+def _zones(variables: Variables) -> Iterator[Finding]:
+    region = str(variables["region"])
+    with told_in_one_line():
+        found = client("ec2", region=region).describe_availability_zones()["AvailabilityZones"]
+    there = {zone["ZoneName"] for zone in found if zone["State"] == "available"}
+    for letter in variables["zones"]:
+        name = f"{region}{letter}"
+        todo = f"; there are {', '.join(sorted(there))}: change `zones`"
+        yield Finding(name in there, f"zone {name}{'' if name in there else todo}")
+
+
+def _bucket(variables: Variables) -> Iterator[Finding]:
+    region = str(variables["region"])
+    with told_in_one_line():
+        account = client("sts", region=region).get_caller_identity()["Account"]
+    name = f"{variables['name']}-{variables['environment']}-{account}-{region}"
+    status = _status_of(name, region)
+    if status == 404:
+        yield Finding(True, f"bucket name {name} is free")
+    elif status == 200:
+        yield Finding(
+            True, f"bucket {name} is this account's; if no deployment made it, import or rename it"
+        )
+    else:
+        yield Finding(
+            False, f"bucket name {name} is taken by somebody else; change `name` or `environment`"
+        )
+
+
+def _status_of(bucket: str, region: str) -> int:
+    from botocore.exceptions import ClientError
+
+    with told_in_one_line():
+        try:
+            client("s3", region=region).head_bucket(Bucket=bucket)
+        except ClientError as error:
+            return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+    return 200
+
+
+def _secrets(variables: Variables) -> Iterator[Finding]:
+    region = str(variables["region"])
+    if arn := variables.get("api_key_secret_arn"):
+        secrets = client("secretsmanager", region=region)
+        with told_in_one_line():
+            try:
+                secrets.describe_secret(SecretId=arn)
+                yield Finding(True, f"secret {arn}")
+            except secrets.exceptions.ResourceNotFoundException:
+                yield Finding(
+                    False, f"secret {arn} is not there; make it, or empty api_key_secret_arn"
+                )
+    else:
+        yield Finding(True, "no API key is asked for (api_key_secret_arn is empty)")
+    if arn := variables.get("certificate_arn"):
+        with told_in_one_line():
+            found = client("acm", region=region).describe_certificate(CertificateArn=arn)
+        status = found["Certificate"]["Status"]
+        todo = "" if status == "ISSUED" else "; it has to be ISSUED"
+        yield Finding(not todo, f"certificate {arn}: {status}{todo}")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print each finding; 1 if anything is missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.release.doctor", description=str(__doc__).split(":")[0]
+    )
+    parser.add_argument("--env", default="small", help="small, production, or a .tfvars file")
+    asked = parser.parse_args(words)
+    n_missing = 0
+    try:
+        for finding in examine(read_variables(variables_file(asked.env))):
+            n_missing += not finding.ok
+            sys.stdout.write(f"{finding}\n")
+            sys.stdout.flush()
+    except ClicklabError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    if n_missing:
+        sys.stderr.write(f"error: {n_missing} missing; nothing was made or changed\n")
+    return 1 if n_missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Runs on AWS: submit, follow, resume, stop."""

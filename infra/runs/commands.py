@@ -1,0 +1,152 @@
+"""What begins and ends runs: start, take up again, stop, and the schedule."""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from infra.aws import client, told_in_one_line
+from infra.runs.executions import all_of, arn_of, deployed_tasks, describe, next_name, progress
+from infra.state_machine.dag import models_of
+from tasks.errors import ConfigError, InputError
+
+_SCHEDULE = (  # an update replaces the whole schedule
+    "ActionAfterCompletion",
+    "Description",
+    "EndDate",
+    "FlexibleTimeWindow",
+    "KmsKeyArn",
+    "ScheduleExpression",
+    "ScheduleExpressionTimezone",
+    "StartDate",
+    "Target",
+)
+
+Values = Mapping[str, Any]
+
+
+class Resumed(NamedTuple):
+    """How a run goes on: its execution, the redrives this one has then, and a few words."""
+
+    arn: str
+    n_redrives: int
+    how: str
+
+
+def _say_nothing(_: str) -> None:
+    """Keep what is done to oneself."""
+
+
+def submit(
+    values: Values, *, data: str = "", model: str = "", say: Callable[[str], None] = _say_nothing
+) -> str:
+    """Start a run and return its id; a local file is uploaded first.
+
+    Raises
+    ------
+    InputError
+        If the data is not there.
+    ConfigError
+        If there is no such model, or credentials or rights are missing.
+    """
+    if model and model not in (known := models_of(deployed_tasks(values))):
+        raise ConfigError(f"no model is called {model!r}; the pipeline trains {', '.join(known)}")
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    data = _reachable(data, str(values["bucket"]), run, say)
+    _start(values, run, {"run": run, "data": data, "model": model})
+    return run
+
+
+def _reachable(data: str, bucket: str, run: str, say: Callable[[str], None]) -> str:
+    """Return the address of the data as a task can reach it."""
+    if not data or data.startswith("sim://"):
+        return data
+    s3 = client("s3")
+    if data.startswith("s3://"):
+        place, _, key = data.removeprefix("s3://").partition("/")
+        if not place:
+            raise InputError(f"{data}: names no bucket; write s3://bucket/key")
+        with told_in_one_line():
+            found = s3.list_objects_v2(Bucket=place, Prefix=key, MaxKeys=1)
+        if not found.get("KeyCount"):
+            raise InputError(f"{data}: there is nothing; check the address")
+        return data
+    path = Path(data)
+    if not path.is_file():
+        raise InputError(f"{data}: no such file; give a file, s3:// or sim://")
+    key = f"data/{run}/{path.name}"  # another file of the same name changes no earlier run's data
+    say(f"uploading {path} to s3://{bucket}/{key} ...")
+    with told_in_one_line():
+        s3.upload_file(str(path), bucket, key)
+    return f"s3://{bucket}/{key}"
+
+
+def _start(values: Values, name: str, given: Mapping[str, Any]) -> None:
+    with told_in_one_line():
+        client("stepfunctions").start_execution(
+            stateMachineArn=values["state_machine_arn"], name=name, input=json.dumps(given)
+        )
+
+
+def resume(values: Values, run: str) -> Resumed:
+    """Let a run that ended badly go on: redriven if it was broken off, else begun again without what is done.
+
+    Raises
+    ------
+    InputError
+        If there is no such run, or it is running, or it succeeded.
+    """
+    past = all_of(values, run)
+    execution = past[-1]
+    status = execution["status"]
+    if status in ("RUNNING", "SUCCEEDED", "PENDING_REDRIVE"):
+        raise InputError(f"run {run} is {status.lower()}; there is nothing to resume")
+    arn = execution["executionArn"]
+    # what failed has ended in the machine's own Fail state, and a redrive would only enter that again
+    was_broken_off = status in ("ABORTED", "TIMED_OUT")
+    is_redrivable = was_broken_off and execution.get("redriveStatus") == "REDRIVABLE"
+    if is_redrivable and not _has_changed(values, arn):
+        with told_in_one_line():
+            client("stepfunctions").redrive_execution(executionArn=arn)
+        again = int(execution.get("redriveCount", 0)) + 1
+        return Resumed(arn, again, "redriven from where it was broken off")
+    done = [task.name for task in progress(execution).values() if task.state == "done"]
+    before = json.loads(execution.get("input") or "{}")
+    given = {"run": run, "data": before.get("data", ""), "model": before.get("model", "")}
+    name = next_name(run, len(past))
+    _start(values, name, given | {"done": done})
+    how = f"begun again; {len(done)} tasks are done and stay: {', '.join(done) or 'none'}"
+    return Resumed(arn_of(values, name), 0, how)
+
+
+def _has_changed(values: Values, arn: str) -> bool:
+    """Return whether the definition is another one than the run's, which a redrive would not see."""
+    machine = client("stepfunctions")
+    with told_in_one_line():
+        now = machine.describe_state_machine(stateMachineArn=values["state_machine_arn"])
+        then = machine.describe_state_machine_for_execution(executionArn=arn)
+    return bool(now["definition"] != then["definition"])
+
+
+def stop(values: Values, run: str) -> None:
+    """Stop a run; its containers get SIGTERM, keep what is finished, and it can be resumed."""
+    execution = describe(values, run)
+    if execution["status"] != "RUNNING":
+        raise InputError(f"run {run} is not running, it is {execution['status'].lower()}")
+    with told_in_one_line():
+        client("stepfunctions").stop_execution(
+            executionArn=execution["executionArn"], error="Stopped", cause="stopped by hand"
+        )
+
+
+def switch_schedule(values: Values, *, on: bool) -> str:
+    """Turn the schedule on or off, and return its expression."""
+    where = {"Name": values["schedule_name"], "GroupName": values["schedule_group"]}
+    scheduler = client("scheduler")
+    with told_in_one_line():
+        found = scheduler.get_schedule(**where)
+        kept = {key: found[key] for key in _SCHEDULE if found.get(key)}
+        scheduler.update_schedule(**where, **kept, State="ENABLED" if on else "DISABLED")
+    return str(found["ScheduleExpression"])

@@ -1,0 +1,1 @@
+"""Metrics, bootstrap, comparison on the same rows, gates, importance."""

@@ -1,0 +1,207 @@
+"""How good predicted click probabilities are: loss, ranking, calibration; whole, by slice, with intervals.
+
+Conventions: `y_true` holds 0 and 1, `p_click` probabilities in [0, 1], both ``(n_rows,)``; results are
+built-in floats. A metric that labels of one kind do not define is NaN.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.evaluation.bootstrap import bootstrap_difference, bootstrap_interval, checked, row_losses
+
+__all__ = [
+    "bootstrap_difference",
+    "bootstrap_interval",
+    "by_slice",
+    "calibration_curve",
+    "calibration_ratio",
+    "evaluate",
+    "log_loss",
+    "normalized_entropy",
+    "roc_auc",
+]
+
+
+def log_loss(y_true: Any, p_click: Any) -> float:
+    """Return the mean log loss in nats.
+
+    Lower is better, from 0: ``-mean(y log p + (1 - y) log(1 - p))``.
+
+    Parameters
+    ----------
+    y_true
+        Labels 0 or 1, ``(n_rows,)``.
+    p_click
+        Probabilities in [0, 1], ``(n_rows,)``; clipped by 2.2e-16, so that one row costs 36 at most.
+
+    References
+    ----------
+    Good (1952), "Rational decisions"; scikit-learn's ``log_loss`` clips alike.
+
+    Examples
+    --------
+    >>> round(log_loss([1, 0, 0, 1], [0.9, 0.1, 0.2, 0.8]), 6)
+    0.164252
+    """
+    return float(row_losses(y_true, p_click).mean())
+
+
+def normalized_entropy(y_true: Any, p_click: Any) -> float:
+    """Return log loss over the entropy of the click rate.
+
+    Lower is better, from 0; 1 is knowing only the click rate of these rows:
+    ``log_loss / -(c log c + (1 - c) log(1 - c))`` with ``c = mean(y)``. NaN with labels of one kind.
+
+    References
+    ----------
+    He et al. (2014), "Practical lessons from predicting clicks on ads at Facebook", equation 1.
+
+    Examples
+    --------
+    >>> normalized_entropy([1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25])
+    1.0
+    """
+    y_true, p_click = checked(y_true, p_click)
+    rate = float(y_true.mean())
+    if rate in (0.0, 1.0):
+        return float("nan")
+    entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
+    return float(row_losses(y_true, p_click).mean() / entropy)
+
+
+def calibration_ratio(y_true: Any, p_click: Any) -> float:
+    """Return the mean prediction over the click rate.
+
+    Best at 1, from 0; above 1 predicts too many clicks: ``sum(p) / sum(y)``. NaN without clicks.
+
+    References
+    ----------
+    He et al. (2014), section 3, "calibration".
+
+    Examples
+    --------
+    >>> round(calibration_ratio([1, 0, 0, 0], [0.5, 0.25, 0.25, 0.25]), 6)
+    1.25
+    """
+    y_true, p_click = checked(y_true, p_click)
+    n_clicks = y_true.sum()
+    return float(p_click.sum() / n_clicks) if n_clicks else float("nan")
+
+
+def roc_auc(y_true: Any, p_click: Any) -> float:
+    """Return the probability that a clicked row is ranked above one that was not.
+
+    Higher is better, in [0, 1], 0.5 by chance; equal predictions count one half. NaN with labels of one
+    kind.
+
+    References
+    ----------
+    Hanley and McNeil (1982), "The meaning and use of the area under a ROC curve"; computed from mean
+    ranks as the Mann-Whitney U.
+
+    Examples
+    --------
+    >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    """
+    y_true, p_click = checked(y_true, p_click)
+    n_clicks = int(y_true.sum())
+    n_others = len(y_true) - n_clicks
+    if not n_clicks or not n_others:
+        return float("nan")
+    order = np.argsort(p_click)
+    ranked, clicked = p_click[order], y_true[order]
+    first = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    size = np.diff(np.r_[first, len(ranked)])
+    clicks = np.add.reduceat(clicked, first)
+    ranks = (clicks * (first + (size + 1) / 2)).sum()
+    return float((ranks - n_clicks * (n_clicks + 1) / 2) / (n_clicks * n_others))
+
+
+METRICS = {
+    "log_loss": log_loss,
+    "normalized_entropy": normalized_entropy,
+    "roc_auc": roc_auc,
+    "calibration_ratio": calibration_ratio,
+}
+
+
+def evaluate(y_true: Any, p_click: Any) -> dict[str, float]:
+    """Return log loss, normalized entropy, AUC and calibration ratio, by those names.
+
+    Examples
+    --------
+    >>> {name: round(value, 3) for name, value in evaluate([0, 1, 0, 1], [0.2, 0.6, 0.4, 0.7]).items()}
+    {'log_loss': 0.4, 'normalized_entropy': 0.578, 'roc_auc': 1.0, 'calibration_ratio': 0.95}
+    """
+    return {name: metric(y_true, p_click) for name, metric in METRICS.items()}
+
+
+def calibration_curve(y_true: Any, p_click: Any, *, n_bins: int = 20) -> pd.DataFrame:
+    """Return mean prediction and click rate in bins of about equally many rows, lowest predictions first.
+
+    Equal predictions share a bin, so that there may be fewer bins than asked for.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``p_mean``, ``y_mean`` (both in [0, 1]) and ``n_rows``.
+
+    Examples
+    --------
+    >>> calibration_curve([0, 0, 1, 1], [0.1, 0.1, 0.6, 0.8], n_bins=2).round(3).to_dict("list")
+    {'p_mean': [0.1, 0.7], 'y_mean': [0.0, 1.0], 'n_rows': [2, 2]}
+    """
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, found {n_bins}")
+    y_true, p_click = checked(y_true, p_click)
+    edges = np.unique(np.quantile(p_click, np.linspace(0, 1, n_bins + 1)[1:-1], method="lower"))
+    bins = np.searchsorted(edges, p_click, side="left")
+    n_rows = np.bincount(bins)
+    sums = {"p_mean": np.bincount(bins, p_click), "y_mean": np.bincount(bins, y_true)}
+    used = n_rows > 0
+    return pd.DataFrame(
+        {name: total[used] / n_rows[used] for name, total in sums.items()}
+        | {"n_rows": n_rows[used]}
+    )
+
+
+def by_slice(y_true: Any, p_click: Any, values: Any) -> pd.DataFrame:
+    """Return the metrics of each part of the rows, largest part first.
+
+    Parameters
+    ----------
+    y_true, p_click
+        Labels and probabilities, ``(n_rows,)``.
+    values
+        The part that each row belongs to, as text, ``(n_rows,)``.
+
+    Returns
+    -------
+    DataFrame
+        Index the values, columns ``n_rows``, ``ctr`` and those of :func:`evaluate`.
+
+    Examples
+    --------
+    >>> by_slice([0, 1, 1], [0.5, 0.5, 0.5], ["app", "app", "site"])["n_rows"].to_dict()
+    {'app': 2, 'site': 1}
+    """
+    y_true, p_click = checked(y_true, p_click)
+    codes, names = pd.factorize(np.asarray(values, dtype=object), sort=True, use_na_sentinel=False)
+    if len(codes) != len(y_true):
+        raise ValueError(f"values must hold one part a row, {len(y_true)}, found {len(codes)}")
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+    rows = []
+    for part in np.split(order, ends[:-1]):
+        rows.append(
+            {
+                "n_rows": len(part),
+                "ctr": float(y_true[part].mean()),
+                **evaluate(y_true[part], p_click[part]),
+            }
+        )
+    table = pd.DataFrame(rows, index=pd.Index([str(name) for name in names], dtype=object))
+    return table.sort_values("n_rows", ascending=False, kind="stable")

@@ -1,0 +1,1 @@
+"""What the notebooks draw, one module per notebook."""

@@ -1,1 +1,0 @@
-"""Any raw log to the canonical one: read, checked, put in order, and every bad row accounted for."""

@@ -1,0 +1,1 @@
+"""Logs of impressions: the canonical log on disk, reading raw ones, splits, profile, exploration."""

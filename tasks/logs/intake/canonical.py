@@ -1,0 +1,199 @@
+"""Raw rows to rows of the canonical log; what cannot be one is handed back with a reason.
+
+One canonical text a value, whatever held it: integers in decimal, whole floats without ``.0``,
+booleans as ``true`` and ``false``, nothing (or an empty text) as null. CSV and Parquet of the same
+log therefore become the same rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.errors import InputError
+from tasks.logs.intake.csv_block import RawRows
+from tasks.logs.intake.times import NOT_A_TIME, TimeParser
+from tasks.logs.log import TIME, arrow_schema
+from tasks.schema import Schema
+
+LABEL, TIME_BAD, ID_EMPTY, TRUTH = (
+    "label is not 0 or 1",
+    "time cannot be parsed",
+    "empty id",
+    "known probability is not in [0, 1]",
+)
+_LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
+_EXACT = 2.0**53
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is not in the log: where it was, why, the value that is to blame, and the whole text."""
+
+    file: str
+    row: int
+    reason: str
+    value: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CanonicalRows:
+    """Good rows as a batch of the log, where each stood in its file, and the bad ones."""
+
+    batch: pa.RecordBatch
+    numbers: np.ndarray
+    bad: list[BadRow]
+
+
+class Canonicalizer:
+    """Turn raw rows into canonical ones, remembering the times it has seen."""
+
+    def __init__(self, schema: Schema, *, has_truth: bool):
+        self._schema = schema
+        self._times = TimeParser(schema)
+        self._arrow = arrow_schema(schema, has_truth=has_truth)
+        self._has_truth = has_truth
+
+    def __call__(self, raw: RawRows) -> CanonicalRows:
+        """Return good and bad rows of a batch; InputError if a column's type holds no values."""
+        schema, columns = self._schema, raw.columns
+        blame: list[tuple[np.ndarray, str, pa.Array]] = []
+        label = self._labels(_codes(columns[schema.label], schema.label, raw.file))
+        blame.append((label < 0, LABEL, columns[schema.label]))
+        ticks = self._times.ticks(columns[schema.time_column], raw.file)
+        blame.append((ticks == NOT_A_TIME, TIME_BAD, columns[schema.time_column]))
+        ready: dict[str, pa.Array] = {}
+        if schema.id:
+            ids = ready[schema.id] = _texts(columns[schema.id], schema.id, raw.file)
+            empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(ids), ""), True)
+            blame.append((empty.to_numpy(zero_copy_only=False), ID_EMPTY, ids))
+        if self._has_truth and schema.truth:
+            truth = ready[schema.truth] = _probabilities(columns.get(schema.truth), len(ticks))
+            found = columns.get(schema.truth, truth)
+            blame.append((pc.is_null(truth).to_numpy(zero_copy_only=False), TRUTH, found))
+        for name in schema.field_names:
+            ready[name] = _codes(columns[name], name, raw.file)
+        ready[schema.label] = pa.array(label)
+        ready[schema.time_column] = pa.array(ticks).view(TIME)
+        batch = pa.RecordBatch.from_arrays(
+            [ready[field.name] for field in self._arrow], schema=self._arrow
+        )
+        wrong = np.logical_or.reduce([mask for mask, _, _ in blame])
+        bad = [
+            BadRow(raw.file, line.number, line.reason, line.text[:80], line.text)
+            for line in raw.bad
+        ]
+        if not wrong.any():
+            return CanonicalRows(batch, raw.numbers, bad)
+        for row in np.flatnonzero(wrong):
+            reason, column = next((reason, column) for mask, reason, column in blame if mask[row])
+            value = column[int(row)].as_py()
+            bad.append(
+                BadRow(
+                    raw.file,
+                    int(raw.numbers[row]),
+                    reason,
+                    "" if value is None else str(value),
+                    raw.text(int(row)),
+                )
+            )
+        bad.sort(key=lambda found: found.row)
+        return CanonicalRows(batch.filter(pa.array(~wrong)), raw.numbers[~wrong], bad)
+
+    @staticmethod
+    def _labels(codes: pa.DictionaryArray) -> np.ndarray:
+        known = [_LABELS.get(text.strip(), -1) for text in codes.dictionary.to_pylist()]
+        return np.array([*known, -1], dtype=np.int8)[
+            codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        ]
+
+
+def value_text(value: Any) -> str:
+    """Return the canonical text of a number; the same rule as :func:`tasks.hashing.columns.value_text`.
+
+    Examples
+    --------
+    >>> [value_text(value) for value in (1005, 1005.0, 0.5, 1e20, True, float("nan"))]
+    ['1005', '1005', '0.5', '1e+20', 'true', '']
+    """
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating):
+        number = (
+            float(str(value)) if isinstance(value, np.floating) else value
+        )  # a float32's shortest decimal
+        if number != number:
+            return ""
+        return str(int(number)) if abs(number) < _EXACT and number == int(number) else repr(number)
+    return str(value)
+
+
+def _codes(column: pa.Array, name: str, file: str) -> pa.DictionaryArray:
+    """Return a column as dictionary codes of canonical texts, null where there is no value."""
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    texts = _distinct_texts(coded.dictionary, name, file)
+    missing = pc.index(texts, "").as_py() >= 0 or texts.null_count
+    if missing:
+        texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+    # distinct floats such as 0.0 and -0.0 have one text
+    if missing or texts.type != coded.dictionary.type:
+        anew = texts.dictionary_encode()
+        return pa.DictionaryArray.from_arrays(
+            anew.indices.cast(pa.int32()).take(coded.indices), anew.dictionary
+        )
+    return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), texts)
+
+
+def _distinct_texts(values: pa.Array, name: str, file: str) -> pa.Array:
+    kind = values.type
+    if pa.types.is_string(kind):
+        return values
+    if pa.types.is_null(kind):
+        return pa.nulls(len(values), pa.string())
+    if pa.types.is_floating(kind):
+        return pa.array(
+            [value_text(value) for value in values.to_numpy(zero_copy_only=False)], pa.string()
+        )
+    if (
+        pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    ):
+        return values.cast(pa.string())
+    if (
+        pa.types.is_timestamp(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_binary(kind)
+    ):
+        return values.cast(pa.string())
+    raise InputError(f"{file}: column {name!r} has the type {kind}; expected text or numbers")
+
+
+def _texts(column: pa.Array, name: str, file: str) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return _distinct_texts(column, name, file)
+
+
+def _probabilities(column: pa.Array | None, n_rows: int) -> pa.Array:
+    """Return a column as float64, null where it is no probability."""
+    if column is None:
+        return pa.nulls(n_rows, pa.float64())
+    try:
+        values = column.cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        values = pa.array([_float(value) for value in column.to_pylist()], pa.float64())
+    inside = pc.and_(pc.greater_equal(values, 0.0), pc.less_equal(values, 1.0))
+    return pc.if_else(inside, values, pa.scalar(None, pa.float64()))
+
+
+def _float(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,103 @@
+"""Rows that are not in the log: where each stood, why, and what it said."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.errors import InputError
+from tasks.logs.intake.canonical import BadRow
+
+QUARANTINE = "quarantine.parquet"
+_SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("reason", pa.string()),
+        ("value", pa.string()),
+        ("text", pa.string()),
+    ]
+)
+_CHUNK = 10_000
+_HOPELESS = 100_000
+
+
+class Quarantine:
+    """Collect bad rows in a Parquet file. ``row`` is the line of a text file (its header is line 1),
+    the row of a Parquet file or simulated log (from 1)."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.reasons: Counter[str] = Counter()
+        self._examples: dict[str, BadRow] = {}
+        self._waiting: list[BadRow] = []
+        self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows collected."""
+        return self.reasons.total()
+
+    def add(self, rows: Sequence[BadRow]) -> None:
+        """Keep these rows."""
+        for row in rows:
+            self.reasons[row.reason] += 1
+            self._examples.setdefault(row.reason, row)
+        self._waiting.extend(rows)
+        if len(self._waiting) >= _CHUNK:
+            self._flush()
+
+    def add_batch(
+        self, batch: pa.RecordBatch, *, files: pa.Array, rows: np.ndarray, reason: str, column: str
+    ) -> None:
+        """Keep rows of the log that must leave it, many at once; their text is their values, joined."""
+        values = batch.column(column)
+        parts = [pc.fill_null(found.cast(pa.string()), "") for found in batch.columns]
+        text = pc.binary_join_element_wise(*parts, ",")
+        reasons = pa.repeat(pa.scalar(reason, pa.string()), batch.num_rows)
+        self._flush()
+        self._writer.write_batch(
+            pa.RecordBatch.from_arrays(
+                [files, pa.array(rows), reasons, values, text], schema=_SCHEMA
+            )
+        )
+        self.reasons[reason] += batch.num_rows
+        file, value, line = (found[0].as_py() for found in (files, values, text))
+        self._examples.setdefault(reason, BadRow(file, int(rows[0]), reason, value, line))
+
+    def _flush(self) -> None:
+        if self._waiting:
+            columns = [
+                pa.array([getattr(row, name) for row in self._waiting], kind)
+                for name, kind in zip(_SCHEMA.names, _SCHEMA.types, strict=True)
+            ]
+            self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA))
+            self._waiting.clear()
+
+    def close(self) -> None:
+        """Finish the file; closing twice does no harm."""
+        if self._writer.is_open:
+            self._flush()
+            self._writer.close()
+
+    def is_hopeless(self, n_rows_in: int, max_bad_share: float) -> bool:
+        """Return whether so many rows are bad that reading on would be a waste."""
+        return self.n_rows > _HOPELESS and self.n_rows > max(0.5, max_bad_share) * n_rows_in
+
+    def refusal(
+        self, source: str, *, n_rows_in: int, max_bad_share: float, kept_at: Path, stopped: bool
+    ) -> InputError:
+        """Return the error that says why the log is refused, with an example."""
+        reason, n_rows = self.reasons.most_common(1)[0]
+        row = self._examples[reason]
+        read = f"the first {n_rows_in:,}" if stopped else f"{n_rows_in:,}"
+        value = " ".join(row.value.split())
+        return InputError(
+            f"{source}: {self.n_rows:,} of {read} rows are bad ({self.n_rows / n_rows_in:.1%}, allowed {max_bad_share:.1%}); "
+            f"most often: {reason} ({n_rows:,} rows, such as {value[:60]!r} in row {row.row} of {row.file}); "
+            f"all of them are in {kept_at}; mend the log or the schema, or raise ingest.max_bad_share"
+        )

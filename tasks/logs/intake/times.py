@@ -1,0 +1,110 @@
+"""The time column to microseconds since 1970, UTC: whole columns fast, every value as the schema says."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.errors import InputError
+from tasks.logs.log import TIME
+from tasks.schema import Schema
+
+NOT_A_TIME = np.iinfo(np.int64).min
+_MANY = 2_000
+_REMEMBERED = 1_000_000
+_PLAIN_ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"
+_ZONED_ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})$"
+_FAST_CODES = set("YymdHMS")
+
+
+class TimeParser:
+    """Read time columns; :meth:`tasks.schema.Schema.parse_time` is the authority for every text.
+
+    Each distinct text is parsed once. Where there are many, Arrow parses them first, and what it
+    reads differently or not at all is left to the schema.
+    """
+
+    def __init__(self, schema: Schema):
+        self._schema = schema
+        self._known: dict[str, int] = {}
+
+    def ticks(self, column: pa.Array, file: str) -> np.ndarray:
+        """Return microseconds since 1970, int64; `NOT_A_TIME` where there is none."""
+        kind = column.type
+        if pa.types.is_date(kind):
+            column, kind = column.cast(pa.timestamp("us")), pa.timestamp("us")
+        if pa.types.is_timestamp(kind):
+            moments = column.cast(TIME if kind.tz else pa.timestamp("us"), safe=False)
+            return moments.cast(pa.int64()).fill_null(NOT_A_TIME).to_numpy(zero_copy_only=False)
+        coded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
+        texts = coded.dictionary
+        if pa.types.is_floating(texts.type):
+            texts = pa.array(
+                [f"{v:.0f}" if v is not None and v % 1 == 0 else str(v) for v in texts.to_pylist()],
+                pa.string(),
+            )
+        try:
+            texts = texts.cast(pa.string())
+        except pa.ArrowNotImplementedError:
+            raise InputError(
+                f"{file}: the time column {self._schema.time_column!r} has the type {kind}; expected text, integers or timestamps"
+            ) from None
+        distinct = np.append(self._parse(texts), NOT_A_TIME)
+        return distinct[coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+
+    def _parse(self, texts: pa.StringArray) -> np.ndarray:
+        ticks = np.full(len(texts), NOT_A_TIME)
+        left = np.arange(len(texts))
+        if len(texts) > _MANY:
+            ticks = self._parse_many(texts)
+            left = np.flatnonzero(ticks == NOT_A_TIME)
+        for place in left:
+            ticks[place] = self._parse_one(texts[int(place)].as_py())
+        return ticks
+
+    def _parse_one(self, text: str | None) -> int:
+        if text is None:
+            return NOT_A_TIME
+        found = self._known.get(text)
+        if found is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            try:
+                moment = self._schema.parse_time(text.strip())
+                found = (np.datetime64(moment.replace(tzinfo=None), "us")).astype(np.int64).item()
+            except (ValueError, OverflowError):
+                found = NOT_A_TIME
+            self._known[text] = found
+        return found
+
+    def _parse_many(self, texts: pa.StringArray) -> np.ndarray:
+        if self._schema.time_format == "iso":
+            return _parse_iso(texts)
+        codes = set(re.findall(r"%(.)", self._schema.time_format))
+        if not codes <= _FAST_CODES:
+            return np.full(len(texts), NOT_A_TIME)
+        moments = pc.strptime(texts, format=self._schema.time_format, unit="s", error_is_null=True)
+        # Arrow lets 30 February pass as 2 March: only what is written back the same way counts
+        same = pc.equal(pc.strftime(moments, format=self._schema.time_format), texts)
+        seconds = pc.if_else(same, moments.cast(pa.int64()), pa.scalar(None, pa.int64()))
+        micro = pc.multiply(seconds, 1_000_000)
+        return micro.fill_null(NOT_A_TIME).to_numpy(zero_copy_only=False).copy()
+
+
+def _parse_iso(texts: pa.StringArray) -> np.ndarray:
+    ticks = np.full(len(texts), NOT_A_TIME)
+    for pattern, kind in ((_PLAIN_ISO, pa.timestamp("us")), (_ZONED_ISO, TIME)):
+        places = pc.indices_nonzero(
+            pc.fill_null(pc.match_substring_regex(texts, pattern), False)
+        ).to_numpy()
+        try:
+            ticks[places] = (
+                texts.take(pa.array(places))
+                .cast(kind)
+                .cast(pa.int64())
+                .to_numpy(zero_copy_only=False)
+            )
+        except pa.ArrowInvalid:
+            continue  # a 13th month among them: one by one
+    return ticks

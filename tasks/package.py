@@ -1,0 +1,241 @@
+"""The Bento: the service, this library and a model in one package, proved before it is built.
+
+Nothing is built before the golden rows of the evaluation got the same prediction from the notebook,
+the pipeline's model and the very files that are packed, in process and as a live endpoint.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ClicklabError, ContractError, GateError, InputError
+from tasks.pipeline.lineage import files_below
+from tasks.serving.packed_service import last_lines
+from tasks.serving.proof import prove
+from tasks.serving.receipt import GOLDEN, MODEL, PROOF
+from tasks.serving.requirements import serving_requirements
+from tasks.storage.files import write_atomic
+
+_ROOT = Path(__file__).parents[1]
+_SERVICE = Path("bentos/ctr")
+
+
+def package(
+    product: Any,
+    upstream: Any,
+    bento: Mapping[str, str],
+    tracking: Mapping[str, str],
+    code: str = "",
+) -> None:
+    """Ploomber task: package the champion, with the evaluation's rows as the proof."""
+    from tasks.registry import mlflow_store
+
+    record = json.loads(Path(str(upstream["evaluate"]["evaluation"])).read_text())
+    decision = json.loads(Path(str(upstream["promote"]["promotion"])).read_text())
+    version = decision["champion_version"]
+    if version is None:
+        raise GateError(
+            "no model passed the gates and none serves, so there is nothing to package; see the verdicts in evaluate.html"
+        )
+    receipt = Path(str(product["receipt"]))
+    client = mlflow_store.connect(tracking["tracking_uri"])
+    with tempfile.TemporaryDirectory(prefix="clicklab-champion-") as folder:
+        champion = mlflow_store.find_alias(
+            client, decision["registered_name"], mlflow_store.CHAMPION, folder=folder
+        )
+        if champion is None or champion.registry_version != str(version):
+            raise ClicklabError(
+                f"the champion of {decision['registered_name']} is no longer version {version}; run `promote` again"
+            )
+        golden = _golden_of(record, decision, str(version))
+        receipt.unlink(missing_ok=True)
+        package_model(
+            champion.folder,
+            golden,
+            name=bento["name"],
+            receipt_path=receipt,
+            data_digest=record["log_digest"],
+        )
+
+
+def _golden_of(
+    record: Mapping[str, Any], decision: Mapping[str, Any], version: str
+) -> dict[str, Any]:
+    """Return the golden rows with the predictions of the model behind that version."""
+    golden = record["golden"]
+    names = [name for name, registered in decision["versions"].items() if registered == version]
+    name = names[0] if names else "champion"
+    if name not in golden["p_click"]:
+        raise ContractError(
+            f"version {version} is to be packaged, but `evaluate` made no predictions of it to prove it by; "
+            "run `evaluate` again"
+        )
+    return {"rows": golden["rows"], "p_click": golden["p_click"][name]}
+
+
+def package_model(
+    model_dir: str | Path,
+    golden: Mapping[str, Any],
+    *,
+    name: str,
+    receipt_path: str | Path | None = None,
+    data_digest: str | None = None,
+) -> dict[str, Any]:
+    """Prove a model against its golden rows, build its Bento, and return the receipt.
+
+    Parameters
+    ----------
+    model_dir
+        A folder that ``save_model`` wrote.
+    golden
+        ``rows`` (requests) and ``p_click`` (what the pipeline predicted for them), as many.
+    name
+        Of the Bento in the local store; BENTOML_HOME says where that is.
+    receipt_path
+        Where to write the receipt as JSON.
+    data_digest
+        Of the log that the rows are from.
+
+    Returns
+    -------
+    dict
+        ``bento`` (the tag), ``model``, ``version``, ``contract``, ``n_golden``, ``max_abs_diff``,
+        ``built_utc``, and ``proof`` as :func:`tasks.serving.proof.prove` returns it; the Bento holds that too.
+
+    Raises
+    ------
+    ContractError
+        If the model or the service does not predict what the notebook did.
+    ClicklabError
+        If the service does not start.
+    InputError
+        If there is no model, or BentoML refuses to build.
+    """
+    with staged(model_dir, golden) as folder:
+        proof = _prove(folder, golden, Path(model_dir), data_digest)
+        write_atomic(folder / MODEL / PROOF, json.dumps(proof, indent=2))
+        record = json.loads((folder / MODEL / "model.json").read_text())
+        labels = {"model": record["name"], "version": record["version"]}
+        labels["contract"] = proof["digests"]["contract"]
+        tag = build_bento(folder, name=name, labels=labels)
+    receipt = {
+        "bento": tag,
+        **labels,
+        "n_golden": proof["rows"],
+        "max_abs_diff": max(proof["max_abs_diff"].values()),
+        "built_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "proof": proof,
+    }
+    if receipt_path is not None:
+        write_atomic(receipt_path, json.dumps(receipt, indent=2))
+    return receipt
+
+
+def _prove(
+    folder: Path, golden: Mapping[str, Any], model_dir: Path, data_digest: str | None
+) -> dict[str, Any]:
+    try:
+        return prove(folder, golden, model_dir, data_digest=data_digest)
+    except ClicklabError as error:
+        raise type(error)(f"not packaged: {error}") from None
+
+
+@contextmanager
+def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield a temporary folder with everything that goes into the Bento; ``bentoml build`` works in it."""
+    model_dir = Path(model_dir)
+    if not model_dir.is_dir():
+        raise InputError(f"{model_dir}: no such model folder; train and promote a model first")
+    with tempfile.TemporaryDirectory(prefix="clicklab-bento-") as name:
+        folder = Path(name).resolve()
+        for part in (Path("tasks"), _SERVICE):
+            for path in files_below(_ROOT / part):
+                copy = folder / path.relative_to(_ROOT)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, copy)
+        shutil.copytree(model_dir, folder / MODEL)
+        write_atomic(folder / MODEL / GOLDEN, json.dumps(golden))
+        lock = (_ROOT / "requirements.lock").read_text()
+        (folder / "requirements.txt").write_text("\n".join(serving_requirements(lock)) + "\n")
+        yield folder
+
+
+def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:
+    """Build the Bento of a staged folder into the local store and return its tag.
+
+    Raises
+    ------
+    InputError
+        If BentoML refuses.
+    """
+    words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    bentofile = str(_SERVICE / "bentofile.yaml")
+    with _pretended_uv() as path:
+        build = (
+            "-m",
+            "bentoml",
+            "build",
+            "--bentofile",
+            bentofile,
+            "--name",
+            name,
+            *words,
+            "--output",
+            "tag",
+            ".",
+        )
+        done = _run(folder, *build, PATH=path)
+    found = re.search(r"^__tag__:(\S+)$", done.stdout, re.M)
+    if done.returncode != 0 or found is None:
+        raise InputError(
+            f"BentoML could not build {name!r} ({last_lines(done.stderr or done.stdout)})"
+        )
+    _keep_times(folder, found[1])
+    return found[1]
+
+
+def _keep_times(folder: Path, tag: str) -> None:
+    """Give the Bento's files the times of the staged ones, so that the kernels compiled for those are used."""
+    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
+    source = home / "bentos" / tag.replace(":", "/") / "src"
+    for path in source.rglob("*.py"):
+        staged_path = folder / path.relative_to(source)
+        if staged_path.is_file():
+            shutil.copystat(staged_path, path)
+
+
+@contextmanager
+def _pretended_uv() -> Iterator[str]:
+    """Yield a PATH on which there is a ``uv``, the real one if there is one.
+
+    BentoML wants it even where nothing is to be locked, and else installs it into the environment
+    it runs in, over the network; it never calls it then.
+    """
+    with tempfile.TemporaryDirectory(prefix="clicklab-uv-") as folder:
+        program = Path(folder) / "uv"
+        program.write_text("#!/bin/sh\necho 'packaging does not call uv' >&2\nexit 1\n")
+        program.chmod(0o755)
+        yield f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{folder}"
+
+
+def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in `folder`, whose copy of the library is imported and no other."""
+    fixed = {"PYTHONPATH": str(folder), "BENTOML_DO_NOT_TRACK": "True", "CLICKLAB_MODEL_DIR": ""}
+    command = [sys.executable, "-W", "ignore", *words]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | fixed | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

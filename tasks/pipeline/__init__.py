@@ -1,0 +1,1 @@
+"""How the pipeline is run: knobs, lineage, executor, build, hooks, doctor."""

@@ -1,0 +1,121 @@
+"""Which files a task executes, found by following its imports; ``pipeline.yaml`` names the functions here.
+
+Ploomber compares a task's own source and its parameters. One of the parameters is therefore the digest of
+every file behind the task, so that changing any of them makes exactly the tasks that execute it outdated.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from tasks.storage.workspace import project_root
+
+_LEFT_OUT = {
+    "model",
+    "__pycache__",
+    ".ipynb_checkpoints",
+}  # a bundled model, and what tools leave behind
+
+
+def code_behind(source: str, besides: Iterable[str] = ()) -> str:
+    """Return 16 hex digits that change whenever a file that running `source` may execute does.
+
+    Parameters
+    ----------
+    source
+        A module's file or a notebook, relative to the project.
+    besides
+        Further files that the task reads; a folder counts with all it holds.
+
+    Returns
+    -------
+    str
+        A digest of the paths and contents of :func:`files_behind`.
+    """
+    root, content = project_root(), hashlib.sha256()
+    for name in files_behind(source, besides):
+        content.update(name.encode() + b"\0" + (root / name).read_bytes() + b"\0")
+    return content.hexdigest()[:16]
+
+
+def files_behind(source: str, besides: Iterable[str] = ()) -> list[str]:
+    """Return the project's files that running `source` may execute, and those `besides`, sorted.
+
+    Imports are followed as text, lazy ones included, so nothing is run. A notebook is not listed itself,
+    because Ploomber compares it without its outputs.
+    """
+    root = project_root()
+    todo = {root / source, *_files(root, besides)}
+    seen: set[Path] = set()
+    while todo:
+        path = todo.pop()
+        seen.add(path)
+        todo |= _imports(path, path.stat().st_mtime_ns, root) - seen
+    if source.endswith(".ipynb"):
+        seen.discard(root / source)
+    return sorted(_name(path, root) for path in seen)
+
+
+def files_below(folder: str | Path) -> list[Path]:
+    """Return the files of a folder that count as its code, sorted; absolute paths."""
+    folder = project_root() / folder
+    inside = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in inside if not _LEFT_OUT & set(path.relative_to(folder).parts))
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _files(root: Path, names: Iterable[str]) -> Iterator[Path]:
+    for name in names:
+        place = root / name
+        if place.is_dir():
+            yield from files_below(place)
+        elif place.is_file():  # a schema that is missing is reported by the task that reads it
+            yield place
+
+
+@cache
+def _imports(path: Path, modified_ns: int, root: Path) -> frozenset[Path]:
+    """Return the files of `tasks` that one file imports; JupyterLab asks again and again, so it is kept."""
+    if path.suffix not in (".py", ".ipynb"):
+        return frozenset()
+    return frozenset(
+        file
+        for name in _imported_names(_code(path))
+        if name.split(".")[0] == "tasks"
+        for file in _module_files(name, root)
+    )
+
+
+def _imported_names(code: str) -> Iterator[str]:
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:  # running the task reports it, with its line
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _module_files(name: str, root: Path) -> list[Path]:
+    """Return the packages on the way to a dotted name, and its module."""
+    parts = name.split(".")
+    bases = [root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    found = [path for base in bases for path in (base / "__init__.py", base.with_suffix(".py"))]
+    return [path for path in found if path.is_file()]
+
+
+def _code(path: Path) -> str:
+    if path.suffix == ".py":
+        return path.read_text()
+    cells = json.loads(path.read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return "\n".join(line for cell in code for line in cell.splitlines() if line[:1] not in "%!")

@@ -1,0 +1,49 @@
+"""Hooks that Ploomber calls when a notebook task ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ClicklabError
+
+
+def check_executed(product: Any) -> None:
+    """Refuse a notebook in which a code cell was not executed.
+
+    After a killed kernel papermill can leave a notebook that claims to be complete; the execution
+    counts tell the truth.
+
+    Raises
+    ------
+    ClicklabError
+        Naming the first cell that did not run.
+    """
+    path = Path(str(product["nb"]))
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(cells, start=1):
+        if cell["source"] and cell["execution_count"] is None:
+            raise ClicklabError(
+                f"{path.name}: code cell {number} of {len(cells)} was never executed (was the kernel killed?); "
+                "run the task again"
+            )
+
+
+def check_and_attach(product: Any, params: Any) -> None:
+    """Check a training notebook and store it, as HTML, with its MLflow run."""
+    from tasks.registry import mlflow_store
+
+    check_executed(product)
+    run_id = json.loads(Path(str(product["result"])).read_text())["run_id"]
+    client = mlflow_store.connect(params["tracking"]["tracking_uri"])
+    client.log_artifact(run_id, str(product["html"]), "notebook")
+
+
+def forget_injected_parameters(model: dict[str, Any], **_: Any) -> None:
+    """Keep a machine's paths out of notebooks saved in JupyterLab.
+
+    Ploomber removes the injected cell on saving, but leaves its values in the notebook's metadata.
+    JupyterLab calls this before each save (``notebooks/jupyter_server_config.json``).
+    """
+    if model.get("type") == "notebook" and model.get("content"):
+        for key in ("papermill", "ploomber"):
+            model["content"]["metadata"].pop(key, None)

@@ -1,0 +1,1 @@
+"""MLflow, the ledger of promotions, publishing a model to services."""

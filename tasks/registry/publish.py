@@ -1,0 +1,214 @@
+"""A model where services look for it: versions side by side, and a small pointer that says which serves.
+
+The pointer is a JSON file, in a folder or on S3; the versions lie beside it under ``versions/`` and are
+never changed or removed. Services follow the pointer, so that publishing and rolling back are the same
+thing: the pointer is written anew, with one line more in its history.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasks.errors import ContractError, InputError
+from tasks.serving.receipt import GOLDEN, TOLERANCE
+from tasks.storage.shared_files import Blob, join, put_files, read_blob, write_blob
+
+FORMAT = 1
+VERSIONS = "versions"
+MODEL_FILES = ("weights.npy", "latent.npy", GOLDEN, "model.json")  # what makes a model folder whole
+
+
+class Pointer(NamedTuple):
+    """What a pointer says, and the mark of the file it was read from.
+
+    Attributes
+    ----------
+    version
+        Of the model that is to serve.
+    folder
+        Where its files lie: relative to the pointer, or absolute.
+    files
+        Their names; empty if the pointer does not say.
+    history
+        All it ever said, the oldest first: ``version``, ``folder``, ``files``, ``action``, ``time_utc``.
+    """
+
+    version: str
+    folder: str
+    files: tuple[str, ...]
+    history: tuple[Mapping[str, Any], ...]
+    mark: str
+
+
+def publish_model(
+    folder: str | Path, pointer: str, *, golden: Mapping[str, Any] | None = None
+) -> Pointer:
+    """Put a model folder beside a pointer, let the pointer name it, and return what the pointer says then.
+
+    Parameters
+    ----------
+    folder
+        Written by ``save_model``.
+    pointer
+        Path or S3 address of the pointer; it need not be there yet.
+    golden
+        Rows and predictions to prove the model by (``rows``, ``p_click``); by default those in the folder.
+
+    Raises
+    ------
+    InputError
+        If the model or its golden rows are missing, or the place cannot be written.
+    ContractError
+        If the model does not predict its golden rows: no service would let it in.
+    ChangedError
+        If somebody else published at the same moment.
+    """
+    from tasks.models.artifact import load_model
+
+    folder = Path(folder)
+    model = load_model(folder)
+    contents = {
+        name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).is_file()
+    }
+    if golden is not None:
+        contents[GOLDEN] = json.dumps(golden).encode()
+    _check(folder, model, contents.get(GOLDEN))
+    place = f"{VERSIONS}/{model.version}-{_digest(contents)}"
+    now = _read(pointer)
+    if now is not None and now.folder == place:
+        return now
+    put_files(contents, join(pointer, place))
+    target = {"version": model.version, "folder": place, "files": sorted(contents)}
+    return _point(pointer, now, target, action="published")
+
+
+def publish_alias(
+    tracking_uri: str, name: str, pointer: str, *, alias: str = "champion"
+) -> Pointer:
+    """Publish the registered model behind an alias, with the golden rows that promotion put beside it.
+
+    Raises
+    ------
+    ConfigError
+        If MLflow cannot be used.
+    InputError, ContractError, ChangedError
+        If nothing has the alias, and as :func:`publish_model`.
+    """
+    from tasks.registry import mlflow_store
+
+    client = mlflow_store.connect(tracking_uri)
+    with tempfile.TemporaryDirectory(prefix="clicklab-publish-") as folder:
+        found = mlflow_store.find_alias(client, name, alias, folder=folder)
+        if found is None:
+            raise InputError(f"no version of {name} is its {alias}; promote a model first")
+        return publish_model(found.folder, pointer)
+
+
+def roll_back(pointer: str, *, to: str | None = None) -> Pointer:
+    """Let a pointer name an earlier version again, and return what it says then.
+
+    Parameters
+    ----------
+    pointer
+        Path or S3 address.
+    to
+        The version; by default the one that served before the present one was published.
+
+    Raises
+    ------
+    InputError
+        If there is no such pointer or version.
+    ChangedError
+        If somebody else published at the same moment.
+    """
+    now = read_pointer(pointer)
+    if to is None:
+        chosen = _before(now)
+    else:
+        chosen = next((entry for entry in reversed(now.history) if entry["version"] == to), None)
+    if chosen is None:
+        known = ", ".join(dict.fromkeys(str(entry["version"]) for entry in now.history)) or "none"
+        wanted = f"named version {to}" if to else f"named a version before {now.version}"
+        raise InputError(f"{pointer}: never {wanted}; it named {known}")
+    target = {key: chosen[key] for key in ("version", "folder", "files")}
+    return _point(pointer, now, target, action="rolled back")
+
+
+def read_pointer(pointer: str) -> Pointer:
+    """Return what a pointer says; InputError if there is none, or it is not one."""
+    found = _read(pointer)
+    if found is None:
+        raise InputError(f"{pointer}: there is no such pointer; publish a model first")
+    return found
+
+
+def parse_pointer(blob: Blob, *, address: str) -> Pointer:
+    """Return what the file of a pointer says; ContractError if it is not one."""
+    try:
+        raw = json.loads(blob.content)
+        version, folder = raw["version"], raw["folder"]
+        files, history = tuple(raw.get("files", ())), tuple(raw.get("history", ()))
+        named = [version, folder, *files, *(entry["folder"] for entry in history)]
+        if not (version and folder and all(isinstance(part, str) for part in named)):
+            raise TypeError("version, folder and files are names")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ContractError(
+            f"{address}: not a pointer to a model ({type(error).__name__}: {error}); publish the model again"
+        ) from None
+    return Pointer(version, folder, files, history, blob.mark)
+
+
+def _read(pointer: str) -> Pointer | None:
+    blob = read_blob(pointer)
+    return None if blob is None else parse_pointer(blob, address=pointer)
+
+
+def _before(now: Pointer) -> Mapping[str, Any] | None:
+    """Return what the pointer named before it was first told its present version, as last published."""
+    published = [
+        number
+        for number, entry in enumerate(now.history)
+        if entry["folder"] == now.folder and entry["action"] == "published"
+    ]
+    earlier = now.history[: published[-1]] if published else ()
+    return next((entry for entry in reversed(earlier) if entry["folder"] != now.folder), None)
+
+
+def _point(pointer: str, now: Pointer | None, target: Mapping[str, Any], *, action: str) -> Pointer:
+    time_utc = datetime.now(UTC).isoformat(timespec="seconds")
+    history = [*(now.history if now else ()), {**target, "action": action, "time_utc": time_utc}]
+    record = {"format": FORMAT, **target, "time_utc": time_utc, "history": history}
+    content = (json.dumps(record, indent=1) + "\n").encode()
+    write_blob(pointer, content, replaces=now.mark if now else None)
+    return read_pointer(pointer)
+
+
+def _check(folder: Path, model: Any, golden: bytes | None) -> None:
+    """Raise unless the model predicts its golden rows, as every service will check again."""
+    if golden is None:
+        raise InputError(
+            f"{folder}: holds no {GOLDEN}, without which no service lets the model in; take the folder "
+            "of a registered or packaged model"
+        )
+    try:
+        raw = json.loads(golden)
+        rows, p_click = list(raw["rows"]), [float(p) for p in raw["p_click"]]
+        diffs = [abs(a - b) for a, b in zip(model.predict_rows(rows), p_click, strict=True)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ContractError(f"{folder}: its golden rows cannot be used ({error})") from None
+    if not diffs or not max(diffs) <= TOLERANCE:
+        said = f"differ by {max(diffs):g}" if diffs else "are none"
+        raise ContractError(
+            f"{folder}: model and golden rows do not belong together: the predictions {said}; evaluate it again"
+        )
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        digest.update(f"{name} {len(contents[name])}\n".encode() + contents[name])
+    return digest.hexdigest()[:8]

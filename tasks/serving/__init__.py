@@ -1,0 +1,1 @@
+"""Scoring live requests, reading exposures, proving and packing a service."""

@@ -1,0 +1,226 @@
+"""The service's exposure log as a table: what was asked, who answered, with which probability.
+
+The service writes JSON lines or Parquet, one record a request; here each scored candidate becomes a
+row of its own, whichever the format, so that a late click can be joined to it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.errors import InputError
+from tasks.serving.exposure_files import HEAD, Lines, field_names, map_file, record_schema
+from tasks.storage.files import is_s3, readable, s3_client
+
+_SUFFIXES = (".jsonl", ".parquet")
+_PART = ".jsonl.part"
+
+
+def read_exposures(source: str | Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the exposures of a file, a folder or an S3 address, one row a scored candidate.
+
+    Parameters
+    ----------
+    source
+        What the service's ``exposures.sink`` names, or a file in it. A folder stands for its finished
+        files; one that is still being written (``.part``) can be named itself.
+    columns
+        The fields to read; by default all, which takes twice as long for JSON lines.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``request_id``, ``time`` (UTC), ``call``, ``experiment``, ``variant``, ``version``,
+        ``unit_hash``, ``unit_field``, ``forced``; ``position`` (int32, of the candidate, 0 for a
+        single impression), ``p_click`` (float64), ``shadow`` (struct of float64 by model), ``fields``
+        (struct of text by field; a candidate's own value goes before the context's, null is a field
+        that was not sent, the empty text one that was sent as null). A struct that would have no
+        members is left out. The metadata's ``n_skipped`` counts lines that could not be read, such as
+        the last one of a killed process.
+
+    Raises
+    ------
+    InputError
+        If there is nothing there, or a file holds no exposures.
+    """
+    files = _list(str(source))
+    if columns is None:
+        columns = list(dict.fromkeys(name for file in files for name in _names(file)))
+    records = [_read(file, record_schema(columns)) for file in files]
+    models = sorted({name for part in records for name in _models(part.table)})
+    rows = pa.concat_tables([_by_candidate(part.table, columns, models) for part in records])
+    n_skipped = sum(part.n_skipped for part in records)
+    return rows.replace_schema_metadata({"n_skipped": str(n_skipped)})
+
+
+# ---- files
+
+
+class _File(NamedTuple):
+    """One file: its address, and its bytes."""
+
+    uri: str
+    data: pa.Buffer
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.uri.endswith(".parquet")
+
+
+class _Records(NamedTuple):
+    """The records of one file, one row a request, and how many lines could not be read."""
+
+    table: pa.Table
+    n_skipped: int
+
+
+def _list(source: str) -> list[_File]:
+    found = _list_s3(source) if is_s3(source) else _list_local(Path(source))
+    if not found:
+        raise InputError(
+            f"{source}: no exposures there; expected files ending in {' or '.join(_SUFFIXES)}"
+        )
+    return found
+
+
+def _list_local(path: Path) -> list[_File]:
+    if path.is_file():
+        return [_File(str(path), map_file(path))]
+    files = [file for file in sorted(path.rglob("*")) if file.name.endswith(_SUFFIXES)]
+    return [_File(str(file), map_file(file)) for file in files]
+
+
+def _list_s3(source: str) -> list[_File]:
+    bucket, _, prefix = source.removeprefix("s3://").partition("/")
+    folder = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
+    client = s3_client()
+    with readable(source):
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
+        chosen = [key for key in keys if key == prefix or key.startswith(folder)]
+        return [
+            _File(f"s3://{bucket}/{key}", pa.py_buffer(_get(client, bucket, key)))
+            for key in chosen
+            if key.endswith(_SUFFIXES)
+        ]
+
+
+def _get(client: Any, bucket: str, key: str) -> bytes:
+    return client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def _names(file: _File) -> list[str]:
+    if file.is_parquet:
+        return field_names(_parquet(file).schema_arrow)
+    return field_names(Lines(file.data).infer_schema())
+
+
+def _read(file: _File, schema: pa.Schema) -> _Records:
+    if file.is_parquet:
+        return _Records(_parquet(file).read(), 0)
+    lines = Lines(file.data)
+    try:
+        return _Records(lines.read(schema), lines.n_skipped)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{file.uri}: these are no exposures ({error})") from None
+
+
+def _parquet(file: _File) -> Any:
+    try:
+        found = pq.ParquetFile(pa.BufferReader(file.data))
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{file.uri}: not a Parquet file ({error})") from None
+    if lost := [name for name in record_schema([]).names if name not in found.schema_arrow.names]:
+        raise InputError(f"{file.uri}: these are no exposures, there is no column {lost[0]!r}")
+    return found
+
+
+# ---- one row a candidate
+
+
+class _Places(NamedTuple):
+    """Of each new row: the record it comes from, and its place there."""
+
+    record: np.ndarray
+    position: np.ndarray
+    n_records: int
+
+    def within(self, lists: Any, records: np.ndarray | None = None) -> pa.Array:
+        """Return each row's index into the flattened `lists`, null where its list is shorter.
+
+        `records` says which record each list belongs to, at most one list each; else there is one a record.
+        """
+        lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+        begins = np.cumsum(lengths) - lengths
+        entry = self.record
+        if records is not None:
+            of_record = np.full(self.n_records, -1)
+            of_record[records] = np.arange(len(records))
+            entry = of_record[entry]
+        lost = entry < 0
+        entry = np.where(lost, 0, entry)
+        if not len(lengths):
+            return pa.nulls(len(entry), pa.int64())
+        return pa.array(
+            begins[entry] + self.position, mask=lost | (self.position >= lengths[entry])
+        )
+
+
+def _by_candidate(table: pa.Table, columns: Sequence[str], models: Sequence[str]) -> pa.Table:
+    table = table.combine_chunks()
+    p_click = _column(table, "p_click")
+    places = _places(p_click)
+    rows = table.select(HEAD.names).take(pa.array(places.record)).cast(HEAD)
+    rows = rows.append_column("position", pa.array(places.position, pa.int32()))
+    rows = rows.append_column("p_click", p_click.flatten())
+    if models:
+        shadows = [_shadow(_column(table, "shadow"), name, places) for name in models]
+        rows = rows.append_column("shadow", pa.StructArray.from_arrays(shadows, list(models)))
+    if columns:
+        fields = [_field(table, name, places) for name in columns]
+        rows = rows.append_column("fields", pa.StructArray.from_arrays(fields, list(columns)))
+    return rows
+
+
+def _places(p_click: Any) -> _Places:
+    lengths = pc.list_value_length(p_click).fill_null(0).to_numpy(zero_copy_only=False)
+    record = np.repeat(np.arange(len(lengths)), lengths)
+    position = np.arange(len(record)) - (np.cumsum(lengths) - lengths)[record]
+    return _Places(record, position, len(lengths))
+
+
+def _column(table: pa.Table, name: str) -> Any:
+    """Return a column in one piece."""
+    column = table.column(name)
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _field(table: pa.Table, name: str, places: _Places) -> pa.Array:
+    """Return a field's values: the candidate's own, else the context's."""
+    own = pa.nulls(len(places.record), pa.string())
+    if "fields" not in table.column_names:
+        return own
+    context, candidates = _column(table, "fields"), _column(table, "candidates")
+    if name not in [field.name for field in context.type]:
+        return own
+    lists = pc.struct_field(candidates, name)
+    own = lists.flatten().take(places.within(lists))
+    return pc.coalesce(own, pc.struct_field(context, name).take(pa.array(places.record)))
+
+
+def _models(table: pa.Table) -> list[str]:
+    shadow = _column(table, "shadow").flatten()
+    return pc.unique(pc.struct_field(shadow, "model")).to_pylist()
+
+
+def _shadow(shadow: Any, model: str, places: _Places) -> pa.Array:
+    """Return what a model that was not answered with made of each row, null where it was not asked."""
+    mask = pc.equal(pc.struct_field(shadow.flatten(), "model"), model)
+    records = pc.list_parent_indices(shadow).filter(mask).to_numpy()
+    lists = pc.struct_field(shadow.flatten(), "p_click").filter(mask)
+    return lists.flatten().take(places.within(lists, records))

@@ -1,0 +1,247 @@
+"""The proof that a click probability is the same wherever it is computed.
+
+The golden rows, whose predictions the ``evaluate`` notebook left behind, go through the pipeline's
+artefact, the packed service in a process, and its live HTTP endpoint, by both calls.
+"""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ContractError, InputError
+from tasks.serving.packed_service import (
+    Answers,
+    Requests,
+    ask_in_process,
+    isolated,
+    latest_bento,
+    serving,
+)
+from tasks.serving.receipt import (
+    GOLDEN,
+    MODEL,
+    PROOF,
+    TOLERANCE,
+    changed_files,
+    digest_json,
+    packed_digests,
+    render_proof,
+)
+from tasks.storage.files import write_atomic
+from tasks.storage.workspace import resolve
+
+NOTEBOOK, PIPELINE = "notebook", "pipeline"
+_CHUNK = 100  # candidates a call, as a bidder would send
+
+
+def prove(
+    folder: Path, golden: Mapping[str, Any], artefact: Path, *, data_digest: str | None = None
+) -> dict[str, Any]:
+    """Return the receipt of a proof that everything which predicts agrees.
+
+    Parameters
+    ----------
+    folder
+        A packed service: ``bentos/``, ``tasks/``, and the model beside the service.
+    golden
+        ``rows`` (requests) and ``p_click``, what the notebook predicted for them.
+    artefact
+        The model folder that the pipeline wrote.
+    data_digest
+        Of the log that the rows are from.
+
+    Returns
+    -------
+    dict
+        ``rows`` (number), ``tolerance``, ``max_abs_diff`` by pair of places, ``digests``,
+        ``versions``, ``proved_utc``.
+
+    Raises
+    ------
+    ContractError
+        If two of them differ by more than 1e-6, or one gives no prediction; names row, place, numbers.
+    ClicklabError
+        If the service cannot be started.
+    """
+    rows, expected = _checked(golden)
+    requests = [*_predict_requests(rows), *_rank_requests(rows)]
+    digests = packed_digests(folder)
+    asked = len(rows), digests["model"]
+    with isolated(folder) as environment, serving(folder, environment) as server:
+        places = {NOTEBOOK: expected, PIPELINE: predict_artefact(artefact, rows)}
+        differences(
+            places
+        )  # a service that checks its own rows could only say that it is not ready
+        places |= _predictions("in process", ask_in_process(folder, requests, environment), *asked)
+        server.wait_until_ready()
+        places |= _predictions("live", server.ask(requests), *asked)
+    return {
+        "rows": len(rows),
+        "tolerance": TOLERANCE,
+        "max_abs_diff": differences(places),
+        "digests": {"data": data_digest, "golden": digest_json(golden), **digests},
+        "versions": {"python": platform.python_version(), "bentoml": metadata.version("bentoml")},
+        "proved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _checked(golden: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], list[float]]:
+    rows, p_click = golden["rows"], [float(p) for p in golden["p_click"]]
+    if not rows or len(rows) != len(p_click):
+        raise ContractError(
+            f"{len(rows)} golden rows and {len(p_click)} predictions; at least one of each, and as "
+            "many, are needed; run `evaluate` again"
+        )
+    return rows, p_click
+
+
+def predict_artefact(model_dir: Path, rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return what the model of a folder predicts when the rows are columns, as in the pipeline."""
+    import pyarrow as pa
+
+    from tasks.hashing.columns import value_text
+    from tasks.hashing.encode import columns_of
+    from tasks.models.artifact import load_model
+
+    model = load_model(model_dir)
+    columns = {
+        name: pa.array(
+            [None if row.get(name) is None else value_text(row[name]) for row in rows], pa.string()
+        )
+        for name in columns_of(model.contract)
+    }
+    return model.predict_batch(pa.table(columns)).tolist()
+
+
+# ---- asking
+
+
+def _predict_requests(rows: Sequence[Mapping[str, Any]]) -> Requests:
+    return [("/predict", row) for row in rows]
+
+
+def _rank_requests(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the rows as candidates of the first one of each chunk: only what differs from it."""
+    for begin in range(0, len(rows), _CHUNK):
+        context, *_ = chunk = rows[begin : begin + _CHUNK]
+        candidates = [_difference(context, row) or row for row in chunk]
+        yield "/rank", {"context": context, "candidates": candidates}
+
+
+def _difference(context: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    names = {**context, **row}
+    return {name: row.get(name) for name in names if row.get(name) != context.get(name)}
+
+
+def _predictions(
+    service: str, answers: Answers, n_rows: int, version: str
+) -> dict[str, list[float]]:
+    """Return the predictions of each call; ContractError unless the packed model made them all."""
+    for number, (status, answer) in enumerate(answers):
+        call = f"row {number}: /predict" if number < n_rows else "/rank"
+        if status != 200:
+            reason = answer.get("error") if isinstance(answer, dict) else answer
+            raise ContractError(f"{call} {service} answers {status} ({reason})")
+        if answer["version"] != version:
+            raise ContractError(
+                f"{call} {service} answers with version {answer['version']}, packed is {version}"
+            )
+    predicted = [answer["prediction"] for _, answer in answers[:n_rows]]
+    ranked = [p for _, answer in answers[n_rows:] for p in answer["predictions"]]
+    return {f"/predict {service}": predicted, f"/rank {service}": ranked}
+
+
+# ---- comparing
+
+
+def differences(places: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return the largest difference of each pair of places.
+
+    Raises
+    ------
+    ContractError
+        If the two of a pair are further apart than ``TOLERANCE`` in a row, or differ in their number
+        of rows.
+
+    Examples
+    --------
+    >>> differences({"notebook": [0.25, 0.5], "live": [0.25, 0.5]})
+    {'notebook | live': 0.0}
+    """
+    return {
+        f"{left} | {right}": _largest(left, places[left], right, places[right])
+        for left, right in combinations(places, 2)
+    }
+
+
+def _largest(left: str, lefts: Sequence[float], right: str, rights: Sequence[float]) -> float:
+    if len(lefts) != len(rights):
+        raise ContractError(f"{left} predicts {len(lefts)} rows, {right} {len(rights)}")
+    apart = [abs(one - other) for one, other in zip(lefts, rights, strict=True)]
+    for row, diff in enumerate(apart):
+        if not diff <= TOLERANCE:  # nan too
+            raise ContractError(
+                f"row {row}: {right} predicts {rights[row]!r}, {left} {lefts[row]!r}; they may differ "
+                f"by {TOLERANCE:g}. Train, evaluate and package with one version of `tasks`"
+            )
+    return max(apart)
+
+
+# ---- again, at any time
+
+
+def prove_products(env: Mapping[str, Any], *, console: Any = None) -> dict[str, Any]:
+    """Prove the Bento that was packaged last again, show a table, and return the receipt.
+
+    The receipt is written to ``proof.json`` among the products.
+
+    Parameters
+    ----------
+    env
+        The knobs of ``env.yaml``.
+    console
+        A rich console to show the table on.
+
+    Raises
+    ------
+    InputError
+        If there is no Bento, or it was packaged without a proof.
+    ContractError
+        If a file of it is not what was proved then, or two places differ.
+    """
+    tag, folder = latest_bento(env["bento"]["name"])
+    before, golden = (_packed_json(folder, name, tag) for name in (PROOF, GOLDEN))
+    changed = changed_files(before["digests"]["files"], packed_digests(folder)["files"])
+    if changed:
+        raise ContractError(
+            f"{tag}: {changed[0]} is not what was proved when it was packaged "
+            f"({len(changed)} files differ); run `make run` again"
+        )
+    products = resolve(env["products"])
+    artefact = _artefact(products / "models", before["digests"]["model"]) or folder / MODEL
+    proof = {"bento": tag} | prove(folder, golden, artefact, data_digest=before["digests"]["data"])
+    write_atomic(products / PROOF, json.dumps(proof, indent=2))
+    render_proof(proof, artefact, console=console)
+    return proof
+
+
+def _packed_json(folder: Path, name: str, tag: str) -> dict[str, Any]:
+    try:
+        return json.loads((folder / MODEL / name).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{tag} holds no readable {name} ({type(error).__name__}); package it again with `make run`"
+        ) from None
+
+
+def _artefact(models: Path, version: str) -> Path | None:
+    """Return the folder below `models` that holds this version, None if a later run replaced it."""
+    for path in sorted(models.glob("*/model.json")):
+        if json.loads(path.read_text()).get("version") == version:
+            return path.parent
+    return None

@@ -1,0 +1,1 @@
+"""Epochs over batches, search, checkpoints, sampling."""

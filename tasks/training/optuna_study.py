@@ -1,0 +1,189 @@
+"""A search by Optuna: trials in a study that several processes may share, and that goes on where it stopped.
+
+What a trial draws depends on the seed and on how many trials are finished, not on how often the search
+was started: a search that was killed repeats no finished trial and ends as it would have.
+"""
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.errors import ConfigError, UnavailableError
+from tasks.models import learner_class
+from tasks.storage.availability import is_passing
+from tasks.storage.workspace import resolve_store
+from tasks.training.history import Epoch
+
+Run = Callable[..., dict[str, Any]]
+_FINISHED = ("COMPLETE", "PRUNED")
+_ANY = (*_FINISHED, "RUNNING", "FAIL")  # a trial that another machine may be at
+
+
+def run_study(
+    run: Run,
+    kind: str,
+    fixed: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    *,
+    seed: int,
+    study_name: str,
+    negative_rate: float,
+) -> list[dict[str, Any]]:
+    """Return the finished trials of a study, as many as the plan asks for; those it lacks are run.
+
+    Arguments and errors are those of :func:`tasks.training.search.search`; `run` trains once with parameters.
+    """
+    import optuna
+
+    n_trials = positive(plan, "n_trials")
+    space = _space(kind, fixed, plan)
+    name = f"{study_name}-{_digest(kind, fixed, plan, space, negative_rate)}"
+    defaults = learner_class(kind)().get_params()
+
+    def objective(trial: Any) -> float:
+        def prune(epoch: Epoch) -> None:
+            trial.report(epoch.valid_log_loss, epoch.epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        result = run({key: _suggest(trial, key, span) for key, span in space.items()}, prune)
+        for key in ("epochs", "seconds", "state"):
+            trial.set_user_attr(key, result[key])
+        if not math.isfinite(result["valid_log_loss"]):
+            raise optuna.TrialPruned
+        return result["valid_log_loss"]
+
+    with _quiet(optuna):
+        study, is_shared = _open_study(optuna, plan.get("storage"), name)
+        if not _trials(study, "WAITING", *(_ANY if is_shared else _FINISHED)):
+            study.enqueue_trial({key: defaults[key] for key in space})
+        while (n_done := len(_trials(study, *_FINISHED))) < n_trials:
+            study.sampler = _sampler(optuna, seed, n_done, is_shared=is_shared)
+            study.optimize(objective, n_trials=1)
+        return [_record(trial) for trial in _trials(study, *_FINISHED)]
+
+
+def _space(kind: str, fixed: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+    spans = (plan.get("space") or learner_class(kind).search_space).items()
+    space = {name: span for name, span in spans if name not in fixed}
+    if not space:
+        raise ConfigError(
+            "search: there is nothing left to search; `params` fixes every parameter of the space"
+        )
+    return space
+
+
+def _trials(study: Any, *states: str) -> list[Any]:
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in states]
+
+
+def _sampler(optuna: Any, seed: int, n_done: int, *, is_shared: bool) -> Any:
+    """Return what draws the next trial; where others are at work, away from what they are trying."""
+    entropy = [seed, n_done, *([os.getpid()] if is_shared else [])]
+    (state,) = np.random.SeedSequence(entropy).generate_state(1)
+    return optuna.samplers.TPESampler(seed=int(state), n_startup_trials=5, constant_liar=is_shared)
+
+
+def _digest(
+    kind: str, fixed: Any, plan: Mapping[str, Any], space: Any, negative_rate: float
+) -> str:
+    over = {key: value for key, value in plan.items() if key not in ("storage", "n_trials")}
+    parts = [kind, fixed, over, space, negative_rate]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:8]
+
+
+def _suggest(trial: Any, name: str, span: Any) -> Any:
+    if isinstance(span, list) and span:
+        return trial.suggest_categorical(name, span)
+    if not isinstance(span, Mapping) or not {"low", "high"} <= set(span) <= {"low", "high", "log"}:
+        raise ConfigError(
+            f"search: the space of {name!r} must be a list of choices or {{low, high, log}}, found {span!r}"
+        )
+    return trial.suggest_float(
+        name, float(span["low"]), float(span["high"]), log=bool(span.get("log", False))
+    )
+
+
+def _record(trial: Any) -> dict[str, Any]:
+    attrs = trial.user_attrs
+    finished = trial.state.name == "COMPLETE"
+    elapsed = round(trial.duration.total_seconds(), 3) if trial.duration else math.nan
+    return {
+        "params": dict(trial.params),
+        "valid_log_loss": float(trial.value) if finished else math.nan,
+        "epochs": attrs.get("epochs", len(trial.intermediate_values)),
+        "seconds": attrs.get("seconds", elapsed),
+        "state": attrs.get("state", "pruned"),
+    }
+
+
+@contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    """Keep Optuna's progress lines and its warnings about experimental parts off the screen."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]:
+    """Return the study of that name, made or joined, and whether other machines may work on it too."""
+    address = resolve_store(storage) if storage else None
+    knobs = {
+        "study_name": name,
+        "direction": "minimize",
+        "load_if_exists": True,
+        "pruner": optuna.pruners.MedianPruner(n_startup_trials=4),
+    }
+    try:
+        with _first_use(address):
+            study = optuna.create_study(storage=address, **knobs)
+        return study, address is not None and not address.startswith("sqlite")
+    except Exception as error:
+        theirs = type(error).__module__.startswith("sqlalchemy")
+        if not theirs and not isinstance(error, ImportError | OSError):
+            raise
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        if is_passing(error):
+            raise UnavailableError(
+                f"search: storage {storage!r} cannot be reached just now ({reason}); run again when it is back"
+            ) from None
+        raise ConfigError(
+            f"search: storage {storage!r} cannot be used ({reason}); see `search` in env.yaml"
+        ) from None
+
+
+@contextmanager
+def _first_use(address: str | None) -> Iterator[None]:
+    """Make the tables of a new SQLite file behind a lock."""
+    import fcntl
+
+    prefix = "sqlite:///"
+    if address is None or not address.startswith(prefix):
+        yield
+        return
+    path = Path(address.removeprefix(prefix))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def positive(plan: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    """Return a knob of the search; ConfigError unless it is an integer of at least 1."""
+    value = plan.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"search: {name} must be an integer of at least 1, found {value!r}")
+    return value

@@ -1,0 +1,70 @@
+"""Waits end in time, with one timer; whoever is cancelled for another reason is cancelled."""
+
+import asyncio
+
+import pytest
+
+from bentos.ctr.http.client_timeouts import Patience
+
+
+def run(play):
+    """Run a coroutine function on a loop of its own, with a patience of a twentieth of a second."""
+    return asyncio.run(play(Patience(0.05)))
+
+
+def test_what_comes_in_time_is_returned():
+    """At once or after a moment; an error goes through."""
+
+    async def play(patience):
+        async def late(value):
+            await asyncio.sleep(0.01)
+            return value
+
+        async def wrong():
+            raise KeyError("x")
+
+        assert await patience.wait(late(3)) == 3
+        with pytest.raises(KeyError):
+            await patience.wait(wrong())
+
+    run(play)
+
+
+def test_what_does_not_come_is_a_timeout_and_the_task_goes_on():
+    """Many at once, and again after that."""
+
+    async def play(patience):
+        async def ask():
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await patience.wait(asyncio.Event().wait())
+            return await patience.wait(asyncio.sleep(0, "there"))
+
+        assert await asyncio.gather(*(ask() for _ in range(20))) == ["there"] * 20
+
+    run(play)
+
+
+def test_a_wait_that_is_cancelled_by_others_is_cancelled():
+    """It is no timeout."""
+
+    async def play(patience):
+        task = asyncio.ensure_future(patience.wait(asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(play)
+
+
+def test_no_timer_is_left_when_nobody_waits():
+    """A server without requests sleeps."""
+
+    async def play(patience):
+        await patience.wait(asyncio.sleep(0))
+        await asyncio.sleep(0.03)
+        loop = asyncio.get_running_loop()
+        assert not [timer for timer in loop._scheduled if not timer.cancelled()]
+
+    run(play)

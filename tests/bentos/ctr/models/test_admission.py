@@ -1,0 +1,141 @@
+"""Only whole, signed models of the served requests, whose golden rows come out right, may serve."""
+
+import logging
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from bentos.ctr.models.admission import KINDS, RefusedError, admit, check_golden, warm_kernels
+from bentos.ctr.settings import Limits
+from tasks.hashing.contract import HashContract
+from tasks.models.artifact import load_model
+from tasks.schema import Schema, load_schema
+from tests.bentos.ctr.artefacts import SPOILT, artefact, fm_artefact, version_of
+from tests.logs import SMALL
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A model folder. Do not write to it."""
+    return artefact(tmp_path_factory.mktemp("whole"))
+
+
+def admitted(folder, served=None):
+    return admit(folder, name="champion", source="here", limits=Limits(), served=served)
+
+
+def contract_of(folder):
+    return load_model(folder).contract
+
+
+def test_a_whole_model_is_ready_to_serve(whole):
+    """It scores as the artefact does, and nothing is counted as traffic yet."""
+    loaded = admitted(whole)
+    row = load_schema("avazu").example_row()
+    assert (loaded.name, loaded.model_name, loaded.source) == ("champion", "ftrl", "here")
+    assert loaded.version == version_of(whole)
+    assert (loaded.n_golden, loaded.max_abs_diff < 1e-12) == (8, True)
+    assert loaded.trained_at == pytest.approx(loaded.loaded_at, abs=600)
+    assert loaded.scorer.n_rows == loaded.reader.unknown == 0
+    assert not loaded.scorer.missing.any()
+    assert loaded.scorer.score(row) == load_model(whole).predict_row(row)
+
+
+def test_its_files_may_go_once_it_is_loaded(whole, tmp_path):
+    """The mapping keeps the weights; the disk comes back with the model's end."""
+    shutil.copytree(whole, tmp_path / "copy")
+    loaded = admitted(tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy")
+    assert loaded.scorer.score({}) == load_model(whole).predict_row({})
+    assert isinstance(loaded.scorer.model.weights.base, np.ndarray)
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_spoilt_model_is_refused(whole, tmp_path, caplog, spoilt):
+    """Each with one of few words for the metric, and one line for a person."""
+    spoil, kind, said = SPOILT[spoilt]
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    spoil(folder)
+    with caplog.at_level(logging.CRITICAL), pytest.raises(RefusedError, match=said) as caught:
+        admitted(folder)
+    assert re.fullmatch(kind, caught.value.kind)
+    assert caught.value.kind in KINDS
+
+
+def test_a_factorization_machine_needs_its_vectors(tmp_path):
+    folder = fm_artefact(tmp_path / "fm")
+    assert admitted(folder).scorer.model.kind == "fm"
+    (folder / "latent.npy").unlink()
+    with pytest.raises(RefusedError, match=r"latent\.npy"):
+        admitted(folder)
+
+
+def test_more_bits_serve_the_same_requests(whole, tmp_path):
+    more = artefact(tmp_path / "more", bits=12)
+    assert admitted(more, served=contract_of(whole)).scorer.model.contract.bits == 12
+
+
+def test_other_crosses_serve_the_same_requests(whole, tmp_path):
+    """Crosses are made from fields that are served already."""
+    raw = load_schema("avazu").to_dict() | {"crosses": [["C1", "C14"]]}
+    crossed = artefact(tmp_path / "crossed", schema=Schema.from_dict(raw))
+    assert admitted(crossed, served=contract_of(whole)).n_golden == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "shop"}, "schema 'shop'"),
+        ({"fields": {"C1": {"example": "1"}, "more": {"example": "2"}}}, r"fields \+more -C14 -C15"),
+        ({"time": {"column": "when", "format": "%y%m%d%H"}}, "time column 'when'"),
+        ({"time": {"column": "hour", "format": "iso"}}, "time format 'iso'"),
+    ],
+)  # fmt: skip
+def test_a_model_of_other_requests_is_refused(whole, tmp_path, change, said):
+    raw = load_schema("avazu").to_dict() | {"crosses": [], "slices": [], "unit": []} | change
+    foreign = artefact(tmp_path / "foreign", schema=Schema.from_dict(raw))
+    with pytest.raises(RefusedError, match=said) as caught:
+        admitted(foreign, served=contract_of(whole))
+    assert caught.value.kind == "schema"
+
+
+def test_another_teams_log_is_admitted_where_nothing_is_served_yet(tmp_path):
+    """Nothing here knows a column by name."""
+    assert admitted(artefact(tmp_path / "other", schema=SMALL)).n_golden == 8
+
+
+def test_golden_rows_go_through_both_calls(whole, monkeypatch):
+    """A ranking that went wrong is found, even if single predictions are right."""
+    from tasks.serving.live import LiveScorer
+
+    right = LiveScorer.score_candidates
+    monkeypatch.setattr(LiveScorer, "score_candidates", lambda *args: right(*args) * (1 + 1e-3))
+    with pytest.raises(RefusedError, match="golden row 0"):
+        admitted(whole)
+
+
+def test_more_golden_rows_than_candidates_are_ranked_in_parts(whole):
+    model = load_model(whole)
+    rows = [{"C14": str(number)} for number in range(50)]
+    limits = Limits(candidates=7)
+    assert check_golden(model, rows, model.predict_rows(rows), limits) < 1e-12
+
+
+def test_when_it_was_trained_may_be_unknown(whole, tmp_path):
+    """The date is shown only, so a strange one is no reason to refuse."""
+    from tests.bentos.ctr.artefacts import edited
+
+    for number, strange in enumerate((None, "yesterday", 7)):
+        folder = tmp_path / str(number)
+        shutil.copytree(whole, folder)
+        edited(created_utc=strange)(folder)
+        assert admitted(folder).trained_at is None
+
+
+def test_all_kinds_of_model_can_be_warmed(whole):
+    """Whatever the schema; a swap to another kind then compiles nothing beside requests."""
+    for schema in (load_schema("avazu"), SMALL):
+        warm_kernels(HashContract.from_schema(schema, bits=20), Limits())

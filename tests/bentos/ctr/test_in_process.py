@@ -1,0 +1,78 @@
+"""Golden rows on disk, and the whole service asked without a server."""
+
+import asyncio
+import json
+
+import pytest
+
+from bentos.ctr.in_process import GOLDEN, answer, read_golden
+from tasks.errors import ContractError
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "{",
+        "[]",
+        "{}",
+        '{"rows": [], "p_click": []}',
+        '{"rows": [{}], "p_click": []}',
+        '{"rows": [{}], "p_click": ["high"]}',
+    ],
+)
+def test_golden_rows_that_prove_nothing_are_refused(tmp_path, content):
+    """Absent, cut, empty, or without their predictions: one line names the file."""
+    if content is not None:
+        (tmp_path / GOLDEN).write_text(content)
+    with pytest.raises(ContractError, match="golden") as caught:
+        read_golden(tmp_path)
+    assert str(tmp_path / GOLDEN) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_golden_rows_come_back_as_written(tmp_path):
+    """Rows and numbers."""
+    (tmp_path / GOLDEN).write_text(json.dumps({"rows": [{"a": "1"}], "p_click": [0.25]}))
+    assert read_golden(tmp_path) == ([{"a": "1"}], [0.25])
+
+
+class App:
+    """An ASGI app that notes its life, and answers a post with what was posted."""
+
+    def __init__(self, *, starts=True):
+        self.life, self.starts = [], starts
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        body = (await receive())["body"]
+        found = json.dumps({"path": scope["path"], "body": json.loads(body)}).encode()
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        await send({"type": "http.response.body", "body": found[:5], "more_body": True})
+        await send({"type": "http.response.body", "body": found[5:]})
+
+    async def _live(self, receive, send):
+        for phase in ("startup", "shutdown"):
+            self.life.append((await receive())["type"])
+            if not self.starts:
+                await send({"type": f"lifespan.{phase}.failed", "message": "no model"})
+                return
+            await send({"type": f"lifespan.{phase}.complete"})
+
+
+def test_the_app_is_started_asked_and_stopped():
+    """As a server would do it; an answer may come in pieces."""
+    app = App()
+    found = asyncio.run(answer(app, [("/predict", {"a": 1}), ("/rank", None)]))
+    assert found == [
+        (201, {"path": "/predict", "body": {"a": 1}}),
+        (201, {"path": "/rank", "body": None}),
+    ]
+    assert app.life == ["lifespan.startup", "lifespan.shutdown"]
+
+
+def test_an_app_that_does_not_start_says_why():
+    """It is not asked anything."""
+    with pytest.raises(RuntimeError, match="no model"):
+        asyncio.run(answer(App(starts=False), [("/predict", {})]))

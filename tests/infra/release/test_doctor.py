@@ -1,0 +1,154 @@
+"""The doctor looks, changes nothing, and says what is missing and what to do about it."""
+
+import pytest
+from moto.servicequotas.models import ServiceQuotasBackend
+
+from infra.images.engine import Engine
+from infra.release import doctor
+from infra.release.capacity import fargate_vcpus
+from infra.release.deploy import read_variables, variables_file
+from infra.release.doctor import examine
+from tasks.errors import ConfigError
+from tests.infra.cloud import ACCOUNT, REGION, account, aws
+from tests.infra.terraform_stub import TerraformStub
+
+pytestmark = pytest.mark.slow
+_LIMITS = {"L-F678F1CE": 5.0, "L-29B6F2EB": 50.0, "L-3032A538": 100.0, "L-36FBB829": 100.0}
+
+
+@pytest.fixture
+def variables(tmp_path, monkeypatch):
+    """An account in which nothing is missing; the emulator knows few quotas, so these are the test's."""
+    with account():
+        stub = TerraformStub(tmp_path / "stub")
+        monkeypatch.setenv("CLICKLAB_TERRAFORM", str(stub.program))
+        monkeypatch.setattr(doctor, "find_engine", lambda: Engine("docker"))
+        monkeypatch.setattr(doctor, "local_images", lambda engine: ["clicklab-pipeline:1"])
+        monkeypatch.setattr(doctor, "architecture_of", lambda engine, image: "X86_64")
+        limits = dict(_LIMITS)
+        monkeypatch.setattr(
+            ServiceQuotasBackend,
+            "get_service_quota",
+            lambda self, service_code, quota_code: {"Value": limits[quota_code]},
+        )
+        found = read_variables(variables_file("small"))
+        found["limits"], found["stub"] = limits, stub
+        yield found
+
+
+def _missing(variables):
+    return [finding.text for finding in examine(variables) if not finding.ok]
+
+
+def test_nothing_is_missing(variables):
+    """Every line is ok, and each check said something."""
+    findings = list(examine(variables))
+    assert [finding.text for finding in findings if not finding.ok] == []
+    text = "\n".join(map(str, findings))
+    for word in ("account", "region", "terraform 1.11.4", "5.100.0", "image", "vCPUs", "bucket"):
+        assert word in text
+
+
+def test_the_command_ends_non_zero_if_anything_is_missing(variables, capsys):
+    """The last line says how much."""
+    variables["limits"]["L-3032A538"] = 6.0
+    assert doctor.main(["--env", "small"]) == 1
+    captured = capsys.readouterr()
+    assert "MISSING  quota of vCPUs on Fargate: 6, 0 used" in captured.out
+    assert "request-service-quota-increase --service-code fargate" in captured.out
+    assert captured.err == "error: 1 missing; nothing was made or changed\n"
+
+
+def test_used_ones_count_against_a_quota(variables):
+    """Five VPCs are allowed, five are there."""
+    for _ in range(4):
+        aws("ec2").create_vpc(CidrBlock="10.0.0.0/16")
+    assert any(
+        text.startswith("quota of VPCs: 5, 5 used, 1 needed") for text in _missing(variables)
+    )
+
+
+def test_addresses_are_asked_for_only_where_they_are_used(variables):
+    """A NAT gateway takes one."""
+    assert not any("Elastic" in finding.text for finding in examine(variables))
+    variables["limits"]["L-0263D0A3"] = 0.0
+    assert any("Elastic IPs" in text for text in _missing(variables | {"internet_access": True}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"account_id": "999999999999"}, "switch AWS_PROFILE"),
+        ({"zones": ["a", "h"]}, f"zone {REGION}h; there are"),
+        ({"architecture": "ARM64"}, "the task definitions want ARM64"),
+        (
+            {"api_key_secret_arn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:gone"},
+            "is not there; make it",
+        ),
+    ],
+)
+def test_what_is_missing_is_named_with_what_to_do(variables, changed, line):
+    """One finding for one thing."""
+    (found,) = _missing(variables | changed)
+    assert line in found
+
+
+def test_another_region_in_the_environment_is_named(variables, monkeypatch):
+    """Clients are made for the variables' region all the same."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert "AWS_REGION is us-east-1" in _missing(variables)[0]
+
+
+def test_a_bucket_of_that_name_is_told(variables):
+    """This account's own is no obstacle."""
+    name = f"clicklab-small-{ACCOUNT}-{REGION}"
+    aws("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    assert any(f"bucket {name} is this account's" in finding.text for finding in examine(variables))
+
+
+def test_a_bucket_of_somebody_else_is_missing(variables, monkeypatch):
+    """S3 answers 403 for those."""
+    monkeypatch.setattr(doctor, "_status_of", lambda bucket, region: 403)
+    assert "is taken by somebody else" in _missing(variables)[0]
+
+
+def test_an_old_terraform_and_an_unlocked_provider(variables):
+    """Each a line."""
+    variables["stub"].answer(version={"terraform_version": "1.9.8", "provider_selections": {}})
+    assert [
+        "terraform 1.9.8; install 1.10 or newer" in _missing(variables)[0],
+        len(_missing(variables)),
+    ] == [True, 2]
+
+
+def test_no_engine_is_a_line_and_no_end(variables, monkeypatch):
+    """The other checks go on."""
+
+    def none():
+        raise ConfigError("no image can be built")
+
+    monkeypatch.setattr(doctor, "find_engine", none)
+    findings = list(examine(variables))
+    assert [str(one) for one in findings if not one.ok] == ["MISSING  no image can be built"]
+    assert any("bucket" in one.text for one in findings)
+
+
+def test_without_credentials_only_what_needs_none_is_checked(variables, monkeypatch, tmp_path):
+    """The first line says so."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    findings = list(examine(variables))
+    assert "no AWS credentials were found" in findings[0].text and not findings[0].ok
+    assert not any("quota" in finding.text for finding in findings)
+
+
+def test_demand_is_what_may_run_at_once():
+    """Small: six tasks of half a processor in each colour, MLflow's half, and the pipeline's widest level."""
+    small = read_variables(variables_file("small"))
+    on_demand, spot = fargate_vcpus(small), fargate_vcpus(small, spot=True)
+    assert on_demand - spot == 2 * 6 * 0.5 + 0.5
+    assert spot == 9.0, (
+        "four shards of hash_features at two processors each, and explore beside them"
+    )

@@ -1,0 +1,189 @@
+"""Taking down: what goes is shown, confirmed by name, destroyed, and proved gone. Terraform is a stub here."""
+
+import pytest
+
+from infra.release import __main__ as release
+from infra.release import leftovers
+from infra.release.leftovers import list_tagged
+from infra.release.teardown import LeftoverError, take_down
+from infra.release.terraform_cli import type_of
+from tasks.errors import ConfigError
+from tests.infra.cloud import ACCOUNT, REGION, account, aws, write_outputs
+from tests.infra.terraform_stub import TerraformStub
+
+pytestmark = pytest.mark.slow
+TAGS = {"Project": "clicklab", "Environment": "small", "ManagedBy": "terraform"}
+VALUES = {
+    "account_id": ACCOUNT,
+    "region": REGION,
+    "service_name": "clicklab-small",
+    "environment": "small",
+    "bucket": "clicklab-small",
+    "tags": TAGS,
+}
+HELD = (
+    "data.aws_caller_identity.this",
+    'module.iam.data.aws_iam_policy_document.trust["ecs.tasks"]',
+    "module.storage.aws_s3_bucket.this",
+    "module.tracking[0].aws_db_instance.this",
+    'module.serving[0].aws_ecs_service.this["blue"]',
+    'module.serving[0].aws_ecs_service.this["green"]',
+)
+
+
+@pytest.fixture
+def terraform(tmp_path, monkeypatch):
+    """The stub, an account, and a deployment's outputs."""
+    with account():
+        stub = TerraformStub(tmp_path / "stub")
+        stub.holds(*HELD)
+        monkeypatch.setenv("CLICKLAB_TERRAFORM", str(stub.program))
+        path = write_outputs(tmp_path / "outputs.json", VALUES)
+        monkeypatch.setenv("CLICKLAB_OUTPUTS", str(path))
+        s3 = aws("s3")
+        s3.create_bucket(
+            Bucket="clicklab-small", CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        s3.put_bucket_versioning(
+            Bucket="clicklab-small", VersioningConfiguration={"Status": "Enabled"}
+        )
+        for _ in range(2):
+            s3.put_object(Bucket="clicklab-small", Key="models/champion.json", Body=b"{}")
+        yield stub
+
+
+def test_everything_goes_after_the_name_and_the_second_yes(terraform, tmp_path, capsys):
+    """Counted by type, data named with what is in it; proved; the outputs are gone last."""
+    assert release.main(["down", "--yes", "clicklab-small", "--with-data"]) == 0
+    out = capsys.readouterr().out
+    assert "  2 aws_ecs_service" in out
+    assert "4 resources of clicklab-small in eu-west-1 will go" in out
+    assert "s3://clicklab-small with 2 objects and versions" in out
+    assert "proved: Terraform's state is empty, and nothing in eu-west-1 carries" in out
+    assert len(terraform.calls("destroy")) == 1
+    assert not (tmp_path / "outputs.json").exists()
+
+
+def test_protection_is_lifted_from_what_has_it_alone(terraform):
+    """Whatever else the variables would change stays as it is until it is destroyed."""
+    release.main(["down", "--yes", "clicklab-small", "--with-data"])
+    (apply,) = terraform.calls("apply")
+    targets = [word for word in apply if word.startswith("-target=")]
+    assert targets == [
+        "-target=module.storage.aws_s3_bucket.this",
+        "-target=module.tracking[0].aws_db_instance.this",
+    ]
+    assert "-var=deletion_protection=false" in apply
+
+
+@pytest.mark.parametrize(("environment", "is_protected"), [("small", False), ("production", True)])
+def test_what_refuses_deletion_is_said_before_the_question(terraform, environment, is_protected):
+    """As the environment's file of variables has it; until both yeses nothing is applied."""
+    said = []
+    with pytest.raises(ConfigError, match="bucket and database go too"):
+        take_down(VALUES | {"environment": environment}, said.append, yes="clicklab-small")
+    line = "  protected from deletion: once confirmed, deletion_protection=false and force_destroy=true are applied first"
+    assert (line in said) == is_protected
+    assert terraform.calls("apply") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "pass --yes clicklab-small"),
+        (["--yes", "clicklab-production"], "the deployment is called clicklab-small"),
+        (["--yes", "clicklab-small"], "bucket and database go too: nobody is there to ask"),
+    ],
+)
+def test_without_both_yeses_nothing_goes(terraform, capsys, tmp_path, words, line):
+    """The wrong name, no name, or no word about the data."""
+    assert release.main(["down", *words]) == 3
+    assert line in capsys.readouterr().err
+    assert terraform.calls("destroy") == terraform.calls("apply") == []
+    assert (tmp_path / "outputs.json").exists()
+
+
+def test_a_deployment_without_data_needs_one_yes(terraform):
+    """Bucket and database may be switched off or gone."""
+    terraform.holds("module.network.aws_vpc.this")
+    assert release.main(["down", "--yes", "clicklab-small"]) == 0
+
+
+def test_what_terraform_still_holds_is_told(terraform, capsys):
+    """A destroy that left something is not a success."""
+    terraform.answer(kept=["module.network.aws_vpc.this"])
+    assert release.main(["down", "--yes", "clicklab-small", "--with-data"]) == 1
+    assert "Terraform still holds module.network.aws_vpc.this" in capsys.readouterr().err
+
+
+def test_what_still_carries_the_tags_is_told(terraform, tmp_path):
+    """Made by hand, or forgotten by Terraform: by its ARN, and the outputs stay for another try."""
+    tags = [{"Key": key, "Value": value} for key, value in TAGS.items()]
+    aws("s3").put_bucket_tagging(Bucket="clicklab-small", Tagging={"TagSet": tags})
+    said = []
+    with pytest.raises(
+        LeftoverError, match=r"1 tagged resources are left: arn:aws:s3:::clicklab-small"
+    ):
+        take_down(
+            VALUES, said.append, yes="clicklab-small", with_data=True, patience_s=0, poll_s=0.01
+        )
+    assert (tmp_path / "outputs.json").exists()
+
+
+def test_down_again_only_proves(terraform, tmp_path, capsys):
+    """Nothing to confirm where nothing is held."""
+    terraform.holds()
+    assert release.main(["down"]) == 0
+    assert terraform.calls("destroy") == []
+    assert "proved" in capsys.readouterr().out
+
+
+def test_revisions_that_terraform_keeps_are_deleted(terraform):
+    """They carry the tags too."""
+    ecs = aws("ecs")
+    tags = [{"key": key, "value": value} for key, value in TAGS.items()]
+    for _ in range(2):
+        ecs.register_task_definition(
+            family="clicklab-small-service",
+            containerDefinitions=[{"name": "service", "image": "i", "memory": 128}],
+            tags=tags,
+        )
+    said = []
+    take_down(VALUES, said.append, yes="clicklab-small", with_data=True, patience_s=1, poll_s=0.01)
+    assert "2 revisions of task definitions deleted" in said
+    assert (
+        ecs.list_task_definitions(familyPrefix="clicklab-small-service")["taskDefinitionArns"] == []
+    )
+
+
+def test_a_key_that_aws_deletes_later_is_no_leftover(terraform):
+    """KMS keeps a key for days; its date is told."""
+    tags = [{"TagKey": key, "TagValue": value} for key, value in TAGS.items()]
+    key = aws("kms").create_key(Tags=tags)["KeyMetadata"]
+    assert list_tagged(TAGS) == ([key["Arn"]], [])
+    aws("kms").schedule_key_deletion(KeyId=key["KeyId"], PendingWindowInDays=7)
+    left, leaving = list_tagged(TAGS)
+    assert left == []
+    assert "is deleted by AWS on" in leaving[0]
+
+
+def test_running_executions_are_stopped_first(terraform, monkeypatch):
+    """A cluster with tasks is not deleted."""
+    role = aws("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    wait = '{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 60, "End": true}}}'
+    machine = aws("stepfunctions").create_state_machine(name="m", definition=wait, roleArn=role)
+    arn = machine["stateMachineArn"]
+    aws("stepfunctions").start_execution(stateMachineArn=arn, name="run")
+    said = []
+    take_down(
+        VALUES | {"state_machine_arn": arn}, said.append, yes="clicklab-small", with_data=True
+    )
+    assert "stopping run run" in said
+    found = aws("stepfunctions").list_executions(stateMachineArn=arn, statusFilter="RUNNING")
+    assert found["executions"] == []
+
+
+def test_types_are_read_from_addresses():
+    """Keys may hold dots and brackets' text."""
+    assert type_of('module.a["x.y"].aws_lb_target_group.this["b.c"]') == "aws_lb_target_group"
+    assert leftovers._GONE_STATES

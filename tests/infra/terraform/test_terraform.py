@@ -1,0 +1,217 @@
+"""The Terraform of a deployment: formatted, valid, careful with its variables."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.infra.terraform.emulated import (
+    OUTPUTS,
+    TERRAFORM,
+    Workspace,
+    copy_of_root,
+    provider_mirror,
+    terraform_command,
+)
+
+pytestmark = pytest.mark.slow  # each starts Terraform
+FILES = sorted(path for path in TERRAFORM.rglob("*.tf") if ".terraform" not in path.parts)
+ENVIRONMENTS = ("small.tfvars", "production.tfvars")
+
+
+# ---- what can be said without the provider
+
+
+def test_it_is_formatted():
+    """`terraform fmt` has nothing to change."""
+    done = subprocess.run(
+        [terraform_command(), "fmt", "-check", "-recursive"],
+        cwd=TERRAFORM,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_lock_holds_what_the_registry_and_a_folder_are_checked_by():
+    """zh: is of the registry's archives, h1: of an unpacked provider."""
+    lock = (TERRAFORM / ".terraform.lock.hcl").read_text()
+    assert len(re.findall(r'"zh:[0-9a-f]{64}"', lock)) > 10
+    assert re.search(r'"h1:[A-Za-z0-9+/]{43}="', lock)
+
+
+def test_every_skipped_check_says_why():
+    """A check of checkov is left out in its place and with a reason."""
+    skips = [line for path in FILES for line in re.findall(r"checkov:skip=(.*)", path.read_text())]
+    assert skips
+    assert [skip for skip in skips if not re.fullmatch(r"CKV2?_AWS_\d+:.{8,}", skip)] == []
+
+
+def test_every_file_is_short():
+    """Modules stay readable; variables.tf is a list."""
+    long = {path.name for path in FILES if len(path.read_text().splitlines()) > 250}
+    assert long <= {"variables.tf"}
+
+
+def test_every_variable_and_module_input_is_used():
+    """No knob turns nothing."""
+    for folder in {path.parent for path in FILES}:
+        text = "\n".join(path.read_text() for path in folder.glob("*.tf"))
+        names = re.findall(r'^variable "(\w+)"', text, re.M)
+        assert [
+            name
+            for name in names
+            if not re.search(rf"var\.{name}\b", text.replace("condition", ""))
+        ] == []
+
+
+def test_what_the_verbs_read_is_put_out():
+    """The outputs are the only thing that Python reads of Terraform."""
+    named = re.findall(r'^output "(\w+)"', (TERRAFORM / "outputs.tf").read_text(), re.M)
+    assert sorted(set(OUTPUTS) - set(named)) == []
+
+
+def test_the_schedule_is_off_in_every_environment():
+    """Nobody is billed for a pipeline that nobody switched on."""
+    for name in ENVIRONMENTS:
+        assert "enabled" not in (TERRAFORM / name).read_text()
+    assert "enabled    = optional(bool, false)" in (TERRAFORM / "variables.tf").read_text()
+
+
+# ---- variables: a root of nothing else needs no provider
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory) -> Workspace:
+    """The root's variables without its resources."""
+    folder = tmp_path_factory.mktemp("variables")
+    for name in ("variables.tf", "fargate.tf", "state_machine.json.tftpl", *ENVIRONMENTS):
+        shutil.copy2(TERRAFORM / name, folder / name)
+    workspace = Workspace(folder)
+    workspace.succeed("init", "-input=false")
+    return workspace
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_file_is_accepted(variables, name):
+    """The shipped files pass every validation."""
+    variables.succeed("plan", "-input=false", f"-var-file={name}")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("environment=Production", "2 to 11 lower-case"),
+        ("name=a-name-that-is-too-long", "load balancers' names"),
+        ("region=Ireland", "such as eu-west-1"),
+        ("account_id=123", "12 digits"),
+        ("architecture=arm", "X86_64 or ARM64"),
+        ('images={"service":"latest"}', "immutable"),
+        ('images={"service":"a b"}', "a tag is at most"),
+        ("vpc_cidr=8.8.0.0/16", "private /16"),
+        ("vpc_cidr=10.0.0.0/24", "private /16"),
+        ('zones=["a"]', "2 or 3 different letters"),
+        ('zones=["a","a"]', "2 or 3 different letters"),
+        ("endpoint_zones=3", "between 1 and"),
+        ('interface_endpoints=["logs"]', "no task starts otherwise"),
+        (
+            'interface_endpoints=["ecr.api","ecr.dkr","logs","secretsmanager","s4"]',
+            "interface_endpoints knows",
+        ),
+        ("run_days=14", "for 14 days"),
+        ("exposure_days=30", "60 or more"),
+        ("log_days=31", "CloudWatch knows"),
+        ('data_buckets=["s3://logs"]', "without s3://"),
+        ("tracking=false", "external_tracking_uri"),
+        ("external_tracking_uri=mlflow:5000", "http://"),
+        ("operator_access=true", "ssmmessages among"),
+        ('tracking_size={"cpu":512,"memory_mb":8192,"tasks":1}', "Fargate does not offer"),
+        ('tracking_size={"cpu":512,"memory_mb":2048,"tasks":0}', "between 1 and 4"),
+        (
+            'database={"class":"micro","storage_gb":20,"multi_az":false,"backup_days":1}',
+            "db.t4g.micro",
+        ),
+        (
+            'database={"class":"db.t4g.micro","storage_gb":5,"multi_az":false,"backup_days":1}',
+            "storage_gb must",
+        ),
+        ("definition=nowhere.json", "make asl"),
+        ('pipeline_size={"cpu":300,"memory_mb":512}', "Fargate does not offer"),
+        ("pipeline_disk_gb=20", "between 21 and 200"),
+        ('schedule={"expression":"daily"}', "rate(1 day)"),
+        ('emails=["nobody"]', "e-mail addresses"),
+        ('service_size={"cpu":256,"memory_mb":4096}', "Fargate does not offer"),
+        ('service_tasks={"min":3,"max":2}', "1 <= min <= max"),
+        ("requests_per_task=0", "1 or more"),
+        ("p99_ms=0", "above 0"),
+        ("public=true", "nothing is served in the clear"),
+        ("certificate_arn=mine", "certificate in ACM"),
+        ('allowed_cidrs=["everybody"]', "address ranges"),
+        ("api_key_secret_arn=key", "ARN of a secret"),
+        ("github_repository=clicklab", "owner/name"),
+        ('github_subjects=["*"]', "without wildcards"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_is_allowed(variables, assignment, said):
+    """Nothing is created before every variable is in order."""
+    done = variables.run(
+        "plan", "-input=false", "-no-color", "-var=environment=small", f"-var={assignment}"
+    )
+    assert done.returncode == 1
+    assert said in re.sub(r"\s*│?\s+│?\s*", " ", done.stderr)
+
+
+# ---- with the provider
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Workspace:
+    """A copy of the root, initialised."""
+    provider_mirror()
+    workspace = Workspace(copy_of_root(tmp_path_factory.mktemp("terraform") / "root"))
+    workspace.init()
+    return workspace
+
+
+@pytest.mark.slow
+def test_it_is_valid(root):
+    """Every reference, type and argument is known to the locked provider, without a warning."""
+    done = json.loads(root.succeed("validate", "-json"))
+    assert done["diagnostics"] == []
+
+
+def test_remote_state_is_a_file_away(tmp_path):
+    """The override that puts the state into S3 fits the root, and waits for its bucket."""
+    workspace = Workspace(copy_of_root(tmp_path / "root"))
+    shutil.copy2(workspace.folder / "remote" / "backend_override.tf", workspace.folder)
+    asked = workspace.run(
+        "init",
+        "-input=false",
+        "-no-color",
+        f"-plugin-dir={provider_mirror()}",
+        "-lockfile=readonly",
+    )
+    assert asked.returncode == 1
+    assert '"bucket"' in asked.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_checkov_finds_nothing(name):
+    """Every finding is mended or skipped with a reason."""
+    checkov = os.environ.get("CLICKLAB_CHECKOV") or shutil.which("checkov")
+    if checkov is None:
+        pytest.skip("checkov is not on this machine; CLICKLAB_CHECKOV names the program")
+    words = ["--skip-download", "--framework", "terraform", "--quiet", "--compact", "-o", "json"]
+    done = subprocess.run(
+        [checkov, "-d", str(TERRAFORM), "--var-file", str(TERRAFORM / name), *words],
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["summary"]["passed"] > 300
+    failed = found["results"]["failed_checks"]
+    assert [(check["check_id"], check["resource"]) for check in failed] == []

@@ -1,0 +1,81 @@
+"""A rehearsal that is stopped or killed leaves no process and no folder."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from tests.rehearsal.guard import MARK, marked
+
+REHEARSAL = """
+import subprocess, sys, time
+from pathlib import Path
+from tests.rehearsal.guard import guarded, is_elsewhere
+
+folder, other = Path(sys.argv[1]), Path(sys.argv[2])
+with guarded(folder):
+    is_elsewhere(folder / "part", other)
+    subprocess.Popen(["setsid", "sleep", "600"])
+    print("on", flush=True)
+    time.sleep(float(sys.argv[3]))
+"""
+
+
+def _begin(tmp_path, seconds):
+    """Start a rehearsal of one process, and return it when it has begun."""
+    (tmp_path / "other").mkdir()
+    words = [str(tmp_path / "rehearsal"), str(tmp_path / "other"), str(seconds)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", REHEARSAL, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "on\n"
+    return process
+
+
+def _wait_until_gone(folder):
+    deadline = time.monotonic() + 30
+    while folder.exists() or marked(folder) or _guards(folder):
+        assert time.monotonic() < deadline, "something was left"
+        time.sleep(0.1)
+
+
+def _guards(folder):
+    return [
+        one
+        for one in psutil.process_iter(["cmdline"])
+        if "tests.rehearsal.guard" in (one.info["cmdline"] or ()) and str(folder) in one.cmdline()
+    ]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_rehearsal_leaves_nothing(tmp_path, how):
+    """Not the processes that it started, not its folder, not its database's elsewhere, not the guard."""
+    process = _begin(tmp_path, 600)
+    assert len(marked(tmp_path / "rehearsal")) == 1
+    process.send_signal(how)
+    process.communicate()
+    _wait_until_gone(tmp_path / "rehearsal")
+    assert not (tmp_path / "other").exists()
+
+
+def test_rehearsal_that_ends_keeps_its_folder_only(tmp_path):
+    """Logs and products stay for whoever asked for them; what still runs is ended."""
+    process = _begin(tmp_path, 0)
+    process.communicate()
+    assert process.returncode == 0
+    assert marked(tmp_path / "rehearsal") == []
+    assert (tmp_path / "rehearsal").is_dir()
+
+
+def test_mark_is_taken_off_again(tmp_path):
+    """What is started after a rehearsal is none of its business."""
+    from tests.rehearsal.guard import guarded
+
+    with guarded(tmp_path / "rehearsal"):
+        assert os.environ[MARK] == str(tmp_path / "rehearsal")
+    assert MARK not in os.environ

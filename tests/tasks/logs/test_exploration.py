@@ -1,0 +1,67 @@
+"""What the explore notebook shows, on rows counted by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.logs.exploration import ctr_table, field_table, novelty_table, wilson_interval
+from tasks.schema import Schema
+
+SCHEMA = Schema.from_dict(
+    {
+        "name": "tiny",
+        "label": "click",
+        "time": {"column": "at", "format": "iso"},
+        "fields": {"page": {"missing": "none"}, "campaign": {}},
+    }
+)
+
+
+@pytest.fixture
+def frame():
+    """Six rows over three days; page is missing twice, once as a null."""
+    return pd.DataFrame(
+        {
+            "click": [1, 0, 0, 1, 1, 0],
+            "page": pd.Categorical(["a", "none", "a", None, "b", "a"]),
+            "campaign": pd.Categorical(["x", "x", "y", "x", "z", "z"]),
+            "day": [1, 1, 2, 2, 3, 3],
+        }
+    )
+
+
+def test_rates_and_shares_are_those_of_the_rows(frame):
+    """Impressions, share and click rate of each group."""
+    table = ctr_table(frame, "campaign", label="click")
+    assert table["n_rows"].to_dict() == {"x": 3, "y": 1, "z": 2}
+    assert table["ctr"].round(3).to_dict() == {"x": 0.667, "y": 0.0, "z": 0.5}
+    assert table["share"].sum() == pytest.approx(1)
+
+
+def test_wilson_interval_is_scipys():
+    """The interval agrees with SciPy's, at the ends too."""
+    from scipy.stats import binomtest
+
+    clicks, rows = np.array([0, 3, 17, 40]), np.array([10, 10, 100, 40])
+    low, high = wilson_interval(clicks, rows)
+    for k, n, begin, end in zip(clicks, rows, low, high, strict=True):
+        expected = binomtest(int(k), int(n)).proportion_ci(0.95, method="wilson")
+        assert (begin, end) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_missing_counts_nulls_and_the_constant(frame):
+    """Both ways of having no value are one."""
+    table = field_table(frame, SCHEMA)
+    assert table.loc["page", "missing_share"] == pytest.approx(2 / 6)
+    assert table["n_distinct"].to_dict() == {"page": 3, "campaign": 3}
+
+
+def test_novelty_counts_rows_whose_value_no_earlier_day_had(frame):
+    """y is new on day 2 (one of two rows), z on day 3 (both rows); x on day 2 is not."""
+    table = novelty_table(frame, SCHEMA)
+    assert table.loc["campaign"].to_dict() == {2: 0.5, 3: 1.0}
+
+
+def test_one_day_says_nothing_about_tomorrow(frame):
+    """There is no earlier day to compare with."""
+    assert novelty_table(frame[frame["day"] == 1], SCHEMA).empty

@@ -1,0 +1,75 @@
+"""A killed train notebook: the next run goes on in the middle of the epoch, to the same model."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import copy_project
+
+pytestmark = pytest.mark.slow
+
+BUILD = """
+import sys
+from tasks.pipeline.build import load_dag
+from tasks.pipeline.knobs import read_env
+from tasks.pipeline.executor import TasksFailed
+
+try:
+    load_dag(read_env("env.tiny.yaml")).build_partially("train-fm")
+except TasksFailed as error:
+    sys.exit(error.failures[0].exit_code)
+"""
+KILL_ONCE = """
+
+EVERY_S, MAX_SHARE = 0, 1e9
+_save = Checkpoint.save
+
+
+def _save_and_die_once(self, learner, position):
+    import os
+
+    _save(self, learner, position)
+    mark = self.path.with_name("killed")
+    if (position["epoch"], position["n_batches"]) == (2, 2) and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), 9)
+
+
+Checkpoint.save = _save_and_die_once
+"""
+
+
+def test_a_killed_kernel_goes_on_to_the_same_model(tmp_path):
+    """Weights, metrics and curve are those of a run that nothing happened to; no checkpoint is left."""
+    project = copy_project(tmp_path)
+    with (project / "tasks" / "checkpoint.py").open("a") as file:
+        file.write(KILL_ONCE)
+    products = project / "products" / "tiny"
+
+    def build():
+        env = os.environ | {"PYTHONPATH": str(project)}
+        command = [sys.executable, "-W", "ignore", "-c", BUILD]
+        done = subprocess.run(command, cwd=project, env=env, capture_output=True, timeout=300)
+        return done.returncode, done.stderr.decode()
+
+    def outcome():
+        result = json.loads((products / "train-fm.json").read_text())
+        assert (products / "killed").exists()
+        assert not list(products.rglob("*.npz"))
+        return result["version"], result["valid"]
+
+    code, errors = build()
+    assert code == 137, errors
+    assert (products / "train-fm.checkpoint.npz").is_file()
+    code, errors = build()
+    assert code == 0, errors
+    assert "training goes on from here" in (products / "train-fm.ipynb").read_text()
+    resumed = outcome()
+    (products / "train-fm.json").unlink()
+    code, errors = build()
+    assert code == 0, errors
+    assert "training goes on" not in (products / "train-fm.ipynb").read_text()
+    assert outcome() == resumed

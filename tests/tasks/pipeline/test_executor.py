@@ -1,0 +1,115 @@
+"""Tasks side by side in processes; failures in one line, defects with their traceback."""
+
+import pytest
+from ploomber import DAG
+from ploomber.products import File
+from ploomber.tasks import PythonCallable
+
+from tasks.errors import DataCheckError
+from tasks.pipeline.executor import ProcessPool, TasksFailed, describe_failure
+
+
+def write(product):
+    """Write the product."""
+    with open(str(product), "w") as file:  # noqa: PTH123
+        file.write("done")
+
+
+def write_after(product, upstream):
+    """Write a product that needs another."""
+    write(product)
+
+
+def refuse(product):
+    """Fail as a check does."""
+    raise DataCheckError("the log is empty; give another")
+
+
+def crash(product):
+    """Fail as a defect does."""
+    raise KeyError("nobody expected this")
+
+
+def vanish(product):
+    """Die as a process does that ran out of memory."""
+    import os
+
+    os._exit(9)
+
+
+def make_dag(tmp_path, **functions) -> DAG:
+    dag = DAG(executor=ProcessPool(tmp_path / "logs", 2))
+    dag._params.cache_rendered_status = False
+    previous = None
+    for name, function in functions.items():
+        task = PythonCallable(function, File(tmp_path / name), dag, name=name)
+        if function is write_after and previous is not None:
+            previous >> task
+        previous = task
+    return dag
+
+
+def test_all_tasks_run_once_and_then_none(tmp_path):
+    """A second build of an unchanged pipeline does nothing."""
+    assert (
+        sum(make_dag(tmp_path, first=write, second=write_after).build(show_progress=False)["Ran?"])
+        == 2
+    )
+    assert (
+        sum(make_dag(tmp_path, first=write, second=write_after).build(show_progress=False)["Ran?"])
+        == 0
+    )
+
+
+def test_a_known_error_is_one_line_with_its_exit_code(tmp_path):
+    """A scheduler tells a failed check from an interruption by the code; tasks behind it do not run."""
+    with pytest.raises(TasksFailed) as caught:
+        make_dag(tmp_path, first=refuse, second=write_after).build(show_progress=False)
+    (failure,) = caught.value.failures
+    assert (failure.task, failure.line, failure.exit_code) == (
+        "first",
+        "the log is empty; give another",
+        4,
+    )
+    assert failure.detail == ""
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_defect_keeps_its_traceback(tmp_path):
+    """What nobody foresaw must be found by its traceback."""
+    with pytest.raises(TasksFailed) as caught:
+        make_dag(tmp_path, first=crash).build(show_progress=False)
+    assert "KeyError" in caught.value.failures[0].line
+    assert "in crash" in caught.value.failures[0].detail
+
+
+def test_a_killed_process_is_named(tmp_path):
+    """A task that vanishes is reported as 137, the code of a process killed for its memory."""
+    with pytest.raises(TasksFailed) as caught:
+        make_dag(tmp_path, first=vanish).build(show_progress=False)
+    assert caught.value.failures[0].exit_code == 137
+
+
+@pytest.mark.parametrize(
+    ("name", "exit_code"), [("InputError", 2), ("DivergenceError", 3), ("UnavailableError", 8)]
+)
+def test_an_error_raised_in_a_kernel_is_known_by_its_name(name, exit_code):
+    """papermill carries only the name and the text of what a cell raised."""
+    error = Exception("long text")
+    error.ename, error.evalue = name, "train.csv not found"
+    wrapped = RuntimeError("Error building task")
+    wrapped.__cause__ = error
+    failure = describe_failure("explore", wrapped)
+    assert (failure.line, failure.exit_code) == ("train.csv not found", exit_code)
+
+
+def test_a_killed_kernel_is_named_without_a_traceback():
+    """A notebook whose kernel ran out of memory is as good as a killed process."""
+    from nbclient.exceptions import DeadKernelError
+
+    wrapped = RuntimeError("Error building task")
+    wrapped.__cause__ = DeadKernelError("Kernel died")
+    failure = describe_failure("train-fm", wrapped)
+    assert failure.exit_code == 137
+    assert failure.line.startswith("its kernel was killed")
+    assert failure.detail == ""

@@ -1,0 +1,232 @@
+"""Training: the best epoch is kept, divergence is named, importance finds what matters."""
+
+import numpy as np
+import pytest
+
+from tasks.errors import ConfigError, ContractError, DivergenceError, InputError
+from tasks.evaluation.importance import field_importance
+from tasks.evaluation.metrics import log_loss
+from tasks.models import KINDS, make_learner
+from tasks.models.artifact import freeze
+from tasks.training.fit import fit_stream, predict_stream, refresh
+from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
+
+
+@pytest.fixture
+def parts():
+    rng = np.random.default_rng(4)
+    return [learnable_rows(rng, n_rows=n, contract=small_contract()) for n in (3000, 1000)]
+
+
+class Scripted:
+    """A learner whose validation logit is told beforehand, epoch by epoch; its rows are all clicks."""
+
+    def __init__(self, logits, losses=()):
+        self.logits, self.losses, self.epoch, self.loss_, self.restored = (
+            logits,
+            dict(losses),
+            0,
+            0.5,
+            None,
+        )
+
+    def partial_fit_codes(self, codes, y):
+        self.epoch += 1
+        self.loss_ = self.losses.get(self.epoch, 0.5)
+
+    def decision_codes(self, codes):
+        return np.full(len(codes), self.logits[self.epoch - 1])
+
+    def snapshot(self):
+        return self.epoch
+
+    def restore(self, state):
+        self.restored = state
+
+
+@pytest.fixture
+def clicks():
+    return MemoryRows(np.zeros((4, 3), np.int32), np.ones(4, np.uint8), small_contract())
+
+
+@pytest.mark.parametrize(
+    ("logits", "patience", "n_epochs", "best", "restored"),
+    [
+        ([1, 2, 3, 4, 5], 1, 5, 5, None),  # better to the end: nothing to bring back
+        ([1, 3, 2, 9, 9], 1, 3, 2, 2),  # worse once: stop, back to the second
+        ([1, 3, 2, 4, 4], 2, 5, 4, 4),  # patience sees past the bad epoch
+        ([3, 2, 1, 1, 1], 2, 3, 1, 1),
+    ],
+)
+def test_the_best_epoch_is_kept(clicks, logits, patience, n_epochs, best, restored):
+    """By validation log loss, lower is better."""
+    learner = Scripted(logits)
+    history = fit_stream(learner, clicks, clicks, max_epochs=5, patience=patience)
+    assert (len(history.epochs), history.best_epoch, learner.restored) == (n_epochs, best, restored)
+    assert history.best_log_loss == pytest.approx(np.log1p(np.exp(-logits[best - 1])))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_learner_is_left_at_its_best_epoch(parts, kind):
+    """What it predicts afterwards has the loss that the history promises."""
+    learner = make_learner(kind, 256, random_state=0)
+    history = fit_stream(learner, *parts, max_epochs=6)
+    assert log_loss(*predict_stream(learner, parts[1])) == pytest.approx(
+        history.best_log_loss, abs=1e-12
+    )
+    assert history.best_log_loss < 0.9 * log_loss(
+        parts[1].label, np.full(1000, parts[1].label.mean())
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_repeats_itself(parts, kind):
+    """The same seed and rows give the same history."""
+    one, again = (
+        fit_stream(make_learner(kind, 256, random_state=0), *parts, max_epochs=2).epochs
+        for _ in range(2)
+    )
+    assert [epoch.valid_log_loss for epoch in one] == [epoch.valid_log_loss for epoch in again]
+
+
+def test_the_history_is_a_table(parts):
+    """One row an epoch, counted from 1."""
+    history = fit_stream(make_learner("ftrl", 256), *parts, max_epochs=2)
+    frame = history.to_frame()
+    assert list(frame.columns) == [
+        "epoch",
+        "train_log_loss",
+        "valid_log_loss",
+        "valid_auc",
+        "seconds",
+    ]
+    assert frame["epoch"].tolist() == [1, 2]
+
+
+def test_progress_counts_every_row(parts):
+    """Once a batch, up to the last row."""
+    seen = []
+    fit_stream(
+        make_learner("ftrl", 256), *parts, max_epochs=1, progress=lambda *args: seen.append(args)
+    )
+    assert len(seen) == 12
+    assert seen[-1] == (1, 3000, 3000)
+
+
+def test_divergence_names_epoch_and_batch(clicks):
+    """A loss that is not finite stops the training where it happened."""
+    with pytest.raises(DivergenceError, match=r"epoch 2, batch 1"):
+        fit_stream(Scripted([1, 2, 3], {2: float("nan")}), clicks, clicks, max_epochs=3)
+
+
+def test_divergence_on_the_validation_rows_is_named(clicks):
+    """Weights that only new rows meet can be broken too."""
+    with pytest.raises(DivergenceError, match="validation after epoch 1"):
+        fit_stream(Scripted([-np.inf]), clicks, clicks, max_epochs=1)
+
+
+def test_scikit_learns_overflow_is_divergence(parts):
+    """A learning rate of 1.7e308 is a knob to turn, not a traceback to read."""
+    learner = make_learner("sgd", 256, random_state=0, eta0=1.7e308, learning_rate="constant")
+    with pytest.raises(DivergenceError, match=r"epoch 1, batch \d+"):
+        fit_stream(learner, *parts, max_epochs=1)
+
+
+WILD = [
+    ("sgd", {"eta0": 1e308}),
+    ("ftrl", {"alpha": 1e308}),
+    ("ftrl", {"alpha": 1e308, "l1": 0.0, "l2": 0.0}),
+    ("fm", {"alpha": 1e308, "l1": 0.0, "l2": 0.0}),
+    ("fm", {"factor_alpha": 1e308, "min_evidence": 0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "params"), WILD)
+def test_every_learner_stops_where_it_diverges(parts, kind, params):
+    """The batch is named; the first, or the first that meets a broken weight again."""
+    learner = make_learner(kind, 256, random_state=0, **params)
+    with pytest.raises(DivergenceError, match=r"epoch 1, batch [1-4]\)"):
+        fit_stream(learner, *parts, max_epochs=2)
+
+
+@pytest.mark.parametrize("params", [{"factor_alpha": 1e30}, {"factor_l2": 1e308}])
+def test_a_broken_weight_that_no_loss_tells_of_stops_the_training(parts, params):
+    """Sums of squares that overflowed end the learning of a vector without a sign of it."""
+    learner = make_learner("fm", 256, random_state=0, min_evidence=0, **params)
+    with pytest.raises(DivergenceError, match=r"epoch 1, by batch 12\): a loss or weight is not"):
+        fit_stream(learner, *parts, max_epochs=2)
+
+
+def test_empty_parts_are_refused(parts):
+    """Nothing to learn from, nothing to judge by."""
+    empty = MemoryRows(parts[0].codes[:0], parts[0].label[:0], small_contract())
+    with pytest.raises(InputError, match="train part has no rows"):
+        fit_stream(make_learner("ftrl", 256), empty, parts[1])
+    with pytest.raises(InputError, match="valid part has no rows"):
+        fit_stream(make_learner("ftrl", 256), parts[0], empty)
+
+
+@pytest.mark.parametrize("knobs", [{"max_epochs": 0}, {"patience": 0}, {"max_epochs": 1.5}])
+def test_knobs_out_of_range_are_named(parts, knobs):
+    """Before anything is read."""
+    with pytest.raises(ConfigError, match=next(iter(knobs))):
+        fit_stream(make_learner("ftrl", 256), *parts, **knobs)
+
+
+def test_rows_of_another_contract_are_not_predicted(parts):
+    """Their codes would meet the wrong weights without a sign of it."""
+    learner = make_learner("ftrl", 256).partial_fit_codes(parts[0].codes, parts[0].label)
+    model = freeze(learner, small_contract(), name="m")
+    other = MemoryRows(parts[1].codes, parts[1].label, small_contract(bits=9))
+    with pytest.raises(ContractError, match="bits"):
+        predict_stream(model, other)
+
+
+@pytest.fixture
+def model(parts):
+    learner = make_learner("ftrl", 256)
+    fit_stream(learner, *parts)
+    return freeze(learner, small_contract(), name="m")
+
+
+def test_importance_ranks_what_the_click_depends_on(model, parts):
+    """The site strongly, the size weakly, the noise not at all."""
+    table = field_importance(model, parts[1])
+    assert table["field"].tolist()[:2] == ["site", "size"]
+    assert table["importance"][0] > 0.02 > table["importance"][1]
+    assert table["importance"][2] < 0.005
+
+
+def test_importance_by_hand(model, parts):
+    """A field's part of the logit, replaced by its mean."""
+    valid = parts[1]
+    site = model.contributions_codes(valid.codes)[:, 0]
+    logit = model.logits(valid.codes)
+    without = 1 / (1 + np.exp(-(logit - site + site.mean())))
+    expected = log_loss(valid.label, without) - log_loss(
+        valid.label, model.predict_codes(valid.codes)
+    )
+    table = field_importance(model, valid).set_index("field")["importance"]
+    assert table["site"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_importance_takes_rows_from_the_whole_set(model, parts):
+    """Every k-th row, wherever batches are cut, not just the first ones."""
+    valid = parts[1]
+    sampled = field_importance(model, valid, max_rows=100)
+    every_tenth = MemoryRows(valid.codes[::10], valid.label[::10], valid.contract)
+    np.testing.assert_allclose(
+        sampled["importance"], field_importance(model, every_tenth)["importance"], rtol=1e-9
+    )
+
+
+def test_a_refreshed_learner_has_seen_the_newest_rows(parts):
+    """The same as training on, one pass over the rows given."""
+    one, other = (make_learner("ftrl", 256).partial_fit_codes(*_arrays(parts[0])) for _ in range(2))
+    refresh(one, parts[1])
+    other.partial_fit_codes(*_arrays(parts[1]))
+    np.testing.assert_array_equal(one.state_, other.state_)
+
+
+def _arrays(rows):
+    return rows.codes, rows.label
