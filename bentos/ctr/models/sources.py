@@ -18,7 +18,7 @@ from tasks.registry.publish import MODEL_FILES, parse_pointer
 from tasks.storage.files import is_s3
 from tasks.storage.shared_files import get_files, join, read_blob
 
-BUNDLE = Path(__file__).with_name("model")
+BUNDLE = Path(__file__).parents[1] / "model"
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {  # keys that must and that may be said
     "bundle": (set(), set()),
     "folder": ({"path"}, set()),
