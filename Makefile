@@ -187,7 +187,7 @@ abort: $(STAMP)  ## let what served before serve again
 down: $(STAMP)  ## take the deployment down: shows what goes, asks, proves that nothing remains
 	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)
 
-rehearse: $(STAMP)  ## all of that on this machine, without an account (SCENARIO=name|all|whole, ENGINE=podman|processes)
+rehearse: $(STAMP)  ## all of this on this machine, without an AWS account (SCENARIO=name|all|whole, ENGINE=podman|processes)
 	@$(BIN)/python -m tests.rehearsal $(SCENARIO) $(if $(ENGINE),--engine '$(ENGINE)')
 
 .PHONY: clean

@@ -1,6 +1,6 @@
-"""An account with what the pipeline needs, made directly: for scenarios that are not about Terraform.
+"""The pipeline's deployment created by API calls, for scenarios that need no Terraform; values are named as its outputs.
 
-Roles have the same duties and rights as in ``infra/terraform/modules/iam``; the outputs bear the same names.
+Its roles have a trust policy and no rights: the policies of ``infra/terraform/modules/iam`` are asserted in ``tests/infra``.
 """
 
 import json
@@ -12,46 +12,54 @@ from tests.rehearsal.emulator import ACCOUNT, REGION, Emulator
 from tests.rehearsal.machine import filled_in
 
 NAME = "clicklab-rehearsal"
-_ARN = f"{REGION}:{ACCOUNT}"
 BUCKET = f"{NAME}-{ACCOUNT}"
-PIPELINE_IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAME}/pipeline"
+REPOSITORY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{NAME}/pipeline"
+_ROLES = {
+    "pipeline-task": "ecs-tasks",
+    "pipeline-execution": "ecs-tasks",
+    "state-machine": "states",
+    "schedule": "scheduler",
+}
 
 
 def create(emulator: Emulator, template: str, tracking_uri: str, tag: str) -> dict[str, Any]:
-    """Create it all, tasks being of the image with this tag, and return the deployment's values.
-
-    They are also written where the verbs look.
-    """
+    """Create it with this tag of the pipeline's image; return its values, which are also written for the verbs."""
+    where = {"LocationConstraint": REGION}
+    emulator.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
+    ec2 = emulator.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.42.0.0/16")["Vpc"]["VpcId"]
+    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.42.1.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName=NAME, Description=NAME, VpcId=vpc)["GroupId"]
     values: dict[str, Any] = {
         "region": REGION,
         "account_id": ACCOUNT,
         "bucket": BUCKET,
-        "log_group": f"/{NAME}/pipeline",
         "tracking_uri": tracking_uri,
+        "pipeline_repository": REPOSITORY,
         "pipeline_container": "pipeline",
+        "pipeline_subnets": [subnet],
+        "pipeline_security_groups": [group],
         "schedule_group": NAME,
         "schedule_name": f"{NAME}-pipeline",
         "model_pointer": f"s3://{BUCKET}/models/champion.json",
+        "log_group": f"/{NAME}/pipeline",
+        "topic_arn": emulator.client("sns").create_topic(Name=f"{NAME}-notices")["TopicArn"],
+        "roles": {name: _role(emulator, name, trusted) for name, trusted in _ROLES.items()},
     }
-    emulator.client("s3").create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
-    )
     emulator.client("logs").create_log_group(logGroupName=values["log_group"])
-    values |= _topic(emulator) | _network(emulator) | _roles(emulator, values)
-    values["cluster"] = emulator.client("ecs").create_cluster(clusterName=NAME)["cluster"][
-        "clusterArn"
-    ]
-    values["pipeline_task_definition"] = register(emulator, values, tag)
-    values |= _machine(emulator, values, template)
+    cluster = emulator.client("ecs").create_cluster(clusterName=NAME)["cluster"]
+    values["cluster"] = cluster["clusterArn"]
+    values["pipeline_task_definition"] = register_pipeline(emulator, values, tag)
+    values["state_machine_arn"] = _machine(emulator, values, template)
     outputs = {name: {"value": value} for name, value in values.items()}
     write_atomic(emulator.folder / "outputs.json", json.dumps(outputs, indent=1))
     return values
 
 
-def register(emulator: Emulator, values: Mapping[str, Any], tag: str) -> str:
-    """Register a revision of the pipeline's task definition with another image; return its ARN."""
+def register_pipeline(emulator: Emulator, values: Mapping[str, Any], tag: str) -> str:
+    """Register a revision of the pipeline's task definition; return its ARN."""
     environment = {
-        "AWS_REGION": REGION,
         "CLICKLAB_ENV": "env.aws.yaml",
         "CLICKLAB_STORE": f"s3://{BUCKET}/runs",
         "MLFLOW_TRACKING_URI": values["tracking_uri"],
@@ -63,7 +71,7 @@ def register(emulator: Emulator, values: Mapping[str, Any], tag: str) -> str:
     }
     container = {
         "name": "pipeline",
-        "image": f"{PIPELINE_IMAGE}:{tag}",
+        "image": f"{values['pipeline_repository']}:{tag}",
         "essential": True,
         "stopTimeout": 120,
         "readonlyRootFilesystem": True,
@@ -96,20 +104,17 @@ def definition(values: Mapping[str, Any], template: str) -> str:
     return filled_in(template, named)
 
 
-def _topic(emulator: Emulator) -> dict[str, Any]:
-    return {"topic_arn": emulator.client("sns").create_topic(Name=f"{NAME}-notices")["TopicArn"]}
+def _role(emulator: Emulator, name: str, trusted: str) -> str:
+    principal = {"Service": f"{trusted}.amazonaws.com"}
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
+    document = {"Version": "2012-10-17", "Statement": [trust]}
+    iam = emulator.client("iam")
+    made = iam.create_role(RoleName=f"{NAME}-{name}", AssumeRolePolicyDocument=json.dumps(document))
+    return str(made["Role"]["Arn"])
 
 
-def _network(emulator: Emulator) -> dict[str, Any]:
-    ec2 = emulator.client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.42.0.0/16")["Vpc"]["VpcId"]
-    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.42.1.0/24")["Subnet"]["SubnetId"]
-    group = ec2.create_security_group(GroupName=NAME, Description=NAME, VpcId=vpc)["GroupId"]
-    return {"pipeline_subnets": [subnet], "pipeline_security_groups": [group]}
-
-
-def _machine(emulator: Emulator, values: dict[str, Any], template: str) -> dict[str, Any]:
+def _machine(emulator: Emulator, values: Mapping[str, Any], template: str) -> str:
+    """Create the state machine and its schedule, which is off."""
     machine = emulator.client("stepfunctions").create_state_machine(
         name=NAME,
         definition=definition(values, template),
@@ -129,77 +134,4 @@ def _machine(emulator: Emulator, values: dict[str, Any], template: str) -> dict[
             "Input": json.dumps({"run": "", "data": "", "model": "", "attempt_limit": 2}),
         },
     )
-    return {"state_machine_arn": machine}
-
-
-def _roles(emulator: Emulator, values: Mapping[str, Any]) -> dict[str, Any]:
-    iam = emulator.client("iam")
-    found = {}
-    for duty, (service, statements) in _duties(values).items():
-        trust = {"Effect": "Allow", "Action": "sts:AssumeRole"}
-        trust |= {"Principal": {"Service": f"{service}.amazonaws.com"}}  # type: ignore[dict-item]
-        arn = iam.create_role(
-            RoleName=f"{NAME}-{duty}", AssumeRolePolicyDocument=_document([trust])
-        )["Role"]["Arn"]
-        policy = _document(
-            [
-                {"Effect": "Allow", "Action": actions, "Resource": resources}
-                for actions, resources in statements
-            ]
-        )
-        iam.put_role_policy(RoleName=f"{NAME}-{duty}", PolicyName=duty, PolicyDocument=policy)
-        found[duty] = arn
-    return {"roles": found, "state_machine_role_arn": found["state-machine"]}
-
-
-def _document(statements: list[dict[str, Any]]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
-
-
-def _duties(values: Mapping[str, Any]) -> dict[str, tuple[str, list[tuple[list[str], list[str]]]]]:
-    bucket = f"arn:aws:s3:::{BUCKET}"
-    machine = f"arn:aws:states:{_ARN}:stateMachine:{NAME}"
-    group = f"arn:aws:logs:{_ARN}:log-group:{values['log_group']}:*"
-    write = ["s3:GetObject", "s3:PutObject"]
-    return {
-        "pipeline-task": (
-            "ecs-tasks",
-            [
-                ([*write, "s3:DeleteObject", "s3:AbortMultipartUpload"], [f"{bucket}/runs/*"]),
-                (write, [f"{bucket}/models/*", f"{bucket}/ledger/*"]),
-                (["s3:GetObject"], [f"{bucket}/data/*"]),
-                (["s3:ListBucket"], [bucket]),
-            ],
-        ),
-        "pipeline-execution": (
-            "ecs-tasks",
-            [
-                (["ecr:GetAuthorizationToken"], ["*"]),
-                (["logs:CreateLogStream", "logs:PutLogEvents"], [group]),
-            ],
-        ),
-        "service-task": (
-            "ecs-tasks",
-            [(["s3:GetObject"], [f"{bucket}/models/*"]), (["s3:ListBucket"], [bucket])],
-        ),
-        "service-execution": (
-            "ecs-tasks",
-            [
-                (["ecr:GetAuthorizationToken"], ["*"]),
-                (
-                    ["logs:CreateLogStream", "logs:PutLogEvents"],
-                    [f"arn:aws:logs:{_ARN}:log-group:/{NAME}/service:*"],
-                ),
-            ],
-        ),
-        "state-machine": (
-            "states",
-            [
-                (["ecs:RunTask"], [f"arn:aws:ecs:{_ARN}:task-definition/{NAME}-pipeline:*"]),
-                (["ecs:DescribeTasks", "ecs:StopTask"], [f"arn:aws:ecs:{_ARN}:task/{NAME}/*"]),
-                (["sns:Publish"], [f"arn:aws:sns:{_ARN}:{NAME}-notices"]),
-                (["s3:GetObject"], [f"{bucket}/runs/*"]),
-            ],
-        ),
-        "schedule": ("scheduler", [(["states:StartExecution"], [machine])]),
-    }
+    return str(machine)

@@ -1,7 +1,4 @@
-"""Faults put into an image, so that a task of the real pipeline fails on purpose: a ``sitecustomize.py``.
-
-Python runs it before anything else; it acts in the process of one task, in the attempts named, and nowhere else.
-"""
+"""Faults put into an image so that a task of the real pipeline fails on purpose."""
 
 import json
 from textwrap import dedent, indent
@@ -22,7 +19,7 @@ _ACTIONS = {
     """,
 }
 _FILE = """\
-# Put here by the rehearsal.
+# Written by the rehearsal.
 import os
 import sys
 
@@ -33,24 +30,16 @@ if "infra.container.task_main" in words and {task!r} in words and int(os.environ
 
 
 def fault(task: str, action: str, *, attempts: int = 10**6) -> dict[str, str]:
-    """Return the file that makes a task ``raise``, take all ``memory`` or ``hang`` in its first attempts."""
+    """Return a ``sitecustomize.py`` that makes a task ``raise``, exhaust its ``memory`` or ``hang`` in its first attempts."""
     text = indent(dedent(_ACTIONS[action]).strip(), "    ")
     return {"sitecustomize.py": _FILE.format(task=task, attempts=attempts, action=text)}
 
 
 def failing_cell(image: Image, notebook: str) -> dict[str, str]:
-    """Return a notebook of an image with a cell at its end that raises."""
+    """Return a notebook of an image with a last cell that raises."""
     name = f"notebooks/{notebook}.ipynb"
     found = json.loads(image.read(name))
+    cell = {"cell_type": "code", "execution_count": None, "id": "broken", "metadata": {}}
     source = ['raise RuntimeError("the rehearsal breaks this cell")']
-    found["cells"].append(
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "id": "broken",
-            "metadata": {},
-            "outputs": [],
-            "source": source,
-        }
-    )
+    found["cells"].append({**cell, "outputs": [], "source": source})
     return {name: json.dumps(found, indent=1)}

@@ -1,8 +1,8 @@
-"""Whoever clears up after a rehearsal that was killed: ``python -m tests.rehearsal.guard FOLDER [podman]``.
+"""Clears up after a rehearsal that was killed: ``python -m tests.rehearsal.guard FOLDER``.
 
-It reads its standard input, which the rehearsal holds open. A word there says that all was ended in order; an end
-without it, that the rehearsal is gone: then every process that bears its mark is ended, podman's containers and
-layers with it if there were any, and its folder removed.
+It reads standard input, which the rehearsal holds open. The word ``done`` says that everything was ended in order; the end
+of the input without it, that the rehearsal is gone. Then every process with its mark is killed, podman's containers and
+layers with it are removed, and so is its folder.
 """
 
 import os
@@ -16,58 +16,37 @@ from unittest.mock import patch
 
 import psutil
 
-from tests.rehearsal.podman import remove_all
+from tests.rehearsal.podman import PROGRAM, remove_all
 from tests.rehearsal.processes import MARK
 
-ELSEWHERE = "elsewhere"
-"""Links below the folder to folders that are its own, though they lie elsewhere."""
-
+_OUTSIDE = "outside"
 _GRACE_S = 5.0
 _IN_ORDER = b"done"
-_PODMAN = "podman"
 
 
 @contextmanager
-def guarded(folder: Path, *, has_podman: bool = False) -> Iterator[None]:
-    """End at its end whatever was started meanwhile; a process of its own does so should this one be killed."""
+def guarded(folder: Path) -> Iterator[None]:
+    """End whatever was started inside, at the end or, by a process of its own, should this one be killed."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-W", "ignore", "-m", "tests.rehearsal.guard", str(folder)]
-    command += [_PODMAN] if has_podman else []
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         with patch.dict(os.environ, {MARK: str(folder)}):
             yield
     finally:
-        end_all(folder, has_podman=has_podman)
+        end_all(folder)
         with suppress(BrokenPipeError):
             guard.communicate(_IN_ORDER)
 
 
-def is_elsewhere(folder: Path, place: Path) -> None:
-    """Note that a place outside the folder is to go with it."""
-    (folder / ELSEWHERE).mkdir(parents=True, exist_ok=True)
-    (folder / ELSEWHERE / place.name).symlink_to(place)
+def also_remove(folder: Path, outside: Path) -> None:
+    """Let a folder that lies elsewhere be removed together with the rehearsal's."""
+    (folder / _OUTSIDE).mkdir(parents=True, exist_ok=True)
+    (folder / _OUTSIDE / outside.name).symlink_to(outside)
 
 
-def clear_up(folder: Path, *, has_podman: bool) -> None:
-    """End what is left of a rehearsal, and remove its folder."""
-    end_all(folder, has_podman=has_podman)
-    for link in folder.rglob(f"{ELSEWHERE}/*"):
-        shutil.rmtree(link.resolve(), ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # others' things may lie there
-        folder.parent.rmdir()
-
-
-def end_all(folder: Path, *, has_podman: bool) -> None:
-    """End every process that bears the folder's mark, in containers too, and remove what podman has of it."""
-    end_marked(folder)
-    if has_podman:
-        remove_all(str(folder))
-
-
-def end_marked(folder: Path) -> None:
-    """End every process that bears the folder's mark."""
+def end_all(folder: Path) -> None:
+    """End every process with the folder's mark, and remove podman's containers and layers with it."""
     found = marked(folder)
     for process in found:
         with suppress(psutil.Error):
@@ -76,10 +55,12 @@ def end_marked(folder: Path) -> None:
     for process in marked(folder):
         with suppress(psutil.Error):
             process.kill()
+    if shutil.which(PROGRAM):
+        remove_all(str(folder))
 
 
 def marked(folder: Path) -> list[psutil.Process]:
-    """Return the processes that a rehearsal in this folder started, and theirs."""
+    """Return the processes that a rehearsal in this folder started, and their children."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -88,6 +69,14 @@ def marked(folder: Path) -> list[psutil.Process]:
     return found
 
 
-if __name__ == "__main__":
-    if sys.stdin.buffer.read() != _IN_ORDER:
-        clear_up(Path(sys.argv[1]), has_podman=_PODMAN in sys.argv[2:])
+def _clear_up(folder: Path) -> None:
+    end_all(folder)
+    for link in folder.rglob(f"{_OUTSIDE}/*"):
+        shutil.rmtree(link.resolve(), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # it may hold something else
+        folder.parent.rmdir()
+
+
+if __name__ == "__main__" and sys.stdin.buffer.read() != _IN_ORDER:
+    _clear_up(Path(sys.argv[1]))

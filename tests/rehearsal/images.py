@@ -1,124 +1,149 @@
-"""What stands for container images: a folder of files each, and a list of what is in the registry.
+"""Container images of a rehearsal: stacked folders, or a built image with a layer over it.
 
-An image is named as ECR names it. Of the pipeline it is a copy of this repository's code with its knobs; of the
-service, an unpacked Bento. Where podman has the built images, it is one of them with a layer over it.
+Where containers are processes, an image is its layers: a copy of this repository's code, or an unpacked Bento,
+below the files that a scenario changes. Where podman has the built images, it is one of those with a layer more.
 """
 
-import json
+import copy
+import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import sys
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from tasks.storage.files import write_atomic
-from tests.rehearsal.podman import layer
+import yaml
+
+from tasks.pipeline.knobs import read_env
+from tests.conftest import ROOT
+from tests.rehearsal import podman
 
 CODE = ("tasks", "infra", "notebooks", "bentos", "pipeline.yaml", "requirements.lock")
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "terraform", "store", "*.ipynb_checkpoints")
+_IGNORED = shutil.ignore_patterns("__pycache__", "terraform", "store", "*.ipynb_checkpoints")
+_TINY = ("data", "hash", "models", "training", "evaluation", "gates", "split", "checks")
+_MTIME = 946684800  # as service.Dockerfile dates files, so that compiled code is found again
+_APP = "bento/src/bentos/ctr"
+FAILING_PREDICTIONS = """
+
+_answer = FrontDoor.__call__
+
+
+async def _fail(self, scope, receive, send):
+    if scope["type"] != "http" or scope["path"] != "/predict":
+        await _answer(self, scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 500, "headers": []})
+    await send({"type": "http.response.body", "body": b"broken by the rehearsal"})
+
+
+FrontDoor.__call__ = _fail
+"""
 
 
 @dataclass(frozen=True)
 class Image:
-    """A folder, the command a container of it runs unless told otherwise, and variables it sets.
-
-    An image may lie over another: what its folder has not is that one's.
+    """What containers are started from.
 
     Attributes
     ----------
+    layers
+        Its folders, the uppermost first.
+    command, environment
+        Defaults of its containers; ``{port}`` stands for the task's port.
     built
-        Podman's name of it; empty: it is folders only, and its containers are processes.
+        Podman's name of it; empty if its containers are processes.
     place
-        Where the folder's files lie in the built image.
+        Where the uppermost layer's files lie in a built image.
     """
 
-    folder: str
-    command: Sequence[str] = ()
+    layers: tuple[str, ...]
+    command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    below: str = ""
     built: str = ""
     place: str = ""
 
-    @property
-    def layers(self) -> list[str]:
-        """The folders that it is made of, the uppermost first."""
-        return [self.folder, *([self.below] if self.below else [])]
-
     def read(self, name: str) -> str:
-        """Return the text of one of its files."""
-        return next(
-            path for path in (Path(one, name) for one in self.layers) if path.is_file()
-        ).read_text()
+        """Return the text of a file."""
+        found = (Path(layer, name) for layer in self.layers)
+        return next(path for path in found if path.is_file()).read_text()
+
+    def with_files(self, folder: Path, files: Mapping[str, str]) -> "Image":
+        """Return this image with `files` (path to text) in a new layer, which lies in `folder`."""
+        folder.mkdir(parents=True)
+        for top in {Path(name).parts[0] for name in files if "/" in name and not self.built}:
+            below = next(layer for layer in self.layers if Path(layer, top).is_dir())
+            shutil.copytree(Path(below, top), folder / top, ignore=_IGNORED)
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        built = podman.add_layer(self.built, folder, self.place) if self.built else ""
+        return replace(self, layers=(str(folder), *self.layers), built=built)
 
 
-class Registry:
-    """The images that containers can be started from, kept in one JSON file."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def push(self, name: str, image: Image) -> None:
-        """Add an image, or replace one."""
-        write_atomic(self._path, json.dumps(self._all() | {name: asdict(image)}, indent=1))
-
-    def pull(self, name: str) -> Image:
-        """Return an image; LookupError in the words of ECS if there is none."""
-        found = self._all().get(name)
-        if found is None:
-            raise LookupError(f"CannotPullContainerError: {name}: not found")
-        return Image(**found)
-
-    def _all(self) -> dict[str, dict[str, object]]:
-        try:
-            found: dict[str, dict[str, object]] = json.loads(self._path.read_text())
-        except FileNotFoundError:
-            return {}
-        return found
-
-
-def pipeline_image(
-    repository: Path, folder: Path, files: Mapping[str, str], built: str = ""
-) -> Image:
-    """Return an image with the repository's code, or a built one, and `files` (path to text) over it."""
+def pipeline_image(folder: Path, built: str = "") -> Image:
+    """Return the pipeline's image: a copy of this repository's code, or a built one."""
     if built:
-        code = str(repository)
-        return _built_over(Image(code, below=code, built=built, place="/app"), folder, files)
+        return Image((str(ROOT),), built=built, place="/app")
+    folder.mkdir(parents=True)
     for name in CODE:
-        source = repository / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=_LEFT_OUT)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)
         else:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, folder / name)
-    return _written(folder, files)
+            shutil.copy2(ROOT / name, folder)
+    return Image((str(folder),))
 
 
-def changed_image(image: Image, folder: Path, files: Mapping[str, str]) -> Image:
-    """Return a copy of an image with `files` written over it."""
-    if image.built:
-        return _built_over(image, folder, files)
-    shutil.copytree(image.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return _written(folder, files)
+def service_image(bento: Path, folder: Path, built: str = "") -> Image:
+    """Return an image that serves a Bento's file; the task definition names the model's pointer."""
+    folder.mkdir(parents=True)
+    with tarfile.open(bento) as archive:
+        archive.extractall(folder / "bento", filter="data")
+    if not built:
+        words = (sys.executable, "-W", "ignore", "-m", "bentoml", "serve", "./bento")
+        environment = {
+            "BENTOML_CONFIG_OPTIONS": "services.ctr.workers=1",
+            "PYTHONSAFEPATH": "",  # BentoML puts the Bento's own code first
+        }
+        command = (*words, "--host", "127.0.0.1", "--port", "{port}")
+        return Image((str(folder),), command, environment)
+    (folder / "bento").chmod(0o755)  # BentoML keeps it to its owner; the image's user reads it
+    for path in (folder / "bento/src").rglob("*"):
+        os.utime(path, (_MTIME, _MTIME))
+    environment = {"BENTOML_HOST": "127.0.0.1", "BENTOML_PORT": "{port}"}
+    place = "/home/bentoml"
+    name = podman.add_layer(built, folder, place)
+    return Image((str(folder),), environment=environment, built=name, place=place)
 
 
-def layered_image(image: Image, folder: Path, files: Mapping[str, str]) -> Image:
-    """Return an image of `files` over another; the code of that one is found where its containers compiled it."""
-    if image.built:
-        return _built_over(image, folder, files)
-    for name in {Path(name).parts[0] for name in files if "/" in name}:
-        shutil.copytree(Path(image.folder, name), folder / name)
-    return replace(_written(folder, files), below=image.folder)
+def service_faults(image: Image) -> dict[str, dict[str, str]]:
+    """Return the files of broken revisions: one that answers predictions with 500, one that does not start."""
+    door = f"{_APP}/http/door.py"  # behind it a model is proved before it serves
+    return {
+        "failing": {door: image.read(door) + FAILING_PREDICTIONS},
+        "broken": {f"{_APP}/service.py": "raise ImportError('broken')\n"},
+    }
 
 
-def _built_over(image: Image, folder: Path, files: Mapping[str, str]) -> Image:
-    """Return a built image with a layer more."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _written(folder, files)
-    return replace(image, folder=str(folder), built=layer(image.built, folder, image.place))
+# ---- knobs
 
 
-def _written(folder: Path, files: Mapping[str, str]) -> Image:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return Image(str(folder))
+def rehearsal_env() -> dict[str, Any]:
+    """Return ``env.aws.yaml`` with the sizes of ``env.tiny.yaml``, so that a run takes a minute."""
+    env, tiny = read_env(ROOT / "env.aws.yaml"), read_env(ROOT / "env.tiny.yaml")
+    env |= {name: copy.deepcopy(tiny[name]) for name in _TINY}
+    for name, model in env[
+        "models"
+    ].items():  # only what lies below the products outlives a container
+        if "storage" in model.get("search", {}):
+            place = f"sqlite:///{env['products']}/checkpoints/{name}/optuna.db"
+            model["search"]["storage"] = place
+    small = {"default_size": {"cpu": 1024, "memory_mb": 2048}, "sizes": {}}
+    env["aws"] = {**env["aws"], **small, "shards": {"hash_features": 2}}
+    return env
+
+
+def env_file(env: Mapping[str, Any]) -> dict[str, str]:
+    """Return the knobs as the file that containers read."""
+    return {"env.aws.yaml": yaml.safe_dump(dict(env), sort_keys=False)}

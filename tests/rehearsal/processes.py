@@ -1,8 +1,10 @@
-"""A container as processes of this machine: started, watched, stopped, with all that they start."""
+"""A container as processes of this machine: started, its memory watched, stopped with all its children."""
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +14,10 @@ from pathlib import Path
 import psutil
 
 MARK = "CLICKLAB_REHEARSAL"
-"""The variable by which all that a rehearsal started is known; its value is the rehearsal's folder."""
+"""The variable that marks every process of a rehearsal; its value is the rehearsal's folder."""
 
-KILLED_FOR_MEMORY = "OutOfMemoryError: container killed due to memory usage"
-_LOOK_S = 0.25
+_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", MARK)
+_POLL_S = 0.25
 
 
 class Processes:
@@ -24,9 +26,9 @@ class Processes:
     Parameters
     ----------
     memory_mb
-        What all together may hold; beyond it the largest is killed, as the kernel does in a container.
-        This is simulated by looking every quarter of a second. None: nobody looks.
-    say
+        What they may hold together; beyond it the largest is killed, as the kernel does in a container.
+        It is polled four times a second; None: never.
+    on_line
         Called with each line they write.
     """
 
@@ -37,10 +39,10 @@ class Processes:
         environment: Mapping[str, str],
         *,
         memory_mb: int | None,
-        say: Callable[[str], None],
+        on_line: Callable[[str], None],
     ):
         self.memory_killed = False
-        self._first = subprocess.Popen(
+        self._main = subprocess.Popen(
             list(command),
             cwd=folder,
             env=dict(environment),
@@ -50,7 +52,7 @@ class Processes:
             errors="replace",
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read, args=(say,), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(on_line,), daemon=True)
         self._reader.start()
         if memory_mb is not None:
             threading.Thread(target=self._watch, args=(memory_mb << 20,), daemon=True).start()
@@ -58,59 +60,61 @@ class Processes:
     @property
     def is_running(self) -> bool:
         """Whether process 1 has not ended."""
-        return self._first.poll() is None
+        return self._main.poll() is None
 
     def wait(self) -> int:
-        """Return the exit code, as ECS tells it, when process 1 has ended; what it left behind is ended."""
-        code = self._first.wait()
-        _kill_session(self._first.pid)
+        """Return the exit code, as ECS reports it, once process 1 has ended; what it left behind is killed."""
+        code = self._main.wait()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, ProcessLookupError):
+                if os.getsid(process.pid) == self._main.pid != process.pid:
+                    process.kill()
         self._reader.join(timeout=2)
         return code if code >= 0 else 128 - code
 
     def stop(self, grace_s: float) -> None:
-        """Send SIGTERM to process 1, and SIGKILL to all when the time is over."""
+        """Send SIGTERM to process 1, and SIGKILL to all after the grace period."""
         with suppress(ProcessLookupError):
-            os.kill(self._first.pid, signal.SIGTERM)
-        threading.Thread(target=self._end, args=(grace_s,), daemon=True).start()
+            os.kill(self._main.pid, signal.SIGTERM)
+        threading.Thread(target=self._kill_after, args=(grace_s,), daemon=True).start()
 
     def kill(self) -> None:
-        """End all at once."""
-        for process in self._family():
+        """Kill all at once."""
+        for process in self._tree():
             with suppress(psutil.Error):
                 process.kill()
 
-    def _end(self, grace_s: float) -> None:
+    def _kill_after(self, grace_s: float) -> None:
         try:
-            self._first.wait(grace_s)
+            self._main.wait(grace_s)
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def _family(self) -> list[psutil.Process]:
+    def _tree(self) -> list[psutil.Process]:
         try:
-            first = psutil.Process(self._first.pid)
-            return [*first.children(recursive=True), first]
+            main = psutil.Process(self._main.pid)
+            return [*main.children(recursive=True), main]
         except psutil.NoSuchProcess:
             return []
 
-    def _read(self, say: Callable[[str], None]) -> None:
-        assert self._first.stdout is not None
-        with self._first.stdout as lines:
+    def _read(self, on_line: Callable[[str], None]) -> None:
+        assert self._main.stdout is not None
+        with self._main.stdout as lines:
             for line in lines:
-                say(line.rstrip("\n"))
+                on_line(line.rstrip("\n"))
 
     def _watch(self, limit: int) -> None:
         while self.is_running:
-            held = [(process, _resident(process)) for process in self._family()]
-            if sum(size for _, size in held) > limit:
+            held = [(_private_bytes(process), process) for process in self._tree()]
+            if sum(size for size, _ in held) > limit:
                 self.memory_killed = True
-                largest = max(held, key=lambda one: one[1])[0]
                 with suppress(psutil.Error):
-                    largest.kill()
-            time.sleep(_LOOK_S)
+                    max(held, key=lambda one: one[0])[1].kill()
+            time.sleep(_POLL_S)
 
 
-def _resident(process: psutil.Process) -> int:
-    """Return what a process holds by itself, in bytes; pages it shares with others are not counted twice."""
+def _private_bytes(process: psutil.Process) -> int:
+    """Return what a process holds by itself; shared pages would count twice."""
     try:
         found = process.memory_info()
     except psutil.Error:
@@ -118,9 +122,37 @@ def _resident(process: psutil.Process) -> int:
     return int(found.rss - found.shared)
 
 
-def _kill_session(session: int) -> None:
-    """End what still belongs to the session that process 1 led."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(process.pid) == session and process.pid != session:
-                process.kill()
+# ---- what a container's own file system and image would give
+
+
+def new_disk(layers: Sequence[str], folder: Path) -> Path:
+    """Return the folder, emptied, with the layers' files linked into it: the container's working folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "tmp").mkdir(parents=True)
+    entries = {entry.name: entry for layer in layers[::-1] for entry in Path(layer).iterdir()}
+    for name, entry in entries.items():
+        if entry.is_dir():
+            (folder / name).symlink_to(entry)
+        else:  # a link would lead to its layer, and so to that layer's folders
+            shutil.copy2(entry, folder)
+    return folder
+
+
+def disk_variables(layers: Sequence[str], folder: Path, cache: Path) -> dict[str, str]:
+    """Return a container's basic environment; `cache` keeps what Numba and Matplotlib compile."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return inherited | {
+        "PATH": path,
+        "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "PLOOMBER_STATS_ENABLED": "false",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "MPLCONFIGDIR": str(cache / "matplotlib"),
+        "NUMBA_CACHE_DIR": str(cache / "numba"),
+        "PYTHONPATH": os.pathsep.join(layers),
+        "PYTHONSAFEPATH": "1",  # code comes from the layers, so compiled code is found again
+        "COLUMNS": "400",  # programs break lines, and paths are longer here than in a container
+    }

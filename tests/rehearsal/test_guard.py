@@ -1,4 +1,4 @@
-"""A rehearsal that is stopped or killed leaves no process and no folder."""
+"""A rehearsal that ends or is killed leaves no process and, if killed, no folder."""
 
 import os
 import signal
@@ -10,16 +10,17 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
-from tests.rehearsal.guard import MARK, marked
+from tests.rehearsal.guard import guarded, marked
+from tests.rehearsal.processes import MARK
 
 REHEARSAL = """
 import subprocess, sys, time
 from pathlib import Path
-from tests.rehearsal.guard import guarded, is_elsewhere
+from tests.rehearsal.guard import also_remove, guarded
 
-folder, other = Path(sys.argv[1]), Path(sys.argv[2])
+folder, outside = Path(sys.argv[1]), Path(sys.argv[2])
 with guarded(folder):
-    is_elsewhere(folder / "part", other)
+    also_remove(folder / "part", outside)
     subprocess.Popen(["setsid", "sleep", "600"])
     print("on", flush=True)
     time.sleep(float(sys.argv[3]))
@@ -27,9 +28,9 @@ with guarded(folder):
 
 
 def _begin(tmp_path, seconds):
-    """Start a rehearsal of one process, and return it when it has begun."""
-    (tmp_path / "other").mkdir()
-    words = [str(tmp_path / "rehearsal"), str(tmp_path / "other"), str(seconds)]
+    """Return a rehearsal of one process once it has begun."""
+    (tmp_path / "outside").mkdir()
+    words = [str(tmp_path / "rehearsal"), str(tmp_path / "outside"), str(seconds)]
     process = subprocess.Popen(
         [sys.executable, "-c", REHEARSAL, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -37,34 +38,31 @@ def _begin(tmp_path, seconds):
     return process
 
 
-def _wait_until_gone(folder):
-    deadline = time.monotonic() + 30
-    while folder.exists() or marked(folder) or _guards(folder):
-        assert time.monotonic() < deadline, "something was left"
-        time.sleep(0.1)
-
-
 def _guards(folder):
     return [
         one
         for one in psutil.process_iter(["cmdline"])
-        if "tests.rehearsal.guard" in (one.info["cmdline"] or ()) and str(folder) in one.cmdline()
+        if "tests.rehearsal.guard" in (one.info["cmdline"] or ())
+        and str(folder) in one.info["cmdline"]
     ]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_rehearsal_leaves_nothing(tmp_path, how):
     """Not the processes that it started, not its folder, not its database's elsewhere, not the guard."""
-    process = _begin(tmp_path, 600)
-    assert len(marked(tmp_path / "rehearsal")) == 1
+    process, folder = _begin(tmp_path, 600), tmp_path / "rehearsal"
+    assert len(marked(folder)) == 1
     process.send_signal(how)
     process.communicate()
-    _wait_until_gone(tmp_path / "rehearsal")
-    assert not (tmp_path / "other").exists()
+    deadline = time.monotonic() + 30
+    while folder.exists() or marked(folder) or _guards(folder):
+        assert time.monotonic() < deadline, "something was left"
+        time.sleep(0.1)
+    assert not (tmp_path / "outside").exists()
 
 
 def test_rehearsal_that_ends_keeps_its_folder_only(tmp_path):
-    """Logs and products stay for whoever asked for them; what still runs is ended."""
+    """Logs and products stay for the user; what still runs is ended."""
     process = _begin(tmp_path, 0)
     process.communicate()
     assert process.returncode == 0
@@ -72,10 +70,8 @@ def test_rehearsal_that_ends_keeps_its_folder_only(tmp_path):
     assert (tmp_path / "rehearsal").is_dir()
 
 
-def test_mark_is_taken_off_again(tmp_path):
-    """What is started after a rehearsal is none of its business."""
-    from tests.rehearsal.guard import guarded
-
+def test_mark_ends_with_the_rehearsal(tmp_path):
+    """What is started afterwards is not its process."""
     with guarded(tmp_path / "rehearsal"):
         assert os.environ[MARK] == str(tmp_path / "rehearsal")
     assert MARK not in os.environ

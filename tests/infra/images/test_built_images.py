@@ -16,7 +16,7 @@ from tests.bentos.ctr.serving import fetch, golden_rows, trained_model
 from tests.conftest import free_port
 from tests.infra.cloud import REGION, account
 from tests.infra.containers import build, containerize, finished, runner, running
-from tests.rehearsal.tracking import _database, tracking_server
+from tests.rehearsal.tracking import database, tracking_server
 from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.nightly
@@ -100,7 +100,7 @@ def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
     """A run with an artefact, nothing written but below /scratch; PostgreSQL where its programs are, else SQLite there."""
     built = build("tracking")
     port = free_port()
-    with _database(tmp_path) as (store, _):
+    with database(tmp_path) as (store, _):
         told = {
             "MLFLOW_BACKEND_STORE_URI": store
             if "postgres" in store

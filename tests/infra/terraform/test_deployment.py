@@ -124,6 +124,26 @@ class TestDeployment:
             assert wanted in told
             assert "StringLike" not in told
 
+    def test_each_color_scales_on_the_requests_that_one_task_gets(self, resources):
+        """Target tracking per target group, out quickly and in slowly, up to the service's maximum."""
+        found = {kind: [] for kind in ("aws_appautoscaling_policy", "aws_appautoscaling_target")}
+        for one in resources:
+            found.get(one["type"], []).append(one["values"])
+        policies, targets = found.values()
+        assert len(policies) == len(targets) == 2
+        for policy in policies:
+            color = policy["resource_id"].rpartition("-")[2]
+            (tracking,) = policy["target_tracking_scaling_policy_configuration"]
+            (metric,) = tracking["predefined_metric_specification"]
+            assert policy["policy_type"] == "TargetTrackingScaling"
+            assert metric["predefined_metric_type"] == "ALBRequestCountPerTarget"
+            assert f"-{color}/" in metric["resource_label"].partition("targetgroup/")[2]
+            cooldowns = (tracking["scale_out_cooldown"], tracking["scale_in_cooldown"])
+            assert (tracking["target_value"], *cooldowns) == (30000, 30, 300)
+        limits = {one["resource_id"].rpartition("-")[2]: one for one in targets}
+        assert (limits["blue"]["min_capacity"], limits["green"]["min_capacity"]) == (2, 0)
+        assert {one["max_capacity"] for one in targets} == {6}
+
     def test_the_outputs_say_where_everything_is(self, deployment):
         """No output is empty, and the definition was filled in with the same values."""
         outputs = deployment.outputs()

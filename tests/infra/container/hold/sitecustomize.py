@@ -1,7 +1,7 @@
-"""Loaded by every Python that is started with this folder on its path: makes one function stop where a test wants it.
+"""Loaded by every Python that starts with this folder on its path: pauses one function where a test asks for it.
 
 ``HOLD=module:name:n:file`` lets the n-th call of a function or method end, writes `file`, and waits until the test
-removes it or kills the process. Without HOLD nothing is changed.
+removes it or kills the process. Without HOLD nothing changes.
 """
 
 import importlib.abc
@@ -37,7 +37,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             holder = getattr(holder, one)
         original, calls = getattr(holder, name), []
         if hasattr(module, "MAX_SHARE"):
-            module.MAX_SHARE = 1e9  # checkpoints however quick the epochs of a small log are
+            module.MAX_SHARE = 1e9  # checkpoint even after the short epochs of a small log
 
         def held(*args, **kwargs):
             found = original(*args, **kwargs)
