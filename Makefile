@@ -111,7 +111,7 @@ ROWS ?= 1000000
 SCALE ?=
 
 .PHONY: bench
-bench: $(STAMP)  ## hashing and training against named peers (ROWS=; SCALE=1 for 1 to 40 million rows)
+bench: $(STAMP)  ## from a log to a trained model against named peers (ROWS=; SCALE=1 for 1 to 40 million rows)
 	@$(BIN)/python -m $(if $(SCALE),bench.scale,bench.throughput --rows $(ROWS))
 
 .PHONY: bench-serve soak

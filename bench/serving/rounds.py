@@ -100,7 +100,8 @@ def _saturate(
 
 def _pace(server: Server, record: Record, key: str, predict: Call, rank: Call, plan: Plan) -> None:
     def run(call: Call) -> dict[str, Any]:
-        return pace(server.port, call, rate=plan.rate, seconds=plan.paced_s)
+        found = pace(server.port, call, rate=plan.rate, seconds=plan.paced_s)
+        return {name: value for name, value in found.items() if name != "timeline"}
 
     before = n_dropped(server) if key == "ours" else None
     record.paced.append(_with_cpu(server, lambda: run(predict)))
