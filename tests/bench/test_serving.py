@@ -36,7 +36,7 @@ def write_csv(path, n_rows, **columns):
 
 
 def test_requests_are_distinct_rows_with_integers_where_all_are(tmp_path):
-    """Ids and labels stay behind; hexadecimal text stays text even where one value looks like a number."""
+    """Ids and labels are not sent; hexadecimal text stays text even where one value looks like a number."""
     path = tmp_path / "test.csv"
     ids = {0: "00000012", 1: "a9f1"}
     write_csv(path, 60, C1=lambda n: n, C20=lambda n: -n, site_id=lambda n: ids.get(n, f"{n}e"))
@@ -242,7 +242,7 @@ def served_workload(tmp_path_factory):
 
 @pytest.mark.slow
 def test_peers_serve_and_are_loaded(served_workload):
-    """Reference, typed endpoints and the empty route answer; the constant rate fails nobody."""
+    """Reference, typed endpoints and the empty route answer; no request fails at the constant rate."""
     commands = contestants.peer_commands(served_workload, peers_python=Path(sys.executable))
     call = load.Call("/predict", served_workload.impressions)
     with contestants.serve_all(commands, served_workload) as servers:
