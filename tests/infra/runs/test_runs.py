@@ -132,7 +132,7 @@ def test_a_local_file_is_uploaded_under_the_runs_id(machine, capsys, tmp_path):
     [
         (("submit", "--model", "none"), 3, "no model is called 'none'; the pipeline trains fm"),
         (("submit", "--data", "gone.csv"), 2, "gone.csv: no such file"),
-        (("submit", "--data", "s3://clicklab/gone.csv"), 2, "there is nothing"),
+        (("submit", "--data", "s3://clicklab/gone.csv"), 2, "nothing is there"),
         (("submit", "--data", "s3://"), 2, "names no bucket"),
         (("submit", "--data", "s3://no-such-bucket/x"), 2, "NoSuchBucket"),
         (("show", "20200101T000000-ffff"), 2, "there is no run 20200101T000000-ffff"),
