@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from infra.state_machine.dag import read_needs
+from tasks.pipeline.knobs import read_env
 from tests.conftest import ROOT, copy_project
 from tests.infra.cloud import REGION, account
 from tests.rehearsal.guard import guarded
@@ -46,7 +47,7 @@ class Cloud:
         copy_project(self.project)
         ignored = shutil.ignore_patterns("__pycache__", "terraform", "rehearsal")
         shutil.copytree(ROOT / "infra", self.project / "infra", ignore=ignored)
-        self.knobs = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())
+        self.knobs = read_env(ROOT / "env.tiny.yaml")
         self.knobs["mlflow"]["artifact_root"] = str(folder / "mlflow" / "artifacts")
 
     def env(self, *, searches: str = "searches", **changed) -> Path:
