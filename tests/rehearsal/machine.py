@@ -30,8 +30,9 @@ def definition_template(
 
 def filled_in(template: str, values: Mapping[str, Any]) -> str:
     """Return a definition as Terraform's `templatefile` would make it."""
-    logs = str(values["log_group"]).replace("/", "$252F")
+    region, logs = values["region"], str(values["log_group"]).replace("/", "$252F")
+    console = f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{logs}"
     text = template
-    for name, value in ({"disk_gb": 21, "console": logs} | dict(values)).items():
+    for name, value in ({"disk_gb": 21, "console": console} | dict(values)).items():
         text = text.replace(f"${{{name}}}", value if isinstance(value, str) else json.dumps(value))
     return text
