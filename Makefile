@@ -136,7 +136,7 @@ ENGINE ?=
 infra = $(BIN)/python -m infra
 
 .PHONY: asl submit runs logs resume stop schedule image push scan plan outputs deploy canary release abort down rehearse
-asl: $(STAMP)  ## compile the pipeline to a Step Functions state machine, and draw it
+asl: $(STAMP)  ## write the plan of the state machine from the pipeline and env.aws.yaml
 	@$(infra).state_machine
 
 submit: $(STAMP)  ## run the pipeline on AWS and follow it (DATA=file|s3://|sim://, MODEL=one alone)

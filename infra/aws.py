@@ -73,7 +73,7 @@ def client(service: str, *, region: str | None = None) -> Any:
         If no region is known, or the profile of AWS_PROFILE is not there.
     """
     found = region or _region()
-    with told_in_one_line():
+    with readable_aws_errors():
         return _made(service, found, *(os.environ.get(name) for name in _IDENTITY))
 
 
@@ -102,7 +102,7 @@ def _region() -> str | None:
 
 
 @contextmanager
-def told_in_one_line() -> Iterator[None]:
+def readable_aws_errors() -> Iterator[None]:
     """Turn what AWS answers into an error that says in one line what was found and what to do.
 
     Raises
@@ -164,7 +164,7 @@ def _one_line(text: Any) -> str:
 
 def account() -> str:
     """Return the account that the credentials are of."""
-    with told_in_one_line():
+    with readable_aws_errors():
         return str(client("sts").get_caller_identity()["Account"])
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.aws import check_account, client, need, outputs, told_in_one_line
+from infra.aws import check_account, client, need, outputs, readable_aws_errors
 from infra.images.context import commit, find_bento, staged
 from infra.images.engine import Engine, find_engine
 from infra.release.deploy import IMAGES as TFVARS
@@ -113,7 +113,7 @@ def _push(tags: Mapping[str, str]) -> None:
 
 
 def _login(engine: Engine) -> None:
-    with told_in_one_line():
+    with readable_aws_errors():
         given: Mapping[str, Any] = client("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(given["authorizationToken"]).decode().partition(":")
     engine.login(str(given["proxyEndpoint"]).removeprefix("https://"), user, password)
@@ -121,7 +121,7 @@ def _login(engine: Engine) -> None:
 
 def _is_pushed(repository: str, tag: str) -> bool:
     ecr = client("ecr")
-    with told_in_one_line():
+    with readable_aws_errors():
         try:
             ecr.describe_images(
                 repositoryName=repository.partition("/")[2], imageIds=[{"imageTag": tag}]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from infra.aws import check_account, client, need, outputs, told_in_one_line
+from infra.aws import check_account, client, need, outputs, readable_aws_errors
 from infra.release.deploy import IMAGES
 from infra.release.terraform_cli import FOLDER
 from tasks.errors import ClicklabError, ConfigError, GateError
@@ -31,7 +31,7 @@ def counts(repository: str, tag: str, *, patience_s: float, poll_s: float) -> di
     while True:
         found: dict[str, Any] = {}
         # A scan begins a moment after the push.
-        with told_in_one_line(), suppress(ecr.exceptions.ScanNotFoundException):
+        with readable_aws_errors(), suppress(ecr.exceptions.ScanNotFoundException):
             found = ecr.describe_image_scan_findings(**asked)
         status = found.get("imageScanStatus", {}).get("status", "not begun")
         if status in _ENDED:

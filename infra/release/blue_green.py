@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from infra.aws import client, told_in_one_line
+from infra.aws import client, readable_aws_errors
 from tasks.errors import InputError
 
 NAMES = ("blue", "green")
@@ -63,7 +63,7 @@ def short(arn: str) -> str:
 def look(values: Values) -> dict[str, Colour]:
     """Return both colours as they stand; InputError if one is missing."""
     weights = _weights(values)
-    with told_in_one_line():
+    with readable_aws_errors():
         found = client("ecs").describe_services(
             cluster=values["cluster"], services=[values[f"{name}_service"] for name in NAMES]
         )["services"]
@@ -80,7 +80,7 @@ def _colour(
             f"the service {values[f'{name}_service']} is not there; run `make deploy` again"
         )
     group = values[f"{name}_target_group_arn"]
-    with told_in_one_line():
+    with readable_aws_errors():
         targets = client("elbv2").describe_target_health(TargetGroupArn=group)
     states = [one["TargetHealth"]["State"] for one in targets["TargetHealthDescriptions"]]
     deployments = service["deployments"]
@@ -103,7 +103,7 @@ def _colour(
 
 
 def _forward(values: Values) -> dict[str, Any]:
-    with told_in_one_line():
+    with readable_aws_errors():
         listener = client("elbv2").describe_listeners(ListenerArns=[values["listener_arn"]])
     (action,) = listener["Listeners"][0]["DefaultActions"]
     forward = action.get("ForwardConfig")
@@ -131,7 +131,7 @@ def shift(values: Values, shares: Mapping[str, int]) -> None:
         {"TargetGroupArn": values[f"{name}_target_group_arn"], "Weight": share}
         for name, share in shares.items()
     ]
-    with told_in_one_line():
+    with readable_aws_errors():
         client("elbv2").modify_listener(
             ListenerArn=values["listener_arn"],
             DefaultActions=[{"Type": "forward", "ForwardConfig": forward}],
@@ -149,7 +149,7 @@ def scale(values: Values, name: str, n_tasks: int, *, revision: str = "") -> Non
     change: dict[str, Any] = {"desiredCount": n_tasks}
     if revision:
         change |= {"taskDefinition": revision, "forceNewDeployment": True}
-    with told_in_one_line():
+    with readable_aws_errors():
         client("application-autoscaling").register_scalable_target(
             ServiceNamespace="ecs",
             ScalableDimension="ecs:service:DesiredCount",

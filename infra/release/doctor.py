@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.aws import client, region_of_environment, told_in_one_line
+from infra.aws import client, readable_aws_errors, region_of_environment
 from infra.images.engine import find_engine
 from infra.images.inspect import architecture_of, local_images
 from infra.release.capacity import fargate_vcpus, interface_endpoints, needs_public_address
@@ -51,7 +51,7 @@ def examine(variables: Variables) -> Iterator[Finding]:
 
 def _identity(variables: Variables) -> Finding:
     try:
-        with told_in_one_line():
+        with readable_aws_errors():
             found = client("sts", region=variables["region"]).get_caller_identity()
     except ClicklabError as error:
         return Finding(False, str(error))
@@ -114,7 +114,7 @@ def _quotas(variables: Variables) -> Iterator[Finding]:
 
 def _quota(region: str, service: str, code: str, name: str, needed: float, used: int) -> Finding:
     quotas = client("service-quotas", region=region)
-    with told_in_one_line():
+    with readable_aws_errors():
         try:
             found = quotas.get_service_quota(ServiceCode=service, QuotaCode=code)
         except quotas.exceptions.NoSuchResourceException:
@@ -127,18 +127,18 @@ def _quota(region: str, service: str, code: str, name: str, needed: float, used:
 
 
 def _n_vpcs(region: str) -> int:
-    with told_in_one_line():
+    with readable_aws_errors():
         return len(client("ec2", region=region).describe_vpcs()["Vpcs"])
 
 
 def _n_addresses(region: str) -> int:
-    with told_in_one_line():
+    with readable_aws_errors():
         return len(client("ec2", region=region).describe_addresses()["Addresses"])
 
 
 def _zones(variables: Variables) -> Iterator[Finding]:
     region = str(variables["region"])
-    with told_in_one_line():
+    with readable_aws_errors():
         found = client("ec2", region=region).describe_availability_zones()["AvailabilityZones"]
     there = {zone["ZoneName"] for zone in found if zone["State"] == "available"}
     for letter in variables["zones"]:
@@ -149,7 +149,7 @@ def _zones(variables: Variables) -> Iterator[Finding]:
 
 def _bucket(variables: Variables) -> Iterator[Finding]:
     region = str(variables["region"])
-    with told_in_one_line():
+    with readable_aws_errors():
         account = client("sts", region=region).get_caller_identity()["Account"]
     name = f"{variables['name']}-{variables['environment']}-{account}-{region}"
     status = _status_of(name, region)
@@ -168,7 +168,7 @@ def _bucket(variables: Variables) -> Iterator[Finding]:
 def _status_of(bucket: str, region: str) -> int:
     from botocore.exceptions import ClientError
 
-    with told_in_one_line():
+    with readable_aws_errors():
         try:
             client("s3", region=region).head_bucket(Bucket=bucket)
         except ClientError as error:
@@ -180,7 +180,7 @@ def _secrets(variables: Variables) -> Iterator[Finding]:
     region = str(variables["region"])
     if arn := variables.get("api_key_secret_arn"):
         secrets = client("secretsmanager", region=region)
-        with told_in_one_line():
+        with readable_aws_errors():
             try:
                 secrets.describe_secret(SecretId=arn)
                 yield Finding(True, f"secret {arn}")
@@ -191,7 +191,7 @@ def _secrets(variables: Variables) -> Iterator[Finding]:
     else:
         yield Finding(True, "no API key is asked for (api_key_secret_arn is empty)")
     if arn := variables.get("certificate_arn"):
-        with told_in_one_line():
+        with readable_aws_errors():
             found = client("acm", region=region).describe_certificate(CertificateArn=arn)
         status = found["Certificate"]["Status"]
         todo = "" if status == "ISSUED" else "; it has to be ISSUED"

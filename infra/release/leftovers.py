@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from infra.aws import client, told_in_one_line
+from infra.aws import client, readable_aws_errors
 
 _AT_ONCE = 10  # revisions that one call deletes
 _GONE_STATES = {"INACTIVE", "DELETE_IN_PROGRESS"}
@@ -30,7 +30,7 @@ def remove_revisions(tags: Tags, say: Callable[[str], None]) -> None:
     if not arns:
         return
     ecs = client("ecs")
-    with told_in_one_line():
+    with readable_aws_errors():
         for arn in arns:
             ecs.deregister_task_definition(taskDefinition=arn)
         for start in range(0, len(arns), _AT_ONCE):
@@ -41,7 +41,7 @@ def remove_revisions(tags: Tags, say: Callable[[str], None]) -> None:
 def _tagged(tags: Tags, *kinds: str) -> list[str]:
     filters = [{"Key": key, "Values": [value]} for key, value in tags.items()]
     named: dict[str, Any] = {"ResourceTypeFilters": list(kinds)} if kinds else {}
-    with told_in_one_line():
+    with readable_aws_errors():
         pages = client("resourcegroupstaggingapi").get_paginator("get_resources")
         found = pages.paginate(TagFilters=filters, **named)
         return [one["ResourceARN"] for page in found for one in page["ResourceTagMappingList"]]
@@ -57,7 +57,7 @@ def _why_leaving(arn: str) -> str | None:
 
 
 def _key(arn: str) -> str | None:
-    with told_in_one_line():
+    with readable_aws_errors():
         found = client("kms").describe_key(KeyId=arn)["KeyMetadata"]
     if found["KeyState"] != "PendingDeletion":
         return None
@@ -67,7 +67,7 @@ def _key(arn: str) -> str | None:
 
 def _state(arn: str) -> str:
     ecs = client("ecs")
-    with told_in_one_line():
+    with readable_aws_errors():
         try:
             found = ecs.describe_task_definition(taskDefinition=arn)
         except ecs.exceptions.ClientException:

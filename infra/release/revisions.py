@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from infra.aws import client, told_in_one_line
+from infra.aws import client, readable_aws_errors
 from tasks.errors import InputError
 
 _COPIED = (
@@ -53,7 +53,7 @@ def choose(values: Values, image: str = "") -> str:
         return newest
     wanted = f"{values['service_repository']}:{image_tag(image)}"
     _check_pushed(values, image_tag(image))
-    with told_in_one_line():
+    with readable_aws_errors():
         answer = client("ecs").describe_task_definition(taskDefinition=newest, include=["TAGS"])
     definition, tags = answer["taskDefinition"], answer.get("tags", [])
     found = _with_image(definition["family"], wanted)
@@ -63,7 +63,7 @@ def choose(values: Values, image: str = "") -> str:
 def _check_pushed(values: Values, tag: str) -> None:
     name = str(values["service_repository"]).partition("/")[2]
     ecr = client("ecr")
-    with told_in_one_line():
+    with readable_aws_errors():
         try:
             ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": tag}])
         except ecr.exceptions.ImageNotFoundException:
@@ -72,14 +72,14 @@ def _check_pushed(values: Values, tag: str) -> None:
 
 def image_of(arn: str) -> str:
     """Return the image that a revision runs."""
-    with told_in_one_line():
+    with readable_aws_errors():
         found = client("ecs").describe_task_definition(taskDefinition=arn)
     return str(found["taskDefinition"]["containerDefinitions"][0]["image"])
 
 
 def _with_image(family: str, image: str) -> str:
     """Return the newest revision with that image, empty if there is none."""
-    with told_in_one_line():
+    with readable_aws_errors():
         arns = client("ecs").list_task_definitions(
             familyPrefix=family, sort="DESC", maxResults=_MAX_LOOKED_AT
         )["taskDefinitionArns"]
@@ -91,6 +91,6 @@ def _register(definition: Mapping[str, Any], tags: list[dict[str, str]], image: 
     copied = {key: definition[key] for key in _COPIED if definition.get(key)}
     first, *others = definition["containerDefinitions"]
     copied["containerDefinitions"] = [{**first, "image": image}, *others]
-    with told_in_one_line():
+    with readable_aws_errors():
         made = client("ecs").register_task_definition(**copied, **({"tags": tags} if tags else {}))
     return str(made["taskDefinition"]["taskDefinitionArn"])

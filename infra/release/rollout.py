@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.aws import client, need, told_in_one_line
+from infra.aws import client, need, readable_aws_errors
 from infra.release.blue_green import Colour, look, scale, shift, short
 from tasks.errors import GateError, InputError
 
@@ -174,7 +174,7 @@ class Rollout:
         names = (self._values.get("rollback_alarms") or {}).get(colour.name) or []
         if not names:
             return ""
-        with told_in_one_line():
+        with readable_aws_errors():
             found = client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
         alarms = [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
         return f"alarm {', '.join(sorted(alarms))} rings" if alarms else ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.aws import client, outputs_path, told_in_one_line
+from infra.aws import client, outputs_path, readable_aws_errors
 from infra.release.confirm import ask
 from infra.release.deploy import read_variables, variables_file
 from infra.release.leftovers import list_tagged, remove_revisions
@@ -98,7 +98,7 @@ def _versions(bucket: str) -> str:
     """Return how many objects a bucket holds, all versions counted."""
     count = 0
     s3 = client("s3")
-    with told_in_one_line():
+    with readable_aws_errors():
         try:
             for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
                 count += len(page.get("Versions", ())) + len(page.get("DeleteMarkers", ()))
@@ -125,7 +125,7 @@ def _stop_runs(values: Values, say: Say) -> None:
     if not arn:
         return
     machine = client("stepfunctions")
-    with told_in_one_line():
+    with readable_aws_errors():
         try:
             found = machine.list_executions(stateMachineArn=arn, statusFilter="RUNNING")
         except machine.exceptions.StateMachineDoesNotExist:

@@ -275,13 +275,13 @@ variable "operator_access" {
 # ---- pipeline
 
 variable "definition" {
-  description = "The state machine's template, as `make asl` writes it; relative to this folder."
+  description = "The state machine's template; relative to this folder. Its plan is plan.json, which `make asl` writes."
   type        = string
   default     = "state_machine.json.tftpl"
 
   validation {
     condition     = fileexists(startswith(var.definition, "/") ? var.definition : "${path.root}/${var.definition}")
-    error_message = "definition: no such file; `make asl` writes it."
+    error_message = "definition: no such file; the one of the repository is state_machine.json.tftpl."
   }
 }
 

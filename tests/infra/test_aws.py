@@ -5,7 +5,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from infra.aws import check_account, client, need, outputs, told_in_one_line
+from infra.aws import check_account, client, need, outputs, readable_aws_errors
 from tasks.errors import ConfigError, InputError
 from tests.infra.cloud import ACCOUNT, REGION, write_outputs
 
@@ -29,15 +29,15 @@ def _refusal(code, message="no"):
         (EndpointConnectionError(endpoint_url="http://x"), InputError, "AWS cannot be asked"),
     ],
 )
-def test_an_answer_of_aws_is_told_in_one_line(raised, error, line):
+def test_an_answer_of_aws_is_readable_aws_errors(raised, error, line):
     """By its class a scheduler knows whether the user or the input is to blame."""
-    with pytest.raises(error, match=line), told_in_one_line():
+    with pytest.raises(error, match=line), readable_aws_errors():
         raise raised
 
 
 def test_a_long_message_stays_one_short_line():
     """IAM's messages run over lines."""
-    with pytest.raises(InputError) as caught, told_in_one_line():
+    with pytest.raises(InputError) as caught, readable_aws_errors():
         raise _refusal("Odd", "word\n" * 500)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 

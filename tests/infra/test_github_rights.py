@@ -173,10 +173,11 @@ def run_runs(run, folder):
     assert run(runs.main, "logs", name, "--task", "ingest") == 0
     assert run(runs.main, "stop", name) == 0
     with pytest.MonkeyPatch.context() as patched:
-        look = executions.look
+        look = executions.find_execution
         redrivable = {"redriveStatus": "REDRIVABLE"}
         patched.setattr(
-            "infra.runs.executions.look", lambda arn: (it := look(arn)) and it | redrivable
+            "infra.runs.executions.find_execution",
+            lambda arn: (it := look(arn)) and it | redrivable,
         )
         run(runs.main, "resume", name, "--detach")  # the emulator does not know the call
 

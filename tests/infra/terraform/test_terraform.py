@@ -138,7 +138,7 @@ def test_an_environment_file_is_accepted(variables, name):
             'database={"class":"db.t4g.micro","storage_gb":5,"multi_az":false,"backup_days":1}',
             "storage_gb must",
         ),
-        ("definition=nowhere.json", "make asl"),
+        ("definition=nowhere.json", "no such file"),
         ('pipeline_size={"cpu":300,"memory_mb":512}', "Fargate does not offer"),
         ("pipeline_disk_gb=20", "between 21 and 200"),
         ('schedule={"expression":"daily"}', "rate(1 day)"),
