@@ -1,4 +1,4 @@
-"""The images, built and run: the same numbers, the user and the end that ECS expects, a task of the pipeline."""
+"""The images, built and run: same predictions, user and termination as ECS expects, tasks of the pipeline."""
 
 import json
 import os
@@ -21,14 +21,14 @@ from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.nightly
 BUCKET = "clicklab-bucket"
-# What a build uses and an image must not hold: pip, its settings, wheels, keys, the folder of the first stage.
+# What an image must not contain of its build: pip, its settings, wheels, keys, the folder of the first stage.
 LEFT_OVER = r"""
 find /build /root/.cache /app/.venv/bin/pip /wheels -type f 2>/dev/null
 find / -xdev -path /usr -prune -o -type f -size +0 \
   \( -name '*.whl' -o -name pip.conf -o -name .netrc -o -name '*.key' \) -print 2>/dev/null
 true
 """
-# Says what of the root file system can be written, if anything can.
+# Prints the writable folders of the root file system.
 UNWRITABLE = "for place in / /tmp /home /app /var/tmp; do touch $place/x 2>/dev/null && echo $place; done; true"
 
 
@@ -45,13 +45,13 @@ def bento(tmp_path_factory):
 
 @pytest.fixture
 def served(tmp_path):
-    """What a service's container is told, and its address."""
+    """The environment of a service's container, and its address."""
     port = free_port()
     return {"BENTOML_PORT": str(port), "BENTOML_HOST": "127.0.0.1"}, f"http://127.0.0.1:{port}"
 
 
-def test_the_service_answers_with_the_models_own_numbers_and_stops_when_told(bento, served):
-    """By both calls, to 1e-6, without a capability, a place to write but /scratch, or anything of the build; SIGTERM ends it."""
+def test_the_service_answers_with_the_models_own_numbers_and_stops_on_sigterm(bento, served):
+    """By both calls, to 1e-6; without capabilities, writable folders except /scratch, or remains of the build."""
     model, tag = bento
     told, address = served
     built = build("service", "--bento", tag)
@@ -96,8 +96,8 @@ def _ask(url, body):
     return json.loads(answer)
 
 
-def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
-    """A run with an artefact, nothing written but below /scratch; PostgreSQL where its programs are, else SQLite there."""
+def test_the_tracking_server_serves_a_database_and_stops_on_sigterm(tmp_path):
+    """A run with an artifact, nothing written but below /scratch; PostgreSQL where its programs are, else SQLite there."""
     built = build("tracking")
     port = free_port()
     with _database(tmp_path) as (store, _):
