@@ -47,13 +47,13 @@ def test_a_missing_value_is_named(tmp_path):
 
 def test_a_file_in_terraforms_own_syntax_is_refused():
     """The verbs read JSON only."""
-    with pytest.raises(ConfigError, match="a file named \\*.tfvars.json"):
+    with pytest.raises(ConfigError, match="a file named"):
         variables_file("mine.tfvars")
 
 
 def test_what_was_pushed_is_not_taken_for_an_environment():
     """images.auto.tfvars.json has the same ending."""
-    with pytest.raises(ConfigError, match="there are production, small$"):
+    with pytest.raises(ConfigError, match=r"there are production, small$"):
         variables_file("huge")
 
 
