@@ -1,4 +1,4 @@
-"""Images in the registry: their tags, whether one is there, and the file in which Terraform finds what was pushed last."""
+"""Images in the registry: their tags, whether one exists, and the record of the latest pushed tags for Terraform."""
 
 import json
 from pathlib import Path

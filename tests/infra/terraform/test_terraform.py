@@ -68,6 +68,15 @@ def test_every_variable_and_module_input_is_used():
         ] == []
 
 
+def test_every_output_of_a_module_is_used():
+    """By the root, or it goes."""
+    root = "\n".join(path.read_text() for path in TERRAFORM.glob("*.tf"))
+    for path in (TERRAFORM / "modules").glob("*/outputs.tf"):
+        names = re.findall(r'^output "(\w+)"', path.read_text(), re.M)
+        used = re.findall(rf"module\.{path.parent.name}(?:\[0\])?\.(\w+)", root)
+        assert set(names) - set(used) == set(), path.parent.name
+
+
 def test_everything_the_verbs_read_is_an_output():
     """The outputs are the interface between Terraform and Python."""
     named = re.findall(r'^output "(\w+)"', (TERRAFORM / "outputs.tf").read_text(), re.M)

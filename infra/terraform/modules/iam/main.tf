@@ -1,4 +1,4 @@
-# One role per duty. What each role may do is in the duty's file; here is who may assume it.
+# One role per duty. What each role may do is in the duty's file; this file has who may assume it.
 
 locals {
   # ARNs are composed from names, so that a role need not wait for the resources it may use.

@@ -2,7 +2,7 @@
 # an AWS-managed key.
 
 data "aws_iam_policy_document" "key" {
-  #checkov:skip=CKV_AWS_109:the account must be able to administer the key, or nobody can delete it
+  #checkov:skip=CKV_AWS_109:the account must be able to administer the key, or it can never be deleted
   #checkov:skip=CKV_AWS_111:as above
   #checkov:skip=CKV_AWS_356:in a key's policy "*" is this key
 
