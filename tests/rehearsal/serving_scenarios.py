@@ -155,7 +155,7 @@ def broken_deploy(shop: Shop) -> str:
                 shop.counter.rollout(str).release(shop.revisions[kind], is_chosen=True)
             except RolledBackError as error:
                 reasons.append(str(error).split(";")[0])
-    given_up = [one for one in reasons if "does not get ready" in one]
+    given_up = [one for one in reasons if "does not become healthy" in one]
     shown(len(given_up) == 2, f"both were given up; said: {reasons}")
     shown(shop.counter.live() == live and load.failed == 0, f"all 200: {dict(load.statuses)}")
     return f"{load.statuses.total()} requests meanwhile, none failed; {reasons[-1]}"

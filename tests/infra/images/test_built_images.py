@@ -97,7 +97,7 @@ def _ask(url, body):
 
 
 def test_the_tracking_server_serves_a_database_and_stops_on_sigterm(tmp_path):
-    """A run with an artifact, nothing written but below /scratch; PostgreSQL where its programs are, else SQLite there."""
+    """A run with an artifact, nothing written but below /scratch; PostgreSQL if installed, else SQLite there."""
     built = build("tracking")
     port = free_port()
     with _database(tmp_path) as (store, _):
@@ -174,8 +174,8 @@ def test_a_whole_run_writes_below_scratch_alone(task, tmp_path):
     assert len(found) == 12
 
 
-def test_a_task_that_is_told_to_stop_says_so(task):
-    """As process 1, for which SIGTERM does nothing unless it is asked for: 143, not 137."""
+def test_a_task_exits_with_143_on_sigterm(task):
+    """As process 1, which ignores SIGTERM by default: 143, not 137."""
     variables, s3 = task
     command = ["python", "-m", "infra.container.run_task", "ingest"]
     with running(build("pipeline"), command, environment=variables, read_only=True) as container:
