@@ -22,7 +22,7 @@ class TerraformError(ClicklabError):
 
 
 class Terraform:
-    """Terraform in the folder of the root module.
+    """Terraform in the folder of a root module.
 
     Raises
     ------
@@ -30,14 +30,14 @@ class Terraform:
         If the program is not installed; CLICKLAB_TERRAFORM names another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = FOLDER):
         name = os.environ.get("CLICKLAB_TERRAFORM") or "terraform"
         found = shutil.which(name)
         if found is None:
             raise ConfigError(
                 f"{name} was not found; install Terraform {minimum_version()} or newer"
             )
-        self.program, self.folder = found, FOLDER
+        self.program, self.folder = found, folder
 
     def init(self, workspace: str) -> None:
         """Install the locked providers and select the workspace of an environment."""
