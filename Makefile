@@ -184,6 +184,10 @@ release: $(STAMP)  ## give the canary, or a new revision, all of it (IMAGE=)
 abort: $(STAMP)  ## let what served before serve again
 	@$(infra).release abort
 
+.PHONY: status
+status: $(STAMP)  ## what each color runs, and its share of the traffic
+	@$(infra).release status
+
 down: $(STAMP)  ## take the deployment down: shows what goes, asks, proves that nothing remains
 	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)
 
