@@ -68,7 +68,8 @@ def test_the_files_of_differences_repeat_nothing(name):
     base, changes = (yaml.safe_load((ROOT / file).read_text()) for file in ("env.yaml", name))
     for section, value in changes.items():
         if not isinstance(value, dict):
-            assert value != base.get(section), section
+            # `engine` stands there to be switched by one line
+            assert value != base.get(section) or section == "engine", section
             continue
         for key, inner in value.items():
             assert (section, key, inner) != (section, key, (base.get(section) or {}).get(key))
