@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, InputError, UnavailableError
-from tasks.storage.availability import is_passing
+from tasks.storage.availability import is_temporary
 from tasks.storage.workspace import resolve, resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -52,7 +52,7 @@ class _Answering:
             try:
                 return found(*args, **kwargs)
             except Exception as error:
-                if not is_passing(error):
+                if not is_temporary(error):
                     raise
                 raise _away(self._uri, error) from None
 
@@ -100,7 +100,7 @@ def connect(tracking_uri: str) -> Any:
     except UnavailableError:
         raise
     except Exception as error:
-        if is_passing(error):
+        if is_temporary(error):
             raise _away(uri, error) from None
         of_the_database = type(error).__module__.startswith("sqlalchemy")
         is_full = "disk is full" in str(error)  # whoever runs the task tells that in its own line

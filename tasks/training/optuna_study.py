@@ -18,7 +18,7 @@ import numpy as np
 
 from tasks.errors import ConfigError, UnavailableError
 from tasks.models import learner_class
-from tasks.storage.availability import is_passing
+from tasks.storage.availability import is_temporary
 from tasks.storage.workspace import resolve_store
 from tasks.training.history import Epoch
 
@@ -156,7 +156,7 @@ def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]
         if not theirs and not isinstance(error, ImportError | OSError):
             raise
         reason = (str(error).splitlines() or ["no reason given"])[0]
-        if is_passing(error):
+        if is_temporary(error):
             raise UnavailableError(
                 f"search: storage {storage!r} cannot be reached just now ({reason}); run again when it is back"
             ) from None
