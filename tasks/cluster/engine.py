@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.cluster.fargate import start_fargate
 from tasks.errors import ConfigError, UnavailableError
+from tasks.logs.values import is_integer
 from tasks.storage.availability import is_temporary
 
 _CONNECT_S, _START_S = 30, 900  # to answer; to have all workers started
@@ -77,7 +78,7 @@ def _read(engine: str | Mapping[str, Any] | None) -> tuple[str, Any]:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return is_integer(value) and value >= 1
 
 
 def _open(stack: ExitStack, place: str, options: Any) -> Any:

@@ -3,7 +3,6 @@
 An address is a path or ``s3://bucket/key``. The mark of a file changes whenever its content does.
 """
 
-import fcntl
 import hashlib
 import shutil
 from collections.abc import Collection, Mapping
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from tasks.errors import ChangedError, InputError
 from tasks.storage.availability import aws_code
 from tasks.storage.files import write_atomic
+from tasks.storage.locks import file_lock
 from tasks.storage.s3 import is_s3, s3_client, s3_errors, split_address
 
 _GONE = ("404", "NoSuchKey", "NotFound")
@@ -65,9 +65,7 @@ def write_shared(address: str, content: bytes, *, replaces: str | None) -> None:
         return
     path = Path(address)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (path.parent / f".{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock(path):
             found = read_shared(address)
             if (found and found.mark) != replaces:
                 raise ChangedError(f"{address}: changed meanwhile; run again")
