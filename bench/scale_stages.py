@@ -15,9 +15,9 @@ from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import make_learner
 from tasks.models.artifact import freeze, load_model, save_model
+from tasks.models.predict import predict_stream
 from tasks.schema import load_schema
 from tasks.simulation.simulate import simulate_batches
-from tasks.training.fit import predict_stream
 
 STAGES = ("ingest", "hash", "train", "evaluate")
 SEED = 7

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ClicklabError, ConfigError, UnavailableError, full_disk_in_one_line
-from tasks.storage.availability import aws_code, is_passing
-from tasks.storage.files import is_s3, s3_client
+from tasks.errors import ClicklabError, ConfigError, UnavailableError, disk_errors
+from tasks.storage.availability import aws_code, is_temporary
+from tasks.storage.s3 import is_s3, s3_client
 
 _REFUSED = {"AccessDenied", "403", "Forbidden", "AccessDeniedException", "InvalidAccessKeyId"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -77,7 +77,7 @@ class Store:
     def download(self, key: str, path: Path) -> bool:
         """Copy a file of any size to `path`, whole or not at all; False if it is not there."""
         partial = path.with_name(f".{path.name}.fetched.partial")
-        with full_disk_in_one_line(path), self._readable_errors("s3:GetObject", key) as gone:
+        with disk_errors(path), self._readable_errors("s3:GetObject", key) as gone:
             path.parent.mkdir(parents=True, exist_ok=True)
             s3_client().download_file(self.bucket, self._prefix + key, str(partial))
             partial.replace(path)
@@ -134,7 +134,7 @@ class Store:
         if code in ("NoCredentialsError", "PartialCredentialsError"):
             return ConfigError(f"{action} on {where}: no AWS credentials found; log in first")
         reason = " ".join(str(error).split())[:300]
-        if is_passing(error):
+        if is_temporary(error):
             return UnavailableError(
                 f"{action} on {where}: S3 cannot be reached just now ({code}: {reason}); run the task again later"
             )

@@ -12,7 +12,7 @@ from tasks.errors import UnavailableError
 from tasks.registry.ledger import append_decision, read_ledger
 from tasks.serving.packed_service import ask_bentoml
 from tasks.storage.files import write_atomic
-from tasks.storage.shared_files import ChangedError, read_blob, write_blob
+from tasks.storage.shared_files import ChangedError, read_shared, write_shared
 from tasks.storage.workspace import resolve
 
 LEDGER, POINTER = "ledger/decisions.jsonl", "models/champion.json"
@@ -39,7 +39,7 @@ def shared_ledger(task: Any, store: str, env: Mapping[str, Any]) -> Iterator[Non
         yield
         return
     address, path = beside(store, LEDGER), resolve(env["mlflow"]["ledger"])
-    before = read_blob(address)
+    before = read_shared(address)
     write_atomic(path, before.content if before else b"")
     n_before = len(read_ledger(path))
     yield
@@ -49,13 +49,13 @@ def shared_ledger(task: Any, store: str, env: Mapping[str, Any]) -> Iterator[Non
 def _put_back(address: str, path: Path, added: list[dict[str, Any]]) -> None:
     """Append lines to the ledger as it is now: another run may have written in the meantime."""
     for _ in range(_TRIES):
-        found = read_blob(address)
+        found = read_shared(address)
         write_atomic(path, found.content if found else b"")
         for entry in added:
             chained = ("previous", "digest")
             append_decision(path, {key: entry[key] for key in entry if key not in chained})
         try:
-            write_blob(address, path.read_bytes(), replaces=found.mark if found else None)
+            write_shared(address, path.read_bytes(), replaces=found.mark if found else None)
             return
         except ChangedError:
             continue

@@ -12,7 +12,8 @@ from typing import Any
 
 from tasks.cluster.fargate import start_fargate
 from tasks.errors import ConfigError, UnavailableError
-from tasks.storage.availability import is_passing
+from tasks.logs.values import is_integer
+from tasks.storage.availability import is_temporary
 
 _CONNECT_S, _START_S = 30, 900  # to answer; to have all workers started
 _PLACES = ("workers", "address", "fargate")
@@ -77,7 +78,7 @@ def _read(engine: str | Mapping[str, Any] | None) -> tuple[str, Any]:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return is_integer(value) and value >= 1
 
 
 def _open(stack: ExitStack, place: str, options: Any) -> Any:
@@ -96,7 +97,7 @@ def _open(stack: ExitStack, place: str, options: Any) -> Any:
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         client.wait_for_workers(n_workers, timeout=_START_S)
     except (OSError, TimeoutError) as error:
-        kind = UnavailableError if is_passing(error) else ConfigError
+        kind = UnavailableError if is_temporary(error) else ConfigError
         raise kind(
             f"engine: the Dask cluster {options if place == 'address' else f'({place})'} "
             f"does not answer ({error}); is it running?"

@@ -4,7 +4,6 @@ Model files are ordinary run artifacts (arrays and JSON, never a pickle); a regi
 points at them. Aliases say who serves now, the ledger (:mod:`tasks.registry.ledger`) who served before.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, InputError, UnavailableError
-from tasks.storage.availability import is_passing
+from tasks.storage.availability import is_temporary
+from tasks.storage.locks import sqlite_lock
 from tasks.storage.workspace import resolve, resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -52,7 +52,7 @@ class _Answering:
             try:
                 return found(*args, **kwargs)
             except Exception as error:
-                if not is_passing(error):
+                if not is_temporary(error):
                     raise
                 raise _away(self._uri, error) from None
 
@@ -92,7 +92,7 @@ def connect(tracking_uri: str) -> Any:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri = resolve_store(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri)
     try:
-        with _first_use(uri):
+        with sqlite_lock(uri):
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
             client = _Answering(mlflow.MlflowClient(uri), uri)
@@ -100,7 +100,7 @@ def connect(tracking_uri: str) -> Any:
     except UnavailableError:
         raise
     except Exception as error:
-        if is_passing(error):
+        if is_temporary(error):
             raise _away(uri, error) from None
         of_the_database = type(error).__module__.startswith("sqlalchemy")
         is_full = "disk is full" in str(error)  # whoever runs the task tells that in its own line
@@ -110,19 +110,6 @@ def connect(tracking_uri: str) -> Any:
             f"MLflow at {uri!r} cannot be used ({_in_one_line(error)}); see `mlflow.tracking_uri` in env.yaml"
         ) from None
     return client
-
-
-@contextmanager
-def _first_use(uri: str) -> Iterator[None]:
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
-        yield
-        return
-    path = Path(uri.removeprefix(prefix))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def open_experiment(client: Any, name: str, *, artifact_root: str | Path | None = None) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tasks.errors import ContractError, InputError
 from tasks.serving.receipt import GOLDEN, TOLERANCE
-from tasks.storage.shared_files import Blob, join, put_files, read_blob, write_blob
+from tasks.storage.shared_files import SharedFile, join, put_files, read_shared, write_shared
 
 FORMAT = 1
 VERSIONS = "versions"
@@ -146,7 +146,7 @@ def read_pointer(pointer: str) -> Pointer:
     return found
 
 
-def parse_pointer(blob: Blob, *, address: str) -> Pointer:
+def parse_pointer(blob: SharedFile, *, address: str) -> Pointer:
     """Return what the file of a pointer says; ContractError if it is not one."""
     try:
         raw = json.loads(blob.content)
@@ -163,7 +163,7 @@ def parse_pointer(blob: Blob, *, address: str) -> Pointer:
 
 
 def _read(pointer: str) -> Pointer | None:
-    blob = read_blob(pointer)
+    blob = read_shared(pointer)
     return None if blob is None else parse_pointer(blob, address=pointer)
 
 
@@ -183,7 +183,7 @@ def _point(pointer: str, now: Pointer | None, target: Mapping[str, Any], *, acti
     history = [*(now.history if now else ()), {**target, "action": action, "time_utc": time_utc}]
     record = {"format": FORMAT, **target, "time_utc": time_utc, "history": history}
     content = (json.dumps(record, indent=1) + "\n").encode()
-    write_blob(pointer, content, replaces=now.mark if now else None)
+    write_shared(pointer, content, replaces=now.mark if now else None)
     return read_pointer(pointer)
 
 

@@ -104,8 +104,8 @@ def predict_artefact(model_dir: Path, rows: Sequence[Mapping[str, Any]]) -> list
     """Return what the model of a folder predicts when the rows are columns, as in the pipeline."""
     import pyarrow as pa
 
-    from tasks.hashing.columns import value_text
     from tasks.hashing.encode import columns_of
+    from tasks.logs.values import value_text
     from tasks.models.artifact import load_model
 
     model = load_model(model_dir)

@@ -4,25 +4,17 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tasks.errors import ConfigError, DivergenceError, InputError
 from tasks.evaluation.metrics import log_loss, roc_auc
+from tasks.models.predict import Rows
 from tasks.models.scoring import sigmoid
 from tasks.training.checkpoint import Checkpoint, core_of, digest_of
 from tasks.training.history import Epoch, History, Position
 from tasks.training.sampling import checked_rate, keep_rows
-
-
-class Rows(Protocol):
-    """What is needed of a feature set: batches with ``codes`` and ``label``, in time order."""
-
-    @property
-    def n_rows(self) -> int: ...
-
-    def batches(self) -> Iterator[Any]: ...
 
 
 class _Slice(NamedTuple):
@@ -227,26 +219,6 @@ def _diverged(learner: Any, where: str) -> DivergenceError:
         f"training of {type(core_of(learner)).__name__} diverged ({where}): a loss or weight is not finite; "
         "lower the learning rate (alpha of ftrl, eta0 of sgd, factor_alpha of fm)"
     )
-
-
-def predict_stream(model: Any, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and click probabilities of a feature set, both float64, batch by batch.
-
-    `model` is a learner or a saved model. One that carries a hash contract refuses rows of another.
-
-    Raises
-    ------
-    ContractError
-        If model and rows do not share one hash contract.
-    """
-    contract, theirs = getattr(model, "contract", None), getattr(rows, "contract", None)
-    if contract is not None and theirs is not None:
-        contract.require_same(theirs, where="the feature set")
-    labels, predictions = [np.empty(0)], [np.empty(0)]
-    for batch in rows.batches():
-        labels.append(batch.label.astype(np.float64))
-        predictions.append(model.predict_codes(batch.codes))
-    return np.concatenate(labels), np.concatenate(predictions)
 
 
 def refresh(learner: Any, rows: Rows, *, seed: int = 0) -> None:

@@ -11,14 +11,15 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.errors import ConfigError, UnavailableError
+from tasks.logs.values import is_integer
 from tasks.models import learner_class
-from tasks.storage.availability import is_passing
+from tasks.storage.availability import is_temporary
+from tasks.storage.locks import sqlite_lock
 from tasks.storage.workspace import resolve_store
 from tasks.training.history import Epoch
 
@@ -148,7 +149,7 @@ def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]
         "pruner": optuna.pruners.MedianPruner(n_startup_trials=4),
     }
     try:
-        with _first_use(address):
+        with sqlite_lock(address):
             study = optuna.create_study(storage=address, **knobs)
         return study, address is not None and not address.startswith("sqlite")
     except Exception as error:
@@ -156,7 +157,7 @@ def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]
         if not theirs and not isinstance(error, ImportError | OSError):
             raise
         reason = (str(error).splitlines() or ["no reason given"])[0]
-        if is_passing(error):
+        if is_temporary(error):
             raise UnavailableError(
                 f"search: storage {storage!r} cannot be reached just now ({reason}); run again when it is back"
             ) from None
@@ -165,25 +166,9 @@ def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]
         ) from None
 
 
-@contextmanager
-def _first_use(address: str | None) -> Iterator[None]:
-    """Make the tables of a new SQLite file behind a lock."""
-    import fcntl
-
-    prefix = "sqlite:///"
-    if address is None or not address.startswith(prefix):
-        yield
-        return
-    path = Path(address.removeprefix(prefix))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def positive(plan: Mapping[str, Any], name: str, default: int | None = None) -> int:
     """Return a knob of the search; ConfigError unless it is an integer of at least 1."""
     value = plan.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ConfigError(f"search: {name} must be an integer of at least 1, found {value!r}")
     return value

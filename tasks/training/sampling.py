@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import ConfigError
+from tasks.logs.values import is_number
+from tasks.models.splitmix import GOLDEN_GAMMA, mix64
 
 
 def checked_rate(negative_rate: Any) -> float:
     """Return the rate as a float; ConfigError unless it is above 0 and at most 1."""
-    is_number = isinstance(negative_rate, int | float) and not isinstance(negative_rate, bool)
-    if not is_number or not 0 < negative_rate <= 1:
+    if not is_number(negative_rate) or not 0 < negative_rate <= 1:
         raise ConfigError(
             f"training: negative_rate must be above 0 and at most 1, found {negative_rate!r}"
         )
@@ -50,9 +51,5 @@ def keep_rows(
 
 def _uniform(rows: np.ndarray, seed: int) -> np.ndarray:
     """Return a number in [0, 1) for each row number: SplitMix64, started at the seed's own."""
-    start = np.uint64((seed * 0xD1342543DE82EF95 + 0x9E3779B97F4A7C15) % 2**64)
-    word = rows * np.uint64(0x9E3779B97F4A7C15) + start
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        word = (word ^ (word >> np.uint64(shift))) * np.uint64(factor)
-    word ^= word >> np.uint64(31)
-    return (word >> np.uint64(11)) * 2.0**-53
+    start = np.uint64((seed * 0xD1342543DE82EF95 + int(GOLDEN_GAMMA)) % 2**64)
+    return (mix64(rows * GOLDEN_GAMMA + start) >> np.uint64(11)) * 2.0**-53

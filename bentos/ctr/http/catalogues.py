@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tasks.hashing.columns import value_text
+from tasks.logs.values import value_text
 from tasks.serving.candidates import Candidates, Catalogue, picker
 
 MAX_ROWS = 8_192  # of a catalogue; a full one is begun anew

@@ -13,8 +13,8 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 
 from bentos.ctr.http.catalogues import CatalogueDecoder, Decoded
-from tasks.hashing.columns import value_text
 from tasks.hashing.contract import HashContract
+from tasks.logs.values import value_text
 from tasks.schema import Schema
 from tasks.serving.candidates import Candidates
 

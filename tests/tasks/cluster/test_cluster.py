@@ -24,9 +24,10 @@ from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import make_learner
 from tasks.models.ftrl import FTRLProximal
+from tasks.models.predict import predict_stream
 from tasks.schema import load_schema
 from tasks.training import checkpoint
-from tasks.training.fit import fit_stream, predict_stream
+from tasks.training.fit import fit_stream
 from tests.tasks.models.rows import learnable_rows, small_contract
 
 N_ROWS, BATCH_ROWS, BITS = 200_000, 4096, 18

@@ -8,7 +8,8 @@ from tasks.evaluation.importance import field_importance
 from tasks.evaluation.metrics import log_loss
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
-from tasks.training.fit import fit_stream, predict_stream, refresh
+from tasks.models.predict import predict_stream
+from tasks.training.fit import fit_stream, refresh
 from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
 
 

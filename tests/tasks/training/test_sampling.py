@@ -6,7 +6,8 @@ import pytest
 from tasks.errors import ConfigError, InputError
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
-from tasks.training.fit import fit_stream, predict_stream, refresh
+from tasks.models.predict import predict_stream
+from tasks.training.fit import fit_stream, refresh
 from tasks.training.sampling import checked_rate, keep_rows
 from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
 
