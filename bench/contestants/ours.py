@@ -18,8 +18,8 @@ from bench.stopwatch import Stopwatch, contestant_arguments
 from tasks.hashing.store import FeatureSet
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
+from tasks.models.predict import predict_stream
 from tasks.schema import load_schema
-from tasks.training.fit import predict_stream
 
 HEAD_LINES = 1_001  # header and rows that load the compiled code
 

@@ -1,7 +1,7 @@
-"""A search by Optuna: trials in a study that several processes may share, and that goes on where it stopped.
+"""A search by Optuna: trials in a study that several processes may share and that can be resumed.
 
-What a trial draws depends on the seed and on how many trials are finished, not on how often the search
-was started: a search that was killed repeats no finished trial and ends as it would have.
+A trial's parameters depend on the seed and on the number of finished trials, not on how often the search
+was started: a killed search repeats no finished trial and ends like an uninterrupted one.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from tasks.training.history import Epoch
 
 Run = Callable[..., dict[str, Any]]
 _FINISHED = ("COMPLETE", "PRUNED")
-_ANY = (*_FINISHED, "RUNNING", "FAIL")  # a trial that another machine may be at
+_ANY = (*_FINISHED, "RUNNING", "FAIL")  # including trials that another machine may be running
 
 
 def run_study(
@@ -38,7 +38,7 @@ def run_study(
     study_name: str,
     negative_rate: float,
 ) -> list[dict[str, Any]]:
-    """Return the finished trials of a study, as many as the plan asks for; those it lacks are run.
+    """Return the finished trials of a study, as many as the plan asks for; missing ones are run.
 
     Arguments and errors are those of :func:`tasks.training.search.search`; `run` trains once with parameters.
     """
@@ -77,7 +77,7 @@ def _space(kind: str, fixed: Mapping[str, Any], plan: Mapping[str, Any]) -> dict
     space = {name: span for name, span in spans if name not in fixed}
     if not space:
         raise ConfigError(
-            "search: there is nothing left to search; `params` fixes every parameter of the space"
+            "search: nothing is left to search; `params` fixes every parameter of the space"
         )
     return space
 
@@ -87,7 +87,7 @@ def _trials(study: Any, *states: str) -> list[Any]:
 
 
 def _sampler(optuna: Any, seed: int, n_done: int, *, is_shared: bool) -> Any:
-    """Return what draws the next trial; where others are at work, away from what they are trying."""
+    """Return the sampler of the next trial; in a shared study it avoids the parameters that others are trying."""
     entropy = [seed, n_done, *([os.getpid()] if is_shared else [])]
     (state,) = np.random.SeedSequence(entropy).generate_state(1)
     return optuna.samplers.TPESampler(seed=int(state), n_startup_trials=5, constant_liar=is_shared)
@@ -128,7 +128,7 @@ def _record(trial: Any) -> dict[str, Any]:
 
 @contextmanager
 def _quiet(optuna: Any) -> Iterator[None]:
-    """Keep Optuna's progress lines and its warnings about experimental parts off the screen."""
+    """Silence Optuna's progress lines and its warnings about experimental features."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -140,7 +140,7 @@ def _quiet(optuna: Any) -> Iterator[None]:
 
 
 def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]:
-    """Return the study of that name, made or joined, and whether other machines may work on it too."""
+    """Return the study of that name, created or joined, and whether other machines may work on it too."""
     address = resolve_store(storage) if storage else None
     knobs = {
         "study_name": name,

@@ -1,10 +1,11 @@
-"""Fewer rows without a click: which of them a learner is shown.
+"""Which training rows a learner gets: the last ones, or fewer of those without a click.
 
-A row's fate is drawn from its number and a seed alone, so batches of any size, threads and epochs
-agree on it.
+Whether a row is kept is drawn from its number and a seed alone, so batches of any size, threads and
+epochs agree on it.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tasks.models.splitmix import GOLDEN_GAMMA, mix64
 
 
 def checked_rate(negative_rate: Any) -> float:
-    """Return the rate as a float; ConfigError unless it is above 0 and at most 1."""
+    """Return the rate as a float; ConfigError unless it is above 0 and up to 1."""
     if not is_number(negative_rate) or not 0 < negative_rate <= 1:
         raise ConfigError(
             f"training: negative_rate must be above 0 and at most 1, found {negative_rate!r}"
@@ -34,7 +35,7 @@ def keep_rows(
     first_row
         Number of the first of them in its feature set.
     negative_rate
-        Probability of a row without a click to be kept, above 0, at most 1.
+        Probability of keeping a row without a click, above 0 and up to 1.
     seed
         Another seed keeps others; 0 to 2**32 - 1.
 
@@ -47,6 +48,39 @@ def keep_rows(
         return np.ones(len(label), dtype=bool)
     rows = np.arange(first_row, first_row + len(label), dtype=np.uint64)
     return (_uniform(rows, seed) < negative_rate) | (label != 0)
+
+
+def sample_batch(
+    batch: Any, first_row: int, *, negative_rate: float, seed: int
+) -> tuple[Any, np.ndarray]:
+    """Return codes and labels of the rows of a batch to learn from; see :func:`keep_rows`."""
+    if negative_rate == 1:
+        return batch.codes, batch.label
+    kept = keep_rows(batch.label, first_row=first_row, negative_rate=negative_rate, seed=seed)
+    return batch.codes[kept], batch.label[kept]
+
+
+class _Slice(NamedTuple):
+    codes: Any
+    label: Any
+
+
+class LastRows:
+    """The last `max_rows` rows of a feature set, read like one; all of them if there are fewer."""
+
+    def __init__(self, rows: Any, max_rows: int):
+        self._rows = rows
+        self._n_skipped = max(0, rows.n_rows - max_rows)
+        self.n_rows = rows.n_rows - self._n_skipped
+
+    def batches(self) -> Iterator[_Slice]:
+        """Yield the batches, the first one cut to its last rows."""
+        offset = 0
+        for batch in self._rows.batches():
+            begin = max(0, self._n_skipped - offset)
+            offset += len(batch.label)
+            if begin < len(batch.label):
+                yield _Slice(batch.codes[begin:], batch.label[begin:])
 
 
 def _uniform(rows: np.ndarray, seed: int) -> np.ndarray:

@@ -354,7 +354,7 @@ def test_a_stop_in_the_middle_of_training_is_gone_on_with(cloud):
     assert "1 files kept" in messages(lines)
     assert "train-ftrl.checkpoint.npz" in cloud.keys("runs/train/products/")
     lines = cloud.run("train-ftrl", "train", CLICKLAB_ATTEMPT="2")
-    assert "training goes on from here" in messages(lines)
+    assert "training resumes from here" in messages(lines)
     weights = "products/models/ftrl/weights.npy"
     assert cloud.read(f"runs/train/{weights}") == cloud.read(f"runs/whole/{weights}")
     assert "train-ftrl.checkpoint.npz" not in cloud.keys("runs/train/products/")

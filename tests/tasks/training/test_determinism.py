@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tasks.training.checkpoint import learnt
+from tasks.training.checkpoint import learned_state
 from tasks.hashing.contract import HashContract
 from tasks.hashing.store import FeatureSet, write_features
 from tasks.ingest import ingest_log
@@ -25,7 +25,7 @@ from tasks.logs.log import Log
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
 from tasks.schema import load_schema
-from tasks.training.fit import fit_stream, refresh
+from tasks.training.fit import fit_stream, learn_once
 
 csv, folder, n_threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 pa.set_cpu_count(n_threads)
@@ -54,8 +54,8 @@ for kind in KINDS:
     learner = make_learner(kind, contract.n_features, random_state=3)
     history = fit_stream(learner, train, valid, max_epochs=3, negative_rate=0.7, seed=3)
     note(f"losses {kind}", [[e.train_log_loss, e.valid_log_loss, e.valid_auc] for e in history.epochs])
-    refresh(learner, valid, seed=3)
-    held = learnt(learner)
+    learn_once(learner, valid, seed=3)
+    held = learned_state(learner)
     note(f"learnt {kind}", [held[name] for name in sorted(held) if isinstance(held[name], np.ndarray)])
     note(f"predicted {kind}", [learner.predict_codes(valid.load().codes)])
     found[f"version {kind}"] = freeze(learner, contract, name=kind).version
