@@ -1,7 +1,7 @@
-"""The errors a user can mend, each with the exit code by which a scheduler tells them apart.
+"""The errors a user can fix, each with an exit code that tells a scheduler what to do.
 
 The command line turns any of these into one line and the exit code; everything else is a defect
-and keeps its traceback. Codes stay below 125, where shells and containers begin their own.
+and keeps its traceback. Codes stay below 125, where those of shells and containers begin.
 """
 
 import errno
@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # disk, quota, the process's own limit of a file
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # disk, quota, the process's own file size limit
 
 
 class ClicklabError(ValueError):
-    """Something a user can mend: the message says what was found and what to do."""
+    """Something a user can fix: the message says what was found and what to do."""
 
     exit_code = 1
 
@@ -24,6 +24,10 @@ class InputError(ClicklabError):
     exit_code = 2
 
 
+class ChangedError(InputError):
+    """Another process replaced the file meanwhile; running again starts from the new one."""
+
+
 class ConfigError(ClicklabError):
     """A knob is unknown, out of its range, or contradicts another."""
 
@@ -31,11 +35,11 @@ class ConfigError(ClicklabError):
 
 
 class DivergenceError(ConfigError):
-    """Training left the finite numbers: a learning rate is too high for these rows."""
+    """Training reached a loss or weight that is not finite: the learning rate is too high for these rows."""
 
 
 class DataCheckError(ClicklabError):
-    """The log was read, but breaks its data contract; trying again will not help."""
+    """The log was read, but breaks its data contract; retrying will not help."""
 
     exit_code = 4
 
@@ -53,19 +57,19 @@ class GateError(ClicklabError):
 
 
 class DiskFullError(ClicklabError):
-    """There is no room left to write; trying again helps only where somebody has made some."""
+    """The disk is full; retrying helps only once space has been freed."""
 
     exit_code = 7
 
 
 class UnavailableError(ClicklabError):
-    """A service cannot be reached just now; the same task may well succeed a while later."""
+    """A service is temporarily unavailable; the same task may succeed later."""
 
     exit_code = 8
 
 
 @contextmanager
-def full_disk_in_one_line(place: str | os.PathLike[str]) -> Iterator[None]:
+def disk_errors(place: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what a full disk raises into a DiskFullError that names the file or folder."""
     try:
         yield
@@ -74,5 +78,5 @@ def full_disk_in_one_line(place: str | os.PathLike[str]) -> Iterator[None]:
             raise
         raise DiskFullError(
             f"{os.fspath(place)}: cannot be written ({os.strerror(error.errno)}); "
-            "make room and run the same command again"
+            "free some space and run the same command again"
         ) from None

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ConfigError, InputError, full_disk_in_one_line
+from tasks.errors import ConfigError, InputError, disk_errors
 from tasks.logs.intake.quarantine import QUARANTINE
 from tasks.logs.intake.reading import Intake, Refused
 from tasks.logs.intake.replacement import check_target, replace, workplace
 from tasks.logs.log import MANIFEST
+from tasks.logs.sources import FINGERPRINTS, fingerprint
 from tasks.schema import Schema, load_schema
-from tasks.storage.files import fingerprint, write_atomic
+from tasks.storage.files import write_atomic
 
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 8 << 20
-FINGERPRINTS = ".fingerprints.json"
 
 
 def ingest(
@@ -82,7 +82,7 @@ def ingest_log(
     check_target(folder)
     cache_path = folder.parent / FINGERPRINTS
     mark = fingerprint(source, cache_path=cache_path)
-    with full_disk_in_one_line(folder), workplace(folder) as work:
+    with disk_errors(folder), workplace(folder) as work:
         run = Intake(source, schema, work, max_bad_share)
         try:
             run.read(batch_rows, block_bytes, on_progress)

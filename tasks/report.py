@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from tasks.figures.optional import left_out
 from tasks.storage.files import write_atomic
 
 
@@ -66,6 +68,8 @@ def render_report(
         if not row["passed"]:
             console.print(f"{row['model']} was refused: {'; '.join(row['reasons'])}")
     _say_champion(record, console)
+    for line in left_out(path.parent):
+        console.print(f"[yellow]{escape(line)}[/yellow]")
     done = f"{n_ran} tasks ran" if n_ran else "nothing had changed, so nothing ran"
     console.print(f"\n{done}, {seconds:.0f} s. Try next:")
     for command, why in (

@@ -63,7 +63,7 @@ def local_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import boto3
     from moto import mock_aws
 
-    from tasks.storage.files import _client
+    from tasks.storage.s3 import _client
 
     for name, value in {
         "AWS_ACCESS_KEY_ID": "x",

@@ -89,7 +89,7 @@ class S3Server:
     @property
     def client(self) -> Any:
         """The client that the project uses for it."""
-        from tasks.storage.files import s3_client
+        from tasks.storage.s3 import s3_client
 
         return s3_client()
 
@@ -101,7 +101,7 @@ class S3Server:
 @contextmanager
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """Yield an empty S3 that this process's clients are pointed at."""
-    from tasks.storage.files import _client
+    from tasks.storage.s3 import _client
 
     port = free_port()
     for name, value in {

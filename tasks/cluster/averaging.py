@@ -1,10 +1,10 @@
-"""Many learners to one: what each worker starts from, and how what they learnt is averaged.
+"""Many learners to one: what each worker starts from, and how the results are averaged.
 
-Every shard is a sample of 1/S of the log, so **each of its rows stands for S rows**: a worker steps S
-times as far, and the average of S of them goes the way that one process would have gone. Without
-that, averaging S learners is training on 1/S of the log, and takes S times as many rounds.
+Every shard is a sample of 1/S of the log, so **each of its rows stands for S rows**: a worker takes steps S
+times as long, and the average of S workers moves as far as one process would have. Without that,
+averaging S learners is training on 1/S of the log, and takes S times as many rounds.
 
-How it is said to a learner is its :class:`Rule`. For ``ftrl``: its state is two sums over rows, z (of
+A learner's :class:`Rule` says how its steps are scaled. For ``ftrl``: its state is two sums over rows, z (of
 gradients) and n (of squared gradients). A worker starts from z/S and n/S, with l1/S, l2/S,
 alpha * sqrt(S) and beta / sqrt(S), which give the same weights to the last digits. S times the
 average is the sum over all rows again, so that weights, penalties and each weight's own learning rate
@@ -28,10 +28,12 @@ from tasks.errors import InputError
 
 
 class Rule(NamedTuple):
-    """What changes when each row of a learner stands for S rows."""
+    """What changes in a learner when each row stands for S rows."""
 
     powers: Mapping[str, float]  # parameter: the power of S that it is multiplied by
-    sums: Callable[[Any], Sequence[np.ndarray]]  # of a snapshot: views of what is a sum over rows
+    sums: Callable[
+        [Any], Sequence[np.ndarray]
+    ]  # of a snapshot: views of the arrays that are sums over rows
 
 
 _FTRL = {"alpha": 0.5, "beta": -0.5, "l1": -1.0, "l2": -1.0}
@@ -44,8 +46,8 @@ RULES = {
 _NO_RULE = Rule({}, lambda snapshot: ())
 
 
-def for_shard(learner: Any, n_shards: int) -> Any:
-    """Return a copy of the learner for one of `n_shards` workers, each of its rows standing for so many."""
+def copy_for_shard(learner: Any, n_shards: int) -> Any:
+    """Return a copy of the learner for one of `n_shards` shards; each of its rows stands for `n_shards` rows."""
     shard, rule = copy.deepcopy(learner), _rule(learner)
     if rule.powers:
         shard.set_params(
@@ -57,17 +59,17 @@ def for_shard(learner: Any, n_shards: int) -> Any:
 
 
 def average(start: Any, shards: Iterable[tuple[Any, int]], n_shards: int) -> Any:
-    """Return what `start` has become, from what its copies learnt.
+    """Return `start` after a round, averaged from the copies that the shards trained.
 
     Parameters
     ----------
     start
-        What every shard started from; it is not changed.
+        The learner that every shard started from; it is not changed.
     shards
-        Copies by :func:`for_shard` that have learnt, each with the number of rows it learnt from,
-        above 0, which is its weight; one is held at a time.
+        Copies by :func:`copy_for_shard` after training, each with the number of rows it learned from,
+        above 0, as its weight; one is held at a time.
     n_shards
-        What :func:`for_shard` was told.
+        As passed to :func:`copy_for_shard`.
 
     Raises
     ------
@@ -103,20 +105,20 @@ def _rule(learner: Any) -> Rule:
 
 
 def _summed(rule: Rule, snapshot: Any, factor: float) -> Any:
-    """Multiply in place what is a sum over rows."""
+    """Multiply the sums over rows in place."""
     for array in rule.sums(snapshot):
         array *= factor
     return snapshot
 
 
 def _towards(share: float, mean: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Return a running mean that has taken in one more; what is not finite is told by the loss."""
+    """Return the running mean with one more array; the loss reveals values that are not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return mean + (array - mean) * share
 
 
 def _map(change: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """Return arrays, or tuples, lists or dicts of them, with `change` made to each array."""
+    """Return arrays, or tuples, lists or dicts of them, with `change` applied to each array."""
     if isinstance(tree, np.ndarray | np.generic | float):
         return change(*map(np.asarray, (tree, *others)))
     if isinstance(tree, dict):

@@ -1,8 +1,7 @@
-"""Where the work is done: in this process, or on a Dask cluster that ``engine`` in ``env.yaml`` names.
+"""The Dask cluster that ``engine`` in ``env.yaml`` names; with ``local`` this package is not even imported.
 
-- ``local``: this process; Dask is not even imported;
 - ``dask`` or ``{dask: {workers: 2}}``: processes of this machine, reachable from this machine only;
-- ``{dask: {address: "tcp://10.0.0.5:8786"}}``: a cluster that somebody else runs;
+- ``{dask: {address: "tcp://10.0.0.5:8786"}}``: a running cluster;
 - ``{dask: {fargate: {n_workers: 4, ...}}}``: AWS Fargate (:mod:`tasks.cluster.fargate`).
 """
 
@@ -12,20 +11,21 @@ from typing import Any
 
 from tasks.cluster.fargate import start_fargate
 from tasks.errors import ConfigError, UnavailableError
-from tasks.storage.availability import is_passing
+from tasks.logs.values import is_integer
+from tasks.storage.availability import is_temporary
 
-_CONNECT_S, _START_S = 30, 900  # to answer; to have all workers started
+_CONNECT_S, _START_S = 30, 900  # limits for an answer, and for all workers to start
 _PLACES = ("workers", "address", "fargate")
 
 
 @contextmanager
-def connect(engine: str | Mapping[str, Any] | None = "local") -> Iterator[Any]:
-    """Yield a Dask client, or None for this process alone; what was started is stopped in the end.
+def connect(engine: str | Mapping[str, Any]) -> Iterator[Any]:
+    """Yield a Dask client; a cluster that was started is stopped at the end.
 
     Parameters
     ----------
     engine
-        The knob as in ``env.yaml``; see the module's first lines.
+        The knob as in ``env.yaml``; see the module docstring.
 
     Raises
     ------
@@ -33,25 +33,14 @@ def connect(engine: str | Mapping[str, Any] | None = "local") -> Iterator[Any]:
         If the knob is malformed or a package is missing.
     UnavailableError
         If the cluster cannot be reached just now.
-
-    Examples
-    --------
-    >>> with connect("local") as client:
-    ...     print(client)
-    None
     """
     place, options = _read(engine)
-    if place == "local":
-        yield None
-        return
     with ExitStack() as stack:
         yield _open(stack, place, options)
 
 
 def _read(engine: str | Mapping[str, Any] | None) -> tuple[str, Any]:
-    """Return where to work, and the options of that place."""
-    if engine in ("local", None):
-        return "local", None
+    """Return the kind of cluster and its options."""
     if engine == "dask":
         return "workers", None
     knobs = engine.get("dask", {}) if isinstance(engine, Mapping) and len(engine) == 1 else None
@@ -77,11 +66,11 @@ def _read(engine: str | Mapping[str, Any] | None) -> tuple[str, Any]:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return is_integer(value) and value >= 1
 
 
 def _open(stack: ExitStack, place: str, options: Any) -> Any:
-    """Return a client whose workers are there; cluster and client are closed with the stack."""
+    """Return a client whose workers have started; cluster and client are closed with the stack."""
     try:
         from dask.distributed import Client
     except ImportError:
@@ -96,7 +85,7 @@ def _open(stack: ExitStack, place: str, options: Any) -> Any:
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         client.wait_for_workers(n_workers, timeout=_START_S)
     except (OSError, TimeoutError) as error:
-        kind = UnavailableError if is_passing(error) else ConfigError
+        kind = UnavailableError if is_temporary(error) else ConfigError
         raise kind(
             f"engine: the Dask cluster {options if place == 'address' else f'({place})'} "
             f"does not answer ({error}); is it running?"
@@ -105,7 +94,7 @@ def _open(stack: ExitStack, place: str, options: Any) -> Any:
 
 
 def _start(place: str, options: Any) -> tuple[int, Any]:
-    """Return the number of workers to wait for, and the cluster that has been told to start them."""
+    """Return the number of workers to wait for, and the cluster that is starting them."""
     if place == "fargate":
         return options["n_workers"], start_fargate(options)
     from dask.distributed import LocalCluster
@@ -116,6 +105,6 @@ def _start(place: str, options: Any) -> tuple[int, Any]:
         n_workers=n_workers,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",  # None would be port 8787, taken where two clusters run
+        dashboard_address="127.0.0.1:0",  # None means port 8787, which two clusters cannot share
         scheduler_kwargs={"dashboard": False},
     )

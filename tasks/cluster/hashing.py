@@ -1,7 +1,7 @@
-"""A span of a log hashed by the workers of a cluster, part by part, into the bytes one process writes.
+"""A span of a log hashed by the workers of a cluster, part by part, to the same bytes as in one process.
 
-Log and feature set lie on storage that client and workers share under the same path. A worker that
-dies loses the parts it was at; Dask gives them to another, and a part is whole or not there at all.
+Log and feature set lie on storage that client and workers share under the same path. When a worker
+dies, Dask reassigns its parts; a part is either complete or absent.
 """
 
 import time
@@ -12,10 +12,10 @@ from typing import Any
 from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.parts import Parts, runs
-from tasks.hashing.store import Written, write_features
+from tasks.hashing.store import Written
 from tasks.logs.log import Log
 
-_TASKS_PER_WORKER, _MAX_PARTS = 4, 32  # few enough to cost nothing, enough for an even load
+_TASKS_PER_WORKER, _MAX_PARTS = 4, 32  # few enough for little overhead, enough for an even load
 
 
 def write_features_on(
@@ -28,24 +28,21 @@ def write_features_on(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Hash a span of a log into `folder` on a cluster, and say what was done.
+    """Hash a span of a log into `folder` on a cluster, and return counts of rows and parts.
 
-    Files, resuming and arguments are those of :func:`tasks.hashing.store.write_features`; a set that
-    one of them began the other goes on with.
+    Files, resuming and arguments are those of :func:`tasks.hashing.store.write_features`; either function
+    resumes a set that the other began.
 
     Parameters
     ----------
     client
-        A Dask client; None for this process.
+        A Dask client.
 
     Raises
     ------
     InputError
-        As ``write_features``; or if the workers see another log, or write where the client does not
-        look.
+        As ``write_features``; or if the workers see another log, or their files are not visible here.
     """
-    if client is None:
-        return write_features(log, span, contract, folder, batch_rows, progress=progress)
     since = time.monotonic()
     folder, log_folder = Path(folder).resolve(), str(log.folder.resolve())
     parts = Parts(log, span, contract, folder, batch_rows)
@@ -61,7 +58,7 @@ def write_features_on(
     parts.remove_half_written()  # by a worker that was killed
     if unseen := parts.lacking():
         raise InputError(
-            f"{parts.path(unseen[0])}: written by a worker, but not to be seen here; "
+            f"{parts.path(unseen[0])}: written by a worker, but not visible here; "
             "log and features must lie on storage that all machines share"
         )
     parts.finish()
@@ -70,17 +67,17 @@ def write_features_on(
 
 
 def _chunks(numbers: Sequence[int], n_chunks: int) -> Iterator[tuple[int, int]]:
-    """Yield first and one past last of runs of consecutive numbers, each short enough for one task."""
-    n_most = min(max(1, -(-len(numbers) // n_chunks)), _MAX_PARTS)
+    """Yield the bounds (end exclusive) of runs of consecutive numbers, each short enough for one task."""
+    max_parts = min(max(1, -(-len(numbers) // n_chunks)), _MAX_PARTS)
     for first, last in runs(numbers):
-        for begin in range(first, last, n_most):
-            yield begin, min(begin + n_most, last)
+        for begin in range(first, last, max_parts):
+            yield begin, min(begin + max_parts, last)
 
 
 def _in_any_order(
     client: Any, work: Callable[..., Any], shared: tuple[Any, ...], runs: Sequence[tuple[int, int]]
 ) -> Iterator[Any]:
-    """Yield what each task returns as soon as it does; the first error cancels those to come."""
+    """Yield results in order of completion; the first error cancels the remaining tasks."""
     from dask.distributed import as_completed
 
     futures = [client.submit(work, *shared, *run, pure=False) for run in runs]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tasks.models.splitmix import GOLDEN_GAMMA, mix64_compiled
+
 METRICS = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
 # P(Poisson(1) <= k) on the scale of 32 random bits; beyond 12 lies less than one part in 10**10.
 _THRESHOLDS = tuple(
@@ -54,10 +56,7 @@ def row_losses(y_true: Any, p_click: Any) -> np.ndarray:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _count(key, row, thresholds):
     """Return how often the row is in the resample: splitmix64 of key and row, read as a Poisson quantile."""
-    mixed = key + np.uint64(row + 1) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    draw = np.int64((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(32))
+    draw = np.int64(mix64_compiled(key + np.uint64(row + 1) * GOLDEN_GAMMA) >> np.uint64(32))
     count = (
         np.int64(draw >= thresholds[0])
         + np.int64(draw >= thresholds[1])

@@ -18,10 +18,10 @@ from tasks.hashing.store import FeatureSet
 from tasks.logs.log import Log
 from tasks.logs.split import Split
 from tasks.models.artifact import ScoringModel, load_model
+from tasks.models.predict import predict_stream
 from tasks.registry import mlflow_store
 from tasks.schema import Schema
 from tasks.storage.workspace import resolve
-from tasks.training.fit import predict_stream
 
 CHAMPION = "champion"
 _SLICE_VALUES = 24

@@ -1,1 +1,1 @@
-"""What the notebooks draw, one module per notebook."""
+"""What the notebooks show, figures and answers: one module per notebook."""

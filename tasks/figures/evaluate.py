@@ -1,4 +1,4 @@
-"""The figures of ``notebooks/evaluate.ipynb``: models against each other."""
+"""What ``notebooks/evaluate.ipynb`` shows: models against each other, and who wins."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from tasks.evaluation.comparison import CHAMPION, Comparison
 from tasks.figures.style import ACCENT, INK, SOFT, percent
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -15,7 +16,7 @@ _LINES = ("-", "--", ":", "-.")
 
 
 def calibration(curves: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
-    """Draw observed click rate against mean prediction, one line a model, both on log axes."""
+    """Draw observed click rate against mean prediction, one line per model, both on log axes."""
     figure, axes = plt.subplots(figsize=(5.2, 4.4))
     for number, (name, curve) in enumerate(curves.items()):
         shown = curve[curve["y_mean"] > 0]
@@ -51,7 +52,7 @@ def compare(
     reference: float | None = None,
     reference_label: str = "",
 ) -> Figure:
-    """Draw one dot with its interval a model; `reference` is a line to hold them against."""
+    """Draw one dot with its interval per model; `reference` is drawn as a line to compare with."""
     figure, axes = plt.subplots(figsize=(7, 0.4 * len(intervals) + 1.3))
     y = np.arange(len(intervals))[::-1]
     reach = [intervals["value"] - intervals["low"], intervals["high"] - intervals["value"]]
@@ -75,7 +76,10 @@ def compare(
 
 
 def slice_ratios(table: pd.DataFrame, *, title: str, bounds: Sequence[float]) -> Figure:
-    """Draw the calibration ratio of each slice (rows: ``label``, ``ratio``, ``n_rows``) against its bounds."""
+    """Draw the calibration ratio of each slice of one model against its bounds."""
+    table = table.assign(
+        label=table["slice"] + " = " + table["value"].astype(str), ratio=table["calibration_ratio"]
+    )
     figure, axes = plt.subplots(figsize=(7.5, 0.26 * len(table) + 1.3))
     y = np.arange(len(table))[::-1]
     inside = table["ratio"].between(*bounds)
@@ -91,3 +95,77 @@ def slice_ratios(table: pd.DataFrame, *, title: str, bounds: Sequence[float]) ->
     axes.set(title=title, xlabel="mean prediction / click rate")
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def answer(
+    result: Comparison,
+    *,
+    n_rows: int,
+    lead: tuple[float, float] | None,
+    champion_lead: tuple[float, float] | None,
+) -> str:
+    """Return which model wins, by how much and how sure that is, in Markdown.
+
+    `lead` is the 95% interval of the runner-up's log loss minus the winner's, on the same resamples, and
+    `champion_lead` that of the champion's; None without one.
+    """
+    best, metrics = result.ranking[0], result.table.loc[result.ranking[0]]
+    lines = [
+        f"**{best} has the lowest log loss of {_count(len(result.ranking), 'model')} on {n_rows:,} test rows: "
+        f"{metrics['log_loss']:.4f}.** {_verdict(result)}",
+        "",
+        f"- {_baseline(result, metrics)}",
+    ]
+    if len(result.ranking) > 1:
+        lines.append(
+            f"- {_rival(result, f'The runner-up, {result.ranking[1]},', result.ranking[1], lead)}"
+        )
+    if CHAMPION in result.table.index:
+        lines.append(f"- {_rival(result, 'The champion that serves now', CHAMPION, champion_lead)}")
+    lines.append(
+        "- Intervals treat rows as independent; impressions of one user or campaign are not, so the true "
+        "ones are somewhat wider."
+    )
+    return "\n".join(lines)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def _verdict(result: Comparison) -> str:
+    verdicts = {verdict.model: verdict for verdict in result.verdicts}
+    best = result.ranking[0]
+    if verdicts[best].passed:
+        return "It passes every gate."
+    passed = [name for name in result.ranking if verdicts[name].passed]
+    after = f"the best that passes is {passed[0]}" if passed else "no other model passes either"
+    return f"The gates refuse it ({'; '.join(verdicts[best].reasons)}); {after}."
+
+
+def _baseline(result: Comparison, metrics: pd.Series) -> str:
+    entropy, loss = metrics["normalized_entropy"], metrics["log_loss"]
+    if not np.isfinite(entropy) or entropy <= 0:
+        return "The test rows hold one class only, so there is no baseline to compare with."
+    base = loss / entropy
+    than = f"{1 - entropy:.1%} below it" if entropy < 1 else "no better"
+    text = f"Knowing only the click rate gives {base:.4f}: the winner is {than}."
+    truth = result.truth_log_loss
+    if truth is None or not truth < base:
+        return text
+    return (
+        text
+        + f" It closes {(base - loss) / (base - truth):.0%} of the gap to the true probabilities ({truth:.4f})."
+    )
+
+
+def _rival(result: Comparison, who: str, name: str, lead: tuple[float, float] | None) -> str:
+    gap = result.table.loc[name, "log_loss"] - result.table.loc[result.ranking[0], "log_loss"]
+    side = "above" if gap > 0 else "below" if gap < 0 else ""
+    text = f"{who} is {abs(gap):.4f} {side} it" if side else f"{who} has the same log loss"
+    if lead is None or not np.isfinite(lead).all():
+        return f"{text}."
+    low, high = lead
+    sure = low > 0 or high < 0
+    word = "more than chance" if sure else "it may be chance: these rows cannot tell the two apart"
+    return f"{text} (95% interval of the difference {low:+.4f} to {high:+.4f}): {word}."

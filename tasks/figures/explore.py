@@ -1,4 +1,4 @@
-"""The figures of ``notebooks/explore.ipynb``: click rates and what the fields hold."""
+"""What ``notebooks/explore.ipynb`` shows: click rates, what the fields hold, and what that asks of a model."""
 
 from datetime import date
 from typing import Any
@@ -91,3 +91,74 @@ def novelty(table: pd.DataFrame, *, title: str, n_fields: int = 10) -> Figure:
     percent(axes.xaxis)
     axes.legend(loc="lower right", fontsize=8)
     return figure
+
+
+def gains(table: pd.DataFrame, *, title: str) -> Figure:
+    """Draw how much each field alone lowers log loss on later rows (:mod:`tasks.logs.field_gain`)."""
+    table = table.dropna().sort_values("gain")
+    figure, axes = plt.subplots(figsize=(8, 0.25 * len(table) + 1.1))
+    colors = [INK if gain > 0 else ACCENT for gain in table["gain"]]
+    axes.barh(table.index, table["share"], color=colors)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(title=title, xlabel="log loss below that of the overall click rate (%)")
+    percent(axes.xaxis)
+    return figure
+
+
+def answer(
+    *,
+    overall: float,
+    n_rows: int,
+    gain: pd.DataFrame,
+    new_values: pd.DataFrame,
+    sizes: pd.DataFrame,
+) -> str:
+    """Return what is new tomorrow, which fields matter, and what that asks of a model, in Markdown."""
+    lines = [
+        f"**{overall:.1%} of {n_rows:,} rows were clicked. {_which_matter(gain)}**",
+        "",
+        f"- {_what_is_new(new_values)}",
+        f"- {_what_size(sizes, n_rows)}",
+    ]
+    idle = gain.index[gain["gain"] <= 0]
+    if len(idle):
+        lines.append(
+            f"- Alone, {_names(idle, 3)} predict{'s' * (len(idle) == 1)} later clicks no better than the overall "
+            "click rate; in combination they still may."
+        )
+    return "\n".join(lines)
+
+
+def _which_matter(gain: pd.DataFrame) -> str:
+    useful = gain[gain["gain"] > 0].head(3)
+    if useful.empty:
+        return "No field alone predicts later clicks."
+    named = [f"{field} ({share:.1%})" for field, share in useful["share"].items()]
+    return f"The fields that tell most about later clicks, each alone: {', '.join(named)} off the log loss."
+
+
+def _what_is_new(new_values: pd.DataFrame) -> str:
+    if new_values.empty:
+        return "The log has a single day, so it cannot say what is new tomorrow."
+    day = new_values.columns[-1]
+    last = new_values[day].sort_values(ascending=False)
+    if not last.iloc[0] > 0:
+        return f"On the last day ({day}) every value of every field had been seen before."
+    named = [f"{field} {share:.0%}" for field, share in last.head(3).items() if share > 0]
+    return (
+        f"New on the last day ({day}), as a share of its rows: {', '.join(named)}. "
+        "A model must learn online and be judged by time."
+    )
+
+
+def _what_size(sizes: pd.DataFrame, n_rows: int) -> str:
+    widest = sizes["n_distinct"].idxmax()
+    return (
+        f"{len(sizes)} fields have {sizes['n_distinct'].sum():,} distinct values in the sample of {n_rows:,} rows, "
+        f"{sizes.loc[widest, 'n_distinct']:,} of them of {widest}: a column for each would grow with the log, hashing keeps the number of weights fixed."
+    )
+
+
+def _names(names: pd.Index, n_shown: int) -> str:
+    shown = ", ".join(map(str, names[:n_shown]))
+    return shown + (f" and {len(names) - n_shown} more" if len(names) > n_shown else "")

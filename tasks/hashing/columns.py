@@ -1,18 +1,17 @@
-"""What a value's canonical text is, for one Python value and for a whole Arrow column.
+"""Arrow columns as canonical texts: the distinct ones and, for each row, which of them it holds.
 
-A column becomes distinct texts and, for each row, which of them it holds; whatever Arrow type it
-comes in. A missing value is one entry past the last text.
+The rule of :func:`tasks.logs.values.value_text` applies whatever Arrow type a column has. A missing value
+is one entry past the last text.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import InputError
-
-_EXACT = 2.0**53
+from tasks.logs.values import is_number_type, is_text_type, number_texts
 
 
 class Texts(NamedTuple):
@@ -34,43 +33,6 @@ class Column(NamedTuple):
     indices: np.ndarray | None  # int32, (n_rows,)
 
 
-def value_text(value: Any) -> str:
-    """Return the canonical text of one value; the empty text is a missing value's.
-
-    Raises
-    ------
-    TypeError
-        If the value is neither text nor number nor missing.
-
-    Examples
-    --------
-    >>> [value_text(value) for value in ("1fbe01fe", 1005, 1005.0, 0.5, True, None, float("nan"))]
-    ['1fbe01fe', '1005', '1005', '0.5', 'true', '', '']
-    """
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating):
-        return _float_text(value)
-    # pandas' missing values, without importing pandas
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return ""
-    raise TypeError(f"expected text, a number or nothing, found {type(value).__name__}")
-
-
-def _float_text(value: Any) -> str:
-    # by way of text, because a float32's shortest decimal is what a request would send
-    number = float(str(value)) if isinstance(value, np.floating) else float(value)
-    if number != number:
-        return ""
-    return str(int(number)) if abs(number) < _EXACT and number == int(number) else repr(number)
-
-
 def read_column(array: pa.Array, *, name: str) -> Column:
     """Return texts and row indices of a categorical column.
 
@@ -82,23 +44,13 @@ def read_column(array: pa.Array, *, name: str) -> Column:
     kind = array.type
     if pa.types.is_null(kind):
         array, kind = array.cast(pa.string()), pa.string()
-    if _is_text(kind):
+    if is_text_type(kind):
         return Column(_texts(array, name=name), None)
-    if not (pa.types.is_dictionary(kind) or _is_number(kind)):
+    if not (pa.types.is_dictionary(kind) or is_number_type(kind)):
         raise _no_text(kind, name=name)
     coded = array if pa.types.is_dictionary(kind) else array.dictionary_encode()
     texts = _texts(coded.dictionary, name=name)
     return Column(texts, _indices(coded.indices, missing=texts.n_texts))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
 def _no_text(kind: pa.DataType, *, name: str) -> InputError:
@@ -114,13 +66,11 @@ def _indices(indices: pa.Array, *, missing: int) -> np.ndarray:
 
 def _texts(values: pa.Array, *, name: str) -> Texts:
     kind = values.type
-    if pa.types.is_floating(kind):
-        values = pa.array(
-            [value_text(value) for value in values.to_numpy(zero_copy_only=False)], pa.string()
-        )
-    elif _is_number(kind) or pa.types.is_string_view(kind):
+    if is_number_type(kind):
+        values = number_texts(values)
+    elif pa.types.is_string_view(kind):
         values = values.cast(pa.string())
-    elif not _is_text(kind):
+    elif not is_text_type(kind):
         raise _no_text(kind, name=name)
     if values.null_count:
         values = pc.fill_null(values, "")

@@ -4,7 +4,7 @@ Both go through the same kernel of :mod:`tasks.hashing.murmur`; that they agree 
 with scikit-learn's ``FeatureHasher`` is tested on arbitrary rows.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
-from tasks.hashing.columns import Column, Texts, read_column, read_only, value_text
+from tasks.hashing.columns import Column, Texts, read_column, read_only
 from tasks.hashing.contract import HashContract
 from tasks.hashing.moments import (
     CYCLES,
@@ -25,6 +25,7 @@ from tasks.hashing.moments import (
     read_moments,
     to_ms,
 )
+from tasks.logs.values import value_text
 
 _SPARSE = 4  # a dictionary this many times longer than the batch: hashing it in order still beats jumping about in it
 
@@ -221,7 +222,7 @@ class RowEncoder:
         try:
             data = murmur.SEPARATOR.join([text.encode() for text in texts])
         except UnicodeEncodeError:
-            raise self._bad_text(texts) from None
+            raise invalid_unicode(contract.token_fields, texts) from None
         if out is None:
             out = np.empty(contract.n_tokens, dtype=np.int32)
         values = np.frombuffer(data, dtype=np.uint8)
@@ -254,15 +255,17 @@ class RowEncoder:
         except (TypeError, ValueError, OverflowError) as error:
             raise bad_time(self.contract, value, error) from None
 
-    def _bad_text(self, texts: Sequence[str]) -> InputError:
-        for name, text in zip(self.contract.token_fields, texts, strict=True):
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                return InputError(
-                    f"field {name!r}: the text cannot be written as UTF-8 ({error.reason}); send valid Unicode"
-                )
-        raise AssertionError("every text can be encoded")
+
+def invalid_unicode(names: Iterable[str], texts: Iterable[str]) -> InputError:
+    """Return the error that names the first field whose text cannot be written as UTF-8."""
+    for name, text in zip(names, texts, strict=True):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return InputError(
+                f"field {name!r}: the text cannot be written as UTF-8 ({error.reason}); send valid Unicode"
+            )
+    raise AssertionError("every text can be encoded")
 
 
 def _time_reader(contract: HashContract) -> Callable[[Any], tuple[str, ...]]:

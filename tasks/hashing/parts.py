@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from tasks.errors import InputError, full_disk_in_one_line
+from tasks.errors import InputError, disk_errors
 from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
@@ -103,7 +103,7 @@ class Parts:
 
         What a killed run left half-written is removed, unless others may be writing now (`is_shared`).
         """
-        with full_disk_in_one_line(self.folder):
+        with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / MANIFEST).unlink(missing_ok=True)
         if not is_shared:

@@ -20,17 +20,15 @@ import numpy as np
 from numba import njit
 
 from tasks.models.ftrl_kernels import _bias_weight, _residual, _step_bias
+from tasks.models.splitmix import GOLDEN_GAMMA, mix64_compiled
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def first_factor(seed, index, factor):
     """Return a number in [-1, 1) that depends on nothing but its arguments: SplitMix64 of all three."""
-    word = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(index)
+    word = np.uint64(seed) * GOLDEN_GAMMA + np.uint64(index)
     word = word * np.uint64(0xD1342543DE82EF95) + np.uint64(factor)
-    word = word + np.uint64(0x9E3779B97F4A7C15)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    word ^= word >> np.uint64(31)
+    word = mix64_compiled(word + GOLDEN_GAMMA)
     return (word >> np.uint64(11)) * 2.0**-52 - 1.0
 
 

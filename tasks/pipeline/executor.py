@@ -152,7 +152,7 @@ def _printing_to(path: Path) -> Iterator[None]:
 
 def _opened(path: Path) -> TextIO:
     try:
-        with tasks.errors.full_disk_in_one_line(path):
+        with tasks.errors.disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("w")
     except tasks.errors.DiskFullError:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ClicklabError
-from tasks.ingest import FINGERPRINTS
-from tasks.storage.files import fingerprint
+from tasks.logs.sources import FINGERPRINTS, fingerprint
 
 
 def refresh(task: Any, product: Any, params: Any) -> None:

@@ -1,29 +1,26 @@
-"""MLflow as this project uses it: one run a training, one registered model a log, two aliases.
+"""MLflow as this project uses it: one registered model per log, two aliases.
 
-Model files are ordinary run artifacts (arrays and JSON, never a pickle); a registered version
-points at them. Aliases say who serves now, the ledger (:mod:`tasks.registry.ledger`) who served before.
+Model files are ordinary run artifacts (arrays and JSON, never a pickle); a registered version points at
+them. Aliases name the models that serve now, the ledger (:mod:`tasks.registry.ledger`) those before.
+Runs are written by :mod:`tasks.registry.recording`.
 """
 
-import fcntl
-import hashlib
 import logging
 import os
-import subprocess
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, InputError, UnavailableError
-from tasks.storage.availability import is_passing
-from tasks.storage.workspace import resolve, resolve_store
+from tasks.storage.availability import is_temporary
+from tasks.storage.locks import sqlite_lock
+from tasks.storage.workspace import resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 MODEL_PATH = "model"  # where a run keeps its model
-_TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}  # what the UI shows first
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class _Answering:
             try:
                 return found(*args, **kwargs)
             except Exception as error:
-                if not is_passing(error):
+                if not is_temporary(error):
                     raise
                 raise _away(self._uri, error) from None
 
@@ -92,7 +89,7 @@ def connect(tracking_uri: str) -> Any:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri = resolve_store(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri)
     try:
-        with _first_use(uri):
+        with sqlite_lock(uri):
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
             client = _Answering(mlflow.MlflowClient(uri), uri)
@@ -100,7 +97,7 @@ def connect(tracking_uri: str) -> Any:
     except UnavailableError:
         raise
     except Exception as error:
-        if is_passing(error):
+        if is_temporary(error):
             raise _away(uri, error) from None
         of_the_database = type(error).__module__.startswith("sqlalchemy")
         is_full = "disk is full" in str(error)  # whoever runs the task tells that in its own line
@@ -112,117 +109,15 @@ def connect(tracking_uri: str) -> Any:
     return client
 
 
-@contextmanager
-def _first_use(uri: str) -> Iterator[None]:
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
-        yield
-        return
-    path = Path(uri.removeprefix(prefix))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def open_experiment(client: Any, name: str, *, artifact_root: str | Path | None = None) -> str:
-    """Return the id of the experiment of that name, created if it is not there yet.
-
-    `artifact_root` is a folder or URI for its files; a tracking server ignores it and uses its own.
-    """
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        location = None
-        if artifact_root is not None and not client.tracking_uri.startswith("http"):
-            text = str(artifact_root)
-            location = text if "://" in text else resolve(text).as_uri()
-        try:
-            return client.create_experiment(name, artifact_location=location, tags=_TRAINING_VIEW)
-        except MlflowException:
-            found = client.get_experiment_by_name(name)  # another process was quicker
-            if found is None:
-                raise
-    return found.experiment_id
-
-
-@contextmanager
-def training_run(
-    client: Any, experiment: str, name: str, *, artifact_root: str | Path | None = None
-) -> Iterator[str]:
-    """Open one MLflow run for one training and yield its id; it ends FAILED if the block raises."""
-    experiment_id = open_experiment(client, experiment, artifact_root=artifact_root)
-    tags = {
-        "mlflow.runName": name,
-        "mlflow.user": os.environ.get("USER", "clicklab"),
-        **code_version(),
-    }
-    run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    try:
-        yield run_id
-    except BaseException:
-        with suppress(UnavailableError):  # nobody is there to be told
-            client.set_terminated(run_id, status="FAILED")
-        raise
-    client.set_terminated(run_id, status="FINISHED")
-
-
-def log_history(client: Any, run_id: str, history: Sequence[Mapping[str, float]]) -> None:
-    """Write the metrics of each epoch, with the epoch as the step."""
-    from mlflow.entities import Metric
-    from mlflow.utils.time import get_current_time_millis
-
-    now = get_current_time_millis()
-    metrics = [
-        Metric(key, float(value), now, int(row["epoch"]))
-        for row in history
-        for key, value in row.items()
-        if key != "epoch" and value is not None
-    ]
-    client.log_batch(run_id, metrics=metrics)
-
-
-def log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
-    """Write the parameters of a run in one call."""
-    from mlflow.entities import Param
-
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
-
-
-def log_dataset(
-    client: Any, run_id: str, *, name: str, source: str, digest: str, rows: Mapping[str, int]
-) -> None:
-    """Write which data the run saw: MLflow shows name, digest and rows beside it."""
-    import json
-
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    dataset = Dataset(
-        name=name,
-        digest=digest[:36],
-        source_type="clicklab",
-        source=json.dumps({"uri": source}),
-        profile=json.dumps(dict(rows)),
-    )
-    tag = InputTag("mlflow.data.context", "training")
-    client.log_inputs(run_id, [DatasetInput(dataset, [tag])])
-
-
-def log_model(client: Any, run_id: str, folder: str | Path) -> None:
-    """Store the files of a model folder with its run."""
-    client.log_artifacts(run_id, str(folder), MODEL_PATH)
-
-
 def add_to_model(client: Any, run_id: str, name: str, text: str) -> None:
-    """Put a file beside the model that a run stored; one of that name that is there already stays."""
+    """Store a file beside the model of a run, unless a file of that name exists."""
     path = f"{MODEL_PATH}/{name}"
     if path not in [file.path for file in client.list_artifacts(run_id, MODEL_PATH)]:
         client.log_text(run_id, text, path)
 
 
 def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) -> str:
-    """Register the model of a run and return its version number; the same run twice is one version."""
+    """Register the model of a run and return its version number; registering a run again returns the same one."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -271,32 +166,3 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(name, str(version.version), version.run_id, Path(local))
-
-
-def code_version() -> dict[str, str]:
-    """Return the git commit (if any), whether the tree differs from it, and a digest of ``tasks``."""
-    root = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    tags = {"clicklab.code_digest": digest.hexdigest()[:16]}
-    commit = _git("rev-parse", "HEAD")
-    if commit:
-        tags["mlflow.source.git.commit"] = commit
-        tags["clicklab.code_dirty"] = str(bool(_git("status", "--porcelain"))).lower()
-    return tags
-
-
-def _git(*words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tasks.errors import InputError
 from tasks.serving.exposure_files import HEAD, Lines, field_names, map_file, record_schema
-from tasks.storage.files import is_s3, readable, s3_client
+from tasks.storage.s3 import is_s3, s3_client, s3_errors
 
 _SUFFIXES = (".jsonl", ".parquet")
 _PART = ".jsonl.part"
@@ -99,7 +99,7 @@ def _list_s3(source: str) -> list[_File]:
     bucket, _, prefix = source.removeprefix("s3://").partition("/")
     folder = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
     client = s3_client()
-    with readable(source):
+    with s3_errors(source):
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
         chosen = [key for key in keys if key == prefix or key.startswith(folder)]

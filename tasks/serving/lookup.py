@@ -14,9 +14,10 @@ import numpy as np
 
 from tasks.errors import InputError
 from tasks.hashing import murmur
-from tasks.hashing.columns import read_only, value_text
+from tasks.hashing.columns import read_only
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder
+from tasks.hashing.encode import RowEncoder, invalid_unicode
+from tasks.logs.values import value_text
 
 Text = str | tuple[str, ...]
 LONGEST_REMEMBERED = 128  # bytes in UTF-8; bounds the memory that a client can fill
@@ -163,7 +164,8 @@ class CodeLookup:
         try:
             parts = [_joined(text).encode() for text in texts]
         except UnicodeEncodeError:
-            raise self._bad_text(places, texts) from None
+            names = [self._names[place] for place in places]
+            raise invalid_unicode(names, map(_joined, texts)) from None
         values = np.frombuffer(murmur.SEPARATOR.join(parts), dtype=np.uint8)
         state, carry, n_prefix = read_only(self._prefixes.take(places, axis=1))
         out = np.empty(len(texts), dtype=np.int32)
@@ -176,17 +178,6 @@ class CodeLookup:
                     cache.clear()
                 cache[text] = code
         return codes
-
-    def _bad_text(self, places: Sequence[int], texts: Sequence[Text]) -> InputError:
-        for place, text in zip(places, texts, strict=True):
-            try:
-                _joined(text).encode()
-            except UnicodeEncodeError as error:
-                return InputError(
-                    f"field {self._names[place]!r}: the text cannot be written as UTF-8 "
-                    f"({error.reason}); send valid Unicode"
-                )
-        raise AssertionError("every text can be encoded")
 
 
 def _joined(text: Text) -> str:

@@ -1,1 +1,1 @@
-"""Local files and S3, atomic writes, files shared by several processes, where relative paths lie."""
+"""Atomic writes, S3, small files shared by processes, which errors are temporary, where relative paths start."""

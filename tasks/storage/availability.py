@@ -1,7 +1,7 @@
-"""Is what went wrong passing? A service that is away just now, as against a wrong address, right or knob.
+"""Whether an error is temporary: a service that is unavailable, as against a wrong address, permission or knob.
 
-MLflow, boto3 and libpq wrap what they met, each in exceptions of its own; so the whole chain of causes is looked
-through, down to what the operating system or the other side said.
+MLflow, boto3 and libpq wrap the errors they meet in exceptions of their own; so the whole chain of causes is
+examined, down to what the operating system or the other side reported.
 """
 
 import errno
@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-# answers after which MLflow's and AWS's own clients ask once more
+# status codes after which MLflow's and AWS's own clients retry
 _STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _THROTTLED = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout"}
@@ -20,8 +20,8 @@ _THROTTLED = frozenset(
 _UNREACHABLE = frozenset(
     {errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, socket.EAI_AGAIN}
 )
-_TEXT_ONLY = ("MlflowException", "OperationalError")  # may tell in words alone what they met
-_SAID = re.compile(
+_TEXT_ONLY = ("MlflowException", "OperationalError")  # may carry their cause as text only
+_TEMPORARY_TEXT = re.compile(
     r"connection refused|timed out|timeout expired|connection reset|server closed the connection"
     r"|temporary failure in name resolution|too many (408|429|50[0234]) error responses"
     r"|database system is (starting up|shutting down|in recovery mode)|too many clients"
@@ -30,43 +30,45 @@ _SAID = re.compile(
 )
 
 
-def is_passing(error: BaseException) -> bool:
-    """Return whether an error, or one that it came from, says that a service cannot be reached just now.
+def is_temporary(error: BaseException) -> bool:
+    """Return whether an error, or one of its causes, says that a service is temporarily unavailable.
 
-    That is: a connection refused, broken or too slow, a network or name server that is away, or an answer by which
-    a server says that the fault is its own or that it has too much to do. It is not: a name that nobody has, a
-    certificate that does not fit, a right that is missing, an address at which there is something else.
+    That is: a connection refused, broken or too slow, an unreachable network or name server, or a status by which
+    a server reports a fault of its own or too much load. It is not: an unknown host name, an invalid certificate,
+    a missing permission, an address at which something else answers.
 
     Examples
     --------
-    >>> is_passing(ConnectionRefusedError()), is_passing(PermissionError())
+    >>> is_temporary(ConnectionRefusedError()), is_temporary(PermissionError())
     (True, False)
     """
     links = list(_chain(error))
-    if any(isinstance(link, sqlite3.Error) for link in links):  # a file is never away
+    if any(
+        isinstance(link, sqlite3.Error) for link in links
+    ):  # a file is never temporarily unavailable
         return False
-    return any(_says_so(link) for link in links)
+    return any(_is_temporary_link(link) for link in links)
 
 
 def aws_code(error: BaseException) -> str | None:
-    """Return the code of the error that AWS answered, such as ``AccessDenied``; None where it answered none."""
+    """Return the error code that AWS answered, such as ``AccessDenied``, or None."""
     response = getattr(error, "response", None)  # botocore's own errors have one that is None
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return str(code) if code else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that it came from."""
+    """Yield an error and its causes."""
     seen: list[BaseException] = []
     link: Any = error
     while isinstance(link, BaseException) and link not in seen:
         seen.append(link)
         yield link
-        # s3transfer keeps in an attribute what it met
+        # s3transfer keeps the cause in an attribute
         link = link.__cause__ or getattr(link, "last_exception", None) or link.__context__
 
 
-def _says_so(link: BaseException) -> bool:
+def _is_temporary_link(link: BaseException) -> bool:
     if isinstance(link, ConnectionError | TimeoutError | http.client.IncompleteRead):
         return True
     if isinstance(link, OSError) and link.errno in _UNREACHABLE:
@@ -74,13 +76,16 @@ def _says_so(link: BaseException) -> bool:
     if _status(link) in _STATUSES or aws_code(link) in _THROTTLED:
         return True
     kind = type(link).__name__
-    if kind in ("RetryError", "IncompleteReadError"):  # requests after its last try; botocore
+    if kind in (
+        "RetryError",
+        "IncompleteReadError",
+    ):  # of requests, after its last attempt; of botocore
         return True
-    return kind in _TEXT_ONLY and bool(_SAID.search(str(link)))
+    return kind in _TEXT_ONLY and bool(_TEMPORARY_TEXT.search(str(link)))
 
 
 def _status(link: BaseException) -> int | None:
-    """Return the HTTP status that a server answered, None where none did."""
+    """Return the HTTP status that a server answered, or None."""
     response = getattr(link, "response", None)
     if isinstance(response, dict):
         return response.get("ResponseMetadata", {}).get("HTTPStatusCode")

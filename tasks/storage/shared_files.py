@@ -1,37 +1,38 @@
-"""Small files in a folder or on S3, by address: read with a mark, written only if nobody else did.
+"""Small files that several processes share, in a folder or on S3; a write fails if another came first.
 
 An address is a path or ``s3://bucket/key``. The mark of a file changes whenever its content does.
 """
 
-import fcntl
 import hashlib
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.errors import ClicklabError, InputError
+from tasks.errors import ChangedError, InputError
 from tasks.storage.availability import aws_code
-from tasks.storage.files import is_s3, s3_client, s3_error, write_atomic
+from tasks.storage.files import write_atomic
+from tasks.storage.locks import file_lock
+from tasks.storage.s3 import is_s3, s3_client, s3_errors, split_address
 
 _GONE = ("404", "NoSuchKey", "NotFound")
-_CHANGED = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
 
 
-class Blob(NamedTuple):
+class SharedFile(NamedTuple):
     """Content, and the mark by which a change is noticed."""
 
     content: bytes
     mark: str
 
 
-class ChangedError(ClicklabError):
-    """Somebody else wrote the file meanwhile."""
+def read_shared(address: str) -> SharedFile | None:
+    """Return a file, or None if there is none.
 
-
-def read_blob(address: str) -> Blob | None:
-    """Return a file, None if there is none; InputError if it cannot be read, UnavailableError if S3 is away."""
+    Raises
+    ------
+    InputError, UnavailableError
+        If it cannot be read, or S3 is temporarily unavailable.
+    """
     if not is_s3(address):
         try:
             content = Path(address).read_bytes()
@@ -39,48 +40,46 @@ def read_blob(address: str) -> Blob | None:
             return None
         except OSError as error:
             raise InputError(f"{address}: cannot be read ({error.strerror})") from None
-        return Blob(content, hashlib.sha256(content).hexdigest()[:16])
+        return SharedFile(content, hashlib.sha256(content).hexdigest()[:16])
     bucket, key = _split(address)
-    with _one_line(address):
+    with s3_errors(address):
         found = _get(bucket, key)
-        return found and Blob(found["Body"].read(), found["ETag"].strip('"'))
+        return found and SharedFile(found["Body"].read(), found["ETag"].strip('"'))
 
 
-def write_blob(address: str, content: bytes, *, replaces: str | None) -> None:
-    """Write a file whole, in the place of the one with the mark `replaces`, or of none.
+def write_shared(address: str, content: bytes, *, replaces: str | None) -> None:
+    """Write a file, whole; it replaces the one with the mark `replaces`, or creates a new one if None.
 
     Raises
     ------
     ChangedError
-        If the file that is there has another mark.
+        If the file now there has another mark.
     InputError, UnavailableError
-        If it cannot be written, or S3 is away just now.
+        If it cannot be written, or S3 is temporarily unavailable.
     """
     if is_s3(address):
         bucket, key = _split(address)
         condition: dict[str, Any] = {"IfMatch": replaces} if replaces else {"IfNoneMatch": "*"}
-        with _one_line(address):
+        with s3_errors(address):
             s3_client().put_object(Bucket=bucket, Key=key, Body=content, **condition)
         return
     path = Path(address)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (path.parent / f".{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            found = read_blob(address)
+        with file_lock(path):
+            found = read_shared(address)
             if (found and found.mark) != replaces:
-                raise ChangedError(f"{address}: changed meanwhile; try again")
+                raise ChangedError(f"{address}: changed meanwhile; run again")
             write_atomic(path, content)
     except OSError as error:
         raise InputError(f"{address}: cannot be written ({error.strerror})") from None
 
 
 def put_files(contents: Mapping[str, bytes], address: str) -> None:
-    """Write files, by name, to a folder or S3 prefix that is their own; raises as :func:`write_blob`."""
+    """Write files, by name, to a folder or S3 prefix of their own; raises as :func:`write_shared`."""
     for name, content in contents.items():
         if is_s3(address):
             bucket, key = _split(f"{address.rstrip('/')}/{name}")
-            with _one_line(address):
+            with s3_errors(address):
                 s3_client().put_object(Bucket=bucket, Key=key, Body=content)
         else:
             try:
@@ -90,14 +89,14 @@ def put_files(contents: Mapping[str, bytes], address: str) -> None:
 
 
 def get_files(address: str, into: Path, names: Collection[str]) -> list[str]:
-    """Copy those files of a place into a folder, and return which of them were there.
+    """Copy the named files of a folder or prefix to a local folder, and return which of them existed.
 
     Raises
     ------
     InputError, UnavailableError
-        If they cannot be read, or S3 is away just now.
+        If they cannot be read, or S3 is temporarily unavailable.
     OSError
-        If the folder cannot be written to.
+        If the local folder cannot be written to.
     """
     if not is_s3(address):
         source = Path(address).resolve()  # one folder, even if a link is moved meanwhile
@@ -108,7 +107,7 @@ def get_files(address: str, into: Path, names: Collection[str]) -> list[str]:
     bucket, prefix = _split(f"{address.rstrip('/')}/")
     found = []
     for name in names:
-        with _one_line(address):
+        with s3_errors(address):
             answer = _get(bucket, prefix + name)
             if answer is None:
                 continue
@@ -132,7 +131,7 @@ def join(address: str, place: str) -> str:
 
 
 def _split(address: str) -> tuple[str, str]:
-    bucket, _, key = address.removeprefix("s3://").partition("/")
+    bucket, key = split_address(address)
     if not bucket or not key:
         raise InputError(f"{address}: expected s3://bucket/key")
     return bucket, key
@@ -144,19 +143,6 @@ def _get(bucket: str, key: str) -> Any:
     try:
         return s3_client().get_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in _GONE:
+        if aws_code(error) in _GONE:
             return None
         raise
-
-
-@contextmanager
-def _one_line(address: str) -> Iterator[None]:
-    """Turn what S3 answers, or does not answer, into one line."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        if aws_code(error) in _CHANGED:
-            raise ChangedError(f"{address}: changed meanwhile; try again") from None
-        raise s3_error(address, error) from None

@@ -1,10 +1,13 @@
-"""What each number of hash bits costs: the same quick model at each size."""
+"""What each number of hash bits costs: the same quick model at each size, on the same rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pandas as pd
 
-from tasks.evaluation.metrics import log_loss, roc_auc
+from tasks.errors import ConfigError
+from tasks.evaluation.bootstrap import row_losses
+from tasks.evaluation.metrics import roc_auc
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.logs.log import Log
@@ -25,34 +28,52 @@ def bits_trial(
     bits
         Numbers of bits to try.
     n_rows
-        Train on the last `n_rows` rows before validation, judge on the first `n_rows` of it; few
-        rows keep the trial quick and make collisions look cheaper than they are on the whole log.
+        Train on the last `n_rows` rows before validation, validate on its first `n_rows`; few rows keep
+        the trial quick and make collisions look cheaper than they are on the whole log. 1 or more.
 
     Returns
     -------
     DataFrame
-        Index ``bits``, columns ``valid_log_loss`` (nats) and ``valid_auc``.
+        Index ``bits``. ``valid_log_loss`` (nats, lower is better) and ``valid_auc``; ``excess``, the log
+        loss above that of the best number of bits, 0 or more; ``excess_se``, its standard error, from the
+        differences of the rows (both losses share the rows, so most of the noise cancels).
+
+    Raises
+    ------
+    ConfigError
+        If there are no numbers of bits, or `n_rows` is below 1.
     """
+    bits = sorted(set(bits))
+    if not bits or n_rows < 1:
+        raise ConfigError(
+            f"bits trial: needs numbers of bits and n_rows of at least 1, found {bits}, {n_rows}"
+        )
     train = (max(split.train[0], split.train[1] - n_rows), split.train[1])
     valid = (split.valid[0], min(split.valid[1], split.valid[0] + n_rows))
-    rows = {}
+    losses, table = {}, {}
     for n_bits in bits:
         contract = HashContract.from_schema(schema, bits=n_bits)
         learner = make_learner("ftrl", contract.n_features)
         for codes, y in _encoded(log, schema, contract, train):
             learner.partial_fit_codes(codes, y)
-        scored = [
-            (y, learner.predict_codes(codes)) for codes, y in _encoded(log, schema, contract, valid)
-        ]
-        y_true = pd.concat([pd.Series(y) for y, _ in scored]).to_numpy()
-        p_click = pd.concat([pd.Series(p) for _, p in scored]).to_numpy()
-        rows[n_bits] = (log_loss(y_true, p_click), roc_auc(y_true, p_click))
-    return pd.DataFrame.from_dict(
-        rows, orient="index", columns=["valid_log_loss", "valid_auc"]
-    ).rename_axis("bits")
+        scored = [(y, learner.predict_codes(c)) for c, y in _encoded(log, schema, contract, valid)]
+        y_true, p_click = (np.concatenate(arrays) for arrays in zip(*scored, strict=True))
+        losses[n_bits] = row_losses(y_true, p_click)
+        table[n_bits] = (float(losses[n_bits].mean()), roc_auc(y_true, p_click))
+    best = min(bits, key=lambda n_bits: table[n_bits][0])
+    rows = {n_bits: (*table[n_bits], *_excess(losses[n_bits] - losses[best])) for n_bits in bits}
+    columns = ["valid_log_loss", "valid_auc", "excess", "excess_se"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("bits")
 
 
-def _encoded(log, schema, contract, span):
+def _excess(difference: np.ndarray) -> tuple[float, float]:
+    """Return the mean difference of paired losses and its standard error."""
+    return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
+
+
+def _encoded(
+    log: Log, schema: Schema, contract: HashContract, span: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     columns = [schema.label, schema.time_column, *schema.field_names]
     for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
         yield encode_batch(batch, contract), batch.column(schema.label).to_numpy()

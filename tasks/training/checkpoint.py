@@ -1,8 +1,8 @@
-"""How far a training has come, on disk, so that a killed one goes on from there to the same bits.
+"""Checkpoints: the state of a training run on disk, so that a killed run resumes and ends with the same bits.
 
-A checkpoint is one ``.npz``: the learner's arrays and numbers, and the caller's position beside them;
-never a pickle. It carries a digest of all that the result depends on (rows, contract, learner, knobs, code,
-versions). One that does not fit is left aside with one line, and training begins anew.
+A checkpoint is one ``.npz``, never a pickle: the learner's arrays and numbers, and the state of the run. It
+carries a digest of everything the result depends on (rows, contract, learner, knobs, code, versions). One
+that does not fit is ignored with a warning of one line, and training starts over.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ import numpy as np
 
 from tasks.storage.files import open_atomic
 
-EVERY_S = 30.0  # between two within an epoch
-MAX_SHARE = 0.02  # of the time so far that all of them may take
-_BYTES_PER_S, _OPEN_S = 100e6, 0.02  # what the first one is thought to cost
+EVERY_S = 30.0  # seconds between two checkpoints within an epoch
+MAX_SHARE = 0.02  # limit of the time spent on checkpoints, as a share of the time so far
+_BYTES_PER_S, _OPEN_S = 100e6, 0.02  # estimated cost of the first one
 _META = "meta"
 _CODE = ("training", "evaluation/metrics.py", "models", "cluster")
 _PACKAGES = ("numpy", "numba", "scikit-learn")
-_MADE_ANEW = {"_loss_function_"}  # scikit-learn's, in every call
+_RECREATED = {"_loss_function_"}  # by scikit-learn, in every call
 
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 
@@ -35,14 +35,14 @@ _log = logging.getLogger(__name__)
 
 
 class Checkpoint:
-    """A file that a training leaves its position in.
+    """The checkpoint file of one training run.
 
     Parameters
     ----------
     path
-        Where it lies; folders on the way are made.
+        Its place; missing folders are created.
     of
-        What is trained, on what and how, as JSON can hold it; code and versions are added.
+        What identifies the run, JSON-ready: learner, rows, parameters. Code and versions are added.
     """
 
     def __init__(self, path: str | Path, of: Mapping[str, Any]):
@@ -53,7 +53,7 @@ class Checkpoint:
         self._cost_s: float | None = None
 
     def load(self, learner: Any) -> dict[str, Any] | None:
-        """Bring a learner to where it was and return the position; None if there is nothing that fits."""
+        """Restore a learner and return the saved state of the run; None if no checkpoint fits."""
         for left in self.path.parent.glob(f".{self.path.name}.*.partial"):
             left.unlink(missing_ok=True)
         if not self.path.is_file():
@@ -62,30 +62,31 @@ class Checkpoint:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 meta = json.loads(found[_META].tobytes())
                 fits = meta["digest"] == self._digest
-                state, position = _unpack(meta["held"], found) if fits else ({}, {})
+                learned, state = _unpack(meta["held"], found) if fits else ({}, {})
         except _UNREADABLE as error:
-            _log.warning("%s: not readable (%s); training begins anew", self.path, error)
+            _log.warning("%s: not readable (%s); training starts over", self.path, error)
             return None
         if not fits:
             _log.warning(
-                "%s: of other rows, knobs or code; it is not used, training begins anew", self.path
+                "%s: written for other rows, knobs or code; ignored, training starts over",
+                self.path,
             )
             return None
-        vars(core_of(learner)).update(state)
-        _log.warning("%s: training goes on from here", self.path)
-        return position
+        vars(local_learner(learner)).update(learned)
+        _log.warning("%s: training resumes from here", self.path)
+        return state
 
-    def save(self, learner: Any, position: Mapping[str, Any]) -> None:
-        """Write the file anew.
+    def save(self, learner: Any, state: Mapping[str, Any]) -> None:
+        """Replace the file.
 
         Raises
         ------
         DiskFullError
-            If there is no room for it; the last one stays.
+            If there is no room for it; the previous one stays.
         """
         begin = time.perf_counter()
         arrays: list[np.ndarray] = []
-        held = _pack((learnt(learner), position), arrays)
+        held = _pack((learned_state(learner), state), arrays)
         meta = {"digest": self._digest, "held": held}
         text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
         with open_atomic(self.path) as handle:
@@ -95,37 +96,39 @@ class Checkpoint:
         self._spent_s += self._cost_s
 
     def save_if_due(
-        self, learner: Any, position: Mapping[str, Any], *, within_epoch: bool = False
+        self, learner: Any, state: Mapping[str, Any], *, within_epoch: bool = False
     ) -> None:
-        """Save unless that would cost more than its share, or is early within an epoch."""
+        """Save, unless it would exceed its share of the time or comes too soon within an epoch."""
         now = time.perf_counter()
         if within_epoch and now - self._saved < EVERY_S:
             return
         cost_s = self._cost_s
         if cost_s is None:
-            cost_s = _OPEN_S + _n_bytes((learnt(learner), position)) / _BYTES_PER_S
+            cost_s = _OPEN_S + _n_bytes((learned_state(learner), state)) / _BYTES_PER_S
         if self._spent_s + cost_s <= MAX_SHARE * (now - self._since):
-            self.save(learner, position)
+            self.save(learner, state)
 
 
-def learnt(learner: Any) -> dict[str, Any]:
-    """Return what a learner holds beside its parameters: all that learning on depends on."""
-    core = core_of(learner)
-    skipped = _MADE_ANEW | set(core.get_params())
+def learned_state(learner: Any) -> dict[str, Any]:
+    """Return the attributes of a learner besides its parameters: everything further learning depends on."""
+    core = local_learner(learner)
+    skipped = _RECREATED | set(core.get_params())
     return {name: value for name, value in vars(core).items() if name not in skipped}
 
 
-def digest_of(learner: Any) -> str:
-    """Return a digest of what a learner has learnt."""
+def state_digest(learner: Any) -> str:
+    """Return a digest of :func:`learned_state`."""
     arrays: list[np.ndarray] = []
-    content = hashlib.sha256(json.dumps(_pack(learnt(learner), arrays), sort_keys=True).encode())
+    content = hashlib.sha256(
+        json.dumps(_pack(learned_state(learner), arrays), sort_keys=True).encode()
+    )
     for array in arrays:
         content.update(np.ascontiguousarray(array).view(np.uint8).data)
     return content.hexdigest()
 
 
-def core_of(learner: Any) -> Any:
-    """Return the learner behind one that works on a cluster."""
+def local_learner(learner: Any) -> Any:
+    """Return the learner itself, or the local copy of one that works on a cluster."""
     return getattr(learner, "learner", learner)
 
 
@@ -136,7 +139,7 @@ def _digest(of: Mapping[str, Any]) -> str:
 
 @cache
 def _code_digest() -> str:
-    """Return a digest of the code that decides what is learnt."""
+    """Return a digest of the code that the weights depend on."""
     here, content = Path(__file__).parents[1], hashlib.sha256()
     for name in _CODE:
         place = here / name
@@ -146,7 +149,7 @@ def _code_digest() -> str:
 
 
 def _pack(tree: Any, arrays: list[np.ndarray]) -> Any:
-    """Return a tree as JSON can hold it; its arrays go to the list, their numbers stay."""
+    """Return a tree as JSON-ready data; arrays are appended to the list and replaced by their index."""
     if isinstance(tree, np.ndarray):
         arrays.append(tree)
         return {"array": len(arrays) - 1}
@@ -159,7 +162,7 @@ def _pack(tree: Any, arrays: list[np.ndarray]) -> Any:
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     raise TypeError(
-        f"a checkpoint holds arrays, numbers, texts and trees of them, found {type(tree)}"
+        f"a checkpoint holds arrays, numbers, text and trees of them, found {type(tree)}"
     )
 
 

@@ -1,7 +1,7 @@
-"""A search by Optuna: trials in a study that several processes may share, and that goes on where it stopped.
+"""A search by Optuna: trials in a study that several processes may share and that can be resumed.
 
-What a trial draws depends on the seed and on how many trials are finished, not on how often the search
-was started: a search that was killed repeats no finished trial and ends as it would have.
+A trial's parameters depend on the seed and on the number of finished trials, not on how often the search
+was started: a killed search repeats no finished trial and ends like an uninterrupted one.
 """
 
 import hashlib
@@ -11,20 +11,21 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.errors import ConfigError, UnavailableError
+from tasks.logs.values import is_integer
 from tasks.models import learner_class
-from tasks.storage.availability import is_passing
+from tasks.storage.availability import is_temporary
+from tasks.storage.locks import sqlite_lock
 from tasks.storage.workspace import resolve_store
 from tasks.training.history import Epoch
 
 Run = Callable[..., dict[str, Any]]
 _FINISHED = ("COMPLETE", "PRUNED")
-_ANY = (*_FINISHED, "RUNNING", "FAIL")  # a trial that another machine may be at
+_ANY = (*_FINISHED, "RUNNING", "FAIL")  # including trials that another machine may be running
 
 
 def run_study(
@@ -37,7 +38,7 @@ def run_study(
     study_name: str,
     negative_rate: float,
 ) -> list[dict[str, Any]]:
-    """Return the finished trials of a study, as many as the plan asks for; those it lacks are run.
+    """Return the finished trials of a study, as many as the plan asks for; missing ones are run.
 
     Arguments and errors are those of :func:`tasks.training.search.search`; `run` trains once with parameters.
     """
@@ -76,7 +77,7 @@ def _space(kind: str, fixed: Mapping[str, Any], plan: Mapping[str, Any]) -> dict
     space = {name: span for name, span in spans if name not in fixed}
     if not space:
         raise ConfigError(
-            "search: there is nothing left to search; `params` fixes every parameter of the space"
+            "search: nothing is left to search; `params` fixes every parameter of the space"
         )
     return space
 
@@ -86,7 +87,7 @@ def _trials(study: Any, *states: str) -> list[Any]:
 
 
 def _sampler(optuna: Any, seed: int, n_done: int, *, is_shared: bool) -> Any:
-    """Return what draws the next trial; where others are at work, away from what they are trying."""
+    """Return the sampler of the next trial; in a shared study it avoids the parameters that others are trying."""
     entropy = [seed, n_done, *([os.getpid()] if is_shared else [])]
     (state,) = np.random.SeedSequence(entropy).generate_state(1)
     return optuna.samplers.TPESampler(seed=int(state), n_startup_trials=5, constant_liar=is_shared)
@@ -127,7 +128,7 @@ def _record(trial: Any) -> dict[str, Any]:
 
 @contextmanager
 def _quiet(optuna: Any) -> Iterator[None]:
-    """Keep Optuna's progress lines and its warnings about experimental parts off the screen."""
+    """Silence Optuna's progress lines and its warnings about experimental features."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -139,7 +140,7 @@ def _quiet(optuna: Any) -> Iterator[None]:
 
 
 def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]:
-    """Return the study of that name, made or joined, and whether other machines may work on it too."""
+    """Return the study of that name, created or joined, and whether other machines may work on it too."""
     address = resolve_store(storage) if storage else None
     knobs = {
         "study_name": name,
@@ -148,7 +149,7 @@ def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]
         "pruner": optuna.pruners.MedianPruner(n_startup_trials=4),
     }
     try:
-        with _first_use(address):
+        with sqlite_lock(address):
             study = optuna.create_study(storage=address, **knobs)
         return study, address is not None and not address.startswith("sqlite")
     except Exception as error:
@@ -156,7 +157,7 @@ def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]
         if not theirs and not isinstance(error, ImportError | OSError):
             raise
         reason = (str(error).splitlines() or ["no reason given"])[0]
-        if is_passing(error):
+        if is_temporary(error):
             raise UnavailableError(
                 f"search: storage {storage!r} cannot be reached just now ({reason}); run again when it is back"
             ) from None
@@ -165,25 +166,9 @@ def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]
         ) from None
 
 
-@contextmanager
-def _first_use(address: str | None) -> Iterator[None]:
-    """Make the tables of a new SQLite file behind a lock."""
-    import fcntl
-
-    prefix = "sqlite:///"
-    if address is None or not address.startswith(prefix):
-        yield
-        return
-    path = Path(address.removeprefix(prefix))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def positive(plan: Mapping[str, Any], name: str, default: int | None = None) -> int:
     """Return a knob of the search; ConfigError unless it is an integer of at least 1."""
     value = plan.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ConfigError(f"search: {name} must be an integer of at least 1, found {value!r}")
     return value

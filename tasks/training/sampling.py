@@ -1,20 +1,22 @@
-"""Fewer rows without a click: which of them a learner is shown.
+"""Which training rows a learner gets: the last ones, or fewer of those without a click.
 
-A row's fate is drawn from its number and a seed alone, so batches of any size, threads and epochs
-agree on it.
+Whether a row is kept is drawn from its number and a seed alone, so batches of any size, threads and
+epochs agree on it.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tasks.errors import ConfigError
+from tasks.logs.values import is_number
+from tasks.models.splitmix import GOLDEN_GAMMA, mix64
 
 
 def checked_rate(negative_rate: Any) -> float:
-    """Return the rate as a float; ConfigError unless it is above 0 and at most 1."""
-    is_number = isinstance(negative_rate, int | float) and not isinstance(negative_rate, bool)
-    if not is_number or not 0 < negative_rate <= 1:
+    """Return the rate as a float; ConfigError unless it is above 0 and up to 1."""
+    if not is_number(negative_rate) or not 0 < negative_rate <= 1:
         raise ConfigError(
             f"training: negative_rate must be above 0 and at most 1, found {negative_rate!r}"
         )
@@ -33,7 +35,7 @@ def keep_rows(
     first_row
         Number of the first of them in its feature set.
     negative_rate
-        Probability of a row without a click to be kept, above 0, at most 1.
+        Probability of keeping a row without a click, above 0 and up to 1.
     seed
         Another seed keeps others; 0 to 2**32 - 1.
 
@@ -48,11 +50,40 @@ def keep_rows(
     return (_uniform(rows, seed) < negative_rate) | (label != 0)
 
 
+def sample_batch(
+    batch: Any, first_row: int, *, negative_rate: float, seed: int
+) -> tuple[Any, np.ndarray]:
+    """Return codes and labels of the rows of a batch to learn from; see :func:`keep_rows`."""
+    if negative_rate == 1:
+        return batch.codes, batch.label
+    kept = keep_rows(batch.label, first_row=first_row, negative_rate=negative_rate, seed=seed)
+    return batch.codes[kept], batch.label[kept]
+
+
+class _Slice(NamedTuple):
+    codes: Any
+    label: Any
+
+
+class LastRows:
+    """The last `max_rows` rows of a feature set, read like one; all of them if there are fewer."""
+
+    def __init__(self, rows: Any, max_rows: int):
+        self._rows = rows
+        self._n_skipped = max(0, rows.n_rows - max_rows)
+        self.n_rows = rows.n_rows - self._n_skipped
+
+    def batches(self) -> Iterator[_Slice]:
+        """Yield the batches, the first one cut to its last rows."""
+        offset = 0
+        for batch in self._rows.batches():
+            begin = max(0, self._n_skipped - offset)
+            offset += len(batch.label)
+            if begin < len(batch.label):
+                yield _Slice(batch.codes[begin:], batch.label[begin:])
+
+
 def _uniform(rows: np.ndarray, seed: int) -> np.ndarray:
     """Return a number in [0, 1) for each row number: SplitMix64, started at the seed's own."""
-    start = np.uint64((seed * 0xD1342543DE82EF95 + 0x9E3779B97F4A7C15) % 2**64)
-    word = rows * np.uint64(0x9E3779B97F4A7C15) + start
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        word = (word ^ (word >> np.uint64(shift))) * np.uint64(factor)
-    word ^= word >> np.uint64(31)
-    return (word >> np.uint64(11)) * 2.0**-53
+    start = np.uint64((seed * 0xD1342543DE82EF95 + int(GOLDEN_GAMMA)) % 2**64)
+    return (mix64(rows * GOLDEN_GAMMA + start) >> np.uint64(11)) * 2.0**-53

@@ -1,15 +1,15 @@
-"""Parameters chosen by validation log loss, lower is better: as given, from a grid, or by Optuna.
+"""Parameters chosen by validation log loss, lower is better: fixed, from a grid, or by Optuna.
 
 A search is the mapping under ``search`` of a model in ``env.yaml``:
 
 - ``{method: fixed}``: the parameters as given;
 - ``{method: grid, grid: {name: [values]}}``: every combination;
-- ``{method: optuna, n_trials: 10, storage: URL}``: as many trials in all, over all processes that
-  share the storage; SQLite for one machine, PostgreSQL for several; memory if it is left out;
+- ``{method: optuna, n_trials: 10, storage: URL}``: that many trials in total, over all processes that
+  share the storage; SQLite for one machine, PostgreSQL for several; in memory if left out;
   ``space: {name: [choices] or {low, high, log}}`` replaces the learner's own.
 
 ``max_rows`` (the last rows before validation, default 150,000) and ``max_epochs`` (default 2) keep
-trials cheap. The winner is trained on all rows by the caller.
+trials cheap. The caller trains the winner on all rows.
 """
 
 import itertools
@@ -22,10 +22,10 @@ import pandas as pd
 
 from tasks.errors import ConfigError, DivergenceError
 from tasks.models import make_learner
-from tasks.training.fit import Tail, fit_stream
+from tasks.training.fit import fit_stream
 from tasks.training.history import Epoch
 from tasks.training.optuna_study import Run, positive, run_study
-from tasks.training.sampling import checked_rate
+from tasks.training.sampling import LastRows, checked_rate
 
 _KEYS = {
     "fixed": {"method"},
@@ -49,17 +49,17 @@ def search(
     Parameters
     ----------
     model
-        ``kind``, ``params`` and ``search`` as in ``env.yaml``; ``params`` hold for every trial.
+        ``kind``, ``params`` and ``search`` as in ``env.yaml``; ``params`` apply to every trial.
     train, valid
         Feature sets with one contract.
     seed
-        Of learners, sampler and left-out rows. One process repeats itself; several that share a study
-        do not.
+        For learners, sampler and row sampling. One process is reproducible; several that share a study
+        are not.
     study_name
-        Of the Optuna study; what the search is over is added to it, so that another search under the
-        same name starts afresh and the same one goes on where it stopped.
+        Name of the Optuna study; a digest of the search is appended, so that a different search under the
+        same name starts over and the same one resumes.
     negative_rate
-        As for :func:`tasks.training.fit.fit_stream`: trials are shown the share that the winner will be.
+        As for :class:`tasks.training.epochs.Training`; trials use the same rate as the final training.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def search(
     Raises
     ------
     ConfigError
-        If the search names an unknown method or knob, or no trial came out finite.
+        If the search names an unknown method or knob, or no trial has a finite loss.
     """
     plan = dict(model.get("search") or {"method": "fixed"})
     method = plan.get("method")
@@ -84,18 +84,18 @@ def search(
     fixed = dict(model.get("params") or {})
     make_learner(
         model["kind"], train.contract.n_features, **fixed
-    )  # complains before hours of trials, not after
+    )  # refuses bad parameters before hours of trials, not after
     if method == "fixed":
         return fixed, _table([])
-    shown: dict[str, Any] = {"negative_rate": checked_rate(negative_rate), "seed": seed}
-    run = _runner(model["kind"], fixed, train, valid, plan, shown)
+    sampling: dict[str, Any] = {"negative_rate": checked_rate(negative_rate), "seed": seed}
+    run = _runner(model["kind"], fixed, train, valid, plan, sampling)
     if method == "grid":
         found = _search_grid(run, plan.get("grid"))
     else:
-        found = run_study(run, model["kind"], fixed, plan, study_name=study_name, **shown)
+        found = run_study(run, model["kind"], fixed, plan, study_name=study_name, **sampling)
     table = _table(found)
     if not table["valid_log_loss"].notna().any():
-        raise ConfigError("search: no trial came out finite; lower the learning rates it tries")
+        raise ConfigError("search: no trial has a finite loss; lower the learning rates it tries")
     best = min(
         (one for one in found if math.isfinite(one["valid_log_loss"])),
         key=lambda one: one["valid_log_loss"],
@@ -109,25 +109,25 @@ def _runner(
     train: Any,
     valid: Any,
     plan: Mapping[str, Any],
-    shown: Mapping[str, Any],
+    sampling: Mapping[str, Any],
 ) -> Run:
-    """Return the function that trains once with parameters and says how it went."""
+    """Return the function that trains once with given parameters and returns the outcome."""
     max_rows, max_epochs = (
         positive(plan, name, default)
         for name, default in (("max_rows", _MAX_ROWS), ("max_epochs", _MAX_EPOCHS))
     )
-    tail = Tail(train, max_rows)
+    last = LastRows(train, max_rows)
 
     def run(
         params: Mapping[str, Any], on_epoch: Callable[[Epoch], None] | None = None
     ) -> dict[str, Any]:
         since = time.perf_counter()
         learner = make_learner(
-            kind, train.contract.n_features, random_state=shown["seed"], **{**fixed, **params}
+            kind, train.contract.n_features, random_state=sampling["seed"], **{**fixed, **params}
         )
         try:
             history = fit_stream(
-                learner, tail, valid, max_epochs=max_epochs, on_epoch=on_epoch, **shown
+                learner, last, valid, max_epochs=max_epochs, on_epoch=on_epoch, **sampling
             )
             loss, epochs, state = history.best_log_loss, len(history.epochs), "complete"
         except DivergenceError:

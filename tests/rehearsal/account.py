@@ -131,7 +131,7 @@ def _machine(emulator: Emulator, values: Mapping[str, Any], template: str) -> st
         Target={
             "Arn": machine,
             "RoleArn": values["roles"]["schedule"],
-            "Input": json.dumps({"run": "", "data": "", "model": "", "attempt_limit": 2}),
+            "Input": json.dumps({"run": "", "data": "", "model": "", "attempts": 2}),
         },
     )
     return str(machine)

@@ -117,6 +117,7 @@ class Containers:
         else:
             disk = new_disk(image.layers, self._folder(task, override))
             basic = disk_variables(image.layers, disk, self._emulator.folder / "cache")
+            words = [word.replace("{disk}", str(disk)) for word in words]
             words = [sys.executable if word == "python" else word for word in words]
             processes = Processes(words, disk, basic | given, memory_mb=memory_mb, on_line=write)
         self._running[task.task_arn] = processes

@@ -6,13 +6,13 @@ from textwrap import dedent, indent
 from tests.rehearsal.images import Image
 
 _ACTIONS = {
-    "raise": 'sys.stdout.write("the rehearsal ends this task\\n"); sys.stdout.flush(); os._exit(1)',
     "memory": """
         held = []
         while True:  # until the container has no more
             held.append(bytearray(64 << 20))
             held[-1][:] = b"x" * (64 << 20)
     """,
+    "unavailable": "os._exit(8)",
     "hang": """
         import time
         sys.stdout.write("the rehearsal lets this task wait\\n"); sys.stdout.flush(); time.sleep(600)
@@ -30,7 +30,7 @@ if "infra.container.task_main" in words and {task!r} in words and int(os.environ
 
 
 def fault(task: str, action: str, *, attempts: int = 10**6) -> dict[str, str]:
-    """Return a ``sitecustomize.py`` that makes a task ``raise``, exhaust its ``memory`` or ``hang`` in its first attempts."""
+    """Return a ``sitecustomize.py`` that makes a task ``unavailable``, exhaust its ``memory`` or ``hang`` in its first attempts."""
     text = indent(dedent(_ACTIONS[action]).strip(), "    ")
     return {"sitecustomize.py": _FILE.format(task=task, attempts=attempts, action=text)}
 

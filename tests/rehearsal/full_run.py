@@ -175,7 +175,7 @@ class TerraformRoot(Terraform):
         write_atomic(folder / "state_machine.json.tftpl", template)
         super().__init__(folder)
         self._variables = [
-            "-var-file=small.tfvars",
+            "-var-file=small.tfvars.json",
             "-var=environment=rehearsal",
             f"-var=images={{pipeline={json.dumps(tag)}}}",
             "-var=service_tasks={min=1,max=3}",

@@ -27,7 +27,7 @@ _MTIME = 946684800  # as service.Dockerfile dates files, so that compiled code i
 _APP = "bento/src/bentos/ctr"
 FAILING_PREDICTIONS = """
 
-_answer = FrontDoor.__call__
+_answer = CallsMiddleware.__call__
 
 
 async def _fail(self, scope, receive, send):
@@ -38,7 +38,7 @@ async def _fail(self, scope, receive, send):
     await send({"type": "http.response.body", "body": b"broken by the rehearsal"})
 
 
-FrontDoor.__call__ = _fail
+CallsMiddleware.__call__ = _fail
 """
 
 
@@ -51,7 +51,7 @@ class Image:
     layers
         Its folders, the uppermost first.
     command, environment
-        Defaults of its containers; ``{port}`` stands for the task's port.
+        Defaults of its containers; ``{port}`` stands for the task's port, ``{disk}`` for a process's folder.
     built
         Podman's name of it; empty if its containers are processes.
     place
@@ -101,7 +101,7 @@ def service_image(bento: Path, folder: Path, built: str = "") -> Image:
     with tarfile.open(bento) as archive:
         archive.extractall(folder / "bento", filter="data")
     if not built:
-        words = (sys.executable, "-W", "ignore", "-m", "bentoml", "serve", "./bento")
+        words = (sys.executable, "-W", "ignore", "-m", "bentoml", "serve", "{disk}/bento")
         environment = {
             "BENTOML_CONFIG_OPTIONS": "services.ctr.workers=1",
             "PYTHONSAFEPATH": "",  # BentoML puts the Bento's own code first
@@ -119,9 +119,9 @@ def service_image(bento: Path, folder: Path, built: str = "") -> Image:
 
 def service_faults(image: Image) -> dict[str, dict[str, str]]:
     """Return the files of broken revisions: one that answers predictions with 500, one that does not start."""
-    door = f"{_APP}/http/door.py"  # behind it a model is proved before it serves
+    middleware = f"{_APP}/http/middleware.py"  # behind it a model is proved before it serves
     return {
-        "failing": {door: image.read(door) + FAILING_PREDICTIONS},
+        "failing": {middleware: image.read(middleware) + FAILING_PREDICTIONS},
         "broken": {f"{_APP}/service.py": "raise ImportError('broken')\n"},
     }
 

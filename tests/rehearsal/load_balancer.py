@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from infra.release.blue_green import NAMES, look
+from infra.release.blue_green import NAMES, read_colors
 from tests.rehearsal.emulator import Emulator
 
 SIMULATED = "the load balancer (a local proxy)"
@@ -95,7 +95,7 @@ class LoadBalancer:
             with suppress(Exception):  # the deployment may be half destroyed
                 self._weights = {
                     self._values[f"{name}_target_group_arn"]: color.weight
-                    for name, color in look(self._values).items()
+                    for name, color in read_colors(self._values).items()
                 }
 
     def _set_alarms(self) -> None:

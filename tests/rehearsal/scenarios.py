@@ -4,26 +4,32 @@ Most run one or two tasks only: the execution's input calls the others done, so 
 """
 
 from infra.runs.commands import resume, switch_schedule
-from infra.state_machine.task_attempts import UNAVAILABLE
+from tasks.errors import UnavailableError
 from tests.rehearsal.containers import SPOT_REASON
 from tests.rehearsal.deployment import MODEL, Deployment
 from tests.rehearsal.faults import failing_cell, fault
 from tests.rehearsal.images import env_file
 from tests.rehearsal.scenario import Scenario, check, scenario, wait_for
 
+UNAVAILABLE = UnavailableError.exit_code
 DATA = "sim://avazu?rows=3000&seed=3"
 PIPELINE: list[Scenario] = []
 """In the order they are played."""
 
 
-@scenario(PIPELINE, "a task that fails once is retried, and the run succeeds", is_short=True)
+@scenario(
+    PIPELINE, "a task that is unavailable once is retried, and the run succeeds", is_short=True
+)
 def fails_once(deployment: Deployment) -> str:
-    """The first attempt exits with 1."""
-    deployment.deploy(fault("ingest", "raise", attempts=1))
+    """The first attempt exits with 8."""
+    deployment.deploy(fault("ingest", "unavailable", attempts=1))
     run = deployment.start_only("ingest", data=DATA)
     ended = deployment.end_of(run)
     codes = deployment.exit_codes(run, "ingest")
-    check(ended["status"] == "SUCCEEDED" and codes == [1, 0], f"success after [1, 0], got {codes}")
+    check(
+        ended["status"] == "SUCCEEDED" and codes == [UNAVAILABLE, 0],
+        f"success after [8, 0], got {codes}",
+    )
     return f"exit codes {codes}; the notice: {deployment.notice(run).split(': ')[0]}"
 
 
@@ -154,7 +160,7 @@ def s3_refuses_writes(deployment: Deployment) -> str:
     deployment.deploy({})
     deployment.emulator.refused_writes.append("/runs/")
     try:
-        run = deployment.start_only("ingest", data=DATA, attempt_limit=3)
+        run = deployment.start_only("ingest", data=DATA, attempts=3)
         wait_for(lambda: deployment.exit_codes(run, "ingest") or None, "the first attempt's end")
     finally:
         deployment.emulator.refused_writes.clear()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.release.blue_green import look, scale
-from infra.release.rollout import Patience, Rollout
+from infra.release.blue_green import read_colors, scale
+from infra.release.rollout import Rollout, Timing
 from tasks.schema import load_schema
 from tests.rehearsal.containers import HOST_LOST
 from tests.rehearsal.deployment import Deployment
@@ -16,7 +16,7 @@ from tests.rehearsal.images import service_faults, service_image
 from tests.rehearsal.load_balancer import Load, LoadBalancer
 from tests.rehearsal.scenario import wait_for
 
-TIMING = Patience(ready_s=180.0, watch_s=12.0, poll_s=0.5)
+TIMING = Timing(ready_s=180.0, watch_s=12.0, poll_s=0.5)
 START_LIMIT_S = 240.0
 
 
@@ -68,7 +68,7 @@ class Service:
 
     def live(self) -> str:
         """Return the color that has most of the traffic."""
-        return max(look(self.values).values(), key=lambda color: color.weight).name
+        return max(read_colors(self.values).values(), key=lambda color: color.weight).name
 
     def scale(self, color: str, n_tasks: int) -> None:
         """Give a color so many tasks, and wait for them."""

@@ -1,6 +1,6 @@
 """The service's scenarios: real Bento processes behind the load balancer, moved by the release verbs."""
 
-from infra.release.blue_green import look
+from infra.release.blue_green import read_colors
 from infra.release.rollout import RolledBackError
 from tests.rehearsal import services
 from tests.rehearsal.load_balancer import SIMULATED
@@ -51,13 +51,13 @@ def worker_killed(service: Service) -> str:
 def canary_rolled_back(service: Service) -> str:
     """The new revision becomes ready, then answers with server errors."""
     live = service.wait_settled()
-    before, why = look(service.values)[live].revision, ""
+    before, why = read_colors(service.values)[live].revision, ""
     with service.load(3 * _RATE) as load:
         try:
             service.rollout().canary(service.revisions["failing"], 50)
         except RolledBackError as error:
             why = str(error)
-    now = look(service.values)[live]
+    now = read_colors(service.values)[live]
     check("5xx" in why, f"a rollback by the alarm, got {why!r}")
     check(now.weight == 100 and now.revision == before, "the old revision to have all the traffic")
     return f"{load.statuses['500']} of {load.statuses.total()} answers were errors; {why}"
@@ -69,9 +69,9 @@ def canary_aborted(service: Service) -> str:
     live = service.wait_settled()
     with service.load(_RATE) as load:
         service.rollout().canary(service.revisions["good"], 20)
-        weight = look(service.values)[live].weight
+        weight = read_colors(service.values)[live].weight
         service.rollout().abort()
-    colors = look(service.values)
+    colors = read_colors(service.values)
     idle = next(color for name, color in colors.items() if name != live)
     check((weight, colors[live].weight) == (80, 100), f"80, then 100 of 100 for {live}")
     check(idle.desired == 0 and load.n_failed == 0, f"status 200 only, got {dict(load.statuses)}")
@@ -106,7 +106,7 @@ def broken_deploy(service: Service) -> str:
                 service.rollout().release(service.revisions[kind], is_chosen=True)
             except RolledBackError as error:
                 reasons.append(str(error).split(";")[0])
-    refused = [one for one in reasons if "does not get ready" in one]
+    refused = [one for one in reasons if "does not become healthy" in one]
     check(len(refused) == 2, f"both to be rolled back, got {reasons}")
     check(service.live() == live and load.n_failed == 0, f"200 only, got {dict(load.statuses)}")
     return f"{load.statuses.total()} requests meanwhile, none failed; {reasons[-1]}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bentos.ctr.exposures.parts import Part, take_orphans
 from bentos.ctr.exposures.settings import ExposureSettings
-from tasks.storage.files import is_s3
+from tasks.storage.s3 import is_s3
 
 _log = logging.getLogger("clicklab.exposures")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
@@ -127,7 +127,7 @@ def deliver(part: Part, settings: ExposureSettings, columns: Sequence[str]) -> N
 
 
 def _upload(path: Path, uri: str) -> None:
-    from tasks.storage.files import s3_client
+    from tasks.storage.s3 import s3_client
 
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     with path.open("rb") as content:

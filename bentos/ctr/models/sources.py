@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from bentos.ctr.models.mlflow_api import MlflowApi
 from tasks.errors import ClicklabError, ConfigError
 from tasks.registry.publish import MODEL_FILES, parse_pointer
-from tasks.storage.files import is_s3
-from tasks.storage.shared_files import get_files, join, read_blob
+from tasks.storage.s3 import is_s3
+from tasks.storage.shared_files import get_files, join, read_shared
 
 BUNDLE = Path(__file__).parents[1] / "model"
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {  # keys that must and that may be said
@@ -153,7 +153,7 @@ class PointerSource:
 
     def _read(self) -> Any:
         try:
-            blob = read_blob(self.pointer)
+            blob = read_shared(self.pointer)
         except ClicklabError as error:
             raise SourceError(str(error)) from None
         if blob is None:

@@ -16,6 +16,7 @@ from tasks.errors import InputError
 from tasks.logs.intake.csv_block import RawRows
 from tasks.logs.intake.times import NOT_A_TIME, TimeParser
 from tasks.logs.log import TIME, arrow_schema
+from tasks.logs.values import is_number_type, is_text_type, number_texts
 from tasks.schema import Schema
 
 LABEL, TIME_BAD, ID_EMPTY, TRUTH = (
@@ -25,7 +26,6 @@ LABEL, TIME_BAD, ID_EMPTY, TRUTH = (
     "known probability is not in [0, 1]",
 )
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
-_EXACT = 2.0**53
 
 
 @dataclass(frozen=True)
@@ -111,26 +111,6 @@ class Canonicalizer:
         ]
 
 
-def value_text(value: Any) -> str:
-    """Return the canonical text of a number; the same rule as :func:`tasks.hashing.columns.value_text`.
-
-    Examples
-    --------
-    >>> [value_text(value) for value in (1005, 1005.0, 0.5, 1e20, True, float("nan"))]
-    ['1005', '1005', '0.5', '1e+20', 'true', '']
-    """
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, float | np.floating):
-        number = (
-            float(str(value)) if isinstance(value, np.floating) else value
-        )  # a float32's shortest decimal
-        if number != number:
-            return ""
-        return str(int(number)) if abs(number) < _EXACT and number == int(number) else repr(number)
-    return str(value)
-
-
 def _codes(column: pa.Array, name: str, file: str) -> pa.DictionaryArray:
     """Return a column as dictionary codes of canonical texts, null where there is no value."""
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
@@ -153,19 +133,11 @@ def _distinct_texts(values: pa.Array, name: str, file: str) -> pa.Array:
         return values
     if pa.types.is_null(kind):
         return pa.nulls(len(values), pa.string())
-    if pa.types.is_floating(kind):
-        return pa.array(
-            [value_text(value) for value in values.to_numpy(zero_copy_only=False)], pa.string()
-        )
+    if is_number_type(kind):
+        return number_texts(values)
     if (
-        pa.types.is_integer(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-    ):
-        return values.cast(pa.string())
-    if (
-        pa.types.is_timestamp(kind)
+        is_text_type(kind)
+        or pa.types.is_timestamp(kind)
         or pa.types.is_date(kind)
         or pa.types.is_decimal(kind)
         or pa.types.is_binary(kind)

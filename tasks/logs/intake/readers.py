@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from tasks.errors import InputError
 from tasks.logs.intake.csv_block import Layout, RawRows
 from tasks.logs.intake.csv_rows import read_csv
+from tasks.logs.sources import SourceFile, list_files
 from tasks.schema import Schema
-from tasks.storage.files import SourceFile, list_files
 
 _GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK", b"PAR1"
 _TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".gz")

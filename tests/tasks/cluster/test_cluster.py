@@ -12,21 +12,23 @@ import numpy as np
 import pytest
 
 from tasks.cluster import engine
-from tasks.cluster.averaging import average, for_shard
+from tasks.cluster.averaging import average, copy_for_shard
 from tasks.cluster.engine import connect
 from tasks.cluster.hashing import write_features_on
-from tasks.cluster.training import fit_on
 from tasks.errors import ConfigError, DivergenceError, InputError, UnavailableError
 from tasks.evaluation.metrics import log_loss
 from tasks.hashing.contract import HashContract
+from tasks.hashing.split_features import write_split
 from tasks.hashing.store import FeatureSet, write_features
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
+from tasks.logs.split import split_log
 from tasks.models import make_learner
 from tasks.models.ftrl import FTRLProximal
+from tasks.models.predict import predict_stream
 from tasks.schema import load_schema
 from tasks.training import checkpoint
-from tasks.training.fit import fit_stream, predict_stream
+from tasks.training.fit import fit_stream
 from tests.tasks.models.rows import learnable_rows, small_contract
 
 N_ROWS, BATCH_ROWS, BITS = 200_000, 4096, 18
@@ -54,7 +56,7 @@ def learnt(kind, rows, **params):
 def test_a_shard_starts_from_the_same_weights(rows):
     """State and parameters change together so that an FTRL learner predicts what it did."""
     learner = learnt("ftrl", rows)
-    shard = for_shard(learner, 3)
+    shard = copy_for_shard(learner, 3)
     np.testing.assert_allclose(shard.coef_, learner.coef_, rtol=1e-12)
     np.testing.assert_allclose(shard.intercept_, learner.intercept_, rtol=1e-12)
     assert shard.l1 == learner.l1 / 3
@@ -64,7 +66,7 @@ def test_a_shard_starts_from_the_same_weights(rows):
 def test_shards_that_learnt_nothing_average_to_the_start(rows, kind):
     """Dealing out and averaging lose nothing, parameters and shapes included."""
     start = learnt(kind, rows)
-    again = average(start, [(for_shard(start, 4), rows) for rows in (5, 7, 9, 11)], 4)
+    again = average(start, [(copy_for_shard(start, 4), rows) for rows in (5, 7, 9, 11)], 4)
     assert again.get_params() == start.get_params()
     np.testing.assert_allclose(
         again.decision_codes(rows[0]), start.decision_codes(rows[0]), atol=1e-7
@@ -76,7 +78,7 @@ def test_one_shard_is_plain_training(rows, kind):
     """With one worker the averaged learner is the learner, bit for bit."""
     start = learnt(kind, rows)
     plain = learnt(kind, rows).partial_fit_codes(*rows)
-    averaged = average(start, [(for_shard(start, 1).partial_fit_codes(*rows), 1200)], 1)
+    averaged = average(start, [(copy_for_shard(start, 1).partial_fit_codes(*rows), 1200)], 1)
     assert (averaged.decision_codes(rows[0]) == plain.decision_codes(rows[0])).all()
 
 
@@ -84,7 +86,7 @@ def test_ftrl_keeps_the_sum_of_squared_gradients(rows):
     """n after two shards is n before and what each of them added: what sets a weight's learning rate."""
     start = learnt("ftrl", rows)
     halves = [(rows[0][part], rows[1][part]) for part in (slice(0, 600), slice(600, 1200))]
-    shards = [for_shard(start, 2).partial_fit_codes(*half) for half in halves]
+    shards = [copy_for_shard(start, 2).partial_fit_codes(*half) for half in halves]
     added = sum(shard.state_[:, 1] - start.state_[:, 1] / 2 for shard in shards)
     merged = average(start, [(shard, 600) for shard in shards], 2)
     np.testing.assert_allclose(merged.state_[:, 1], start.state_[:, 1] + added, rtol=1e-12)
@@ -93,7 +95,7 @@ def test_ftrl_keeps_the_sum_of_squared_gradients(rows):
 def test_sgd_counts_the_rows_of_all_shards(rows):
     """The clock of the learning rate goes on as it would in one process."""
     start = learnt("sgd", rows)
-    shards = [(for_shard(start, 3).partial_fit_codes(*rows), 1200) for _ in range(3)]
+    shards = [(copy_for_shard(start, 3).partial_fit_codes(*rows), 1200) for _ in range(3)]
     merged = average(start, shards, 3)
     assert (merged.t_, merged.eta0) == (1 + 4 * 1200, start.eta0)
 
@@ -147,12 +149,19 @@ def test_a_malformed_engine_is_a_config_error(knob, message):
 
 
 @pytest.mark.parametrize("knob", ["local", None])
-def test_the_local_engine_needs_no_dask(monkeypatch, knob):
-    """Without the extra nothing else changes."""
-    for name in ("dask", "dask.distributed", "distributed"):
+def test_the_local_engine_needs_neither_dask_nor_this_package(tmp_path, monkeypatch, knob):
+    """Hashing and training in one process import nothing of the optional package."""
+    schema = load_schema("avazu")
+    ingest_log("sim://avazu?rows=3000&seed=7", tmp_path / "log", schema=schema)
+    log, contract = Log.open(tmp_path / "log"), HashContract.from_schema(schema, bits=10)
+    for name in ("dask", "distributed", "tasks.cluster.engine", "tasks.cluster.training"):
         monkeypatch.setitem(sys.modules, name, None)
-    with connect(knob) as client:
-        assert client is None
+    features = write_split(log, split_log(log), contract, tmp_path / "features", engine=knob)
+    history = fit_stream(
+        make_learner("ftrl", 2**10), features["train"], features["valid"], engine=knob
+    )
+    assert sum(part.n_rows for part in features.values()) == log.n_rows
+    assert history.epochs
 
 
 def test_missing_dask_names_the_extra(monkeypatch):
@@ -165,16 +174,12 @@ def test_missing_dask_names_the_extra(monkeypatch):
         pass
 
 
-def test_without_a_client_training_is_fit_stream():
-    """The same learner, taught in this process."""
-    parts = [
-        learnable_rows(np.random.default_rng(4), n_rows=n, contract=small_contract())
-        for n in (3000, 1000)
-    ]
-    learner, history = fit_on(None, make_learner("ftrl", 256), *parts, n_shards=3, max_epochs=2)
-    other = make_learner("ftrl", 256)
-    assert history.best_log_loss == fit_stream(other, *parts, max_epochs=2).best_log_loss
-    assert (learner.coef_ == other.coef_).all()
+@pytest.mark.parametrize("n_shards", [0, 1.5])
+def test_a_number_of_shards_out_of_range_is_named(n_shards):
+    """It is checked before any cluster is started."""
+    rows = learnable_rows(np.random.default_rng(4), n_rows=100, contract=small_contract())
+    with pytest.raises(ConfigError, match="n_shards must be an integer of at least 1"):
+        fit_stream(make_learner("ftrl", 256), rows, rows, engine="dask", n_shards=n_shards)
 
 
 # ---- a cluster of processes
@@ -185,6 +190,12 @@ def client():
     pytest.importorskip("distributed", reason="the extra clicklab[dask] is not installed")
     with connect({"dask": {"workers": 2}}) as client:
         yield client
+
+
+def fit_on(client, learner, train, valid, **options):
+    """Train through the `engine` knob on the cluster of the fixture; return the learner and the history."""
+    engine = {"dask": {"address": client.scheduler.address}}
+    return learner, fit_stream(learner, train, valid, engine=engine, **options)
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +332,7 @@ def test_a_killed_client_goes_on_from_its_last_round(client, store, tmp_path, mo
     assert rounds == [1, 2, 3, 4]
     whole, expected = train()
     assert [e.valid_log_loss for e in history.epochs] == [e.valid_log_loss for e in expected.epochs]
-    one, other = checkpoint.learnt(learner), checkpoint.learnt(whole)
+    one, other = checkpoint.learned_state(learner), checkpoint.learned_state(whole)
     assert set(one) == set(other)
     assert all(np.array_equal(one[name], other[name]) for name in one)
 

@@ -12,9 +12,9 @@ from sklearn.feature_extraction import FeatureHasher
 
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
-from tasks.hashing.columns import value_text
 from tasks.hashing.contract import HashContract, split_codes
 from tasks.hashing.encode import RowEncoder, encode_batch
+from tasks.logs.values import value_text
 from tasks.schema import Schema, load_schema
 from tests import naive
 

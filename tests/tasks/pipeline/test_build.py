@@ -66,7 +66,7 @@ def test_a_killed_kernel_goes_on_to_the_same_model(tmp_path):
     assert (products / "train-fm.checkpoint.npz").is_file()
     code, errors = build()
     assert code == 0, errors
-    assert "training goes on from here" in (products / "train-fm.ipynb").read_text()
+    assert "training resumes from here" in (products / "train-fm.ipynb").read_text()
     resumed = outcome()
     (products / "train-fm.json").unlink()
     code, errors = build()

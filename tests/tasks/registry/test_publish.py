@@ -9,7 +9,7 @@ import pytest
 
 from tasks.errors import ClicklabError, ContractError, InputError
 from tasks.models.artifact import load_model
-from tasks.registry import mlflow_store
+from tasks.registry import mlflow_store, recording
 from tasks.registry.publish import (
     MODEL_FILES,
     publish_alias,
@@ -18,7 +18,7 @@ from tasks.registry.publish import (
     roll_back,
 )
 from tasks.schema import load_schema
-from tasks.storage.shared_files import ChangedError, join, read_blob, write_blob
+from tasks.storage.shared_files import ChangedError, join, read_shared, write_shared
 from tests.bentos.ctr.serving import golden_rows, trained_model
 from tests.logs import local_s3
 from tests.stores import mlflow_client, s3_server
@@ -57,14 +57,14 @@ def test_what_is_published_is_what_the_pointer_names(models, pointer):
     assert now.folder.startswith(f"versions/{now.version}-")
     assert sorted(now.files) == ["golden.json", "model.json", "weights.npy"]
     for name in now.files:
-        found = read_blob(f"{join(pointer, now.folder)}/{name}")
+        found = read_shared(f"{join(pointer, now.folder)}/{name}")
         assert found.content == (models[0] / name).read_bytes()
 
 
 def test_the_pointer_is_json_that_a_person_can_read(models, pointer):
     """Version and folder stand at its top."""
     now = publish_model(models[0], pointer)
-    record = json.loads(read_blob(pointer).content)
+    record = json.loads(read_shared(pointer).content)
     assert (record["version"], record["folder"]) == (now.version, now.folder)
     assert [entry["action"] for entry in record["history"]] == ["published"]
 
@@ -101,7 +101,7 @@ def test_a_version_can_be_named(models, pointer):
     roll_back(pointer, to=version_of(models[0]))
     now = roll_back(pointer, to=version_of(models[2]))
     assert now.version == version_of(models[2])
-    assert read_blob(f"{join(pointer, now.folder)}/weights.npy") is not None
+    assert read_shared(f"{join(pointer, now.folder)}/weights.npy") is not None
 
 
 def test_an_unknown_version_lists_what_there_was(models, pointer):
@@ -120,17 +120,17 @@ def test_without_a_pointer_there_is_no_way_back(pointer):
 def test_two_who_publish_at_once_do_not_overwrite_each_other(models, pointer):
     """The later one is told, with what the earlier one wrote in place."""
     publish_model(models[0], pointer)
-    before = read_blob(pointer)
+    before = read_shared(pointer)
     publish_model(models[1], pointer)
     with pytest.raises(ChangedError, match="changed meanwhile"):
-        write_blob(pointer, b"{}", replaces=before.mark)
+        write_shared(pointer, b"{}", replaces=before.mark)
     assert read_pointer(pointer).version == version_of(models[1])
 
 
 def test_two_who_publish_first_do_not_overwrite_each_other(models, pointer):
     publish_model(models[0], pointer)
     with pytest.raises(ChangedError, match="changed meanwhile"):
-        write_blob(pointer, b"{}", replaces=None)
+        write_shared(pointer, b"{}", replaces=None)
 
 
 def test_golden_rows_can_be_given(models, pointer, tmp_path):
@@ -139,7 +139,7 @@ def test_golden_rows_can_be_given(models, pointer, tmp_path):
     golden = json.loads((folder / "golden.json").read_text())
     (folder / "golden.json").unlink()
     now = publish_model(folder, pointer, golden=golden)
-    found = json.loads(read_blob(f"{join(pointer, now.folder)}/golden.json").content)
+    found = json.loads(read_shared(f"{join(pointer, now.folder)}/golden.json").content)
     assert found == golden
 
 
@@ -219,10 +219,8 @@ def test_the_registered_champion_is_published_with_its_golden_rows(models, tmp_p
     """The files of the run behind the alias; without an alias there is nothing to publish."""
     store = f"sqlite:///{tmp_path}/mlflow.db"
     client, pointer = mlflow_client(store), str(tmp_path / "champion.json")
-    with mlflow_store.training_run(
-        client, "ctr", "ftrl", artifact_root=tmp_path / "files"
-    ) as run_id:
-        mlflow_store.log_model(client, run_id, models[0])
+    with recording.training_run(client, "ctr", "ftrl", artifact_root=tmp_path / "files") as run_id:
+        recording.log_model(client, run_id, models[0])
     version = mlflow_store.register(client, "ctr-avazu", run_id, tags={})
     with pytest.raises(InputError, match="no version of ctr-avazu is its champion"):
         publish_alias(store, "ctr-avazu", pointer)

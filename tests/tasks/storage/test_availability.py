@@ -11,10 +11,11 @@ import pytest
 
 from infra.container.bucket import Store
 from tasks.errors import ClicklabError, ConfigError, InputError, UnavailableError
-from tasks.registry import mlflow_store
-from tasks.storage.availability import is_passing
-from tasks.storage.files import _client, list_files
-from tasks.storage.shared_files import read_blob
+from tasks.logs.sources import list_files
+from tasks.registry import mlflow_store, recording
+from tasks.storage.availability import is_temporary
+from tasks.storage.s3 import _client
+from tasks.storage.shared_files import read_shared
 from tasks.training.optuna_study import _open_study
 from tests.conftest import ROOT, free_port
 from tests.stores import IMPATIENT_AWS
@@ -34,7 +35,7 @@ def impatient(monkeypatch):
         **IMPATIENT_AWS,
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("tasks.storage.files._S3_ATTEMPTS", 1)
+    monkeypatch.setattr("tasks.storage.s3.ATTEMPTS", 1)
     _client.cache_clear()
     yield
     _client.cache_clear()
@@ -155,10 +156,10 @@ def test_mlflow_that_goes_away_in_the_middle_is_an_outage_in_every_call(tmp_path
 
     with mlflow_server(tmp_path / "mlflow") as address:
         client = mlflow_client(address)
-        run_id = client.create_run(mlflow_store.open_experiment(client, "ctr")).info.run_id
+        run_id = client.create_run(recording.open_experiment(client, "ctr")).info.run_id
     calls = (
         lambda: mlflow_store.find_alias(client, "ctr", "champion", folder=tmp_path),
-        lambda: mlflow_store.log_params(client, run_id, {"a": 1}),
+        lambda: recording.log_params(client, run_id, {"a": 1}),
         lambda: client.log_text(run_id, "x", "x.txt"),
         lambda: mlflow_store.register(client, "ctr", run_id, tags={}),
     )
@@ -195,7 +196,7 @@ def test_what_a_training_failed_with_is_not_hidden_by_mlflows_absence():
         def set_terminated(self, *_, **__):
             raise UnavailableError("away")
 
-    with pytest.raises(KeyError), mlflow_store.training_run(Gone(), "ctr", "ftrl"):
+    with pytest.raises(KeyError), recording.training_run(Gone(), "ctr", "ftrl"):
         raise KeyError("the training's own")
 
 
@@ -204,8 +205,8 @@ def test_mlflow_tells_in_words_what_its_downloads_met():
     from mlflow.exceptions import MlflowException
 
     said = "The following failures occurred while downloading:\n##### File weights.npy #####\n"
-    assert is_passing(MlflowException(said + "too many 503 error responses"))
-    assert not is_passing(MlflowException(said + "404 Client Error: NOT FOUND"))
+    assert is_temporary(MlflowException(said + "too many 503 error responses"))
+    assert not is_temporary(MlflowException(said + "404 Client Error: NOT FOUND"))
 
 
 # ---- S3
@@ -222,7 +223,7 @@ def test_s3_that_is_away_is_an_outage_for_whoever_asks(monkeypatch):
 
 ASKING = (
     lambda: list_files("s3://bucket/a.csv"),
-    lambda: read_blob("s3://bucket/champion.json"),
+    lambda: read_shared("s3://bucket/champion.json"),
     lambda: Store("s3://bucket/runs").put("a", b"x"),
     lambda: Store("s3://bucket/runs").get("a"),
 )
@@ -277,4 +278,4 @@ def test_a_study_whose_database_is_away_is_an_outage(tmp_path):
 def test_a_defect_is_no_outage():
     """Nor is an error of the disk, or one of ours that was caused by another."""
     for error in (KeyError("x"), FileNotFoundError("x"), OSError(28, "full"), ClicklabError("x")):
-        assert not is_passing(error)
+        assert not is_temporary(error)

@@ -12,7 +12,7 @@ import pytest
 from tasks.errors import DiskFullError
 from tasks.models import KINDS, make_learner
 from tasks.training import checkpoint
-from tasks.training.checkpoint import Checkpoint, learnt
+from tasks.training.checkpoint import Checkpoint, learned_state
 from tasks.training.fit import fit_stream
 from tests.conftest import ROOT
 from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
@@ -71,7 +71,7 @@ def losses(history):
 
 def same(one, other):
     """Tell whether two learners hold the same bits under the same names."""
-    one, other = learnt(one), learnt(other)
+    one, other = learned_state(one), learned_state(other)
     return set(one) == set(other) and all(np.array_equal(one[name], other[name]) for name in one)
 
 
@@ -126,7 +126,7 @@ def test_a_checkpoint_of_something_else_is_left_aside_with_one_line(
     with caplog.at_level(logging.WARNING):
         fit_stream(learner, *rows, checkpoint=path, **options)
     assert len(caplog.messages) == 1
-    assert "of other rows, knobs or code" in caplog.messages[0]
+    assert "for other rows, knobs or code" in caplog.messages[0]
     fit_stream(plain, *rows, **options)
     assert same(learner, plain)
 
@@ -223,7 +223,7 @@ def progress(epoch, n_done, n_rows):
         os.kill(os.getpid(), signal.SIGKILL)
 
 learner, history = train(kind, [digested(4, 3000), digested(5, 1000)], path, progress=progress)
-held = {f"learnt_{name}": value for name, value in checkpoint.learnt(learner).items() if value is not None}
+held = {f"learnt_{name}": value for name, value in checkpoint.learned_state(learner).items() if value is not None}
 np.savez(out, losses=[[e.train_log_loss, e.valid_log_loss, e.valid_auc] for e in history.epochs], **held)
 """
 
@@ -240,7 +240,7 @@ def test_a_killed_process_goes_on_to_the_same_bits(tmp_path, kind):
     paths = [tmp_path / name for name in ("killed", "whole", "killed.npz", "whole.npz")]
     assert run(paths[0], paths[2], "kill").returncode == -signal.SIGKILL
     done = run(paths[0], paths[2])
-    assert "training goes on from here" in done.stderr
+    assert "training resumes from here" in done.stderr
     assert run(paths[1], paths[3]).returncode == done.returncode == 0
     with np.load(paths[2]) as one, np.load(paths[3]) as other:
         assert one.files == other.files

@@ -8,7 +8,8 @@ from tasks.evaluation.importance import field_importance
 from tasks.evaluation.metrics import log_loss
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
-from tasks.training.fit import fit_stream, predict_stream, refresh
+from tasks.models.predict import predict_stream
+from tasks.training.fit import fit_stream, learn_once
 from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
 
 
@@ -223,7 +224,7 @@ def test_importance_takes_rows_from_the_whole_set(model, parts):
 def test_a_refreshed_learner_has_seen_the_newest_rows(parts):
     """The same as training on, one pass over the rows given."""
     one, other = (make_learner("ftrl", 256).partial_fit_codes(*_arrays(parts[0])) for _ in range(2))
-    refresh(one, parts[1])
+    learn_once(one, parts[1])
     other.partial_fit_codes(*_arrays(parts[1]))
     np.testing.assert_array_equal(one.state_, other.state_)
 

@@ -11,7 +11,8 @@ import pytest
 from tasks.errors import ConfigError
 from tasks.models import make_learner
 from tasks.training import search as search_module
-from tasks.training.fit import Tail, fit_stream
+from tasks.training.fit import fit_stream
+from tasks.training.sampling import LastRows
 from tasks.training.search import search
 from tests.conftest import ROOT
 from tests.tasks.models.rows import learnable_rows, small_contract
@@ -66,7 +67,7 @@ def test_a_diverging_trial_loses(parts):
 
 def test_a_search_in_which_everything_diverges_says_so(parts):
     """No parameters are better than bad ones."""
-    with pytest.raises(ConfigError, match="no trial came out finite"):
+    with pytest.raises(ConfigError, match="no trial has a finite loss"):
         search(
             model("sgd", {"learning_rate": "constant"}, method="grid", grid={"eta0": [1.7e308]}),
             *parts,
@@ -181,7 +182,7 @@ def test_two_processes_share_one_study(tmp_path):
 def test_the_tail_is_the_last_rows(parts):
     """Cut within a batch, in order; the whole set if it is shorter."""
     train = parts[0]
-    pieces = list(Tail(train, 700).batches())
+    pieces = list(LastRows(train, 700).batches())
     np.testing.assert_array_equal(
         np.concatenate([piece.codes for piece in pieces]), train.codes[-700:]
     )
@@ -189,8 +190,8 @@ def test_the_tail_is_the_last_rows(parts):
         np.concatenate([piece.label for piece in pieces]), train.label[-700:]
     )
     assert (
-        Tail(train, 10**9).n_rows
-        == sum(len(piece.label) for piece in Tail(train, 10**9).batches())
+        LastRows(train, 10**9).n_rows
+        == sum(len(piece.label) for piece in LastRows(train, 10**9).batches())
         == 1500
     )
 

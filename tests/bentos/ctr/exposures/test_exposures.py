@@ -28,7 +28,7 @@ from tasks.errors import ConfigError, InputError
 from tasks.serving.candidates import Candidates
 from tasks.serving.exposure_files import Lines, record_schema
 from tasks.serving.exposures import read_exposures
-from tasks.storage.files import _client
+from tasks.storage.s3 import _client
 from tests.conftest import ROOT, free_port
 
 COLUMNS = ["hour", "device_id", "site_id", "C14"]
@@ -594,7 +594,7 @@ def s3(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     _client.cache_clear()
-    from tasks.storage.files import s3_client
+    from tasks.storage.s3 import s3_client
 
     yield s3_client()
     _client.cache_clear()

@@ -1,0 +1,189 @@
+"""The door: the outermost ASGI layer, which answers the two calls itself and lets the rest through.
+
+BentoML's own layers (metrics, tracing, timeout, context) cost some 400 us a request, scoring 20; so
+the calls are answered before them, with metrics and limits of their own.
+"""
+
+import hmac
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from bentos.ctr.http.client_timeouts import SharedTimeout
+from bentos.ctr.scoring.calls import Calls, RequestOptions
+from bentos.ctr.scoring.request_reader import Refusal
+from bentos.ctr.settings import Limits
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+VARIANT_HEADER, REQUEST_ID_HEADER, KEY_HEADER = b"x-variant", b"x-request-id", b"x-api-key"
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/healthcheck"})  # need no API key
+SECURITY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+_JSON = [(b"content-type", b"application/json"), *SECURITY]
+_MAX_ERROR_CHARS = 300
+_is_request_id = re.compile(rb"[A-Za-z0-9._:/=+@-]{1,128}").fullmatch
+_log = logging.getLogger("clicklab.service")
+
+
+class CallsMiddleware:
+    """An ASGI app around another one.
+
+    Parameters
+    ----------
+    behind
+        Gets every request that is not for `calls`.
+    calls
+        Answers ``/predict`` and ``/rank``.
+    limits
+        How large a body may be, and how long a client may take to send it.
+    api_key
+        If given, requests need it in the header ``X-Api-Key``, except for health checks.
+    """
+
+    def __init__(
+        self, behind: Any, calls: Calls, *, limits: Limits | None = None, api_key: str | None = None
+    ):
+        self._behind, self._calls = behind, calls
+        self._limits = limits or Limits()
+        self._patience = SharedTimeout(self._limits.body_seconds)
+        self._key = api_key.encode() if api_key else None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] != "http":
+            await self._behind(scope, receive, send)
+        elif scope["path"] in self._calls.by_path:
+            await self._answer(scope, receive, send)
+        elif self._key and scope["path"] not in OPEN_PATHS and not self._knows(scope["headers"]):
+            await _send_answer(send, 401, _error(_KEY_MISSING), [])
+        else:
+            await self._behind(scope, receive, _hardened(send))
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        name, call = self._calls.by_path[scope["path"]]
+        status, extra = 200, []
+        try:
+            if scope["method"] != "POST":
+                extra = [(b"allow", b"POST")]
+                raise Refusal(405, "send POST with one JSON object")
+            asked = self._read_headers(scope["headers"])
+            body = await self._read_body(receive)
+            if body is None:
+                return
+            answer = call(body, asked, started)
+        except Refusal as refusal:
+            status, answer = refusal.status, _error(str(refusal))
+        except Exception:
+            _log.exception("a request could not be answered")
+            status, answer = 500, _error("internal error; the service's log has the details")
+        if status != 200:
+            self._calls.count_refusal(name, status)
+            if status in (408, 413):  # the rest of the body is not read
+                extra = [(b"connection", b"close")]
+        await _send_answer(send, status, answer, extra)
+
+    def _read_headers(self, headers: Headers) -> RequestOptions:
+        """Return what the headers ask for; Refusal if the key is wrong or the body too large."""
+        request_id = variant = None
+        key = b""
+        for name, value in headers:
+            if name == b"content-length":
+                if len(value) > 18 or int(value) > self._limits.body_bytes:
+                    raise self._too_large()
+            elif name == REQUEST_ID_HEADER:
+                if not _is_request_id(value):
+                    raise Refusal(
+                        400,
+                        "header X-Request-Id: expected up to 128 letters, digits or any of ._:/=+@-",
+                    )
+                request_id = value.decode()
+            elif name == VARIANT_HEADER:
+                variant = value.decode("latin-1")
+            elif name == KEY_HEADER:
+                key = value
+        if self._key and not hmac.compare_digest(key, self._key):
+            raise Refusal(401, _KEY_MISSING)
+        return RequestOptions(request_id, variant)
+
+    def _knows(self, headers: Headers) -> bool:
+        assert self._key
+        return any(
+            name == KEY_HEADER and hmac.compare_digest(value, self._key) for name, value in headers
+        )
+
+    async def _read_body(self, receive: Receive) -> bytes | None:
+        """Return the request's body, None if the client has gone; Refusal if it is too large or slow."""
+        try:
+            body: bytes | None = await self._patience.wait(self._read_parts(receive))
+        except TimeoutError:
+            seconds = self._limits.body_seconds
+            raise Refusal(408, f"the body did not arrive within {seconds:g} s") from None
+        if body is not None and len(body) > self._limits.body_bytes:
+            raise self._too_large()
+        return body
+
+    async def _read_parts(self, receive: Receive) -> bytes | None:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body: bytes = message.get("body", b"")
+        return await self._read_rest(receive, body) if message.get("more_body") else body
+
+    async def _read_rest(self, receive: Receive, begin: bytes) -> bytes | None:
+        parts, n_bytes, more = [begin], len(begin), True
+        while more:
+            if n_bytes > self._limits.body_bytes:
+                raise self._too_large()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            parts.append(message.get("body", b""))
+            n_bytes += len(parts[-1])
+            more = message.get("more_body", False)
+        return b"".join(parts)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            413,
+            f"the body is larger than {self._limits.body_bytes} bytes; "
+            "send one impression, or fewer candidates, a request",
+        )
+
+
+_KEY_MISSING = "this service wants its API key in the header X-Api-Key"
+
+
+async def _send_answer(send: Send, status: int, body: bytes, extra: list[Any]) -> None:
+    headers = [*_JSON, (b"content-length", b"%d" % len(body)), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _hardened(send: Send) -> Send:
+    """Return a `send` that adds the security headers."""
+
+    async def send_hardened(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *SECURITY]
+        await send(message)
+
+    return send_hardened
+
+
+def _error(message: str) -> bytes:
+    line = " ".join(message.split())
+    if len(line) > _MAX_ERROR_CHARS:
+        line = f"{line[: _MAX_ERROR_CHARS - 3]}..."
+    return json.dumps({"error": line}).encode()

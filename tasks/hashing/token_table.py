@@ -1,0 +1,131 @@
+"""Which values stand behind the codes: the most frequent values of each field, to read weights by."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import columns_of, encode_batch
+from tasks.hashing.moments import CYCLES, cycle_indices, read_moments
+from tasks.logs.log import Log
+from tasks.logs.values import value_text
+from tasks.storage.files import write_atomic
+
+FILE = "values.parquet"  # beside the feature sets
+MISSING = "(missing)"
+
+Coded = tuple[np.ndarray, list[str]]  # each row's entry, and the text of each entry
+
+
+def frequent_values(
+    log: Log,
+    contract: HashContract,
+    span: tuple[int, int],
+    *,
+    max_rows: int = 400_000,
+    max_values: int = 50_000,
+) -> pd.DataFrame:
+    """Return the values that occur most often in the last rows of a span, with their codes.
+
+    Parameters
+    ----------
+    log, contract, span
+        The log, what it is hashed with, and the rows (end exclusive) to take the last ones of.
+    max_rows
+        Maximum number of rows that are read.
+    max_values
+        Maximum number of values returned; memory grows with the distinct values of `max_rows` rows.
+
+    Returns
+    -------
+    DataFrame
+        One row per field and value, most frequent first: ``field`` (a token column: fields, time features,
+        crosses), ``value`` (text; a missing value is "(missing)"), ``code`` (int32, see
+        :func:`tasks.hashing.contract.split_codes`), ``n_rows``, ``n_clicks``.
+    """
+    label = contract.schema["label"]
+    start = max(span[0], span[1] - max_rows)
+    columns = list(dict.fromkeys([label, *columns_of(contract)]))
+    counted = [
+        table
+        for batch in log.batches(columns=columns, start=start, stop=span[1])
+        for table in _count_batch(batch, contract, batch.column(label).to_numpy())
+    ]
+    names = ["field", "value", "code", "n_rows", "n_clicks"]
+    if not counted:
+        return pd.DataFrame(columns=names)
+    table = pd.concat(counted).groupby(names[:3], as_index=False, sort=False).sum()
+    table = table.sort_values(["n_rows", "field", "value"], ascending=[False, True, True])
+    return table.head(max_values).reset_index(drop=True)
+
+
+def save_values(folder: str | Path, values: pd.DataFrame) -> None:
+    """Write the table beside the feature sets."""
+    buffer = io.BytesIO()
+    values.to_parquet(buffer, index=False)
+    write_atomic(Path(folder) / FILE, buffer.getvalue())
+
+
+def load_values(folder: str | Path) -> pd.DataFrame:
+    """Return the table that :func:`save_values` wrote."""
+    return pd.read_parquet(Path(folder) / FILE)
+
+
+def _count_batch(
+    batch: pa.RecordBatch, contract: HashContract, label: np.ndarray
+) -> Iterator[pd.DataFrame]:
+    """Yield one table of counts per token column; each distinct value is written out once."""
+    codes = encode_batch(batch, contract)
+    for number, (name, entries, text) in enumerate(_token_columns(batch, contract)):
+        found, first, inverse = np.unique(entries, return_index=True, return_inverse=True)
+        yield pd.DataFrame(
+            {
+                "field": name,
+                "value": [text(int(entry)) for entry in found],
+                "code": codes[first, number],
+                "n_rows": np.bincount(inverse, minlength=len(found)),
+                "n_clicks": np.bincount(inverse, weights=label, minlength=len(found)).astype(int),
+            }
+        )
+
+
+def _token_columns(
+    batch: pa.RecordBatch, contract: HashContract
+) -> Iterator[tuple[str, np.ndarray, Callable[[int], str]]]:
+    """Yield name, each row's entry (int64), and the function from entry to text, of each token column."""
+    known: dict[str, Coded] = {}
+    for name in contract.fields:
+        column = batch.column(name)
+        coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        values = coded.dictionary.to_pylist()
+        entries = coded.indices.fill_null(len(values)).to_numpy().astype(np.int64)
+        known[name] = entries, [*map(_shown, values), MISSING]
+    if contract.time_features:
+        moments = read_moments(batch.column(contract.time_column), contract)
+        for name in contract.time_features:
+            entries = cycle_indices(moments, name).astype(np.int64)
+            known[name] = entries, [*map(str, range(CYCLES[name][1])), MISSING]
+    for name, (entries, texts) in known.items():
+        yield name, entries, texts.__getitem__
+    for cross in contract.crosses:
+        yield "*".join(cross), *_crossed([known[name] for name in cross])
+
+
+def _crossed(columns: list[Coded]) -> tuple[np.ndarray, Callable[[int], str]]:
+    """Return the entries of combinations of values, and the function from entry to text."""
+    sizes = [len(texts) for _, texts in columns]
+    entries = np.ravel_multi_index([entries for entries, _ in columns], sizes)
+
+    def text(entry: int) -> str:
+        places = np.unravel_index(entry, sizes)
+        return " × ".join(texts[place] for place, (_, texts) in zip(places, columns, strict=True))
+
+    return entries, text
+
+
+def _shown(value: object) -> str:
+    return MISSING if value is None or value == "" else value_text(value)

@@ -1,0 +1,213 @@
+"""Where raw data comes from: the files of a folder or S3 prefix, and a fingerprint of their content."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlencode
+
+from tasks.errors import InputError
+from tasks.storage import s3
+from tasks.storage.files import write_atomic
+from tasks.storage.s3 import is_s3, s3_client, s3_errors, split_address
+
+FINGERPRINTS = ".fingerprints.json"  # beside the log: hashes of files that were read before
+DATA_SUFFIXES = (".csv", ".gz", ".zip", ".parquet", ".pq")
+_BUFFER_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source; ``mark`` changes whenever its content may have changed."""
+
+    uri: str
+    name: str
+    size_bytes: int
+    mark: str
+
+    def open(self) -> BinaryIO:
+        """Return the bytes as a seekable binary file."""
+        if is_s3(self.uri):
+            return io.BufferedReader(_S3Object(self), buffer_size=_BUFFER_BYTES)
+        try:
+            return Path(self.uri).open("rb")
+        except OSError as error:
+            raise InputError(
+                f"{self.uri}: cannot be opened ({error.strerror}); check its permissions"
+            ) from None
+
+
+def list_files(source: str) -> list[SourceFile]:
+    """Return the data files that a path or S3 address stands for, sorted by name.
+
+    Raises
+    ------
+    InputError
+        If nothing is there, or nothing that is CSV, gz, zip or Parquet.
+    """
+    if is_s3(source):
+        return _list_s3(source)
+    path = Path(source)
+    if not path.exists():
+        raise InputError(
+            f"{source}: no such file or folder; check `data` (a relative path starts at {Path.cwd()})"
+        )
+    if path.is_file():
+        return [_local_file(path, path.name)]
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and _is_data(file.relative_to(path).as_posix())
+    )
+    if not found:
+        raise InputError(
+            f"{source}: no data in this folder; expected files ending in {', '.join(DATA_SUFFIXES)}"
+        )
+    return [_local_file(file, file.relative_to(path).as_posix()) for file in found]
+
+
+def _is_data(name: str) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in name.split("/"))
+    return name.lower().endswith(DATA_SUFFIXES) and not hidden
+
+
+def _local_file(path: Path, name: str) -> SourceFile:
+    stat = path.stat()
+    return SourceFile(
+        str(path), name, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+    )
+
+
+def fingerprint(source: str, *, cache_path: str | Path | None = None) -> str:
+    """Return 64 hex digits that change when, and only when, the source's content does.
+
+    Local files are hashed; `cache_path` names a small JSON that remembers hashes by path, size, time
+    and inode, so that an untouched file is not read again. S3 objects count by ETag, size and version,
+    a simulated log by its address.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be found.
+    """
+    if source.startswith("sim://"):
+        from tasks.simulation.simulate import parse_uri
+
+        return _sha256("sim:" + urlencode(sorted(parse_uri(source).items())))
+    files = list_files(source)
+    if is_s3(source):
+        return _sha256(json.dumps([[file.name, file.mark] for file in files]))
+    hashes = _local_hashes(files, Path(cache_path) if cache_path else None)
+    return _sha256(json.dumps([[file.name, hashes[file.uri]] for file in files]))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _local_hashes(files: list[SourceFile], cache_path: Path | None) -> dict[str, str]:
+    known = _read_cache(cache_path)
+    hashes, fresh = {}, {}
+    for file in files:
+        key = f"{Path(file.uri).resolve()}|{file.mark}"
+        if key in known:
+            hashes[file.uri] = known[key]
+            continue
+        with file.open() as handle:
+            content = hashlib.file_digest(handle, "sha256")  # type: ignore[arg-type]
+            hashes[file.uri] = fresh[key] = content.hexdigest()
+    if fresh and cache_path is not None:
+        paths = {key.rsplit("|", 1)[0] for key in fresh}
+        kept = {key: value for key, value in known.items() if key.rsplit("|", 1)[0] not in paths}
+        write_atomic(cache_path, json.dumps(kept | fresh, indent=1))
+    return hashes
+
+
+def _read_cache(path: Path | None) -> dict[str, str]:
+    try:
+        known = json.loads(path.read_text()) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _list_s3(source: str) -> list[SourceFile]:
+    bucket, key = split_address(source)
+    if not bucket:
+        raise InputError(f"{source}: names no bucket; write s3://bucket/key or s3://bucket/prefix/")
+    with s3_errors(source):
+        pages = s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+        entries = [entry for page in pages for entry in page.get("Contents", ())]
+    exact = [entry for entry in entries if entry["Key"] == key]
+    if not exact:
+        folder = key if not key or key.endswith("/") else f"{key}/"
+        entries = [entry for entry in entries if entry["Key"].startswith(folder)]
+        entries = [entry for entry in entries if _is_data(entry["Key"][len(folder) :])]
+    chosen = exact or sorted(entries, key=lambda entry: entry["Key"])
+    if not chosen:
+        raise InputError(
+            f"{source}: no such object, and no data below it; expected keys ending in {', '.join(DATA_SUFFIXES)}"
+        )
+    return [_s3_file(bucket, entry, key) for entry in chosen]
+
+
+def _s3_file(bucket: str, entry: dict[str, Any], key: str) -> SourceFile:
+    full = entry["Key"]
+    name = full.rsplit("/", 1)[-1] if full == key else full[len(key) :].lstrip("/")
+    return SourceFile(
+        f"s3://{bucket}/{full}", name, entry["Size"], f"{entry['ETag']}-{entry['Size']}"
+    )
+
+
+class _S3Object(io.RawIOBase):
+    """An S3 object as a seekable file, read in ranges; a range is fetched again when its connection breaks."""
+
+    def __init__(self, file: SourceFile):
+        self._file = file
+        self._bucket, self._key = split_address(file.uri)
+        self._etag = file.mark.rsplit("-", 1)[0]
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size_bytes}[
+            whence
+        ]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._position + len(buffer), self._file.size_bytes)
+        if stop <= self._position:
+            return 0
+        with s3_errors(self._file.uri):
+            data = self._fetch(f"bytes={self._position}-{stop - 1}")
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _fetch(self, span: str) -> bytes:
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        for _ in range(s3.ATTEMPTS - 1):
+            try:
+                return self._fetch_once(span)
+            except (HTTPClientError, IncompleteReadError):
+                continue
+        return self._fetch_once(span)
+
+    def _fetch_once(self, span: str) -> bytes:
+        answer = s3_client().get_object(
+            Bucket=self._bucket, Key=self._key, Range=span, IfMatch=self._etag
+        )
+        return answer["Body"].read()

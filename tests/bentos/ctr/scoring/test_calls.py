@@ -1,0 +1,281 @@
+"""The two calls: the models' own numbers, a reason for every refusal, and who answered whom."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bentos.ctr.scoring.calls import Calls, RequestOptions
+from tasks.models.artifact import load_model
+from tasks.schema import Schema, load_schema
+from tests.bentos.ctr.serving import ask, golden_rows, started_worker, trained_model
+
+ROW = load_schema("avazu").example_row()
+BAD_BODIES = [
+    (b"", 400, "JSON"),
+    (b"{", 400, "JSON"),
+    (b"null", 400, "null"),
+    (b"[]", 400, "a list"),
+    (b'"text"', 400, "text"),
+    (b"12", 400, "a number"),
+    (b'{"C14": NaN}', 400, "NaN"),
+    (b'{"C14": "\xff"}', 400, "UTF-8"),
+    (b"[" * 60_000, 400, "nested"),
+    (b'{"C14": ' + b"1" * 60_000 + b"}", 400, "digits"),
+    (b'{"banner_pos": true}', 422, "'banner_pos'"),
+    (b'{"banner_pos": [1]}', 422, "'banner_pos'"),
+    (b'{"banner_pos": {"a": 1}}', 422, "'banner_pos'"),
+    (b'{"C14": 1e999}', 422, "'C14'"),
+    (b'{"C14": "\\ud800"}', 422, "'C14'"),
+    (b'{"hour": "yesterday"}', 422, "'hour'"),
+    (b'{"hour": "14102199"}', 422, "'hour'"),
+    (b'{"hour": ""}', 422, "'hour'"),
+    (b'{"hour": 1.5}', 422, "'hour'"),
+    (b'{"hour": []}', 422, "'hour'"),
+    (b'{"hour": "' + b"x" * 60_000 + b'"}', 422, "'hour'"),
+    (b'{"C14": "' + b"1" * 200_000 + b'"}', 422, "'C14'"),
+    (b'{"C14": "a\\u0000b"}', 422, "NUL"),
+]
+
+
+def predict(calls, row, asked=None) -> dict:
+    """Return the answer without what is its own to each request."""
+    status, answer = ask(calls.predict, row, asked)
+    assert status == 200, answer
+    return answer | {"request_id": ""}
+
+
+# ---- predictions
+
+
+def test_the_answer_is_the_models_own_number(calls, model_dir):
+    """Value, name and version are those of the artefact, to the last bit."""
+    model = load_model(model_dir)
+    assert predict(calls, ROW) == {
+        "prediction": model.predict_row(ROW),
+        "model": "ftrl",
+        "version": model.version,
+        "variant": "champion",
+        "request_id": "",
+    }
+
+
+def test_integers_and_texts_are_the_same_value(calls):
+    """Clients that send numbers get what clients that send text get."""
+    numbers = {
+        name: int(value) if value.isdigit() and value[0] != "0" else value
+        for name, value in ROW.items()
+    }
+    assert any(type(value) is int for value in numbers.values())
+    assert predict(calls, numbers) == predict(calls, ROW)
+    assert predict(calls, ROW | {"C14": 15706.0}) == predict(calls, ROW)
+
+
+@pytest.mark.parametrize("name", [*ROW])
+def test_an_absent_field_is_a_missing_one_as_in_training(calls, model_dir, name):
+    """Leaving out a field, sending null, and a null in the arrays are one and the same."""
+    absent = {key: value for key, value in ROW.items() if key != name}
+    assert predict(calls, absent) == predict(calls, ROW | {name: None})
+    expected = load_model(model_dir).predict_rows([ROW | {name: None}])[0]
+    assert predict(calls, absent)["prediction"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_empty_object_and_unknown_fields_are_answered(calls):
+    """Nothing but missing values is a request, and what the schema does not know is ignored and counted."""
+    reader = calls.state.champion.reader
+    before = reader.unknown
+    assert predict(calls, {"campaign_note": [1, {"a": True}], "click": 1}) == predict(calls, {})
+    assert reader.unknown == before + 1
+
+
+def test_a_ranking_gives_each_candidate_what_predict_would(calls, model_dir):
+    """Two witnesses: the other call, and the artefact."""
+    rows = golden_rows(load_model(model_dir), 30)["rows"]
+    context = {name: value for name, value in ROW.items() if name != "C14"}
+    candidates = [{"C14": str(15_000 + number), "C1": row["C1"]} for number, row in enumerate(rows)]
+    status, answer = ask(calls.rank, {"context": context, "candidates": candidates})
+    assert status == 200
+    whole = [context | candidate for candidate in candidates]
+    assert answer["predictions"] == [predict(calls, row)["prediction"] for row in whole]
+    model = load_model(model_dir)
+    assert answer["predictions"] == [model.predict_row(row) for row in whole]
+    assert answer["variant"] == "champion"
+
+
+def test_a_request_id_is_kept_or_made(calls):
+    """Answers can be joined with clicks."""
+    assert ask(calls.predict, ROW, RequestOptions("mine-1"))[1]["request_id"] == "mine-1"
+    made = [ask(calls.predict, ROW)[1]["request_id"] for _ in range(50)]
+    assert len(set(made)) == 50
+
+
+def test_a_variant_can_be_forced_and_an_unknown_one_is_refused(calls):
+    """For tests; the message says which there are."""
+    assert predict(calls, ROW, RequestOptions(None, "champion"))["variant"] == "champion"
+    status, answer = ask(calls.predict, ROW, RequestOptions(None, "nobody"))
+    assert status == 400
+    assert "'nobody'" in answer["error"] and "champion" in answer["error"]
+
+
+def test_another_teams_schema_needs_no_code(tmp_path):
+    """Other names, an ISO time, no device fields: types follow the model's contract."""
+    schema = Schema.from_dict(
+        {
+            "name": "shop",
+            "label": "bought",
+            "time": {"column": "seen_at", "format": "iso"},
+            "time_features": ["hour_of_day", "weekday"],
+            "fields": {"page": {"example": "home", "about": "where"}, "country": {"example": "CH"}},
+            "crosses": [["page", "country"]],
+        }
+    )
+    model = trained_model(tmp_path, schema)
+    rows = [{"page": "home", "country": "CH"}, {"page": "cart"}]
+    golden = {"rows": rows, "p_click": model.predict_rows(rows).tolist()}
+    (tmp_path / "golden.json").write_text(json.dumps(golden))
+    with started_worker(tmp_path) as worker:
+        row = {"seen_at": "2026-03-01T12:00:00+01:00", "page": "home", "country": "CH"}
+        assert predict(worker.calls, row)["prediction"] == model.predict_row(row)
+        status, answer = ask(worker.calls.predict, {"seen_at": "14102100x"})
+        assert (status, "'seen_at'" in answer["error"]) == (422, True)
+
+
+# ---- variants and exposures
+
+
+@pytest.fixture
+def trial(model_dir, tmp_path):
+    """A worker with two variants and a shadow, whose exposures go to a folder."""
+    other = tmp_path / "other"
+    other.mkdir()
+    model = trained_model(other, load_schema("avazu"), seed=8)
+    (other / "golden.json").write_text(json.dumps(golden_rows(model)))
+    (tmp_path / "experiment.yaml").write_text(
+        json.dumps(
+            {
+                "name": "trial",
+                "salt": "pepper",
+                "unit": ["device_ip"],
+                "variants": [
+                    {"name": "a", "weight": 1, "model": "champion"},
+                    {"name": "b", "weight": 1, "model": "other"},
+                ],
+                "shadows": ["other"],
+            }
+        )
+    )
+    log = tmp_path / "log"
+    (tmp_path / "serving.yaml").write_text(
+        json.dumps(
+            {
+                "models": {
+                    "champion": {"from": "bundle"},
+                    "other": {"from": "folder", "path": str(other)},
+                },
+                "exposures": {"sink": str(log), "redact": ["device_ip"]},
+            }
+        )
+    )
+    with started_worker(model_dir, CLICKLAB_SERVING=str(tmp_path / "serving.yaml")) as worker:
+        yield worker, model, log
+
+
+def test_variants_stick_to_their_unit_and_answer_with_their_own_model(trial, model_dir):
+    """Each unit gets one variant whatever else the request says, and both variants get units."""
+    worker, other, _ = trial
+    models = {"a": load_model(model_dir), "b": other}
+    seen = set()
+    for number in range(60):
+        row = ROW | {"device_ip": f"ip{number}"}
+        answers = [predict(worker.calls, row), predict(worker.calls, row | {"C14": "1"})]
+        assert answers[0]["variant"] == answers[1]["variant"]
+        assert answers[0]["prediction"] == models[answers[0]["variant"]].predict_row(row)
+        assert answers[0]["version"] == models[answers[0]["variant"]].version
+        seen.add(answers[0]["variant"])
+    assert seen == {"a", "b"}
+
+
+def test_exposures_say_who_was_answered_what_without_the_redacted_value(trial):
+    """Both calls, with the shadow's score; the unit is there as a salted hash only."""
+    worker, other, log = trial
+    row = ROW | {"device_ip": "very-secret-ip"}
+    one = ask(worker.calls.predict, row, RequestOptions("r-1"))[1]
+    ranking = {"context": row, "candidates": [{"C14": "1"}, {"C14": "2"}]}
+    two = ask(worker.calls.rank, ranking, RequestOptions("r-2", "b"))[1]
+    worker.calls.exposures.close()
+    text = "".join(path.read_text() for path in log.rglob("*.jsonl"))
+    lines = {line["request_id"]: line for line in map(json.loads, text.splitlines())}
+    assert "very-secret-ip" not in text
+    assert lines["r-1"]["p_click"] == [one["prediction"]]
+    assert lines["r-1"]["variant"] == one["variant"]
+    assert lines["r-1"]["version"] == one["version"]
+    assert lines["r-1"]["shadow"][0]["p_click"] == [other.predict_row(row)]
+    assert lines["r-2"]["p_click"] == two["predictions"]
+    assert lines["r-2"]["forced"] is True and lines["r-2"]["variant"] == "b"
+    assert lines["r-1"]["unit_hash"] == lines["r-2"]["unit_hash"]
+    assert worker.calls.exposures.n_dropped == 0
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(("body", "status", "named"), BAD_BODIES, ids=range(len(BAD_BODIES)))
+def test_a_bad_request_is_refused_in_one_line_that_names_the_fault(calls, body, status, named):
+    """A client's mistake is a 4xx with a short reason, never a 5xx."""
+    found, answer = ask(calls.predict, body)
+    assert found == status
+    assert named in answer["error"]
+    assert "\n" not in answer["error"] and "Traceback" not in answer["error"]
+
+
+def test_without_models_every_call_is_refused_with_the_reason():
+    """503, and why."""
+    calls = Calls()
+    calls.why_not_ready = "the store is away"
+    for call in (calls.predict, calls.rank):
+        assert ask(call, ROW) == (503, {"error": "the store is away"})
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+ROWS = st.dictionaries(st.sampled_from([*ROW]) | st.text(max_size=5), JSON_VALUES, max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(row=ROWS)
+def test_any_object_gets_a_probability_or_a_reason(calls, row):
+    """Whatever JSON can say, the answer is 200 with a probability or 4xx with one line."""
+    _check(ask(calls.predict, row), lambda answer: [answer["prediction"]])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    context=ROWS | JSON_VALUES, candidates=st.lists(ROWS | JSON_VALUES, max_size=4) | JSON_VALUES
+)
+def test_any_ranking_gets_probabilities_or_a_reason(calls, context, candidates):
+    """The same for rankings."""
+    body = {"context": context, "candidates": candidates}
+    _check(ask(calls.rank, body), lambda answer: answer["predictions"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=st.binary(max_size=200))
+def test_any_bytes_get_an_answer(calls, body):
+    """No bytes make it fail."""
+    _check(ask(calls.predict, body), lambda answer: [answer["prediction"]])
+    _check(ask(calls.rank, body), lambda answer: answer["predictions"])
+
+
+def _check(found, predictions) -> None:
+    status, answer = found
+    if status == 200:
+        assert all(0 <= p_click <= 1 for p_click in predictions(answer))
+    else:
+        assert 400 <= status < 500
+        assert list(answer) == ["error"]

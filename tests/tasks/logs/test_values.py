@@ -1,0 +1,71 @@
+"""How a value becomes text: the same from Python, from Arrow, and from a request's JSON."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.hashing.columns import read_column
+from tasks.logs.values import is_integer, is_number, number_texts, value_text
+
+
+def texts_of(column: pa.Array) -> list[str]:
+    """Return the text of each row as the hashing of training rows reads it."""
+    (offsets, data), indices = read_column(column, name="field")
+    texts = [bytes(data[a:b]).decode() for a, b in pairwise(offsets)]
+    rows = range(len(column)) if indices is None else indices
+    return [[*texts, ""][row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("1fbe01fe", "1fbe01fe"), (0, "0"), (-3, "-3"), (1005, "1005"), (1005.0, "1005"), (-0.0, "0"),
+        (0.5, "0.5"), (1e15, "1000000000000000"), (2.0**53, "9007199254740992.0"), (1e20, "1e+20"),
+        (np.float32(0.1), "0.1"), (np.int8(7), "7"), (True, "true"), (np.bool_(False), "false"),
+        (None, ""), (float("nan"), ""), (pd.NA, ""), (pd.NaT, ""),
+    ],
+)  # fmt: skip
+def test_a_value_has_one_canonical_text(value, text):
+    """Written out by hand; a number is its shortest decimal, whatever type held it."""
+    assert value_text(value) == text
+
+
+def test_what_is_no_value_has_no_text():
+    """A list in a request must not become a token by accident."""
+    with pytest.raises(TypeError, match="expected text, a number or nothing, found list"):
+        value_text([1])
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1)) | st.lists(st.booleans()) | st.lists(st.floats()))
+def test_an_arrow_column_has_the_texts_of_its_values(values):
+    """Training rows are hashed by column, live requests by value."""
+    column = pa.array(values) if values else pa.array([], pa.int64())
+    expected = [value_text(value) for value in values]
+    assert number_texts(column).to_pylist() == expected
+    assert texts_of(column) == expected
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_survives_the_way_through_json(value):
+    """The text of what a client sends is the text of what was logged."""
+    assert value_text(json.loads(json.dumps(value))) == value_text(value)
+
+
+@pytest.mark.parametrize("value", [1, 0.5, np.int64(1), np.float32(0.5)])
+def test_numbers_are_numbers(value):
+    """Python's and NumPy's; only those without a fraction in their type are integers."""
+    assert is_number(value)
+    assert is_integer(value) == isinstance(value, int | np.integer)
+
+
+@pytest.mark.parametrize("value", [True, np.bool_(True), "1", None, 1j, [1]])
+def test_nothing_else_is_a_number(value):
+    """A boolean in a knob is a mistake: Python would count it as 1."""
+    assert not is_number(value)
+    assert not is_integer(value)
