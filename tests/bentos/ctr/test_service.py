@@ -260,7 +260,10 @@ def test_the_served_bento_refuses_bad_requests(endpoint, body, status, named):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # BentoML's use of pathspec
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in BentoML's own imports
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # its client's folder
 def test_bentomls_own_client_makes_both_calls(endpoint, model_dir):
     """`SyncHTTPClient` gets the model's numbers, and raises a refusal with the message that names the field."""
     model = load_model(model_dir)
