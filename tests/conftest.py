@@ -3,12 +3,15 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tasks.serving.packed_service import free_port
+
+__all__ = ["free_port"]
 
 settings.register_profile("no-deadline", deadline=None)  # machines are shared: slow is not wrong
 settings.load_profile("no-deadline")
@@ -54,13 +57,6 @@ def copy_project(target: Path) -> Path:
     ):
         shutil.copy2(ROOT / name, target / name)
     return target
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def stop_group(process: subprocess.Popen) -> None:

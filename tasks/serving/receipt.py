@@ -70,9 +70,11 @@ def render_proof(proof: Mapping[str, Any], artefact: Path, *, console: Any = Non
     """Show the receipt of a packaged Bento as a table for a person."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console, digests = console or Console(), proof["digests"]
-    table = Table(title=f"{proof['bento']}: {proof['rows']} rows", title_justify="left")
+    title = Text(f"{proof['bento']}: {proof['rows']} rows")  # in a str, `:abc:` would be an emoji
+    table = Table(title=title, title_justify="left")
     table.add_column("between")
     table.add_column("and")
     table.add_column("largest difference", justify="right")

@@ -30,6 +30,11 @@ SECURITY = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+# BentoML's page at `/` would load Google Tag Manager; it works without
+PAGE_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+)
 _JSON = [(b"content-type", b"application/json"), *SECURITY]
 _MAX_ERROR_CHARS = 300
 _is_request_id = re.compile(rb"[A-Za-z0-9._:/=+@-]{1,128}").fullmatch
@@ -176,7 +181,7 @@ def _hardened(send: Send) -> Send:
 
     async def send_hardened(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *SECURITY]
+            message["headers"] = [*message.get("headers", []), *SECURITY, PAGE_POLICY]
         await send(message)
 
     return send_hardened

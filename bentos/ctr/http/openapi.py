@@ -189,6 +189,7 @@ def _call(
     }
     return {
         "operationId": name,
+        "tags": ["Service APIs"],  # BentoML's own headings
         "summary": summary,
         "parameters": _headers(variants),
         "requestBody": {"required": True, "content": _json(request)},
@@ -220,6 +221,7 @@ def _healthcheck() -> dict[str, Any]:
     content = {"application/json": {"schema": _HEALTH}}
     return {
         "operationId": "healthcheck",
+        "tags": ["Infrastructure"],
         "summary": "Return which models are served, and whether they reproduce their golden rows",
         "responses": {
             "200": {"description": "ready", "content": content},
