@@ -8,10 +8,10 @@ writes the parts that are lacking and no other.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,22 +22,11 @@ from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
 from tasks.storage.files import write_atomic
 
+if TYPE_CHECKING:  # a reader of feature sets needs neither pandas nor Parquet
+    from tasks.logs.log import Log
+
 PLAN = "plan.json"
 _DIGEST_KEY = b"clicklab.plan"
-
-
-class Log(Protocol):
-    """What is needed of a log: rows in order, read in spans, and a digest of its content."""
-
-    @property
-    def n_rows(self) -> int: ...
-
-    @property
-    def manifest(self) -> Mapping[str, Any]: ...
-
-    def batches(
-        self, *, columns: Sequence[str] | None, start: int, stop: int | None, batch_rows: int
-    ) -> Iterator[pa.RecordBatch]: ...
 
 
 class Parts:
@@ -71,7 +60,7 @@ class Parts:
 
     def __init__(
         self,
-        log: Log,
+        log: "Log",
         span: tuple[int, int],
         contract: HashContract,
         folder: str | Path,
@@ -184,7 +173,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _tables(
-    log: Log, columns: Sequence[str], batch_rows: int, span: tuple[int, int]
+    log: "Log", columns: Sequence[str], batch_rows: int, span: tuple[int, int]
 ) -> Iterator[pa.Table]:
     """Yield tables of exactly `batch_rows` rows, the last one shorter, reading one batch ahead."""
     start, stop = span

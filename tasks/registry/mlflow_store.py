@@ -1,7 +1,7 @@
-"""MLflow as this project uses it: one run a training, one registered model a log, two aliases.
+"""MLflow as this project uses it: one run per training, one registered model per log, two aliases.
 
 Model files are ordinary run artifacts (arrays and JSON, never a pickle); a registered version
-points at them. Aliases say who serves now, the ledger (:mod:`tasks.registry.ledger`) who served before.
+points at them. Aliases name what serves now, the ledger (:mod:`tasks.registry.ledger`) what served before.
 """
 
 import hashlib
@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, InputError, UnavailableError
+from tasks.registry.mlflow_client import ReadableClient, reason_of, unavailable
 from tasks.storage.availability import is_temporary
 from tasks.storage.locks import sqlite_lock
 from tasks.storage.workspace import resolve, resolve_store
@@ -36,39 +36,6 @@ class RegisteredModel:
     folder: Path
 
 
-class _Answering:
-    """An ``MlflowClient`` whose every call raises an UnavailableError where its server is away just now."""
-
-    def __init__(self, client: Any, uri: str):
-        self._client, self._uri = client, uri
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        if not callable(found):
-            return found
-
-        @wraps(found)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return found(*args, **kwargs)
-            except Exception as error:
-                if not is_temporary(error):
-                    raise
-                raise _away(self._uri, error) from None
-
-        return call
-
-
-def _away(uri: str, error: BaseException) -> UnavailableError:
-    return UnavailableError(
-        f"MLflow at {uri!r} cannot be reached just now ({_in_one_line(error)}); run again when it is back"
-    )
-
-
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or "no reason given"
-
-
 def connect(tracking_uri: str) -> Any:
     """Return an ``MlflowClient`` on a store that exists and is migrated.
 
@@ -80,7 +47,7 @@ def connect(tracking_uri: str) -> Any:
     ConfigError
         If the address is not one MLflow can open.
     UnavailableError
-        If the server, or the database, cannot be reached just now; each call of the client raises it then too.
+        If the server, or the database, is temporarily unavailable; each call of the client may raise it, too.
     """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars wanted
@@ -95,19 +62,19 @@ def connect(tracking_uri: str) -> Any:
         with sqlite_lock(uri):
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
-            client = _Answering(mlflow.MlflowClient(uri), uri)
+            client = ReadableClient(mlflow.MlflowClient(uri), uri)
             client.search_experiments(max_results=1)
     except UnavailableError:
         raise
     except Exception as error:
         if is_temporary(error):
-            raise _away(uri, error) from None
+            raise unavailable(uri, error) from None
         of_the_database = type(error).__module__.startswith("sqlalchemy")
-        is_full = "disk is full" in str(error)  # whoever runs the task tells that in its own line
+        is_full = "disk is full" in str(error)  # the executor reports a full disk in its own words
         if is_full or not (of_the_database or isinstance(error, MlflowException | OSError)):
             raise
         raise ConfigError(
-            f"MLflow at {uri!r} cannot be used ({_in_one_line(error)}); see `mlflow.tracking_uri` in env.yaml"
+            f"MLflow at {uri!r} cannot be used ({reason_of(error)}); see `mlflow.tracking_uri` in env.yaml"
         ) from None
     return client
 
@@ -149,7 +116,7 @@ def training_run(
     try:
         yield run_id
     except BaseException:
-        with suppress(UnavailableError):  # nobody is there to be told
+        with suppress(UnavailableError):  # the training's own error matters more
             client.set_terminated(run_id, status="FAILED")
         raise
     client.set_terminated(run_id, status="FINISHED")
@@ -180,7 +147,7 @@ def log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
 def log_dataset(
     client: Any, run_id: str, *, name: str, source: str, digest: str, rows: Mapping[str, int]
 ) -> None:
-    """Write which data the run saw: MLflow shows name, digest and rows beside it."""
+    """Record which data the run used; MLflow shows its name, digest and rows."""
     import json
 
     from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -202,7 +169,7 @@ def log_model(client: Any, run_id: str, folder: str | Path) -> None:
 
 
 def add_to_model(client: Any, run_id: str, name: str, text: str) -> None:
-    """Put a file beside the model that a run stored; one of that name that is there already stays."""
+    """Put a file beside the model that a run stored; an existing one of that name is kept."""
     path = f"{MODEL_PATH}/{name}"
     if path not in [file.path for file in client.list_artifacts(run_id, MODEL_PATH)]:
         client.log_text(run_id, text, path)
@@ -226,7 +193,7 @@ def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) ->
 
 
 def set_alias(client: Any, name: str, alias: str, version: str | None) -> None:
-    """Point `alias` at a version, or at none."""
+    """Point `alias` at a version, or remove it if None."""
     if version is None:
         if alias in dict(client.get_registered_model(name).aliases):
             client.delete_registered_model_alias(name, alias)
@@ -240,7 +207,7 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
     Raises
     ------
     InputError
-        If the alias is there but its files are gone.
+        If the alias exists but its files are gone.
     """
     from mlflow.exceptions import MlflowException
 
@@ -254,7 +221,7 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
         local = client.download_artifacts(version.run_id, MODEL_PATH, str(target))
     except (MlflowException, OSError) as error:
         raise InputError(
-            f"the files of {name} version {version.version} ({alias}) cannot be read ({_in_one_line(error)}); "
+            f"the files of {name} version {version.version} ({alias}) cannot be read ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(name, str(version.version), version.run_id, Path(local))

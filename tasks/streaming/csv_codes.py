@@ -10,10 +10,10 @@ from functools import lru_cache
 import numpy as np
 
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder
 from tasks.hashing.feature_set import Batch
 from tasks.hashing.moments import bad_time, moment_parser, to_ms
 from tasks.hashing.murmur import prefix_of
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.logs.intake.csv_block import Layout
 from tasks.streaming import csv_kernels as kernels
 

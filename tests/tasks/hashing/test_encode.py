@@ -13,7 +13,8 @@ from sklearn.feature_extraction import FeatureHasher
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
 from tasks.hashing.contract import HashContract, split_codes
-from tasks.hashing.encode import RowEncoder, encode_batch
+from tasks.hashing.encode import encode_batch
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.logs.values import value_text
 from tasks.schema import Schema, load_schema
 from tests import naive

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tasks.errors import ConfigError, InputError
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder
 from tasks.hashing.feature_set import Batch
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.hashing.store import make_batch
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
