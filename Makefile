@@ -111,7 +111,7 @@ ROWS ?= 1000000
 SCALE ?=
 
 .PHONY: bench
-bench: $(STAMP)  ## hashing and training against named peers (ROWS=; SCALE=1 for 1 to 40 million rows)
+bench: $(STAMP)  ## from a log to a trained model against named peers (ROWS=; SCALE=1 for 1 to 40 million rows)
 	@$(BIN)/python -m $(if $(SCALE),bench.scale,bench.throughput --rows $(ROWS))
 
 .PHONY: bench-serve soak
@@ -136,7 +136,7 @@ ENGINE ?=
 infra = $(BIN)/python -m infra
 
 .PHONY: asl submit runs logs resume stop schedule image push scan plan outputs deploy canary release abort down rehearse
-asl: $(STAMP)  ## compile the pipeline to a Step Functions state machine, and draw it
+asl: $(STAMP)  ## write the plan of the state machine from the pipeline and env.aws.yaml
 	@$(infra).state_machine
 
 submit: $(STAMP)  ## run the pipeline on AWS and follow it (DATA=file|s3://|sim://, MODEL=one alone)
@@ -183,6 +183,10 @@ release: $(STAMP)  ## give the canary, or a new revision, all of it (IMAGE=)
 
 abort: $(STAMP)  ## let what served before serve again
 	@$(infra).release abort
+
+.PHONY: status
+status: $(STAMP)  ## what each color runs, and its share of the traffic
+	@$(infra).release status
 
 down: $(STAMP)  ## take the deployment down: shows what goes, asks, proves that nothing remains
 	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)

@@ -1,4 +1,4 @@
-"""Who runs against whom, in which order, and what is kept of each run."""
+"""The contestants, the order of their runs, and the record of each run."""
 
 import json
 import sys
@@ -13,35 +13,37 @@ import numpy as np
 from bench.data import Data
 from bench.process import run_child
 from tasks.evaluation.metrics import log_loss, roc_auc
+from tasks.logs.log import Log
+from tasks.schema import load_schema
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A module of :mod:`bench.contestants` and the variant of it that runs."""
+    """A module of :mod:`bench.contestants`, and the variant to run."""
 
     key: str
     label: str
     module: str
     variant: str
     is_peer: bool = True
-    preparation: str | None = None  # the variant that writes what this one reads, not measured
+    preparation: str | None = None  # unmeasured variant that writes the input of this one
 
 
 CONTESTANTS = (
-    Contestant("ours_parquet", "ours, Parquet", "ours", "parquet", is_peer=False),
-    Contestant("ours_csv", "ours, CSV", "ours", "csv", is_peer=False),
-    Contestant("ours_hashed", "ours, hashed before", "ours", "hashed", False, "make-hashed"),
-    Contestant("reference", "reference's way, CSV", "reference", "csv"),
+    Contestant("ours_csv", "ours, raw CSV", "ours", "csv", False, "prepare"),
+    Contestant("ours_log", "ours, canonical log", "ours", "log", False, "prepare"),
+    Contestant("ours_features", "ours, hashed features", "ours", "features", False, "prepare"),
+    Contestant("reference", "reference, raw CSV", "reference", "csv"),
     Contestant("sklearn", "scikit-learn used well, Parquet", "sklearn_well", "parquet"),
-    Contestant("vw_cache", "Vowpal Wabbit, cache", "vowpal", "cache", True, "make-cache"),
     Contestant("vw_text", "Vowpal Wabbit, text", "vowpal", "text"),
-    Contestant("river", "River, CSV, 20,000 rows", "river_online", "csv"),
+    Contestant("vw_cache", "Vowpal Wabbit, cache", "vowpal", "cache", True, "make-cache"),
+    Contestant("river", "River, raw CSV, 20,000 rows", "river_online", "csv"),
 )
 
 
 @dataclass
 class Record:
-    """What is known of a contestant: how good its predictions are, and each measured run."""
+    """The prediction quality of a contestant, and its measured runs."""
 
     quality: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -60,11 +62,11 @@ class Contest:
     data
         From :func:`bench.data.prepare`.
     bits
-        Of every hasher.
+        Hash bits of every contestant.
     peers_python
         The Python of the peers' environment.
     timeout_s
-        A run that takes longer is stopped, and the bench with it.
+        Limit of one run; if it is exceeded, the bench fails.
     """
 
     def __init__(self, data: Data, *, bits: int, peers_python: Path, timeout_s: float):
@@ -73,21 +75,21 @@ class Contest:
         self.peers_python = peers_python
         self.timeout_s = timeout_s
 
-    def hold(
-        self, contestants: Sequence[Contestant], n_runs: int, tell: Callable[[str], None]
+    def run(
+        self, contestants: Sequence[Contestant], n_runs: int, set_status: Callable[[str], None]
     ) -> dict[str, Record]:
         """Return a record of each contestant.
 
-        First each predicts the held-out day once, which also warms every cache and is not measured;
-        then all run in turn, `n_runs` times over.
+        First each predicts the held-out day once, unmeasured, which also warms every cache;
+        then all run in turn, `n_runs` times.
         """
         records = {contestant.key: Record() for contestant in contestants}
         for contestant in contestants:
-            tell(f"{contestant.label}: held-out day")
+            set_status(f"{contestant.label}: held-out day")
             self._judge(contestant, records[contestant.key])
         for number in range(1, n_runs + 1):
             for contestant in contestants:
-                tell(f"{contestant.label}: run {number} of {n_runs}")
+                set_status(f"{contestant.label}: run {number} of {n_runs}")
                 records[contestant.key].runs.append(self._run(contestant, contestant.variant))
         return records
 
@@ -95,9 +97,9 @@ class Contest:
         if contestant.preparation:
             self._run(contestant, contestant.preparation)
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "p_click.npy"
-            found = self._run(contestant, contestant.variant, predict=place)
-            p_click = np.load(place)
+            path = Path(folder) / "p_click.npy"
+            found = self._run(contestant, contestant.variant, predict=path)
+            p_click = np.load(path)
         y_true = _labels(self.data)
         record.quality = {
             "log_loss": log_loss(y_true, p_click),
@@ -117,17 +119,14 @@ class Contest:
             command += ["--data", str(self.data.folder), "--bits", str(self.bits)]
             command += ["--result", str(result)]
             command += ["--predict", str(predict)] if predict else []
-            whole = run_child(command, name=contestant.label, timeout_s=self.timeout_s)
+            cost = run_child(command, name=contestant.label, timeout_s=self.timeout_s)
             found: dict[str, Any] = json.loads(result.read_text())
         found["rows_per_s"] = found["n_rows"] / found["wall_s"]
-        return found | {"process_wall_s": whole.wall_s, "process_cpu_s": whole.cpu_s}
+        return found | {"process_wall_s": cost.wall_s, "process_cpu_s": cost.cpu_s}
 
 
 def _labels(data: Data) -> np.ndarray:
     """Return the labels of the held-out day, in row order."""
-    from tasks.logs.log import Log
-    from tasks.schema import load_schema
-
     name = load_schema("avazu").label
     log = Log.open(data.folder / "log")
     batches = log.batches(columns=[name], start=data.n_train)

@@ -1,4 +1,4 @@
-"""One simulated log in every form that a contestant reads, made once and kept in ``bench/data``."""
+"""One simulated log in every format that a contestant reads, created once and kept in ``bench/data``."""
 
 import hashlib
 import json
@@ -23,22 +23,22 @@ from tasks.storage.files import write_atomic
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "bench" / "data"
 SEED = 7
-BYTES_PER_ROW = 1_500  # log, CSV, VW text and cache, with room to write them
-MIN_ROWS = 10_000  # fewer say nothing about speed, and may leave a day without clicks
+BYTES_PER_ROW = 1_500  # log, CSV, VW text and cache, features, and room to write them
+MIN_ROWS = 10_000  # fewer do not show speed and may leave a day without clicks
 
 
 @dataclass(frozen=True)
 class Data:
-    """The files of one bench; the last day is held out.
+    """The files of one bench run; the last day is held out.
 
     Attributes
     ----------
     folder
-        Where they are; contestants get this and know the names.
+        Where the files are; contestants know their names.
     n_train, n_test
-        Rows before the last day, and of it.
+        Number of rows before the last day, and on it.
     meta
-        What is written in ``meta.json``.
+        The content of ``meta.json``.
     """
 
     folder: Path
@@ -48,46 +48,46 @@ class Data:
 
 
 def contract_of(bits: int) -> HashContract:
-    """Return what ours hashes in a contest: the fields that all read, without our schema's crosses."""
+    """Return our hash contract: the fields that all contestants read, without the crosses of our schema."""
     plain = load_schema("avazu").to_dict() | {"crosses": []}
     return HashContract.from_schema(Schema.from_dict(plain), bits=bits)
 
 
 def prepare(n_rows: int, *, folder: Path = FOLDER, seed: int = SEED) -> Data:
-    """Return the bench's data, made if it is not there or the simulator has changed since.
+    """Return the data of the bench, created if missing or if the simulator has changed.
 
     Raises
     ------
     ConfigError
-        If there are too few rows to measure anything.
+        If `n_rows` is too small to measure speed.
     ClicklabError
-        If the disk lacks room.
+        If there is not enough free disk space.
     """
     if n_rows < MIN_ROWS:
         raise ConfigError(f"rows must be at least {MIN_ROWS:,} for a bench, got {n_rows:,}")
-    place = folder / f"rows-{n_rows}"
+    target = folder / f"rows-{n_rows}"
     wanted = {"n_rows": n_rows, "seed": seed, "maker": _maker_digest()}
-    meta = _read_meta(place)
+    meta = _read_meta(target)
     if any(meta.get(key) != value for key, value in wanted.items()):
         require_disk(folder, n_rows * BYTES_PER_ROW)
-        shutil.rmtree(place, ignore_errors=True)
-        meta = wanted | _make(place, n_rows, seed)
-        write_atomic(place / "meta.json", json.dumps(meta, indent=1) + "\n")
-    return Data(place, meta["n_train"], meta["n_test"], meta)
+        shutil.rmtree(target, ignore_errors=True)
+        meta = wanted | _make(target, n_rows, seed)
+        write_atomic(target / "meta.json", json.dumps(meta, indent=1) + "\n")
+    return Data(target, meta["n_train"], meta["n_test"], meta)
 
 
 def require_disk(folder: Path, n_bytes: int) -> None:
-    """Raise ClicklabError, naming the numbers, unless the disk of `folder` has that much room."""
+    """Raise ClicklabError unless the disk of `folder` has that much free space."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise ClicklabError(
-            f"{folder}: {n_bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; make room or use fewer rows"
+            f"{folder}: {n_bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; free some space or use fewer rows"
         )
 
 
 def _maker_digest() -> str:
-    """Return a digest of the code and the schema that decide what the rows are."""
+    """Return a digest of the code and the schema that determine the rows."""
     made_by = [
         Path(__file__),
         *sorted((ROOT / "tasks" / "simulation").glob("*.py")),
@@ -96,28 +96,28 @@ def _maker_digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in made_by)).hexdigest()[:16]
 
 
-def _read_meta(place: Path) -> dict[str, Any]:
+def _read_meta(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((place / "meta.json").read_text()))
+        return dict(json.loads((folder / "meta.json").read_text()))
     except (OSError, ValueError):
         return {}
 
 
-def _make(place: Path, n_rows: int, seed: int) -> dict[str, Any]:
-    place.mkdir(parents=True)
+def _make(folder: Path, n_rows: int, seed: int) -> dict[str, Any]:
+    folder.mkdir(parents=True)
     schema = load_schema("avazu")
-    ingest_log(f"sim://avazu?rows={n_rows}&seed={seed}", place / "log", schema=schema)
-    log = Log.open(place / "log")
+    ingest_log(f"sim://avazu?rows={n_rows}&seed={seed}", folder / "log", schema=schema)
+    log = Log.open(folder / "log")
     n_test = list(log.rows_by_day.values())[-1]
     n_train = log.n_rows - n_test
     for name, start, stop in (("train", 0, n_train), ("test", n_train, log.n_rows)):
-        _write_csv(log, schema, place / f"{name}.csv", start, stop)
-        _write_vw(log, schema, place / f"{name}.vw", start, stop)
+        _write_csv(log, schema, folder / f"{name}.csv", start, stop)
+        _write_vw(log, schema, folder / f"{name}.vw", start, stop)
     sizes = {
         path.name: sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         if path.is_dir()
         else path.stat().st_size
-        for path in sorted(place.iterdir())
+        for path in sorted(folder.iterdir())
     }
     counts = {"n_train": n_train, "n_test": n_test}
     return {**counts, "log_digest": log.digest, "n_bytes": sizes, **_parquet_files(log)}
@@ -126,7 +126,7 @@ def _make(place: Path, n_rows: int, seed: int) -> dict[str, Any]:
 def _texts(
     log: Log, schema: Schema, start: int, stop: int
 ) -> Iterator[tuple[pa.RecordBatch, dict[str, pa.Array]]]:
-    """Yield batches of the log, and the fields of each as plain text."""
+    """Yield batches of the log with their fields as plain text."""
     for batch in log.batches(start=start, stop=stop):
         yield batch, {name: batch.column(name).cast(pa.string()) for name in schema.field_names}
 
@@ -144,7 +144,7 @@ def _write_csv(log: Log, schema: Schema, path: Path, start: int, stop: int) -> N
 
 
 def _write_vw(log: Log, schema: Schema, path: Path, start: int, stop: int) -> None:
-    """Write rows as VW text, ``1 | a1005 b0 ... v13``: a letter stands for the field, so nothing is shorter to parse."""
+    """Write rows as VW text, ``1 | a1005 b0 ... v13``: one letter per field, the shortest text to parse."""
     options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
     with path.open("wb") as out:
         for batch, fields in _texts(log, schema, start, stop):
@@ -157,7 +157,7 @@ def _write_vw(log: Log, schema: Schema, path: Path, start: int, stop: int) -> No
 
 
 def _parquet_files(log: Log) -> dict[str, list[str]]:
-    """Return the log's files for readers that do not know its manifest."""
+    """Return the files of the log for readers that do not know its manifest."""
     days = [
         [f"{log.folder.name}/{file['path']}" for file in day["files"]]
         for day in log.manifest["days"]

@@ -1,28 +1,37 @@
-"""How far one epoch is from what memory and arithmetic allow, and where the time goes, by phase."""
+"""How far one epoch is from what memory and arithmetic allow, and how long each phase takes."""
 
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench import memory
 from bench.data import Data, contract_of
+from bench.pipeline_path import hash_rows, train
+from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import encode_batch
+from tasks.ingest import ingest_log
+from tasks.logs.log import Log
+from tasks.models import make_learner
+from tasks.schema import load_schema
 
-MAX_ROWS = 1_000_000
-_PAIR_BYTES = 16  # z and n of a weight
+_PAIR_BYTES = 16  # z and n of one weight
 _LABEL_BYTES = 8
+_N_STAGE_REPEATS = 2
 
 
 def find_limits(data: Data, *, bits: int) -> dict[str, Any]:
-    """Return nanoseconds per row of each phase, and of the bounds of learning; one thread each.
+    """Return nanoseconds per row of each phase, and of the lower bounds of learning.
 
-    ``memory`` is the time to move what learning moves, in its order, calculating nothing;
-    ``arithmetic`` is learning with all weights in the first cache. No epoch that does one after the
-    other row can be faster than the larger of the two.
+    ``memory`` is the time to move what learning moves, in the same order, without arithmetic;
+    ``arithmetic`` is learning with all weights in the first-level cache. No epoch that processes
+    rows one by one can be faster than the larger of the two.
     """
-    from bench import memory
-
     contract = contract_of(bits)
     phases, codes, labels = _phases(data, contract)
     few = np.ascontiguousarray((codes & 255) ^ (codes >> 31))
@@ -53,15 +62,10 @@ def find_limits(data: Data, *, bits: int) -> dict[str, Any]:
     }
 
 
-def _phases(data: Data, contract: Any) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+def _phases(data: Data, contract: HashContract) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     """Return ns per row of each phase on its own, and the hashed rows."""
-    from tasks.hashing.encode import encode_batch
-    from tasks.logs.log import Log
-    from tasks.streaming import csv_stream, log_stream
-
-    log, n_rows = Log.open(data.folder / "log"), min(data.n_train, MAX_ROWS)
+    log, n_rows = Log.open(data.folder / "log"), data.n_train
     columns = [contract.schema["label"], contract.time_column, *contract.fields]
-    path = data.folder / "train.csv"
 
     def read() -> list[Any]:
         return list(log.batches(columns=columns, stop=n_rows))
@@ -69,54 +73,54 @@ def _phases(data: Data, contract: Any) -> tuple[dict[str, float], np.ndarray, np
     batches = read()
     codes = np.concatenate([encode_batch(batch, contract) for batch in batches])
     labels = np.concatenate([batch.column(0).to_numpy() for batch in batches])
-    work: dict[str, Callable[[], object]] = {
-        "read Parquet": read,
-        "hash its dictionaries": lambda: [encode_batch(batch, contract) for batch in batches],
-        "read and hash CSV, two threads": lambda: [None for _ in csv_stream(path, contract)],
+    in_memory: dict[str, Callable[[], object]] = {
+        "read the log": read,
+        "encode its dictionaries": lambda: [encode_batch(batch, contract) for batch in batches],
         "learn": _epoch(codes, labels, contract.n_features),
         "predict": _prediction(codes, labels, contract.n_features),
-        "all, from Parquet": lambda: _learn_all(
-            log_stream(log, contract, stop=n_rows), contract.n_features
-        ),
-        "all, from CSV": lambda: _learn_all(csv_stream(path, contract), contract.n_features),
     }
-    sizes = {name: data.n_train if "CSV" in name else n_rows for name in work}
-    return {name: _ns(work[name], sizes[name]) for name in work}, codes, labels
+    phases = {name: _ns(work, n_rows) for name, work in in_memory.items()}
+    return _stages(data, log, contract) | phases, codes, labels
+
+
+def _stages(data: Data, log: Log, contract: HashContract) -> dict[str, float]:
+    """Return ns per row of the pipeline's stages, each from file to file."""
+    n_rows, numbers = data.n_train, count()
+    with TemporaryDirectory(dir=data.folder) as place:
+
+        def new() -> Path:
+            return Path(place) / str(next(numbers))
+
+        valid = hash_rows(log, (n_rows, log.n_rows), contract, new())
+        features = hash_rows(log, (0, n_rows), contract, new())
+        csv, schema = str(data.folder / "train.csv"), load_schema("avazu")
+        work: dict[str, Callable[[], object]] = {
+            "stage ingest: CSV to log": lambda: ingest_log(csv, new(), schema=schema),
+            "stage hash: log to features": lambda: hash_rows(log, (0, n_rows), contract, new()),
+            "stage train: features to model": lambda: train(features, valid),
+        }
+        return {name: _ns(run, n_rows, _N_STAGE_REPEATS) for name, run in work.items()}
 
 
 def _ns(work: Callable[[], object], n_rows: int, repeats: int = 5) -> float:
-    from bench.memory import best_of
-
-    return best_of(work, repeats) / n_rows * 1e9
+    return memory.best_of(work, repeats) / n_rows * 1e9
 
 
 def _epoch(codes: np.ndarray, labels: np.ndarray, n_features: int) -> Callable[[], object]:
-    from tasks.models import make_learner
-
     learner = make_learner("ftrl", n_features)
     return lambda: learner.partial_fit_codes(codes, labels)
 
 
 def _prediction(codes: np.ndarray, labels: np.ndarray, n_features: int) -> Callable[[], object]:
-    from tasks.models import make_learner
-
     learner = make_learner("ftrl", n_features).partial_fit_codes(codes, labels)
     return lambda: learner.predict_codes(codes)
 
 
-def _learn_all(batches: Any, n_features: int) -> None:
-    from tasks.models import make_learner
-
-    learner = make_learner("ftrl", n_features)
-    for batch in batches:
-        learner.partial_fit_codes(batch.codes, batch.label)
-
-
 def show_limits(console: Console, limits: dict[str, Any]) -> None:
-    """Print where the time goes, and how far learning is from its bound."""
+    """Print the time of each phase, and how far learning is from its bound."""
     table = Table(title="Where the time goes, one phase at a time", title_justify="left")
     table.add_column("phase")
-    table.add_column("ns a row", justify="right")
+    table.add_column("ns per row", justify="right")
     table.add_column("rows/s", justify="right")
     for name, ns in limits["ns_per_row"].items():
         table.add_row(name, f"{ns:.0f}", f"{1e9 / ns:,.0f}")

@@ -1,4 +1,4 @@
-"""What this machine's memory can do: kernels that move bytes and calculate nothing."""
+"""Memory bandwidth and latency of this machine, measured by kernels without arithmetic."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _REPEATS = 5
 
 
 def best_of(work: Callable[[], object], repeats: int = _REPEATS) -> float:
-    """Return the shortest time of several, in seconds, after one that is not counted."""
+    """Return the shortest of several times in seconds, after one uncounted call."""
     work()
     times = []
     for _ in range(repeats):
@@ -25,7 +25,7 @@ def best_of(work: Callable[[], object], repeats: int = _REPEATS) -> float:
 
 @njit(cache=True, nogil=True)
 def _read(a):
-    total = np.int64(0)  # integers may be added in any order, so the compiler adds many at a time
+    total = np.int64(0)  # integer addition is associative, so the compiler can vectorize it
     for i in range(a.size):
         total += a[i]
     return total
@@ -39,7 +39,7 @@ def _triad(a, b, c):
 
 @njit(cache=True, nogil=True)
 def _touch_at_random(pairs, n_touches):
-    """Read and write back pairs at places that no prefetcher foresees, none waiting for another."""
+    """Read and write pairs in an order that no prefetcher predicts; no access depends on another."""
     place, mask = np.uint64(88172645463325252), np.uint64(len(pairs) - 1)
     for _ in range(n_touches):
         place ^= place << np.uint64(13)
@@ -50,7 +50,7 @@ def _touch_at_random(pairs, n_touches):
 
 @njit(cache=True, nogil=True)
 def touch_codes(codes, pairs):
-    """Move what an epoch moves, in its order: read each row's codes, read and write their pairs."""
+    """Move the bytes of an epoch in its order: read the codes of each row, read and write their pairs."""
     n_rows, n_tokens = codes.shape
     for i in range(n_rows):
         for j in range(n_tokens):
@@ -85,9 +85,9 @@ def _count_misses(codes, n_sets, tags, used, pair_bytes):
 
 
 def misses_per_row(codes: np.ndarray, *, cache_bytes: int, pair_bytes: int = 16) -> float:
-    """Return how many of a row's weights are not in a cache of that size, 16-way and LRU, simulated.
+    """Return the mean number of weights per row that miss a simulated cache of that size (16-way, LRU).
 
-    The codes themselves stream through the real cache too, so the true number is a little higher.
+    In the real cache the codes take space too, so the true number is slightly higher.
     """
     n_sets = max(1, cache_bytes // (LINE_BYTES * _WAYS))
     tags = np.full((n_sets, _WAYS), -1, dtype=np.int64)
@@ -96,7 +96,7 @@ def misses_per_row(codes: np.ndarray, *, cache_bytes: int, pair_bytes: int = 16)
 
 
 def bandwidth(n_bytes: int = 1 << 28) -> dict[str, float]:
-    """Return bytes per second of one thread: reading, and STREAM's triad (two read, one written)."""
+    """Return bytes per second of one thread: reading, and STREAM triad (two reads, one write)."""
     a, b, c = (np.ones(n_bytes // 8) for _ in range(3))
     words = a.view(np.int64)
     return {
@@ -112,7 +112,7 @@ def random_touch_ns(n_bytes: int, n_touches: int = 4_000_000) -> float:
 
 
 def cache_sizes() -> dict[str, int]:
-    """Return the bytes of the second and third level of cache; plausible ones where Linux does not say."""
+    """Return the sizes of the L2 and L3 caches in bytes; typical ones where Linux does not report them."""
     sizes = {"L2": 1 << 20, "L3": 32 << 20}
     for place in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         try:

@@ -1,4 +1,4 @@
-"""The peers' environment: made when it is missing or its lock has changed, never mixed with ours."""
+"""The environment of the peers: separate from ours, created if missing or if its lock has changed."""
 
 import hashlib
 import shutil
@@ -15,12 +15,12 @@ TIMEOUT_S = 900
 
 
 def peers_python() -> Path:
-    """Return the Python of the peers' environment, installed first if need be.
+    """Return the Python of the peers' environment, installing it first if necessary.
 
     Raises
     ------
     ClicklabError
-        If there is no uv, or the packages cannot be installed.
+        If uv is missing, or the packages cannot be installed.
     """
     python = FOLDER / "bin" / "python"
     stamp = FOLDER / f".installed-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]}"
@@ -35,9 +35,9 @@ def peers_python() -> Path:
 
 
 def find_uv() -> str:
-    """Return the uv on PATH, or the one that `make` installed; ClicklabError if there is neither."""
-    own = ROOT / ".uv" / "bin" / "uv"
-    found = shutil.which("uv") or (str(own) if own.is_file() else None)
+    """Return the uv on PATH, or the one that `make` installed; ClicklabError if both are missing."""
+    local = ROOT / ".uv" / "bin" / "uv"
+    found = shutil.which("uv") or (str(local) if local.is_file() else None)
     if found is None:
         raise ClicklabError("bench: uv is needed to install the peers; run `make setup` first")
     return found

@@ -1,4 +1,4 @@
-"""A child process, measured as a whole and bounded in time."""
+"""A child process with a time limit, measured from start to exit."""
 
 import os
 import subprocess
@@ -15,28 +15,28 @@ ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Whole:
-    """What a process cost from start to end: imports and all."""
+class ProcessCost:
+    """Wall-clock and processor time of a whole process, imports included."""
 
     wall_s: float
     cpu_s: float
 
 
-def run_child(command: list[str], *, name: str, timeout_s: float) -> Whole:
-    """Run a command in the project's folder to its end and return what it cost.
+def run_child(command: list[str], *, name: str, timeout_s: float) -> ProcessCost:
+    """Run a command in the project folder and return its cost.
 
     Raises
     ------
     ClicklabError
-        If it fails (with the last line of what it said) or takes longer than `timeout_s`.
+        If it fails (the message ends with the last line of its output) or exceeds `timeout_s`.
     """
-    late = threading.Event()
-    with tempfile.TemporaryFile() as said:
+    timed_out = threading.Event()
+    with tempfile.TemporaryFile() as output:
         since = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
 
         def stop() -> None:
-            late.set()
+            timed_out.set()
             process.kill()
 
         timer = threading.Timer(timeout_s, stop)
@@ -50,14 +50,14 @@ def run_child(command: list[str], *, name: str, timeout_s: float) -> Whole:
             timer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         wall_s = time.perf_counter() - since
-        if late.is_set():
+        if timed_out.is_set():
             raise ClicklabError(f"bench: {name} was stopped after {timeout_s:.0f} s")
         if process.returncode:
-            raise ClicklabError(f"bench: {name} failed: {_last_line(said, process.returncode)}")
-    return Whole(wall_s, usage.ru_utime + usage.ru_stime)
+            raise ClicklabError(f"bench: {name} failed: {_last_line(output, process.returncode)}")
+    return ProcessCost(wall_s, usage.ru_utime + usage.ru_stime)
 
 
-def _last_line(said: IO[bytes], code: int) -> str:
-    said.seek(0)
-    lines = said.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else f"it ended with {code} and said nothing"
+def _last_line(output: IO[bytes], code: int) -> str:
+    output.seek(0)
+    lines = output.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else f"exit code {code}, no output"

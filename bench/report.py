@@ -1,8 +1,9 @@
-"""The tables of the bench, and the JSON that keeps what they show."""
+"""The tables of the bench, and the JSON files with their numbers."""
 
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,12 +24,13 @@ _QUALITIES = {"log_loss": "held-out log loss", "progressive_log_loss": "progress
 
 
 def machine() -> dict[str, Any]:
-    """Return what the numbers were measured on."""
+    """Return a description of this machine and its present load."""
     names = _lines_of("/proc/cpuinfo", "model name") or [platform.processor() or platform.machine()]
     memory = _lines_of("/proc/meminfo", "MemTotal")
     return {
         "processor": names[0],
         "n_cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
         "memory_bytes": int(memory[0].split()[0]) * 1024 if memory else None,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -44,7 +46,7 @@ def _lines_of(path: str, name: str) -> list[str]:
 
 
 def commit() -> str:
-    """Return the commit that was measured, marked if files differ from it."""
+    """Return the commit that was measured, marked as dirty if files differ from it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
@@ -58,14 +60,27 @@ def save(name: str, content: Mapping[str, Any], *, folder: Path = RESULTS) -> Pa
     head = {"machine": machine(), "commit": commit()}
     head["measured_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
     path = folder / f"{name}.json"
-    write_atomic(path, json.dumps(head | dict(content), indent=1) + "\n")
+    write_atomic(path, compact(json.dumps(head | dict(content), indent=1)) + "\n")
     return path
 
 
+def compact(text: str) -> str:
+    """Return indented JSON with every innermost list and object on one line.
+
+    >>> print(compact(json.dumps({"a": [1, 2], "b": {"c": 3}}, indent=1)))
+    {
+     "a": [1, 2],
+     "b": {"c": 3}
+    }
+    """
+    innermost = re.compile(r"([\[{])\s*\n\s*([^\[\]{}]*?)\s*\n\s*([\]}])")
+    return innermost.sub(lambda m: m[1] + re.sub(r",\n\s*", ", ", m[2]) + m[3], text)
+
+
 def show_contestants(console: Console, records: Mapping[str, Record], *, title: str) -> None:
-    """Print one row a contestant: medians of its runs, and how good it predicts."""
+    """Print one row per contestant: medians of its runs, and its prediction quality."""
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = "rows/s, s, CPU s and peak memory: read + hash + learn, start-up left out; process: all of it"
+    table.caption = "rows/s, s, CPU s and peak memory: from input to trained model, without start-up; process: everything"
     table.add_column("contestant")
     for heading in (
         "rows/s",
@@ -95,11 +110,11 @@ def show_contestants(console: Console, records: Mapping[str, Record], *, title: 
 
 
 def show_outcomes(console: Console, found: Sequence[Outcome]) -> None:
-    """Print one row a target."""
+    """Print one row per target."""
     table = Table(title="Ours / theirs, rows per second", title_justify="left")
     for heading in ("ours", "theirs"):
         table.add_column(heading)
-    for heading in ("to reach", "reached", "range"):
+    for heading in ("target", "measured", "range"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for outcome in found:
@@ -118,6 +133,6 @@ def show_outcomes(console: Console, found: Sequence[Outcome]) -> None:
 def _verdict(outcome: Outcome) -> str:
     if outcome.is_reached:
         return "[green]ok[/green]"
-    short = [] if outcome.ratio >= outcome.target.ratio else ["short"]
-    short += [f"higher {_QUALITIES[name]}" for name in outcome.worse]
-    return f"[red]{', '.join(short)}[/red]"
+    problems = [] if outcome.ratio >= outcome.target.ratio else ["below target"]
+    problems += [f"higher {_QUALITIES[name]}" for name in outcome.worse]
+    return f"[red]{', '.join(problems)}[/red]"

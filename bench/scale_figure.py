@@ -7,18 +7,19 @@ from typing import Any
 _MARKS = {"ingest": ("o", "-"), "hash": ("s", "--"), "train": ("^", ":"), "evaluate": ("D", "-.")}
 
 
-def draw(found: Mapping[int, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
+def draw(
+    found: Mapping[int, Mapping[str, Mapping[str, Any]]], path: Path, *, max_peak_bytes: float
+) -> None:
     """Draw seconds and peak memory of each stage against rows, and write the figure to `path`."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from bench.scale import MAX_PEAK_BYTES
     from tasks.figures.style import ACCENT, INK, use_style
 
     use_style()
-    plt.rcParams["svg.hashsalt"] = path.suffix  # the same numbers give the same bytes
+    plt.rcParams["svg.hashsalt"] = path.suffix  # equal numbers give equal bytes
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     sizes = sorted(found)
     for stage, (marker, line) in _MARKS.items():
@@ -30,7 +31,7 @@ def draw(found: Mapping[int, Mapping[str, Mapping[str, Any]]], path: Path) -> No
     left.set(title="Time of each stage", xlabel="rows (million)", ylabel="time (s)")
     left.set(xscale="log", yscale="log")
     left.yaxis.set_major_formatter("{x:g}")
-    right.axhline(MAX_PEAK_BYTES / 2**30, color=ACCENT, linewidth=1, label="allowed")
+    right.axhline(max_peak_bytes / 2**30, color=ACCENT, linewidth=1, label="allowed")
     right.set(
         title="Peak memory of each stage", xlabel="rows (million)", ylabel="peak memory (GiB)"
     )

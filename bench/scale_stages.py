@@ -1,4 +1,4 @@
-"""One stage of the scale bench in a process of its own: ``python -m bench.scale_stages hash ...``."""
+"""One stage of the scale bench in its own process: ``python -m bench.scale_stages hash ...``."""
 
 import argparse
 import json
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import pipeline_path
 from bench.stopwatch import Stopwatch
-from tasks.evaluation.metrics import evaluate as judge
+from tasks.evaluation import metrics
+from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, make_batch, write_features
+from tasks.hashing.feature_set import FeatureSet
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import make_learner
@@ -23,7 +25,7 @@ SEED = 7
 
 
 def _spans(log: Log) -> dict[str, tuple[int, int]]:
-    """Return the rows before the last day, and those of it."""
+    """Return the rows before the last day, and those of the last day."""
     cut = log.n_rows - list(log.rows_by_day.values())[-1]
     return {"train": (0, cut), "test": (cut, log.n_rows)}
 
@@ -39,32 +41,27 @@ def hash_rows(folder: Path, n_rows: int, contract: HashContract) -> dict[str, An
     """Write the feature sets of all days but the last, and of the last."""
     log = Log.open(folder / "log")
     for name, span in _spans(log).items():
-        write_features(log, span, contract, folder / name)
+        pipeline_path.hash_rows(log, span, contract, folder / name)
     return {"n_rows": log.n_rows}
 
 
 def train(folder: Path, n_rows: int, contract: HashContract) -> dict[str, Any]:
-    """Learn one epoch and save the model."""
-    features, learner, loss = (
-        FeatureSet(folder / "train"),
-        make_learner("ftrl", contract.n_features),
-        0.0,
-    )
-    for batch in features.batches():
-        learner.partial_fit_codes(batch.codes, batch.label)
-        loss += learner.loss_ * len(batch.label)
+    """Train one epoch, which includes validation on the last day, and save the model."""
+    features, valid = FeatureSet(folder / "train"), FeatureSet(folder / "test")
+    learner, history = pipeline_path.train(features, valid, checkpoint=folder / "checkpoint.npz")
     save_model(folder / "model", learner, contract, name="ftrl")
-    return {"n_rows": features.n_rows, "progressive_log_loss": loss / features.n_rows}
+    loss = history.epochs[0].train_log_loss
+    return {"n_rows": features.n_rows, "progressive_log_loss": loss}
 
 
 def evaluate(folder: Path, n_rows: int, contract: HashContract) -> dict[str, Any]:
-    """Load the model and judge it on the last day."""
+    """Load the model and evaluate it on the last day."""
     y_true, p_click = predict_stream(load_model(folder / "model"), FeatureSet(folder / "test"))
-    return {"n_rows": len(y_true), **judge(y_true, p_click)}
+    return {"n_rows": len(y_true), **metrics.evaluate(y_true, p_click)}
 
 
 def load_kernels(contract: HashContract) -> None:
-    """Have Numba load (or compile) the machine code, which is start-up and not a stage's work."""
+    """Load (or compile) the machine code, which is start-up and not part of a stage."""
     batch = make_batch(next(simulate_batches(2)), contract)
     learner = make_learner("ftrl", contract.n_features)
     learner.partial_fit_codes(batch.codes, batch.label)

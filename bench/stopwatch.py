@@ -1,4 +1,4 @@
-"""What a contestant measures inside its own process; the standard library only, for it runs beside any peer."""
+"""Measurements within the process of a contestant; standard library only, since it runs in any environment."""
 
 import argparse
 import json
@@ -13,8 +13,8 @@ from typing import Any
 class Stopwatch:
     """Time, processor time and memory between :meth:`start` and :meth:`stop`, by phase.
 
-    What a process does before (imports, loading compiled code) and after (predicting the held-out
-    rows) is not in it; the parent measures that with the process as a whole.
+    Work before (imports, loading compiled code) and after (predicting the held-out rows) is not
+    included; the parent measures the process as a whole.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Stopwatch:
         self._since = (0.0, 0.0)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the clock."""
         self._since = (time.perf_counter(), time.process_time())
 
     @contextmanager
@@ -36,7 +36,7 @@ class Stopwatch:
             self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - since
 
     def stop(self, n_rows: int) -> None:
-        """End, and note how many training rows it took."""
+        """Stop the clock, and record the number of training rows."""
         self.measured = {
             "n_rows": n_rows,
             "wall_s": time.perf_counter() - self._since[0],
@@ -46,14 +46,14 @@ class Stopwatch:
         }
 
     def write(self, path: Path, **more: Any) -> None:
-        """Write what was measured, and what else there is to say, as JSON."""
+        """Write the measurements and further entries as JSON."""
         path.write_text(json.dumps(self.measured | more))
 
 
 def peak_rss_bytes() -> int:
-    """Return the most memory this process has held.
+    """Return the peak memory of this process.
 
-    From ``/proc`` where there is one: ``getrusage`` begins with what the parent held at the fork.
+    Read from ``/proc`` where it exists: ``getrusage`` starts with the memory of the parent at the fork.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -63,7 +63,7 @@ def peak_rss_bytes() -> int:
 
 
 def contestant_arguments(*variants: str) -> argparse.Namespace:
-    """Return the arguments that every contestant is called with; ``meta`` is the data's."""
+    """Return the command-line arguments of a contestant; ``meta`` is the content of ``meta.json``."""
     parser = argparse.ArgumentParser()
     parser.add_argument("variant", choices=variants)
     parser.add_argument("--data", type=Path, required=True)

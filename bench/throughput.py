@@ -1,4 +1,4 @@
-"""Everything side by side in one go: ``python -m bench.throughput --rows 1000000``."""
+"""From log to trained model, side by side with peers: ``python -m bench.throughput --rows 1000000``."""
 
 import argparse
 import sys
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_command(work: Callable[[Console], None]) -> int:
-    """Run a command; what a user can mend becomes one line and an exit code."""
+    """Run a command; a known error becomes one line and an exit code."""
     try:
         work(wide_console())
     except ClicklabError as error:
@@ -39,7 +39,7 @@ def run_command(work: Callable[[Console], None]) -> int:
 
 
 def wide_console() -> Console:
-    """Return a console on which the tables fit, be it a terminal or a file."""
+    """Return a console that is wide enough for the tables, on a terminal or in a file."""
     console = Console()
     return console if console.width >= WIDTH else Console(width=WIDTH)
 
@@ -49,16 +49,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="simulated rows")
     parser.add_argument("--runs", type=int, default=5, help="measured runs of each contestant")
-    parser.add_argument("--bits", type=int, default=DEFAULT_BITS, help="2^bits weights, for all")
     parser.add_argument(
-        "--only", nargs="+", choices=keys, default=keys, help="leave out the others"
+        "--bits", type=int, default=DEFAULT_BITS, help="2^bits weights for every contestant"
     )
-    parser.add_argument("--no-save", action="store_true", help="leave bench/results as it is")
+    parser.add_argument("--only", nargs="+", choices=keys, default=keys, help="skip the others")
+    parser.add_argument("--no-save", action="store_true", help="do not write to bench/results")
     return parser.parse_args(arguments)
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Make the data, hold the contest, print and save what was found."""
+    """Prepare the data, run the contest, print and save the results."""
     if options.runs < 1:
         raise ConfigError(f"runs must be at least 1, got {options.runs}")
     chosen = [contestant for contestant in CONTESTANTS if contestant.key in options.only]
@@ -69,12 +69,12 @@ def run(options: argparse.Namespace, console: Console) -> None:
     timeout_s = TIMEOUT_S * max(1.0, options.rows / 1e6)
     contest = Contest(data, bits=options.bits, peers_python=python, timeout_s=timeout_s)
     with console.status("") as status:
-        records = contest.hold(chosen, options.runs, status.update)
-        status.update("memory and the bound")
+        records = contest.run(chosen, options.runs, status.update)
+        status.update("phases and lower bounds")
         limits = find_limits(data, bits=options.bits)
     title = (
         f"One pass over {data.n_train:,} rows, {options.bits} bits, median of {options.runs} runs; "
-        f"judged on the last day, {data.n_test:,} rows"
+        f"evaluated on the last day, {data.n_test:,} rows"
     )
     report.show_contestants(console, records, title=title)
     found = outcomes(records)

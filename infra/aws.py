@@ -1,6 +1,6 @@
-"""What every verb needs of AWS: clients, the deployment's values, and errors in one line.
+"""What every verb needs for AWS: clients, the deployment's outputs, and errors in one line.
 
-The rehearsal points all of it at this machine with AWS_ENDPOINT_URL, which boto3 reads itself.
+The rehearsal redirects all of it to an emulator by AWS_ENDPOINT_URL, which boto3 reads itself.
 """
 
 import json
@@ -25,21 +25,21 @@ _BAD_LOGIN = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-_NO_RIGHT = {"AuthorizationError", "Forbidden", "UnauthorizedOperation"}
+_NO_PERMISSION = {"AuthorizationError", "Forbidden", "UnauthorizedOperation"}
 
 
 def outputs_path() -> Path:
-    """Return where the deployment's values lie."""
+    """Return the path of the deployment's outputs."""
     return Path(os.environ.get("CLICKLAB_OUTPUTS") or OUTPUTS)
 
 
 def outputs() -> dict[str, Any]:
-    """Return the deployment's values: what Terraform wrote down, or the file that CLICKLAB_OUTPUTS names.
+    """Return the deployment's outputs, saved by `make deploy`, or of the file that CLICKLAB_OUTPUTS names.
 
     Raises
     ------
     ConfigError
-        If nothing is deployed from here.
+        If nothing has been deployed from this checkout.
     """
     path = outputs_path()
     try:
@@ -47,7 +47,8 @@ def outputs() -> dict[str, Any]:
         return {name: entry["value"] for name, entry in raw.items()}
     except FileNotFoundError:
         raise ConfigError(
-            f"{path} is not there: nothing is deployed from here; run `make deploy`"
+            f"{path} does not exist: nothing has been deployed from here; run `make deploy`, "
+            "or `make outputs` for an existing deployment"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
@@ -56,7 +57,7 @@ def outputs() -> dict[str, Any]:
 
 
 def need(values: Mapping[str, Any], *names: str) -> None:
-    """Raise ConfigError if the deployment has not got (or left out) what a verb works on."""
+    """Raise ConfigError if the deployment lacks an output that a verb needs."""
     for name in names:
         if not values.get(name):
             raise ConfigError(
@@ -65,21 +66,21 @@ def need(values: Mapping[str, Any], *names: str) -> None:
 
 
 def client(service: str, *, region: str | None = None) -> Any:
-    """Return a client of a service, in the deployment's region unless another is said.
+    """Return a client of a service, in the deployment's region unless another is given.
 
     Raises
     ------
     ConfigError
-        If no region is known, or the profile of AWS_PROFILE is not there.
+        If no region is known, or the profile in AWS_PROFILE does not exist.
     """
     found = region or _region()
-    with told_in_one_line():
-        return _made(service, found, *(os.environ.get(name) for name in _IDENTITY))
+    with readable_aws_errors():
+        return _cached_client(service, found, *(os.environ.get(name) for name in _IDENTITY))
 
 
 @cache
-def _made(service: str, region: str | None, *_: str | None) -> Any:
-    """Return a client; it is kept, because making one takes longer than most calls."""
+def _cached_client(service: str, region: str | None, *_: str | None) -> Any:
+    """Return a client; cached, because creating one takes longer than most calls."""
     import boto3
     from botocore.config import Config
 
@@ -88,7 +89,7 @@ def _made(service: str, region: str | None, *_: str | None) -> Any:
 
 
 def region_of_environment() -> str | None:
-    """Return the region that the environment asks for."""
+    """Return the region that the environment sets."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
@@ -102,15 +103,15 @@ def _region() -> str | None:
 
 
 @contextmanager
-def told_in_one_line() -> Iterator[None]:
-    """Turn what AWS answers into an error that says in one line what was found and what to do.
+def readable_aws_errors() -> Iterator[None]:
+    """Turn an error of AWS into one line that says what was found and what to do.
 
     Raises
     ------
     ConfigError
-        If credentials, region or a right is missing.
+        If credentials, region or a permission is missing.
     InputError
-        For everything else that AWS refuses.
+        For any other refusal.
     """
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import (
@@ -139,22 +140,24 @@ def told_in_one_line() -> Iterator[None]:
             f"the AWS credentials cannot be used ({_one_line(error)}); {_LOGIN}"
         ) from None
     except ProfileNotFound as error:
-        raise ConfigError(f"{_one_line(error)}; set AWS_PROFILE to one that there is") from None
+        raise ConfigError(f"{_one_line(error)}; set AWS_PROFILE to an existing one") from None
     except NoRegionError:
         raise ConfigError("no AWS region is set; set AWS_REGION") from None
     except ClientError as error:
-        raise _from_answer(error) from None
+        raise _from_response(error) from None
     except (BotoCoreError, Boto3Error) as error:
-        raise InputError(f"AWS cannot be asked: {_one_line(error)}") from None
+        raise InputError(f"AWS cannot be reached: {_one_line(error)}") from None
 
 
-def _from_answer(error: Any) -> ClicklabError:
+def _from_response(error: Any) -> ClicklabError:
     code = error.response.get("Error", {}).get("Code", "")
     said = _one_line(error.response.get("Error", {}).get("Message") or error)
     if code.startswith("Expired") or code in _BAD_LOGIN:
         return ConfigError(f"the AWS credentials are expired or wrong ({code}); {_LOGIN}")
-    if "AccessDenied" in code or code in _NO_RIGHT:
-        return ConfigError(f"{error.operation_name} is not allowed: {said}; ask for that right")
+    if "AccessDenied" in code or code in _NO_PERMISSION:
+        return ConfigError(
+            f"{error.operation_name} is not allowed: {said}; ask for that permission"
+        )
     return InputError(f"{error.operation_name} was refused ({code}): {said}")
 
 
@@ -163,21 +166,21 @@ def _one_line(text: Any) -> str:
 
 
 def account() -> str:
-    """Return the account that the credentials are of."""
-    with told_in_one_line():
+    """Return the account of the credentials."""
+    with readable_aws_errors():
         return str(client("sts").get_caller_identity()["Account"])
 
 
 def check_account(values: Mapping[str, Any]) -> None:
-    """Refuse to go on in another account or region than the deployment's; ConfigError."""
-    asked = region_of_environment()
-    if asked and asked != values["region"]:
+    """Raise ConfigError in another account or region than the deployment's."""
+    wanted = region_of_environment()
+    if wanted and wanted != values["region"]:
         raise ConfigError(
-            f"AWS_REGION is {asked}, the deployment is in {values['region']}; unset it or name another deployment "
+            f"AWS_REGION is {wanted}, the deployment is in {values['region']}; unset it or name another deployment "
             "with CLICKLAB_OUTPUTS"
         )
     found = account()
     if found != str(values["account_id"]):
         raise ConfigError(
-            f"the credentials are of account {found}, the deployment is in {values['account_id']}; switch AWS_PROFILE"
+            f"the credentials belong to account {found}, the deployment is in {values['account_id']}; switch AWS_PROFILE"
         )

@@ -1,7 +1,7 @@
-"""The reference hands-on's way: the whole CSV as rows of strings, FeatureHasher, SGDClassifier.fit.
+"""The pipeline of the reference hands-on: the whole CSV as rows of strings, FeatureHasher, SGDClassifier.fit.
 
-As there, values are hashed without the name of their field, and every default but the loss (hinge
-gives no probability) is left alone: alpha 1e-4, up to 1000 epochs until the loss stands still.
+As there, values are hashed without their field names, and all defaults are kept except the loss
+(hinge gives no probability): alpha 1e-4, up to 1000 epochs until the loss stops improving.
 """
 
 import numpy as np

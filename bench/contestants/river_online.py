@@ -1,4 +1,4 @@
-"""River: logistic regression with hashing, a row at a time in Python, on the first 20,000 rows."""
+"""River: logistic regression with hashing, one row at a time in Python, on the first 20,000 rows."""
 
 import csv
 from itertools import islice
@@ -13,7 +13,7 @@ N_ROWS = 20_000
 
 
 def rows(path):
-    """Yield the 22 fields of each row as a dictionary, and its label."""
+    """Yield the 22 fields of each row as a dictionary, with its label."""
     with path.open(newline="") as lines:
         for row in csv.DictReader(lines):
             del row["id"]

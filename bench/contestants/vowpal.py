@@ -1,7 +1,7 @@
-"""Vowpal Wabbit: its C++ driver over a whole file, logistic loss, its default update, one pass.
+"""Vowpal Wabbit: its C++ driver over a whole file, logistic loss, default update, one pass.
 
-``text`` reads VW text, ``cache`` the binary cache of it, which ``make-cache`` writes beforehand.
-The driver parses on one thread and learns on another, as the command line does.
+``text`` reads VW text, ``cache`` its binary cache, which ``make-cache`` writes beforehand.
+The driver parses and learns on two threads, like the command line.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from bench.stopwatch import Stopwatch, contestant_arguments
 
 
 def drive(*options):
-    """Run the driver to its end; return the mean loss of examples before they were learnt."""
+    """Run the driver; return the mean loss of the examples before they were learned."""
     workspace = vowpalwabbit.Workspace(arg_list=[*options, "--quiet"])
     loss = workspace.get_sum_loss() / workspace.get_weighted_examples()
     workspace.finish()
@@ -29,7 +29,7 @@ def main():
     source = ["-d", str(text)]
     if arguments.variant == "cache":
         if not cache.is_file():
-            raise SystemExit(f"{cache} is missing; make-cache writes it")
+            raise SystemExit(f"{cache} is missing; run make-cache first")
         source += ["--cache_file", str(cache)]
     watch, model = Stopwatch(), arguments.result.with_suffix(".vwmodel")
     keep = ["-f", str(model)] if arguments.predict else []

@@ -1,1 +1,1 @@
-"""The service against named peers, under load: ``python -m bench.serving``; see README.md, one folder up."""
+"""The service and named peers under load: ``python -m bench.serving``; see README.md, one folder up."""

@@ -1,5 +1,5 @@
--- Sends the bodies of a file (one a line) in turn, again from the first after the last, and prints
--- what wrk found as one line of JSON. Usage: wrk -s bodies.lua URL -- FILE
+-- Sends the bodies of a file (one per line) in turn, starting over after the last, and prints
+-- the results of wrk as one line of JSON. Usage: wrk -s bodies.lua URL -- FILE
 local requests, place = {}, 0
 
 function init(args)

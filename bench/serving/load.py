@@ -1,4 +1,4 @@
-"""Load from a second process: as many requests as wrk can, or a constant rate."""
+"""Load from a second process: full load by wrk, or a constant rate."""
 
 import json
 import shutil
@@ -18,26 +18,26 @@ _MARGIN_S = 60
 
 @dataclass(frozen=True)
 class Call:
-    """What is sent where: the path, and a file of bodies that are sent in turn."""
+    """A path, and a file of request bodies that are sent in turn."""
 
     path: str
     bodies: Path
 
 
 def find_wrk() -> str:
-    """Return where wrk is; ClicklabError if there is none."""
+    """Return the path of wrk; ClicklabError if it is not installed."""
     found = shutil.which("wrk")
     if found is None:
         raise ClicklabError(
-            "bench: wrk is needed to make the load; install it with `apt-get install wrk`"
+            "bench: wrk is needed to generate the load; install it with `apt-get install wrk`"
         )
     return found
 
 
 def saturate(port: int, call: Call, *, seconds: float, n_connections: int) -> dict[str, Any]:
-    """Return what wrk found, sending as fast as answers come; ClicklabError if a request failed.
+    """Return the results of wrk at full load; ClicklabError if a request failed.
 
-    One thread, so that it takes one core at most.
+    It runs on one thread, so it uses no more than one core.
     """
     command = [find_wrk(), "-t1", f"-c{n_connections}", f"-d{max(1, round(seconds))}s", "-s"]
     command += [str(_SCRIPT), f"http://127.0.0.1:{port}{call.path}", "--", str(call.bodies)]
@@ -45,7 +45,7 @@ def saturate(port: int, call: Call, *, seconds: float, n_connections: int) -> di
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _MARGIN_S)
         found = json.loads(done.stdout.strip().splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        raise ClicklabError(f"bench: wrk found nothing ({type(error).__name__})") from None
+        raise ClicklabError(f"bench: wrk reported no result ({type(error).__name__})") from None
     n_failed = found["n_socket_errors"] + found["n_bad_status"]
     if n_failed:
         raise ClicklabError(
@@ -56,7 +56,7 @@ def saturate(port: int, call: Call, *, seconds: float, n_connections: int) -> di
 
 
 def pace(port: int, call: Call, *, rate: float, seconds: float) -> dict[str, Any]:
-    """Return what the constant-rate generator found; failed requests are counted in it."""
+    """Return the results of the constant-rate generator, failed requests included."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = pace_command(port, call, rate=rate, seconds=seconds, result=result)

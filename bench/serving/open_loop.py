@@ -1,10 +1,10 @@
-"""Load at a constant rate from one process: ``python -m bench.serving.open_loop``; needs nothing else of ours.
+"""Load at a constant rate from one process: ``python -m bench.serving.open_loop``; imports nothing of this project.
 
-Requests have their times before the run begins and are sent then, whatever became of those before
-(an open loop). A latency counts from the intended time to the last byte of the answer, so that a
-server (or this process) that falls behind shows in every request that it delayed, not in one.
-``select`` is used because its timeout is in microseconds where epoll's and an event loop's are in
-milliseconds; how late requests left although a connection was free is reported as ``late``.
+Send times are fixed before the run and kept regardless of earlier responses (an open loop). Latency
+counts from the scheduled time to the last byte of the response, so that a server (or this process)
+that falls behind delays every request affected, not just one. ``select`` is used because its timeout
+has microseconds where epoll and event loops have milliseconds; ``late`` reports how late requests
+were sent although a connection was free.
 """
 
 import argparse
@@ -22,30 +22,30 @@ from typing import Any
 
 import numpy as np
 
-SPIN_S = 100e-6  # before a request is due the clock is watched: the kernel may wake us this late
-GRACE_S = 10.0  # for answers still owed when the last request has left
-SLICE_S = 1.0  # of the time line
+SPIN_S = 100e-6  # busy-wait before a request is due: the kernel may wake us this late
+GRACE_S = 10.0  # for outstanding responses after the last request
+SLICE_S = 1.0  # of the timeline
 _PERCENTILES = {"p50_ms": 50.0, "p99_ms": 99.0, "p99_9_ms": 99.9, "max_ms": 100.0}
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
 _VERSION = re.compile(rb'"version": ?"([^"]*)"')
 
 
 def request_bytes(path: str, port: int, body: bytes) -> bytes:
-    """Return a request as it goes over the wire."""
+    """Return the bytes of an HTTP request."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Connection:
-    """One kept-alive connection; at most one request is under way on it."""
+    """One kept-alive connection with no more than one request in flight."""
 
     def __init__(self, port: int):
         self._port = port
-        self.number = -1  # of the request under way
+        self.number = -1  # of the request in flight, -1 if none
         self.open()
 
     def open(self) -> None:
-        """Connect, again if need be."""
+        """Connect or reconnect."""
         self.socket = socket.create_connection(("127.0.0.1", self._port), timeout=GRACE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._got, self._end = b"", 0
@@ -55,7 +55,7 @@ class Connection:
         return self.socket.fileno()
 
     def read(self) -> tuple[int, bytes] | None:
-        """Return status and body when the answer is whole, else None; ConnectionError when it cannot come."""
+        """Return status and response once complete, else None; ConnectionError if it cannot be completed."""
         part = self.socket.recv(1 << 20)
         if not part:
             raise ConnectionError("closed by the server")
@@ -66,7 +66,7 @@ class Connection:
                 return None
             length = _LENGTH.search(self._got, 0, head)
             if length is None:
-                raise ConnectionError("an answer without a length")
+                raise ConnectionError("a response without a length")
             self._end = head + 4 + int(length[1])
         if len(self._got) < self._end:
             return None
@@ -75,7 +75,7 @@ class Connection:
 
 
 class OpenLoop:
-    """A run: `rate` requests a second for `seconds`, over `n_connections` at most at a time."""
+    """A run: `rate` requests per second for `seconds`, over `n_connections` connections."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class OpenLoop:
         self.versions: Counter[str] = Counter()
 
     def run(self) -> float:
-        """Send everything, wait for the answers, and return the seconds until the last one."""
+        """Send all requests, wait for the responses, and return the seconds until the last one."""
         n_sent, begin = 0, time.perf_counter() + 0.01
         deadline = begin + self._n_all / self._rate + GRACE_S
         due, free_since = begin, begin
@@ -119,7 +119,7 @@ class OpenLoop:
             if was_full:
                 free_since = time.perf_counter()
         wall_s = time.perf_counter() - begin
-        self.outcomes["no answer"] += self._n_all - sum(self.outcomes.values())
+        self.outcomes["no response"] += self._n_all - sum(self.outcomes.values())
         for connection in self._all:
             connection.socket.close()
         return wall_s
@@ -149,7 +149,7 @@ class OpenLoop:
         self._release(connection)
 
     def _fail(self, connection: Connection, error: OSError) -> None:
-        """Connect again; what was under way failed, an idle connection may be closed by the server."""
+        """Reconnect; a request in flight has failed, an idle connection may be closed by the server."""
         connection.socket.close()
         if connection.number >= 0:
             self.outcomes[type(error).__name__] += 1
@@ -158,10 +158,10 @@ class OpenLoop:
 
     def _release(self, connection: Connection) -> None:
         connection.number = -1
-        self._free.append(connection)  # in turn, so that none is idle for long
+        self._free.append(connection)  # round robin, so that none is idle for long
 
     def found(self, wall_s: float) -> dict[str, Any]:
-        """Return what was measured, JSON-ready."""
+        """Return the results, JSON-ready."""
         latency_ms = np.array(self.latency_s) * 1e3
         good = latency_ms[~np.isnan(latency_ms)]
         late_ms = np.array(self.late_s) * 1e3
@@ -178,7 +178,7 @@ class OpenLoop:
         }
 
     def _timeline(self, latency_ms: np.ndarray) -> list[dict[str, float]]:
-        """Return what each second was like, by the time at which its requests were due."""
+        """Return the latencies of each second, by the time at which requests were due."""
         step = max(1, round(self._rate * SLICE_S))
         line = []
         for first in range(0, len(latency_ms), step):
@@ -190,18 +190,18 @@ class OpenLoop:
 
 
 def percentiles(latency_ms: np.ndarray) -> dict[str, float]:
-    """Return p50, p99, p99.9 and the largest; nothing of nothing."""
+    """Return p50, p99, p99.9 and the maximum; an empty dictionary without values."""
     if not len(latency_ms):
         return {}
     return {name: float(np.percentile(latency_ms, q)) for name, q in _PERCENTILES.items()}
 
 
 def main() -> None:
-    """Run as the arguments say and write what was found as JSON."""
+    """Run as the arguments say and write the results as JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.serving.open_loop", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/predict")
-    parser.add_argument("--bodies", type=Path, required=True, help="one a line, sent in turn")
+    parser.add_argument("--bodies", type=Path, required=True, help="one per line, sent in turn")
     parser.add_argument("--rate", type=float, required=True, help="requests per second")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--connections", type=int, default=16)
@@ -217,7 +217,7 @@ def main() -> None:
         n_connections=options.connections,
     )
     gc.collect()
-    gc.disable()  # a pause of ours would look like one of the server
+    gc.disable()  # our own pauses would count as latency
     options.result.write_text(json.dumps(load.found(load.run())))
 
 

@@ -1,4 +1,4 @@
-"""Scoring alone, in process: what the model costs without server, decoder and log."""
+"""Scoring alone, in process: the cost of the model without server, decoder and log."""
 
 import time
 from collections import deque
@@ -6,18 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.serving.material import CANDIDATE_FIELDS, N_CANDIDATES, Row, rankings
+from bench.serving.workload import CANDIDATE_FIELDS, N_CANDIDATES, Row, rankings
 
 REPEATS, N_PASSES = 5, 25
 
 
 def time_scoring(folder: Path, rows: Sequence[Row]) -> dict[str, float]:
-    """Return microseconds of scoring one impression in several ways, the best of many passes.
+    """Return microseconds of processor time per impression, scored in several ways, the best of many passes.
 
-    Processor time, which is the wall clock's where nothing else runs.
-
-    ``score_us`` are the requests of the contest, again and again, as the service gets them here;
-    ``score_new_us`` is each row for the first time by a scorer that has seen none of them.
+    ``score_us`` repeats the requests of the bench, as the service receives them;
+    ``score_new_us`` scores each row for the first time, with a scorer that has seen none of them.
     """
     from tasks.models.artifact import load_model
     from tasks.serving.live import LiveScorer
@@ -38,14 +36,14 @@ def time_scoring(folder: Path, rows: Sequence[Row]) -> dict[str, float]:
 
 
 def each_us(work: Callable[[Any], object], items: Sequence[Any]) -> float:
-    """Return microseconds of processor time an item, all threads, the best pass of many over all items."""
+    """Return microseconds of processor time per item, all threads, in the best of many passes over all items."""
     return in_turn_us({"work": lambda: deque(map(work, items), maxlen=0)}, len(items))["work"]
 
 
 def in_turn_us(works: Mapping[str, Callable[[], object]], n_items: int) -> dict[str, float]:
-    """Return the same of several works, each of which passes over all items.
+    """Return the same for several functions, each of which passes over all items.
 
-    They take turns, so that a machine which is slower for a while is so for all of them.
+    They take turns, so that a slow phase of the machine affects all of them.
     """
     best = dict.fromkeys(works, float("inf"))
     for work in works.values():

@@ -1,4 +1,4 @@
-"""The contestants' servers: each one worker on a free port of 127.0.0.1, stopped when the block ends."""
+"""Servers of the contestants: one worker each on a free port of 127.0.0.1, stopped when the block ends."""
 
 import os
 import re
@@ -24,7 +24,7 @@ _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{.*\})? (\S+)$", re.M)
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a server's processes together; what they share counts once each in RSS, once in all in PSS."""
+    """Memory of all processes of a server; shared pages count once per process in RSS, once in PSS."""
 
     rss_bytes: int
     pss_bytes: int
@@ -38,8 +38,8 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def ask(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Return status and body of an answer; URLError if there is none."""
+    def request(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Return status and body of a response; URLError if there is none."""
         url = f"http://127.0.0.1:{self.port}{path}"
         try:
             with urlopen(
@@ -53,12 +53,12 @@ class Server:
     def metrics(self) -> dict[str, float]:
         """Return the metrics, summed over their labels."""
         sums: dict[str, float] = defaultdict(float)
-        for name, value in _SAMPLE.findall(self.ask("/metrics")[1].decode()):
+        for name, value in _SAMPLE.findall(self.request("/metrics")[1].decode()):
             sums[name] += float(value)
         return dict(sums)
 
     def memory(self) -> Memory:
-        """Return what supervisor and workers hold now."""
+        """Return the memory that supervisor and workers hold now."""
         rss = pss = 0
         for process in self.processes():
             try:
@@ -74,18 +74,18 @@ class Server:
         return sum(used.user + used.system for used in times)
 
     def processes(self) -> list[psutil.Process]:
-        """Return the server's processes, the first one first."""
-        first = psutil.Process(self.process.pid)
-        return [first, *first.children(recursive=True)]
+        """Return the server's processes, the parent first."""
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
 
-    def fail(self, what: str) -> ClicklabError:
+    def error(self, what: str) -> ClicklabError:
         """Return an error that ends with the last line of the server's log."""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return ClicklabError(f"bench: {what}: {lines[-1].strip() if lines else 'it said nothing'}")
+        return ClicklabError(f"bench: {what}: {lines[-1].strip() if lines else 'no output'}")
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return an unused port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -100,7 +100,7 @@ def running(
     Raises
     ------
     ClicklabError
-        If it does not within two minutes, with the last line of what it said.
+        If it does not answer within two minutes; the message ends with the last line of its log.
     """
     env = os.environ | {"BENTOML_DO_NOT_TRACK": "True"} | dict(environment)
     with log.open("wb") as out:
@@ -119,16 +119,16 @@ def _wait(server: Server, first_body: bytes) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
-            if server.ask("/predict", first_body)[0] == 200:
+            if server.request("/predict", first_body)[0] == 200:
                 return
         except (URLError, OSError):
             pass
         time.sleep(0.2)
-    raise server.fail(f"{server.log.stem} does not serve")
+    raise server.error(f"{server.log.stem} does not serve")
 
 
 def stop(server: Server) -> None:
-    """End a server as an operator would (SIGTERM), and what is left of it after 20 s the hard way."""
+    """Stop a server with SIGTERM; processes that are left after 20 s are killed."""
     if server.process.poll() is not None:
         return
     processes = server.processes()

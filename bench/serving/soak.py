@@ -1,10 +1,10 @@
-"""A long run at a constant rate while the model is swapped again and again."""
+"""A long run at a constant rate with periodic model swaps."""
 
 import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +13,8 @@ import numpy as np
 import yaml
 
 from bench.process import ROOT
-from bench.serving.contestants import Start, serve
+from bench.serving.contestants import ServerCommand, serve
 from bench.serving.load import Call, pace_command
-from bench.serving.material import Material
 from bench.serving.rounds import FLUSH_S, n_dropped
 from bench.serving.servers import Server
 from bench.serving.targets import (
@@ -26,16 +25,18 @@ from bench.serving.targets import (
     Outcome,
     outcome,
 )
+from bench.serving.workload import Workload
 from tasks.errors import ClicklabError, ConfigError
 
 POLL_S = 1.0
-RANK_SHARE = 0.1  # of the requests; the others are /predict, whose latencies are shown
+RANK_SHARE = 0.1  # of the requests; the others are /predict, whose latencies are reported
 N_SAMPLES = 400  # of memory, over the run
+N_POINTS = 180  # of the latencies that are kept
 _MARGIN_S = 60
 
 
 class SoakPlan(NamedTuple):
-    """How long, how many requests a second, and how often the model changes."""
+    """Length, requests per second, and seconds between model swaps."""
 
     minutes: float
     rate: float
@@ -43,7 +44,7 @@ class SoakPlan(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Memory of all processes at a second of the run."""
+    """Memory of all processes at one time of the run."""
 
     second: float
     rss_bytes: int
@@ -51,33 +52,36 @@ class Sample(NamedTuple):
 
 
 def check(plan: SoakPlan) -> None:
-    """Raise ConfigError if the run is too short to show anything."""
+    """Raise ConfigError if the run is too short for three swaps."""
     if plan.minutes * 60 < 3 * plan.swap_s:
         raise ConfigError(
             f"a soak of {plan.minutes:g} minutes is too short to swap every {plan.swap_s:g} s; "
-            "three swaps are the least"
+            "at least three swaps are needed"
         )
 
 
 def soak(
-    start: Start, material: Material, plan: SoakPlan, tell: Callable[[str], None]
+    command: ServerCommand,
+    workload: Workload,
+    plan: SoakPlan,
+    set_status: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Return what the load found, memory over time, swaps, and what became of the exposures.
+    """Return latencies and memory over time, swaps, and the count of exposures.
 
     Raises
     ------
     ClicklabError
-        If the load or the server ends before its time.
+        If the load or the server ends early.
     """
-    folder = material.folder / "soak"
+    folder = workload.folder / "soak"
     shutil.rmtree(folder, ignore_errors=True)
-    exposures = Path(start.environment["CLICKLAB_EXPOSURES"])
+    exposures = Path(command.environment["CLICKLAB_EXPOSURES"])
     shutil.rmtree(exposures, ignore_errors=True)
     exposures.mkdir(parents=True)
-    settings = write_settings(folder, material.models[0])
-    environment = {**start.environment, "CLICKLAB_SERVING": str(settings)}
-    with serve(Start(start.command, environment), "ours", material) as server:
-        load, samples, n_swaps = _run(server, material, folder, plan, tell)
+    settings = write_settings(folder, workload.models[0])
+    environment = {**command.environment, "CLICKLAB_SERVING": str(settings)}
+    with serve(ServerCommand(command.arguments, environment), "ours", workload) as server:
+        load, samples, n_swaps = _run(server, workload, folder, plan, set_status)
         time.sleep(FLUSH_S)
         metrics = server.metrics()
         dropped = n_dropped(server)
@@ -94,12 +98,13 @@ def soak(
         "n_lost": max(0, n_ok - n_on_disk),
         "rss_bytes": ends([(s.second, s.rss_bytes) for s in samples], window_s=plan.swap_s),
         "pss_bytes": ends([(s.second, s.pss_bytes) for s in samples], window_s=plan.swap_s),
+        "timeline": thinned(load["timeline"]),
         "samples": [sample._asdict() for sample in samples],
     }
 
 
 def write_settings(folder: Path, model: Path) -> Path:
-    """Write settings whose champion is a folder that can be swapped; return their path."""
+    """Write settings whose champion is a link that can be swapped; return their path."""
     folder.mkdir(parents=True)
     point_to(folder / "champion", model)
     settings = {
@@ -113,16 +118,20 @@ def write_settings(folder: Path, model: Path) -> Path:
 
 
 def point_to(link: Path, model: Path) -> None:
-    """Let a link show another model from one moment to the next."""
+    """Point a link to another model atomically."""
     new = link.with_suffix(".new")
     new.symlink_to(model)
     new.replace(link)
 
 
 def _run(
-    server: Server, material: Material, folder: Path, plan: SoakPlan, tell: Callable[[str], None]
+    server: Server,
+    workload: Workload,
+    folder: Path,
+    plan: SoakPlan,
+    set_status: Callable[[str], None],
 ) -> tuple[dict[str, Any], list[Sample], int]:
-    """Run the loads beside the swaps; return what they found, memory, and the number of swaps."""
+    """Run the loads while swapping; return their results, memory samples and the number of swaps."""
     samples: list[Sample] = []
     seconds = plan.minutes * 60
     n_swaps, begin = 0, time.monotonic()
@@ -130,8 +139,8 @@ def _run(
         loads = [
             stack.enter_context(_Load(server.port, call, plan.rate * share, seconds, folder))
             for call, share in (
-                (Call("/predict", material.impressions), 1 - RANK_SHARE),
-                (Call("/rank", material.rankings), RANK_SHARE),
+                (Call("/predict", workload.impressions), 1 - RANK_SHARE),
+                (Call("/rank", workload.rankings), RANK_SHARE),
             )
         ]
         while any(load.is_running for load in loads):
@@ -140,17 +149,18 @@ def _run(
                 raise ClicklabError(f"bench: the load did not end after {second:.0f} s")
             if second >= (n_swaps + 1) * plan.swap_s and second < seconds - plan.swap_s / 2:
                 n_swaps += 1
-                point_to(folder / "champion", material.models[n_swaps % 2])
+                point_to(folder / "champion", workload.models[n_swaps % 2])
             samples.append(Sample(second, *_memory(server)))
-            tell(f"{second / 60:.1f} of {plan.minutes:g} minutes, {n_swaps} swaps")
+            set_status(f"{second / 60:.1f} of {plan.minutes:g} minutes, {n_swaps} swaps")
             time.sleep(max(0.5, seconds / N_SAMPLES))
         predict, rank = [load.found() for load in loads]
     sums = {name: predict[name] + rank[name] for name in ("n_requests", "n_failed")}
+    rank.pop("timeline")
     return predict | sums | {"rank": rank}, samples, n_swaps
 
 
 class _Load:
-    """A constant rate of one call by a process of its own, which ends with the block."""
+    """A constant rate of one call from its own process, which ends with the block."""
 
     def __init__(self, port: int, call: Call, rate: float, seconds: float, folder: Path):
         name = call.path.strip("/")
@@ -168,13 +178,13 @@ class _Load:
 
     @property
     def is_running(self) -> bool:
-        """Whether it still sends."""
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     def found(self) -> dict[str, Any]:
-        """Return what it found; ClicklabError if it failed."""
+        """Return its results; ClicklabError if it failed."""
         if not self._result.exists():
-            last = (self._log.read_text().strip().splitlines() or ["it said nothing"])[-1]
+            last = (self._log.read_text().strip().splitlines() or ["no output"])[-1]
             raise ClicklabError(f"bench: the load failed: {last}")
         found: dict[str, Any] = json.loads(self._result.read_text())
         return found
@@ -182,13 +192,26 @@ class _Load:
 
 def _memory(server: Server) -> tuple[int, int]:
     if server.process.poll() is not None:
-        raise server.fail("the server ended under load")
+        raise server.error("the server ended under load")
     memory = server.memory()
     return memory.rss_bytes, memory.pss_bytes
 
 
+def thinned(
+    timeline: Sequence[Mapping[str, float]], *, n_points: int = N_POINTS
+) -> list[dict[str, float]]:
+    """Return the worst value of each measure in `n_points` stretches of a timeline."""
+    step = max(1, -(-len(timeline) // n_points))
+    stretches = [timeline[first : first + step] for first in range(0, len(timeline), step)]
+    return [
+        {name: max(at[name] for at in stretch if name in at) for name in set().union(*stretch)}
+        | {"second": stretch[0]["second"]}
+        for stretch in stretches
+    ]
+
+
 def ends(line: Sequence[tuple[float, float]], *, window_s: float) -> tuple[float, float]:
-    """Return the medians of a window that begins at a tenth of the time, and of one that ends with it."""
+    """Return the medians of the window from a tenth of the time on, and of the last window."""
     last = line[-1][0]
     early = [value for second, value in line if last / 10 <= second <= last / 10 + window_s]
     late = [value for second, value in line if second >= last - window_s]
@@ -196,7 +219,7 @@ def ends(line: Sequence[tuple[float, float]], *, window_s: float) -> tuple[float
 
 
 def count_lines(folder: Path) -> int:
-    """Return how many exposures lie in a folder's JSON lines."""
+    """Return the number of exposures in the JSON lines of a folder."""
     n_lines = 0
     for path in sorted(folder.rglob("*.jsonl*")):
         with path.open("rb") as file:

@@ -1,12 +1,9 @@
 """The figure of the soak: memory and latency over the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from math import nan
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-N_POINTS = 180  # of the latencies
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -19,7 +16,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     from tasks.figures.style import ACCENT, INK, SOFT, use_style
 
     use_style()
-    plt.rcParams["svg.hashsalt"] = path.suffix  # the same numbers give the same bytes
+    plt.rcParams["svg.hashsalt"] = path.suffix  # equal numbers give equal bytes
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     minutes = [sample["second"] / 60 for sample in found["samples"]]
     for name, line, color in (("rss", "--", SOFT), ("pss", "-", INK)):
@@ -31,21 +28,13 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     left.set(title=f"Memory, {found['n_swaps']} model swaps", xlabel="time (min)", ylabel="MiB")
     left.set_ylim(0, None)
     left.legend(fontsize=8)
+    timeline = found["timeline"]
+    minutes = [at["second"] / 60 for at in timeline]
     for name, line, color in (("max", ":", SOFT), ("p99", "--", INK), ("p50", "-", INK)):
-        seconds, worst = thinned(found["timeline"], f"{name}_ms")
-        right.plot(seconds / 60, worst, line, color=color, label=name, linewidth=1)
+        latency_ms = [at.get(f"{name}_ms", nan) for at in timeline]
+        right.plot(minutes, latency_ms, line, color=color, label=name, linewidth=1)
     right.set(title=f"/predict among {found['rate']:g} requests/s", xlabel="time (min)")
     right.set(ylabel="latency from the due time (ms)", yscale="log")
     right.legend(fontsize=8)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
-
-
-def thinned(
-    timeline: Sequence[Mapping[str, float]], name: str, *, n_points: int = N_POINTS
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds and the worst value of `name` in each stretch of the time line."""
-    step = max(1, -(-len(timeline) // n_points))
-    parts = [timeline[first : first + step] for first in range(0, len(timeline), step)]
-    worst = [max((s[name] for s in part if name in s), default=np.nan) for part in parts]
-    return np.array([part[0]["second"] for part in parts]), np.array(worst)

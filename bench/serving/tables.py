@@ -12,15 +12,15 @@ from bench.serving.targets import Outcome
 
 
 def show_contestants(console: Console, records: Mapping[str, Record], plan: Plan) -> None:
-    """Print one row a contestant: medians over the rounds."""
+    """Print one row per contestant: medians over the rounds."""
     title = (
         f"/predict, one worker each: {plan.n_connections} connections of wrk, "
         f"and {plan.rate:g} requests/s for {plan.paced_s:g} s"
     )
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.caption = (
-        "CPU: processor time of a request, all threads, when there are as many as fit; ms at the constant rate, from the time a request was due; late: p99 of how late the load left; "
-        "memory: PSS of all processes"
+        "CPU: processor time per request of all threads, at full load; ms: at the constant rate, from the time a request was due; "
+        "late: p99 of how late the load generator sent; MiB: PSS of all processes"
     )
     table.add_column("contestant")
     for heading in (
@@ -49,10 +49,10 @@ def show_contestants(console: Console, records: Mapping[str, Record], plan: Plan
 
 
 def show_outcomes(console: Console, found: Sequence[Outcome], *, title: str) -> None:
-    """Print one row a target, ok or missed."""
+    """Print one row per target, ok or missed."""
     table = Table(title=title, title_justify="left")
     table.add_column("figure")
-    for heading in ("to reach", "reached", "range"):
+    for heading in ("target", "measured", "range"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for outcome in found:
@@ -69,9 +69,9 @@ def show_outcomes(console: Console, found: Sequence[Outcome], *, title: str) -> 
 
 def _bound(outcome: Outcome) -> str:
     target = outcome.target
-    if target.at_least is not None:
-        return f">= {target.at_least:,g}"
-    return "" if target.at_most is None else f"<= {target.at_most:,g}"
+    if target.minimum is not None:
+        return f">= {target.minimum:,g}"
+    return "" if target.maximum is None else f"<= {target.maximum:,g}"
 
 
 def _verdict(outcome: Outcome) -> str:
@@ -80,8 +80,8 @@ def _verdict(outcome: Outcome) -> str:
     return "[green]ok[/green]" if outcome.is_reached else "[red]missed[/red]"
 
 
-def show_way(console: Console, steps: Mapping[str, float], *, title: str) -> None:
-    """Print microseconds of processor time of each step."""
+def show_steps(console: Console, steps: Mapping[str, float], *, title: str) -> None:
+    """Print microseconds of processor time per step."""
     table = Table(title=title, title_justify="left")
     table.add_column("step")
     table.add_column("CPU us", justify="right")
@@ -91,11 +91,11 @@ def show_way(console: Console, steps: Mapping[str, float], *, title: str) -> Non
 
 
 def soak_lines(found: Mapping[str, Any]) -> str:
-    """Return what else there is to say of a soak, in one sentence."""
+    """Return the other figures of a soak in one sentence."""
     return (
-        f"{found['n_requests']:,} requests in {found['minutes']:g} minutes at {found['rate']:g} a second, "
+        f"{found['n_requests']:,} requests in {found['minutes']:g} minutes at {found['rate']:g} requests/s, "
         f"p50 {found['p50_ms']:.2f} ms, p99 {found['p99_ms']:.2f} ms, p99.9 {found['p99_9_ms']:.2f} ms, "
-        f"largest {found['max_ms']:.1f} ms; {found['n_swaps']} swaps; "
+        f"maximum {found['max_ms']:.1f} ms; {found['n_swaps']} swaps; "
         f"{found['n_on_disk']:,} exposures on disk after SIGTERM; "
         f"RSS {found['rss_bytes'][0] / 2**20:,.0f} MiB at a tenth, {found['rss_bytes'][1] / 2**20:,.0f} MiB at the end."
     )

@@ -1,4 +1,4 @@
-"""What is to be reached, and whether it was."""
+"""The targets of the serving bench, and whether they were reached."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -6,39 +6,39 @@ from typing import Any
 
 import numpy as np
 
-from bench.serving.material import N_CANDIDATES
 from bench.serving.rounds import Record
+from bench.serving.workload import N_CANDIDATES
 
 
 @dataclass(frozen=True)
 class Target:
-    """A figure and its bound: at least, at most, or none (then it is shown for orientation)."""
+    """A figure and its bound: a minimum, a maximum, or none (shown for orientation)."""
 
     label: str
-    at_least: float | None = None
-    at_most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     form: str = ",.1f"
 
     def allows(self, value: float) -> bool:
-        """Return whether a value is within the bound; nan never is."""
-        low, high = self.at_least, self.at_most
+        """Return whether a value is within the bound; NaN never is."""
+        low, high = self.minimum, self.maximum
         return (low is None or value >= low) and (high is None or value <= high)
 
 
-REFERENCE = Target("requests/s: ours / reference's predictor", at_least=4)
-TYPED = Target("requests/s: ours / plain typed BentoML endpoint", at_least=4)
+REFERENCE = Target("requests/s: ours / reference's predictor", minimum=4)
+TYPED = Target("requests/s: ours / plain typed BentoML endpoint", minimum=4)
 TUNED = Target("requests/s: ours / typed endpoint, tuned")
-P99 = Target("p99 of /predict at a constant rate, ms", at_most=10, form=".2f")
+P99 = Target("p99 of /predict at a constant rate, ms", maximum=10, form=".2f")
 FLOOR = Target("p99: ours / empty route", form=".2f")
-FAILED = Target("failed requests at a constant rate", at_most=0, form=",.0f")
-DROPPED = Target("dropped exposures", at_most=0, form=",.0f")
-RANKED = Target(f"scored candidates/s, /rank with {N_CANDIDATES}", at_least=200_000, form=",.0f")
-RANK_P99 = Target("p99: /rank / /predict, same rate", at_most=5, form=".2f")
-SCORING = Target("scoring one impression in process, us", at_most=25, form=".1f")
-SOAK_FAILED = Target("failed requests", at_most=0, form=",.0f")
-SOAK_DROPPED = Target("dropped exposures", at_most=0, form=",.0f")
-SOAK_SWAPS = Target("model swaps counted / made", at_least=1, form=".2f")
-SOAK_MEMORY = Target("memory (PSS) at the end / at a tenth of the run", at_most=1.05, form=".3f")
+FAILED = Target("failed requests at a constant rate", maximum=0, form=",.0f")
+DROPPED = Target("dropped exposures", maximum=0, form=",.0f")
+RANKED = Target(f"scored candidates/s, /rank with {N_CANDIDATES}", minimum=200_000, form=",.0f")
+RANK_P99 = Target("p99: /rank / /predict, same rate", maximum=5, form=".2f")
+SCORING = Target("scoring one impression in process, us", maximum=25, form=".1f")
+SOAK_FAILED = Target("failed requests", maximum=0, form=",.0f")
+SOAK_DROPPED = Target("dropped exposures", maximum=0, form=",.0f")
+SOAK_SWAPS = Target("model swaps counted / performed", minimum=1, form=".2f")
+SOAK_MEMORY = Target("memory (PSS) at the end / at a tenth of the run", maximum=1.05, form=".3f")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def outcome(target: Target, values: Sequence[float]) -> Outcome:
-    """Return the outcome of one value a round."""
+    """Return the outcome of one value per round."""
     return Outcome(target, float(np.median(values)), float(min(values)), float(max(values)))
 
 
@@ -95,7 +95,7 @@ def _ratio(
     below: Sequence[Mapping[str, Any]],
     name: str,
 ) -> Outcome:
-    """Return the median of the ratios of each round, so that a slow minute hits both sides."""
+    """Return the median of the ratios of each round, so that a slow phase affects both sides."""
     nan = float("nan")
     rounds = zip(above, below, strict=False)
     return outcome(target, [mine.get(name, nan) / other.get(name, nan) for mine, other in rounds])

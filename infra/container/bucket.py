@@ -1,4 +1,4 @@
-"""The bucket as runs see it: small and large files by key, every refusal one line that names the right it needs."""
+"""The bucket of runs: small and large files by key; each refusal becomes one line that names the missing right."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -17,8 +17,8 @@ _GONE = {"404", "NoSuchKey", "NotFound"}
 _THREADS = 8
 
 
-class StoreError(ClicklabError):
-    """What S3 answered is none of what is known; another try may mend it."""
+class StoreError(UnavailableError):
+    """S3 gave an unexpected answer; another attempt may succeed."""
 
 
 class Store:
@@ -32,11 +32,11 @@ class Store:
     Raises
     ------
     ConfigError
-        If the address is another; in every call, if a right is missing or the bucket is not there.
+        If the address is not one; in every call, if a right is missing or the bucket does not exist.
     UnavailableError
-        In every call, if S3 cannot be reached just now.
+        In every call, if S3 is temporarily unavailable.
     StoreError
-        In every call, if it answers what nobody expects.
+        In every call, if it gives an unexpected answer.
     """
 
     def __init__(self, address: str):
@@ -50,7 +50,7 @@ class Store:
 
     def get(self, key: str) -> bytes | None:
         """Return a file's content, None if it is not there."""
-        with self._asking("s3:GetObject", key) as gone:
+        with self._readable_errors("s3:GetObject", key) as gone:
             return s3_client().get_object(Bucket=self.bucket, Key=self._prefix + key)["Body"].read()
         return None if gone else b""
 
@@ -62,7 +62,7 @@ class Store:
     def put(self, key: str, content: bytes | str) -> None:
         """Write a small file."""
         body = content.encode() if isinstance(content, str) else content
-        with self._asking("s3:PutObject", key):
+        with self._readable_errors("s3:PutObject", key):
             s3_client().put_object(Bucket=self.bucket, Key=self._prefix + key, Body=body)
 
     def put_json(self, key: str, content: Any) -> None:
@@ -71,13 +71,13 @@ class Store:
 
     def upload(self, path: Path, key: str) -> None:
         """Write a file of any size."""
-        with self._asking("s3:PutObject", key):
+        with self._readable_errors("s3:PutObject", key):
             s3_client().upload_file(str(path), self.bucket, self._prefix + key)
 
     def download(self, key: str, path: Path) -> bool:
         """Copy a file of any size to `path`, whole or not at all; False if it is not there."""
         partial = path.with_name(f".{path.name}.fetched.partial")
-        with disk_errors(path), self._asking("s3:GetObject", key) as gone:
+        with disk_errors(path), self._readable_errors("s3:GetObject", key) as gone:
             path.parent.mkdir(parents=True, exist_ok=True)
             s3_client().download_file(self.bucket, self._prefix + key, str(partial))
             partial.replace(path)
@@ -86,7 +86,7 @@ class Store:
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return key and size of every file below a prefix."""
         found: dict[str, int] = {}
-        with self._asking("s3:ListBucket", prefix):
+        with self._readable_errors("s3:ListBucket", prefix):
             pages = s3_client().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=self._prefix + prefix):
                 for entry in page.get("Contents", ()):
@@ -94,17 +94,17 @@ class Store:
         return found
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove files; that they stay where the right is missing harms nobody."""
+        """Remove files; without the right to, they stay, which is harmless."""
         for key in keys:
             try:
-                with self._asking("s3:DeleteObject", key):
+                with self._readable_errors("s3:DeleteObject", key):
                     s3_client().delete_object(Bucket=self.bucket, Key=self._prefix + key)
             except ClicklabError:
                 return
 
     @contextmanager
-    def _asking(self, action: str, key: str) -> Iterator[list[str]]:
-        """Turn what S3 answers into one line; yields a list that is not empty if the file was not there."""
+    def _readable_errors(self, action: str, key: str) -> Iterator[list[str]]:
+        """Turn errors of S3 into one line; yields a list that is not empty if the file does not exist."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -113,15 +113,15 @@ class Store:
         try:
             yield gone
         except Boto3Error as error:  # of transfers: it wraps what they met
-            raise self._told(action, where, error.__context__ or error) from None
+            raise self._readable(action, where, error.__context__ or error) from None
         except ClientError as error:
             if aws_code(error) not in _GONE or action == "s3:PutObject":
-                raise self._told(action, where, error) from None
+                raise self._readable(action, where, error) from None
             gone.append(key)
         except BotoCoreError as error:
-            raise self._told(action, where, error) from None
+            raise self._readable(action, where, error) from None
 
-    def _told(self, action: str, where: str, error: BaseException) -> ClicklabError:
+    def _readable(self, action: str, where: str, error: BaseException) -> ClicklabError:
         code = aws_code(error) or type(error).__name__
         if code in _REFUSED:
             return ConfigError(
@@ -142,7 +142,7 @@ class Store:
 
 
 def in_parallel(work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """Return what each job gives, a few at a time; the first error is raised when those begun have ended."""
+    """Return the results of all jobs, a few at a time; the first error is raised when the jobs under way have ended."""
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="store") as pool:
         futures = [pool.submit(work, *job) for job in jobs]
         try:

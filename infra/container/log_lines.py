@@ -1,4 +1,4 @@
-"""Log lines as JSON, one object a line: time, level, run, task, cell, message."""
+"""Log lines as JSON, one object per line: time, level, run, task, cell, message."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import threading
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from infra.container.run_settings import Job
+from infra.container.run_settings import RunSettings
 
 _CELL = re.compile(r"(Executing|Ending) Cell (\d+)-*")
 _NOISE = re.compile(
@@ -17,9 +17,9 @@ _MAX = 16_000  # characters of a message; CloudWatch takes 256 KiB an event
 
 
 class LogLines:
-    """Writes what a task says; remembers which cell of its notebook is being run."""
+    """Writes a task's lines; remembers which cell of its notebook is being run."""
 
-    def __init__(self, job: Job, out: TextIO | None = None):
+    def __init__(self, job: RunSettings, out: TextIO | None = None):
         self.cell: int | None = None
         self._out = out or sys.stdout
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class LogLines:
             self._out.flush()
 
     def pass_on(self, line: str) -> None:
-        """Write a line that the task printed; what papermill says of its cells becomes ``cell``."""
+        """Write a line that the task printed; papermill's lines about cells set ``cell``."""
         text = line.rstrip()
         found = _CELL.fullmatch(text)
         if found is None:

@@ -1,7 +1,7 @@
 """One task and what leads to it, as Ploomber loads them; whether it is outdated; and which files are its own.
 
 A container has the products of what a task needs directly, no more: what lies further up was judged when it
-ran. So Ploomber's own question, which goes all the way up, is asked here of the task alone.
+ran. So Ploomber's own check, which covers everything upstream, is applied to the task alone.
 """
 
 import fnmatch
@@ -20,7 +20,7 @@ from tasks.errors import ConfigError
 SPEC = "pipeline.yaml"
 
 
-def load_part(name: str, env: Mapping[str, Any], *, model: str = "") -> Any:
+def load_partial_dag(name: str, env: Mapping[str, Any], *, model: str = "") -> Any:
     """Return a DAG of a task and what it needs, not rendered; with `model`, without the other trainings.
 
     Raises
@@ -68,7 +68,7 @@ def _load(spec: dict[str, Any], env: Mapping[str, Any]) -> Any:
 
     logging.getLogger("ploomber").setLevel(logging.CRITICAL)
     for task in spec["tasks"]:
-        if str(task["source"]).endswith(".ipynb"):  # tell what its cells print, while they do
+        if str(task["source"]).endswith(".ipynb"):  # log what its cells print, as they run
             task["executor_params"] = {**task.get("executor_params", {}), "log_output": True}
     try:
         with warnings.catch_warnings():

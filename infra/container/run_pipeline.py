@@ -1,7 +1,7 @@
 """The whole pipeline here with a run's products: ``python -m infra.container.run_pipeline RUN``.
 
 Fetches what the run has finished, builds what is outdated or lacking as ``clicklab run`` does, and puts back what
-was built, so that a run begun on ECS is gone on with on a laptop and the other way round. Each run has its
+was built, so that a run begun on ECS can be continued on a laptop and the other way round. Each run has its
 own folder below the products folder.
 """
 
@@ -18,12 +18,12 @@ import yaml
 from infra.container.bucket import Store
 from infra.container.partial_dag import owned
 from infra.container.run_products import RunProducts
-from infra.container.run_settings import Job
+from infra.container.run_settings import RunSettings
 from tasks.errors import ClicklabError
 from tasks.pipeline.build import Outcome, build, load_dag
 
 
-def run_all(job: Job, *, force: bool = False) -> tuple[Outcome, list[str]]:
+def bring_up_to_date(job: RunSettings, *, force: bool = False) -> tuple[Outcome, list[str]]:
     """Bring a run up to date here; return how that went, and the tasks whose products were put back."""
     env = job.knobs()
     folder = job.products(env) / job.run
@@ -61,10 +61,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default=os.environ.get("CLICKLAB_DATA", ""))
     parser.add_argument("--force", action="store_true", help="run every task again")
     asked = parser.parse_args(words)
-    told = {"CLICKLAB_RUN": asked.run, "CLICKLAB_STORE": asked.store, "CLICKLAB_ENV": asked.env}
+    given = {"CLICKLAB_RUN": asked.run, "CLICKLAB_STORE": asked.store, "CLICKLAB_ENV": asked.env}
     try:
-        job = Job.read("", told | {"CLICKLAB_DATA": asked.data})
-        outcome, sent = run_all(job, force=asked.force)
+        job = RunSettings.read("", given | {"CLICKLAB_DATA": asked.data})
+        outcome, sent = bring_up_to_date(job, force=asked.force)
     except ClicklabError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -1,4 +1,4 @@
-"""What a container is told by its environment: which run, which log, which shard of which task."""
+"""Settings of a container, read from its environment: run, log, task and shard."""
 
 import os
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from tasks.pipeline.knobs import read_env
 
 
 @dataclass(frozen=True)
-class Job:
+class RunSettings:
     """One attempt at one task of one run; ``shard`` is None for the task itself."""
 
     task: str
@@ -25,8 +25,8 @@ class Job:
     n_shards: int = 1
 
     @classmethod
-    def read(cls, task: str, environment: Mapping[str, str] = os.environ) -> "Job":
-        """Return the job that the environment describes; ConfigError names what is missing or odd."""
+    def read(cls, task: str, environment: Mapping[str, str] = os.environ) -> "RunSettings":
+        """Return the settings of the environment; ConfigError names what is missing or invalid."""
         shard, n_shards = (_number(environment, f"CLICKLAB_SHARD{end}") for end in ("", "S"))
         if (shard is None) != (n_shards is None) or (
             shard is not None and n_shards is not None and not 0 <= shard < n_shards
@@ -49,7 +49,7 @@ class Job:
         )
 
     def knobs(self) -> dict[str, Any]:
-        """Return the env file's knobs with this job's log; ConfigError if nothing would last."""
+        """Return the env file's knobs with this run's log; ConfigError if the tracking store would be lost with the container."""
         env = read_env(self.env_path, data=self.data or None)
         tracking = str(env.get("mlflow", {}).get("tracking_uri", ""))
         if tracking.startswith("sqlite:") and not os.environ.get("MLFLOW_TRACKING_URI"):

@@ -1,8 +1,8 @@
 """What a container runs: ``python -m infra.container.run_task TASK``, one attempt at one task of a run.
 
 The task itself is a process of its own (:mod:`infra.container.task_main`); this one is small, is process 1 of the container, and
-stays when that one is killed. It passes a stop on, keeps what another attempt can go on from, puts the products
-into the bucket, leaves word of a failure, and exits with a code that the state machine reads: those of
+survives when that one is killed. It passes a stop on, keeps what another attempt can resume from, uploads the
+products, records a failure, and exits with a code that the state machine reads: those of
 ``tasks/errors.py``, 137 if the task was killed (memory), 143 if it was stopped.
 """
 
@@ -21,12 +21,12 @@ from urllib.request import urlopen
 from infra.container.bucket import Store
 from infra.container.log_lines import LogLines
 from infra.container.run_products import Owned, RunProducts, now
-from infra.container.run_settings import Job
+from infra.container.run_settings import RunSettings
 from infra.container.task_process import TaskProcess, seconds
 from tasks.errors import ClicklabError
 
 KILLED, STOPPED = 137, 143
-EVERY_S = 20.0  # between two looks for finished parts and checkpoints: CLICKLAB_KEEP_EVERY_S
+EVERY_S = 20.0  # between two uploads of finished parts and checkpoints: CLICKLAB_KEEP_EVERY_S
 _MAX_KEPT_BYTES = 32 << 20
 _OUT_OF_MEMORY = "was killed, out of memory most likely: give the task more memory_mb in env.aws.yaml (aws.sizes)"
 
@@ -34,7 +34,7 @@ _OUT_OF_MEMORY = "was killed, out of memory most likely: give the task more memo
 class Attempt:
     """One attempt, from the first line of its log to its exit code."""
 
-    def __init__(self, job: Job, log: LogLines):
+    def __init__(self, job: RunSettings, log: LogLines):
         self.job, self.log = job, log
         self.products = RunProducts(Store(job.store), job.run, Path())
         self.stopping = threading.Event()
@@ -49,7 +49,7 @@ class Attempt:
             return self._end(code, self._read(report))
 
     def stop(self, *_: Any) -> None:
-        """Remember that this container is to end; a handler of signals."""
+        """Handle a signal: this container is to end."""
         self.stopping.set()
 
     def _begin(self) -> None:
@@ -61,14 +61,14 @@ class Attempt:
             self.products.store.delete([f"{job.run}/failures/{job.task}.json"])
 
     def _follow(self, process: TaskProcess, report: Path) -> int:
-        """Wait for the task, putting away meanwhile what it has finished; return its exit code."""
+        """Wait for the task, uploading finished parts meanwhile; return its exit code."""
         looked, every_s = time.monotonic(), seconds("CLICKLAB_KEEP_EVERY_S", EVERY_S)
         while process.is_running() and not self.stopping.wait(0.2):
             if time.monotonic() - looked > every_s:
                 self._keep_unfinished(self._read(report), live=True)
                 looked = time.monotonic()
         if process.is_running():
-            self.log.say("asked to stop; the task is told")
+            self.log.say("asked to stop; the task is being stopped")
             process.stop()
         return process.wait()
 
@@ -80,15 +80,15 @@ class Attempt:
         if self.stopping.is_set():
             self.log.say(f"stopped; {n_files} files kept for the next attempt", level="warning")
             return STOPPED
-        self._leave_word(code, self._failure(code, report), report)
+        self._record_failure(code, self._failure(code, report), report)
         return code
 
     def _failure(self, code: int, report: dict[str, Any]) -> dict[str, Any]:
-        """Return line and cell of what the task told of its end, or what its exit code tells."""
+        """Return line and cell of the failure that the task reported, or what its exit code means."""
         failure: dict[str, Any] | None = report.get("failure")
         if failure is None:
-            told = _OUT_OF_MEMORY if code == KILLED else f"ended with code {code}"
-            return {"line": f"its process {told}", "cell": self.log.cell or "-"}
+            reason = _OUT_OF_MEMORY if code == KILLED else f"ended with code {code}"
+            return {"line": f"its process {reason}", "cell": self.log.cell or "-"}
         if code == KILLED and "memory" in failure["line"]:
             failure["line"] = f"{failure['line'].split(' was killed')[0]} {_OUT_OF_MEMORY}"
         return failure
@@ -109,7 +109,7 @@ class Attempt:
             store.put(f"{self.job.run}/summary.txt", report["summary"])
 
     def _read(self, report: Path) -> dict[str, Any]:
-        """Return what the task has told so far; where its products are is kept."""
+        """Return what the task has reported so far, and note where its products are."""
         try:
             found: dict[str, Any] = json.loads(report.read_text())
         except FileNotFoundError:
@@ -118,7 +118,7 @@ class Attempt:
         return found
 
     def _keep_unfinished(self, report: dict[str, Any], *, live: bool = False) -> int:
-        """Put away what another attempt can go on from; that the bucket refuses it ends nothing."""
+        """Upload what another attempt can resume from; a refusal of the bucket is only logged."""
         if not report.get("ran"):
             return 0
         try:
@@ -127,19 +127,19 @@ class Attempt:
             self.log.say(f"not kept: {error}", level="warning")
             return 0
 
-    def _leave_word(self, code: int, failure: dict[str, Any], report: dict[str, Any]) -> None:
+    def _record_failure(self, code: int, failure: dict[str, Any], report: dict[str, Any]) -> None:
         """Write why the task failed, and what it left, where the notice looks for it."""
         job, store = self.job, self.products.store
         self.log.cell = failure["cell"] if isinstance(failure["cell"], int) else self.log.cell
         self.log.say(failure["line"], level="error", exit_code=code)
-        word = {
+        record = {
             "run": job.run,
             "task": job.task,
             "shard": job.shard,
             "attempt": job.attempt,
             "exit_code": code,
         }
-        word |= {
+        record |= {
             "cell": failure["cell"],
             "line": failure["line"],
             "log_stream": _log_stream(),
@@ -149,12 +149,12 @@ class Attempt:
             kept = [path.name for path in self._left_behind()] if "folder" in report else []
             for name in kept:
                 store.upload(self.products.folder / name, f"{job.run}/failures/{job.task}/{name}")
-            store.put_json(f"{job.run}/failures/{job.task}.json", word | {"kept": kept})
+            store.put_json(f"{job.run}/failures/{job.task}.json", record | {"kept": kept})
         except ClicklabError as error:
             self.log.say(f"no record of the failure: {error}", level="error")
 
     def _left_behind(self) -> list[Path]:
-        """Return what a person looks at after a failure: small new files of the products folder itself."""
+        """Return the small new files of the products folder itself, which help to explain a failure."""
         folder = self.products.folder
         found = [path for path in folder.glob("[!.]*") if path.is_file()]
         return sorted(
@@ -172,7 +172,7 @@ def _owned(report: dict[str, Any]) -> Owned:
 
 
 def _log_stream() -> str:
-    """Return the log stream of this container, as ECS tells it; empty elsewhere."""
+    """Return the log stream of this container, as ECS names it; empty elsewhere."""
     address = os.environ.get("ECS_CONTAINER_METADATA_URI_V4", "")
     if not address.startswith("http"):
         return os.environ.get("CLICKLAB_LOG_STREAM", "")
@@ -191,7 +191,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 3
     log: LogLines | None = None
     try:
-        job = Job.read(words[0])
+        job = RunSettings.read(words[0])
         log = LogLines(job)
         attempt = Attempt(job, log)
         for number in (signal.SIGTERM, signal.SIGINT):

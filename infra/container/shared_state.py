@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ClicklabError
+from tasks.errors import UnavailableError
 from tasks.registry.ledger import append_decision, read_ledger
 from tasks.serving.packed_service import ask_bentoml
 from tasks.storage.files import write_atomic
@@ -34,7 +34,7 @@ def beside(store: str, place: str) -> str:
 
 @contextmanager
 def shared_ledger(task: Any, store: str, env: Mapping[str, Any]) -> Iterator[None]:
-    """For the task that writes the ledger: bring the ledger here, and put back what the task adds to it."""
+    """For the task that writes the ledger: fetch the ledger, and put back what the task adds to it."""
     if task.name != _WRITES_LEDGER:
         yield
         return
@@ -47,7 +47,7 @@ def shared_ledger(task: Any, store: str, env: Mapping[str, Any]) -> Iterator[Non
 
 
 def _put_back(address: str, path: Path, added: list[dict[str, Any]]) -> None:
-    """Append lines to the ledger as it is now: another run may have written meanwhile."""
+    """Append lines to the ledger as it is now: another run may have written in the meantime."""
     for _ in range(_TRIES):
         found = read_shared(address)
         write_atomic(path, found.content if found else b"")
@@ -59,11 +59,11 @@ def _put_back(address: str, path: Path, added: list[dict[str, Any]]) -> None:
             return
         except ChangedError:
             continue
-    raise ClicklabError(f"{address}: {_TRIES} times somebody else wrote first; run the task again")
+    raise UnavailableError(f"{address}: another run wrote first {_TRIES} times; run the task again")
 
 
-def hand_over(task: Any, store: str, products: Path) -> None:
-    """For a task that left a Bento's receipt: keep the Bento with the run, let services follow its model."""
+def share_model(task: Any, store: str, products: Path) -> None:
+    """For a task that left a Bento's receipt: keep the Bento with the run, and point the services to its model."""
     receipt = _receipt(task)
     if receipt is None:
         return

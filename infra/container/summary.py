@@ -1,4 +1,4 @@
-"""A run in a line or two, for the notice that tells its end."""
+"""A run in a line or two, for the notice of its success."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ def summary_of(task: Any) -> str:
     for path in _paths(task):
         try:
             found = json.loads(path.read_text())
-            return _told(found)
+            return _sentence(found)
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return f"Its last task was {task.name}."
@@ -21,7 +21,7 @@ def _paths(task: Any) -> list[Path]:
     return [Path(str(path)) for path in (found.values() if isinstance(found, dict) else [found])]
 
 
-def _told(report: dict[str, Any]) -> str:
+def _sentence(report: dict[str, Any]) -> str:
     promotion, bento = report["promotion"], report["bento"]
     models = ", ".join(f"{row['model']} {row['log_loss']:.4f}" for row in report["models"])
     version = promotion["champion_version"]

@@ -1,6 +1,6 @@
-"""One task in a process of its own: fetch what it needs, run it if it is outdated, say how it went.
+"""One task in its own process: fetch what it needs, run it if it is outdated, report the result.
 
-Started by :mod:`infra.container.run_task`, which reads ``<report>``, a small JSON that is written anew at each stage:
+Started by :mod:`infra.container.run_task`, which reads ``<report>``, a small JSON file that is rewritten at each stage:
 ``folder`` and ``owned`` (where the products are, and which are the task's), ``ran`` (False: nothing had
 changed), ``seconds``, ``summary``, or ``failure``.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.container.bucket import Store
-from infra.container.partial_dag import is_current, is_last, load_part, owned
+from infra.container.partial_dag import is_current, is_last, load_partial_dag, owned
 from infra.container.run_products import Owned, RunProducts, metadata_of
-from infra.container.run_settings import Job
+from infra.container.run_settings import RunSettings
 from tasks.errors import ConfigError, InputError
 from tasks.storage.files import write_atomic
 
@@ -26,25 +26,25 @@ _log = logging.getLogger("infra")
 
 
 class Report:
-    """The file that tells the process above how far this one has come."""
+    """The file in which this process reports its progress to its parent."""
 
     def __init__(self, path: Path):
         self._path, self._known = path, dict[str, Any]()
 
-    def tell(self, **facts: Any) -> None:
+    def add(self, **facts: Any) -> None:
         """Write what is known so far and these facts."""
         self._known |= facts
         write_atomic(self._path, json.dumps(self._known))
 
 
-def run(job: Job, report: Report) -> None:
+def run(job: RunSettings, report: Report) -> None:
     """Bring a task, or its shard, up to date; raises what it raises."""
     env = job.knobs()
     folder = job.products(env)
     products = RunProducts(Store(job.store), job.run, folder)
-    dag = load_part(job.task, env | {"products": str(folder)}, model=job.model)
+    dag = load_partial_dag(job.task, env | {"products": str(folder)}, model=job.model)
     own, needed = _render(dag, job.task, folder, products)
-    report.tell(folder=str(folder), owned=asdict(own), ran=False)
+    report.add(folder=str(folder), owned=asdict(own), ran=False)
     if is_current(dag[job.task]):
         _log.info("nothing has changed since it was finished; nothing is run")
         return
@@ -52,8 +52,8 @@ def run(job: Job, report: Report) -> None:
         products.fetch(one.name)
     n_files = products.fetch_unfinished(own)
     if n_files:
-        _log.info("goes on from %d files that an earlier attempt left", n_files)
-    report.tell(ran=True)
+        _log.info("resumes from %d files that an earlier attempt left", n_files)
+    report.add(ran=True)
     if job.shard is not None:
         from infra.container.shards import hash_shard
 
@@ -63,18 +63,18 @@ def run(job: Job, report: Report) -> None:
     if is_last(job.task):
         from infra.container.summary import summary_of
 
-        report.tell(summary=summary_of(dag[job.task]))
+        report.add(summary=summary_of(dag[job.task]))
 
 
 def _render(dag: Any, name: str, folder: Path, products: RunProducts) -> tuple[Owned, list[Owned]]:
-    """Fetch what tells whether the task is outdated, and return its files and those it needs."""
+    """Fetch what shows whether the task is outdated, and return its files and those it needs."""
     dag.render(force=True, show_progress=False)
     files = {one: owned(dag[one], folder) for one in dag}
     _refuse_shared_folders(list(files.values()))
     needed = [files[one] for one in dag[name].upstream]
     for one in (files[name], *needed):
-        told = [*one.files, *map(metadata_of, one.files)]
-        if not products.fetch(one.name, only=told) and one.name != name:
+        records = [*one.files, *map(metadata_of, one.files)]
+        if not products.fetch(one.name, only=records) and one.name != name:
             raise InputError(
                 f"run {products.run} has no finished {one.name!r}, which {name!r} needs; run that task first"
             )
@@ -98,11 +98,11 @@ def _refuse_shared_folders(found: list[Owned]) -> None:
                 )
 
 
-def _build(task: Any, job: Job, env: Mapping[str, Any]) -> None:
-    """Run the task as the pipeline's executor does, with what it shares with other runs around it."""
+def _build(task: Any, job: RunSettings, env: Mapping[str, Any]) -> None:
+    """Run the task as the pipeline's executor does, and share its results with other runs."""
     from ploomber.constants import TaskStatus
 
-    from infra.container.shared_state import hand_over, shared_ledger
+    from infra.container.shared_state import share_model, shared_ledger
 
     for one in task.upstream.values():
         if one.product._outdated_code_dependency():
@@ -110,7 +110,7 @@ def _build(task: Any, job: Job, env: Mapping[str, Any]) -> None:
     task._exec_status = TaskStatus.WaitingExecution
     with shared_ledger(task, job.store, env):
         task._build(catch_exceptions=True)
-    hand_over(task, job.store, job.products(env))
+    share_model(task, job.store, job.products(env))
 
 
 def main(words: list[str]) -> int:
@@ -123,16 +123,16 @@ def main(words: list[str]) -> int:
     name, report = words[0], Report(Path(words[1]))
     since = time.monotonic()
     try:
-        run(Job.read(name), report)
+        run(RunSettings.read(name), report)
     except Exception as error:
         failure = describe_failure(name, error)
         if failure.detail:
             traceback.print_exc(file=sys.stdout)
-        report.tell(
+        report.add(
             failure={"line": failure.line, "exit_code": failure.exit_code, "cell": _cell(error)}
         )
         return failure.exit_code
-    report.tell(seconds=round(time.monotonic() - since, 1))
+    report.add(seconds=round(time.monotonic() - since, 1))
     return 0
 
 

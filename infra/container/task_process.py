@@ -1,4 +1,4 @@
-"""The process that runs a task: started, listened to, and ended with all that it started."""
+"""The process that runs a task: started, followed, and ended with its children."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ class TaskProcess:
     task
         The task's name.
     report
-        The file in which it tells how far it has come.
+        The file in which it reports its progress.
     pass_on
         Called with each line that it prints, in another thread.
     """
@@ -68,7 +68,7 @@ class TaskProcess:
 
 
 def seconds(name: str, usual: float) -> float:
-    """Return the seconds that a variable says, or what is usual where it says none."""
+    """Return the seconds that a variable holds, or the usual number."""
     try:
         return float(os.environ.get(name) or usual)
     except ValueError:

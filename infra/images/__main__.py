@@ -1,33 +1,28 @@
 """Build and push the images: ``python -m infra.images build|push [pipeline] [service] [tracking]``.
 
 Pipeline and tracking are tagged with the commit's id, the service with its Bento's tag: one commit makes many
-Bentos, and a tag in the registry is never moved.
+Bentos, and tags in the registry are immutable.
 """
 
 import argparse
 import base64
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from infra.aws import check_account, client, need, outputs, told_in_one_line
+from infra.aws import check_account, client, need, outputs, readable_aws_errors
 from infra.images.context import commit, find_bento, staged
 from infra.images.engine import Engine, find_engine
-from infra.release.deploy import IMAGES as TFVARS
-from infra.release.revisions import image_tag
-from infra.release.terraform_cli import FOLDER
+from infra.images.pushed import PUSHED, image_tag, is_pushed, record_pushed
 from tasks.errors import ClicklabError
-from tasks.storage.files import write_atomic
 
 NAMES = ("pipeline", "service", "tracking")
 _CPUS = {
     "X86_64": "x86-64-v3",
     "ARM64": "neoverse-n1",
-}  # AVX2, Graviton 2: taken for Fargate's oldest, which AWS does not tell
-_BASE = "another base image, such as a mirror's or one made here; CLICKLAB_BASE unless given"
+}  # AVX2 and Graviton 2: assumed to be Fargate's oldest, which AWS does not document
+_BASE = "another base image, such as a mirror's or a local one; default: CLICKLAB_BASE"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -48,27 +43,29 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, about in (
-        ("build", "build them here"),
+        ("build", "build them on this machine"),
         ("push", "push them to the deployment's ECR"),
     ):
         one = verbs.add_parser(verb, help=about)
-        one.add_argument("names", nargs="*", metavar="|".join(NAMES), help="all unless named")
+        one.add_argument("names", nargs="*", metavar="|".join(NAMES), help="default: all")
         one.add_argument(
-            "--dirty", action="store_true", help="although files differ from the commit"
+            "--dirty", action="store_true", help="even if files differ from the commit"
         )
-        one.add_argument("--bento", default="ctr:latest", help="tag or .bento file of the service")
-        one.add_argument("--tag", default="", help="another tag than the commit's or the Bento's")
+        one.add_argument(
+            "--bento", default="ctr:latest", help="the service's Bento: tag or .bento file"
+        )
+        one.add_argument("--tag", default="", help="instead of the commit's id and the Bento's tag")
         one.add_argument("--architecture", choices=["X86_64", "ARM64"], default="X86_64")
         one.add_argument("--base", default=os.environ.get("CLICKLAB_BASE", ""), help=_BASE)
     asked = parser.parse_args(words)
     if unknown := [name for name in asked.names if name not in NAMES]:
-        parser.error(f"no image is called {unknown[0]!r}; there are {', '.join(NAMES)}")
+        parser.error(f"there is no image {unknown[0]!r}; there are {', '.join(NAMES)}")
     asked.names = asked.names or list(NAMES)
     return asked
 
 
 def _tags(asked: argparse.Namespace) -> dict[str, str]:
-    """Return the tag of each image asked for."""
+    """Return the tag of each requested image."""
     now = commit(may_be_dirty=asked.dirty)
     tags = dict.fromkeys(asked.names, asked.tag or now)
     if "service" in tags:
@@ -102,39 +99,21 @@ def _push(tags: Mapping[str, str]) -> None:
     _login(engine)
     for name, tag in tags.items():
         repository = str(values[f"{name}_repository"])
-        if _is_pushed(repository, tag):
-            sys.stdout.write(f"{repository}:{tag} is there already\n")
+        if is_pushed(repository, tag):
+            sys.stdout.write(f"{repository}:{tag} has been pushed before\n")
         else:
             engine.rename(_local(name, tag), f"{repository}:{tag}")
             engine.push(f"{repository}:{tag}")
             sys.stdout.write(f"pushed {repository}:{tag}\n")
-        _note(FOLDER / TFVARS, name, tag)
-    sys.stdout.write(f"{FOLDER / TFVARS} names them; `make deploy` takes them up\n")
+        record_pushed(name, tag)
+    sys.stdout.write(f"{PUSHED} names them; `make deploy` uses them\n")
 
 
 def _login(engine: Engine) -> None:
-    with told_in_one_line():
+    with readable_aws_errors():
         given: Mapping[str, Any] = client("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(given["authorizationToken"]).decode().partition(":")
     engine.login(str(given["proxyEndpoint"]).removeprefix("https://"), user, password)
-
-
-def _is_pushed(repository: str, tag: str) -> bool:
-    ecr = client("ecr")
-    with told_in_one_line():
-        try:
-            ecr.describe_images(
-                repositoryName=repository.partition("/")[2], imageIds=[{"imageTag": tag}]
-            )
-        except ecr.exceptions.ImageNotFoundException:
-            return False
-    return True
-
-
-def _note(path: Path, name: str, tag: str) -> None:
-    """Write down what was pushed last, for Terraform."""
-    known = json.loads(path.read_text())["images"] if path.is_file() else {}
-    write_atomic(path, json.dumps({"images": known | {name: tag}}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an image is built from: the files of the commit, and for the service a Bento beside them."""
+"""The build context of an image: the files of the commit, and for the service a Bento beside them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tasks.serving.packed_service import ask_bentoml
 
 
 def commit(*, may_be_dirty: bool) -> str:
-    """Return the commit's id, with ``-dirty`` behind it where files differ from it.
+    """Return the commit's id, with ``-dirty`` appended if files differ from it.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def commit(*, may_be_dirty: bool) -> str:
         return found
     if not may_be_dirty:
         raise ConfigError(
-            f"{len(changed)} files differ from commit {found}, so no commit describes the image; "
+            f"{len(changed)} files differ from commit {found}, so no commit identifies the image; "
             "commit them, or pass --dirty"
         )
     return f"{found}-dirty"
@@ -45,7 +45,7 @@ def _git(*words: str) -> str:
 
 @contextmanager
 def staged(bento: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary folder with what git knows or would, so that nothing else can get into an image."""
+    """Yield a temporary folder with the files that git does not ignore, so that no others get into an image."""
     names = _git("ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     with tempfile.TemporaryDirectory(prefix="clicklab-image-") as name:
         folder = Path(name)
@@ -57,7 +57,7 @@ def staged(bento: Path | None = None) -> Iterator[Path]:
             shutil.copytree(bento, folder / "bento")
             (folder / "bento").chmod(
                 0o755
-            )  # BentoML keeps it to its owner; the image's user reads it
+            )  # BentoML makes it private to its owner; the image's user reads it
         yield folder
 
 
@@ -76,12 +76,12 @@ def find_bento(name: str) -> tuple[str, Path]:
         return tag, Path(ask_bentoml("get", tag, "--output", "path").strip())
     except ClicklabError as error:
         raise InputError(
-            f"no Bento {name} ({str(error)[:200]}); `make run` makes one, BENTO= names another"
+            f"no Bento {name} ({str(error)[:200]}); `make run` builds one, BENTO= names another"
         ) from None
 
 
 def _imported(file: str) -> str:
-    """Return the tag of a ``.bento`` file, which is in the store afterwards or was there already."""
+    """Import a ``.bento`` file unless the store has it; return its tag."""
     try:
         said = ask_bentoml("import", file)
     except ClicklabError as error:

@@ -1,4 +1,4 @@
-"""What is known of the images that were built here."""
+"""The local images and their architectures."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ _ARCHITECTURES = {"amd64": "X86_64", "arm64": "ARM64"}
 
 
 def local_images(engine: Engine) -> list[str]:
-    """Return the newest local image of each kind, by name and tag."""
+    """Return the latest local image of each kind, as name:tag."""
     form = "{{.Name}}:{{.Tag}}" if engine.name == "buildah" else "{{.Repository}}:{{.Tag}}"
     done = subprocess.run(
         [engine.name, "images", "--format", form], capture_output=True, text=True, check=False
@@ -24,7 +24,7 @@ def local_images(engine: Engine) -> list[str]:
 
 
 def architecture_of(engine: Engine, image: str) -> str:
-    """Return the architecture of an image in Fargate's words."""
+    """Return the architecture of an image by Fargate's name."""
     words = ["inspect", image] if engine.name == "buildah" else ["image", "inspect", image]
     done = subprocess.run([engine.name, *words], capture_output=True, text=True, check=False)
     try:

@@ -2,7 +2,7 @@
 # `make image` builds it from the files of the commit. BASE may name a mirror, or a digest.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
-# ---- packages: pip stays in this stage, each file held against its hash
+# ---- packages: pip stays in this stage, and each file is checked against its hash
 FROM ${BASE} AS packages
 WORKDIR /build
 COPY pyproject.toml requirements.lock ./
@@ -25,21 +25,23 @@ COPY pyproject.toml requirements.lock pipeline.yaml env.yaml env.aws.yaml ./
 COPY tasks/ tasks/
 COPY notebooks/ notebooks/
 COPY bentos/ bentos/
-COPY infra/*.py infra/
-# The code is root's; what a run writes lies in folders of its own, below /scratch, which is its home too.
+COPY infra/__init__.py infra/aws.py infra/
+COPY infra/state_machine/ infra/state_machine/
+COPY infra/container/ infra/container/
+# Root owns the code; a run writes only below /scratch, which is its home as well.
 RUN ln -s /scratch/products /scratch/mlflow . && python -m compileall -q tasks bentos infra
-# What differs by commit comes after all that is large, so that another commit finds it built. The step says so again, as
-# buildah takes settings from its cache by their text, whatever the arguments are, until a step with files differs.
+# The commit comes after everything large, so that other commits reuse those layers. It is written to a file first, because
+# buildah caches LABEL and ENV by their text, without the value of an argument, until a step changes a file.
 ARG COMMIT=unknown
 RUN echo "${COMMIT}" > /etc/clicklab-commit
 LABEL org.opencontainers.image.title="clicklab-pipeline" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOME=/scratch TMPDIR=/scratch/tmp NUMBA_CACHE_DIR=/scratch/numba MPLCONFIGDIR=/scratch/matplotlib BENTOML_HOME=/scratch/bentoml \
     BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1 PLOOMBER_STATS_ENABLED=false GIT_PYTHON_REFRESH=quiet
-# Nothing else is written: the root file system may be read-only. A volume at this place gets the folder's owner.
+# Nothing else is written: the root file system may be read-only. A volume here gets the folder's owner.
 VOLUME ["/scratch"]
 USER 10001:10001
-# A task serves nobody: it ends, and its exit code is its health.
+# A task has no health check: it ends, and its exit code is its result.
 HEALTHCHECK NONE
-# No shell in between: Python is process 1 and gets SIGTERM. The state machine says which task.
+# No shell in between: Python is process 1 and receives SIGTERM. The state machine appends the task.
 CMD ["python", "-m", "infra.container.run_task"]

@@ -1,6 +1,6 @@
-"""The part of requirements.lock that an image needs, hashes and all: ``python -m infra.images.requirements IMAGE``.
+"""The part of requirements.lock that an image needs, with hashes: ``python -m infra.images.requirements IMAGE``.
 
-Runs inside the build, before anything is installed, so it imports the standard library alone.
+Runs inside the build, before anything is installed, so it imports only the standard library.
 """
 
 import re
@@ -12,42 +12,42 @@ from pathlib import Path
 from tasks.errors import ClicklabError, ConfigError
 from tasks.serving.requirements import SERVING, serving_requirements
 
-_NOT_IN_TASKS = {"jupyterlab"}  # for people; tasks run notebooks without it
+_INTERACTIVE = {"jupyterlab"}  # tasks run notebooks without it
 _TRACKING = ("boto3", "mlflow", "psycopg2-binary")
 
 
 def roots_of(image: str, pyproject: str) -> tuple[str, ...]:
-    """Return the packages that an image is for; ConfigError if there is no such image."""
+    """Return the direct dependencies of an image; ConfigError if there is no such image."""
     if image == "service":
         return SERVING
     if image == "tracking":
         return _TRACKING
     if image != "pipeline":
-        raise ConfigError(f"no image is called {image!r}; there are pipeline, service, tracking")
+        raise ConfigError(f"there is no image {image!r}; there are pipeline, service, tracking")
     project = tomllib.loads(pyproject)["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"].get("dask", ())]
     names = {re.split(r"[\\[<>=!~; ]", one, maxsplit=1)[0].lower() for one in wanted}
-    return tuple(sorted(names - _NOT_IN_TASKS))
+    return tuple(sorted(names - _INTERACTIVE))
 
 
-def locked(lock: str, roots: Sequence[str]) -> str:
-    """Return the entries of a lock that packages need, directly or not, with their hashes."""
-    needed = {re.split(r"[\[=]", pin, maxsplit=1)[0] for pin in serving_requirements(lock, roots)}
+def locked_requirements(lock: str, roots: Sequence[str]) -> str:
+    """Return the entries of a lock file for packages and all their dependencies, with hashes."""
+    names = {re.split(r"[\[=]", pin, maxsplit=1)[0] for pin in serving_requirements(lock, roots)}
     kept: list[str] = []
     is_kept = False
     for line in lock.splitlines():
         if pin := re.match(r"([a-z0-9][a-z0-9._-]*)", line):
-            is_kept = pin[1] in needed
+            is_kept = pin[1] in names
         if is_kept and not line.lstrip().startswith("#"):
             kept.append(line)
     return "\n".join(kept) + "\n"
 
 
 def main(words: Sequence[str]) -> int:
-    """Print the pins of an image."""
+    """Print the requirements of an image."""
     try:
         roots = roots_of("".join(words), Path("pyproject.toml").read_text())
-        sys.stdout.write(locked(Path("requirements.lock").read_text(), roots))
+        sys.stdout.write(locked_requirements(Path("requirements.lock").read_text(), roots))
     except ClicklabError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -1,52 +1,52 @@
-"""What the registry's scan found in the images that were pushed last: ``python -m infra.images.scan``."""
+"""What the registry's scan found in the latest pushed images: ``python -m infra.images.scan``."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from infra.aws import check_account, client, need, outputs, told_in_one_line
-from infra.release.deploy import IMAGES
-from infra.release.terraform_cli import FOLDER
+from infra.aws import check_account, client, need, outputs, readable_aws_errors
+from infra.images.pushed import PUSHED, pushed_tags
 from tasks.errors import ClicklabError, ConfigError, GateError
 
 _ENDED = ("COMPLETE", "ACTIVE")
-_HOPELESS = ("FAILED", "UNSUPPORTED_IMAGE", "SCAN_ELIGIBILITY_EXPIRED", "FINDINGS_UNAVAILABLE")
+_FAILED = ("FAILED", "UNSUPPORTED_IMAGE", "SCAN_ELIGIBILITY_EXPIRED", "FINDINGS_UNAVAILABLE")
 
 
-def counts(repository: str, tag: str, *, patience_s: float, poll_s: float) -> dict[str, int]:
-    """Return how many findings of each severity an image has, once its scan has ended.
+def severity_counts(
+    repository: str, tag: str, *, patience_s: float, poll_s: float
+) -> dict[str, int]:
+    """Return the number of findings per severity, once the scan of an image has ended.
 
     Raises
     ------
     ConfigError
-        If it does not end, or there is none.
+        If the scan fails or does not end in time.
     """
     asked = {"repositoryName": repository.partition("/")[2], "imageId": {"imageTag": tag}}
     ecr = client("ecr")
-    patience = time.monotonic() + patience_s
+    deadline = time.monotonic() + patience_s
     while True:
         found: dict[str, Any] = {}
         # A scan begins a moment after the push.
-        with told_in_one_line(), suppress(ecr.exceptions.ScanNotFoundException):
+        with readable_aws_errors(), suppress(ecr.exceptions.ScanNotFoundException):
             found = ecr.describe_image_scan_findings(**asked)
-        status = found.get("imageScanStatus", {}).get("status", "not begun")
+        status = found.get("imageScanStatus", {}).get("status", "not started")
         if status in _ENDED:
             return dict(found["imageScanFindings"].get("findingSeverityCounts", {}))
-        if status in _HOPELESS or time.monotonic() > patience:
+        if status in _FAILED or time.monotonic() > deadline:
             raise ConfigError(f"{repository}:{tag}: the scan is {status}; see it in the console")
         time.sleep(poll_s)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Print what was found; 6 if anything is as grave as asked for."""
+    """Print the findings; return 6 if any has a refused severity."""
     parser = argparse.ArgumentParser(prog="python -m infra.images.scan")
     parser.add_argument("--refuse", default="CRITICAL", help="severities, separated by commas")
-    parser.add_argument("--wait", type=float, default=10.0, help="minutes that a scan may take")
-    parser.add_argument("--poll", type=float, default=5.0, help="seconds between two looks")
+    parser.add_argument("--wait", type=float, default=10.0, help="minutes to wait for a scan")
+    parser.add_argument("--poll", type=float, default=5.0, help="seconds between polls")
     asked = parser.parse_args(words)
     try:
         _scan(asked)
@@ -57,23 +57,23 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _scan(asked: argparse.Namespace) -> None:
-    path = FOLDER / IMAGES
-    if not path.is_file():
-        raise ConfigError(f"{path} is not there: nothing was pushed; run `make push`")
+    tags = pushed_tags()
+    if not tags:
+        raise ConfigError(f"{PUSHED} does not exist: nothing has been pushed; run `make push`")
     values = outputs()
     check_account(values)
-    bad = []
-    for name, tag in json.loads(path.read_text())["images"].items():
+    refused = []
+    for name, tag in tags.items():
         need(values, f"{name}_repository")
-        found = counts(
+        found = severity_counts(
             values[f"{name}_repository"], tag, patience_s=60 * asked.wait, poll_s=asked.poll
         )
         text = ", ".join(f"{count} {severity.lower()}" for severity, count in found.items())
         sys.stdout.write(f"{name}:{tag}: {text or 'nothing found'}\n")
-        bad += [name for severity in asked.refuse.split(",") if found.get(severity)]
-    if bad:
+        refused += [name for severity in asked.refuse.split(",") if found.get(severity)]
+    if refused:
         raise GateError(
-            f"{', '.join(dict.fromkeys(bad))}: findings of {asked.refuse}; move the base image or the lock"
+            f"{', '.join(dict.fromkeys(refused))}: findings of severity {asked.refuse}; update the base image or the lock"
         )
 
 

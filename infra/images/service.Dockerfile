@@ -1,7 +1,7 @@
 # The image of the service: one Bento, made by the pipeline, and what it needs of requirements.lock.
-# Not by `bentoml containerize`, whose image has one stage with compilers and git in it and checks no hashes; the
-# Bento's place and the user are the same, so that either image can be run in place of the other. Only this one runs on
-# a root file system that cannot be written: all that it writes goes to /scratch.
+# Not by `bentoml containerize`, whose single-stage image contains compilers and git and checks no hashes. The Bento's
+# path and the user are the same, so that the images are interchangeable. Only this one runs on a read-only root file
+# system: it writes only to /scratch.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS packages
@@ -22,16 +22,16 @@ RUN groupadd --gid 1034 bentoml && useradd --uid 1034 --gid bentoml --create-hom
 COPY --from=packages /app/.venv /app/.venv
 WORKDIR /home/bentoml/bento
 COPY bento/ ./
-# Kernels are compiled here for what AWS's processors have in common, not anew by each worker that starts; the packed model has to
-# predict its golden rows with them. Whole seconds, as layers keep no more, so that Python and Numba find their files again.
+# Kernels are compiled here for all of AWS's processors, instead of by each worker at its start; the packed model must
+# predict its golden rows with them. Times in whole seconds, as layers store no more, so that the caches stay valid.
 ARG CPU=x86-64-v3
 ENV NUMBA_CPU_NAME=${CPU} NUMBA_CPU_FEATURES= NUMBA_CACHE_DIR=/scratch/numba
 RUN find src -type f -exec touch -d 2000-01-01 {} + \
  && cd src && /app/.venv/bin/python -m compileall -q . \
  && /app/.venv/bin/python -c "from bentos.ctr.worker import Worker; it = Worker(); it.start(); assert it.is_ready, it.health(); it.stop()" \
  && chown -R bentoml:bentoml /scratch/numba
-# What differs by commit comes after all that is large, so that another commit finds it built. The step says so again, as
-# buildah takes settings from its cache by their text, whatever the arguments are, until a step with files differs.
+# The commit comes after everything large, so that other commits reuse those layers. It is written to a file first, because
+# buildah caches LABEL and ENV by their text, without the value of an argument, until a step changes a file.
 ARG COMMIT=unknown
 ARG BENTO=unknown
 RUN echo "${COMMIT}" > /etc/clicklab-commit
@@ -39,13 +39,13 @@ LABEL org.opencontainers.image.title="clicklab-service" org.opencontainers.image
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     BENTO_PATH=/home/bentoml/bento BENTOML_HOME=/scratch/bentoml TMPDIR=/scratch/tmp BENTOML_CONTAINERIZED=true BENTOML_HOST=0.0.0.0 \
     BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1
-# The kernels lie in it, as Numba takes none from where it cannot write. Engines, and Fargate, fill a volume at this place
-# with what the image has there, owner and all; last, because later steps would not change what is in it.
+# It holds the kernels, as Numba uses no cache that it cannot write. Engines, and Fargate, initialize a volume with the
+# image's files and owner at that path; declared last, because later steps could not change its content.
 VOLUME ["/scratch"]
 USER 1034:1034
 EXPOSE 3000
-# ECS asks the load balancer, which asks the same address; this is for those who run the image by hand.
+# ECS uses the load balancer's check of the same address; this one is for images run by hand.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as web; web.urlopen(f'http://127.0.0.1:{os.environ.get(\"BENTOML_PORT\", 3000)}/readyz', timeout=4)"]
-# No shell in between: the server is process 1 and ends its workers at SIGTERM.
+# No shell in between: the server is process 1 and stops its workers on SIGTERM.
 CMD ["python", "-m", "bentoml", "serve", "/home/bentoml/bento"]

@@ -1,4 +1,4 @@
-# The image of the tracking server on AWS: MLflow, its PostgreSQL driver, and boto3 for the artefacts on S3.
+# The image of the tracking server on AWS: MLflow, its PostgreSQL driver, and boto3 for the artifacts on S3.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS packages
@@ -18,20 +18,20 @@ RUN groupadd --gid 10001 mlflow && useradd --uid 10001 --gid mlflow --create-hom
  && install -d -o mlflow -g mlflow /scratch /scratch/tmp
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /home/mlflow
-# What differs by commit comes after all that is large, so that another commit finds it built. The step says so again, as
-# buildah takes settings from its cache by their text, whatever the arguments are, until a step with files differs.
+# The commit comes after everything large, so that other commits reuse those layers. It is written to a file first, because
+# buildah caches LABEL and ENV by their text, without the value of an argument, until a step changes a file.
 ARG COMMIT=unknown
 RUN echo "${COMMIT}" > /etc/clicklab-commit
 LABEL org.opencontainers.image.title="clicklab-tracking" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
-# Without MLflow's runner of server-side jobs, which nothing here uses: half the memory, and it stops in 2 s, not 18.
+# Without MLflow's job runner, which nothing here uses: half the memory, and it stops in 2 s instead of 18 s.
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DO_NOT_TRACK=1 GIT_PYTHON_REFRESH=quiet \
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false TMPDIR=/scratch/tmp
-# All that it writes besides its stores: what passes through while artefacts come and go. A volume gets the folder's owner.
+# All that it writes besides its stores: artifacts in transit. A volume here gets the folder's owner.
 VOLUME ["/scratch"]
 USER 10001:10001
 EXPOSE 5000
-# ECS asks the load balancer, which asks the same address; this is for those who run the image by hand.
+# ECS uses the load balancer's check of the server; this one is for images run by hand.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health', timeout=4)"]
-# Database and artefacts come from the environment; the task definition says the same command.
+# Database and artifact store come from the environment; the task definition has the same command.
 CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "2"]

@@ -1,7 +1,7 @@
-"""Take out of a virtual environment what no program runs, and compile the rest: ``python -m infra.images.trim FOLDER``.
+"""Remove what no program runs from a virtual environment, and compile the rest: ``python -m infra.images.trim FOLDER``.
 
-Out go the packages' own tests, headers and sources of compiled modules, and Arrow's Flight. Runs inside the build, so
-it imports the standard library alone; what was taken out is in no layer, as pip ran in the same step.
+Removed are the packages' own tests, headers and sources of compiled modules, and Arrow's Flight. Runs inside the
+build, so it imports only the standard library; nothing removed is in a layer, as pip ran in the same step.
 """
 
 import compileall
@@ -16,7 +16,7 @@ _FLIGHT = ("pyarrow/libarrow_flight*", "pyarrow/libarrow_python_flight*", "pyarr
 
 
 def unused(packages: Path) -> Iterator[Path]:
-    """Yield the folders and files of a ``site-packages`` that nothing needs; folders come first."""
+    """Yield the unneeded folders and files of a ``site-packages``, folders first."""
     for pattern in _FOLDERS:
         yield from sorted(path for path in packages.glob(pattern) if path.is_dir())
     for pattern in _FLIGHT:
@@ -27,23 +27,23 @@ def unused(packages: Path) -> Iterator[Path]:
 
 
 def trim(environment: Path) -> int:
-    """Remove what is unused and return how many bytes that were."""
+    """Remove what is unused; return its size in bytes."""
     n_bytes = 0
     for packages in environment.glob("lib/python3*/site-packages"):
         for path in list(unused(packages)):
             if path.is_dir():
                 n_bytes += sum(one.lstat().st_size for one in path.rglob("*") if one.is_file())
                 shutil.rmtree(path)
-            elif path.exists():  # not in a folder that went before
+            elif path.exists():  # unless its folder was removed before
                 n_bytes += path.stat().st_size
                 path.unlink()
     return n_bytes
 
 
 def main(words: Sequence[str]) -> int:
-    """Trim and compile the environment named; templates that are no Python stay as they are."""
+    """Trim and compile an environment; templates that are not Python stay as they are."""
     (folder,) = words
-    sys.stdout.write(f"{trim(Path(folder)) / 1e6:.0f} MB taken out of {folder}\n")
+    sys.stdout.write(f"{trim(Path(folder)) / 1e6:.0f} MB removed from {folder}\n")
     compileall.compile_dir(Path(folder) / "lib", maxlevels=99, quiet=2, workers=0)
     return 0
 

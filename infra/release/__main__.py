@@ -1,4 +1,4 @@
-"""Deploy, release, take back, take down: ``python -m infra.release.__main__ VERB``.
+"""Deploy, release, roll back, destroy: ``python -m infra.release VERB``.
 
 Verbs: deploy, plan, outputs, canary, release, abort, status, down.
 """
@@ -11,14 +11,14 @@ from typing import Any
 from rich.console import Console
 
 from infra.aws import check_account, outputs
-from infra.release.blue_green import look
+from infra.release.blue_green import read_colors
 from infra.release.deploy import deploy, fetch_outputs, show_plan
 from infra.release.revisions import choose, image_of
-from infra.release.rollout import Patience, Rollout
+from infra.release.rollout import Rollout, Timing
 from infra.release.teardown import take_down
 from tasks.errors import ClicklabError
 
-_MAX_SHARE = 50  # with more, it would be the canary that serves
+_MAX_SHARE = 50  # percent; with more, the canary would be the live color
 
 Say = Callable[[str], None]
 Values = Mapping[str, Any]
@@ -33,8 +33,8 @@ def main(words: Sequence[str] | None = None) -> int:
         console.print(text, highlight=False, markup=False)
 
     try:
-        if asked.verb in _BEFORE:
-            _BEFORE[asked.verb](asked, say)
+        if asked.verb in _DEPLOYMENT_VERBS:
+            _DEPLOYMENT_VERBS[asked.verb](asked, say)
             return 0
         values = outputs()
         check_account(values)
@@ -43,37 +43,45 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("stopped half-way; the same command goes on, `make abort` goes back\n")
+        sys.stderr.write("interrupted; the same command resumes, `make abort` rolls back\n")
         return 130
     return 0
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     about = str(__doc__).partition(":")[0]
-    parser = argparse.ArgumentParser(prog="python -m infra.release.__main__", description=about)
+    parser = argparse.ArgumentParser(prog="python -m infra.release", description=about)
     verbs = parser.add_subparsers(dest="verb", required=True)
     deployed = verbs.add_parser("deploy", help="create or change a deployment")
     planned = verbs.add_parser("plan", help="show what deploy would change")
-    written = verbs.add_parser("outputs", help="write down where a deployment is, from its state")
+    written = verbs.add_parser(
+        "outputs", help="save a deployment's outputs and print its addresses"
+    )
     for verb in (deployed, planned, written):
-        verb.add_argument("--env", default="small", help="small, production, or a .tfvars file")
+        verb.add_argument(
+            "--env", default="small", help="small, production, or a .tfvars.json file"
+        )
     deployed.add_argument("--yes", action="store_true", help="apply without asking")
-    deployed.add_argument("--only", choices=["images"], help="bucket and repositories alone")
+    deployed.add_argument("--only", choices=["images"], help="only bucket and repositories")
     canary = verbs.add_parser("canary", help="give a new revision a share of the traffic")
-    canary.add_argument("--share", type=_share, default=10, help="of 100")
-    released = verbs.add_parser("release", help="give the canary, or a new revision, everything")
+    canary.add_argument("--share", type=_share, default=10, help="percent")
+    released = verbs.add_parser("release", help="give the canary, or a new revision, all traffic")
     for verb in (canary, released):
         verb.add_argument("--image", default="", help="a commit's id or a Bento's tag")
         verb.add_argument("--watch", type=float, default=10.0, help="minutes to watch the alarms")
-    aborted = verbs.add_parser("abort", help="let what served before serve again")
+    aborted = verbs.add_parser("abort", help="give all traffic back to the previous revision")
     for verb in (canary, released, aborted):
-        verb.add_argument("--wait", type=float, default=10.0, help="minutes that tasks may take")
-        verb.add_argument("--poll", type=float, default=5.0, help="seconds between two looks")
-    verbs.add_parser("status", help="what serves, and what waits")
-    down = verbs.add_parser("down", help="take the deployment down")
+        verb.add_argument(
+            "--wait", type=float, default=10.0, help="minutes until tasks must be healthy"
+        )
+        verb.add_argument("--poll", type=float, default=5.0, help="seconds between polls")
+    verbs.add_parser("status", help="what each color runs, and its share of the traffic")
+    down = verbs.add_parser("down", help="destroy the deployment")
     down.add_argument("--yes", default="", metavar="NAME", help="the deployment's name")
-    down.add_argument("--with-data", action="store_true", help="bucket and database too")
-    down.add_argument("--wait", type=float, default=10.0, help="minutes that AWS may take")
+    down.add_argument("--with-data", action="store_true", help="bucket and database as well")
+    down.add_argument(
+        "--wait", type=float, default=10.0, help="minutes to wait for AWS's own deletions"
+    )
     return parser.parse_args(words)
 
 
@@ -81,13 +89,13 @@ def _share(text: str) -> int:
     if text.isdigit() and 1 <= int(text) <= _MAX_SHARE:
         return int(text)
     raise argparse.ArgumentTypeError(
-        f"a canary gets 1 to {_MAX_SHARE} of 100, found {text!r}; `release` gives all"
+        f"a canary gets 1 to {_MAX_SHARE} percent, found {text!r}; `release` gives all"
     )
 
 
 def _rollout(asked: argparse.Namespace, values: Values, say: Say) -> Rollout:
     watch_s = 60 * getattr(asked, "watch", 0.0)
-    return Rollout(values, say, Patience(60 * asked.wait, watch_s, asked.poll))
+    return Rollout(values, say, Timing(60 * asked.wait, watch_s, asked.poll))
 
 
 def _canary(asked: argparse.Namespace, values: Values, say: Say) -> None:
@@ -105,10 +113,10 @@ def _abort(asked: argparse.Namespace, values: Values, say: Say) -> None:
 
 
 def _status(_: argparse.Namespace, values: Values, say: Say) -> None:
-    for colour in look(values).values():
+    for color in read_colors(values).values():
         say(
-            f"{colour.name:<6}{colour.weight:>4} of 100   {colour.healthy} of {colour.desired} tasks answer   "
-            f"{image_of(colour.revision)}"
+            f"{color.name:<6}{color.weight:>4}%   {color.healthy} of {color.desired} tasks healthy   "
+            f"{image_of(color.revision)}"
         )
 
 
@@ -120,7 +128,7 @@ def _deploy(asked: argparse.Namespace, say: Say) -> None:
     deploy(asked.env, say, is_sure=asked.yes, only_images=asked.only == "images")
 
 
-_BEFORE: dict[str, Callable[[argparse.Namespace, Say], None]] = {
+_DEPLOYMENT_VERBS: dict[str, Callable[[argparse.Namespace, Say], None]] = {
     "deploy": _deploy,
     "plan": lambda asked, say: show_plan(asked.env, say),
     "outputs": lambda asked, say: fetch_outputs(asked.env, say),

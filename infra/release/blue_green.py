@@ -1,7 +1,7 @@
-"""The two colours behind the listener: what stands there, and the few moves by which that changes.
+"""The two colors of the service behind one listener: their state, and the two calls that change it.
 
-A colour is an ECS service with a target group of its own. The listener's weights say how much of the traffic
-each gets; everything else follows from them, so nothing is written down elsewhere.
+A color is an ECS service with its own target group. The listener's weights say how much of the traffic each
+gets; they are the only record of which color serves.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from infra.aws import client, told_in_one_line
+from infra.aws import client, readable_aws_errors
 from tasks.errors import InputError
 
 NAMES = ("blue", "green")
@@ -17,23 +17,23 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Colour:
-    """One colour as it stands.
+class Color:
+    """The state of one color.
 
     Attributes
     ----------
     weight
-        Its share of the traffic, in hundredths.
+        Its share of the traffic, in percent.
     revision
-        ARN of the task definition that it runs.
+        ARN of its task definition.
     desired, running, healthy
-        Tasks that it should have, has, and that the load balancer sends requests to.
+        Number of tasks: wanted, running, and passing the load balancer's health check.
     settled
-        Whether no tasks of an earlier revision are left.
+        Whether no task of an earlier revision is left.
     since
-        When its revision was put in.
+        When its latest deployment began.
     given_up
-        By revision, what ECS says of deployments that it gave up.
+        By revision, why ECS gave up a deployment.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Colour:
 
     @property
     def is_up(self) -> bool:
-        """Whether all tasks that it should have answer, with one revision."""
+        """Whether all wanted tasks are healthy and run the same revision."""
         return self.settled and self.running >= self.desired and self.healthy >= self.desired > 0
 
     def __str__(self) -> str:
@@ -60,27 +60,27 @@ def short(arn: str) -> str:
     return arn.rpartition("/")[2]
 
 
-def look(values: Values) -> dict[str, Colour]:
-    """Return both colours as they stand; InputError if one is missing."""
+def read_colors(values: Values) -> dict[str, Color]:
+    """Return the state of both colors; InputError if one is missing."""
     weights = _weights(values)
-    with told_in_one_line():
+    with readable_aws_errors():
         found = client("ecs").describe_services(
             cluster=values["cluster"], services=[values[f"{name}_service"] for name in NAMES]
         )["services"]
     services = {service["serviceName"]: service for service in found}
-    return {name: _colour(values, name, services, weights) for name in NAMES}
+    return {name: _color(values, name, services, weights) for name in NAMES}
 
 
-def _colour(
+def _color(
     values: Values, name: str, services: Mapping[str, Any], weights: Mapping[str, int]
-) -> Colour:
+) -> Color:
     service = services.get(values[f"{name}_service"])
     if service is None or service["status"] != "ACTIVE":
         raise InputError(
-            f"the service {values[f'{name}_service']} is not there; run `make deploy` again"
+            f"the service {values[f'{name}_service']} does not exist; run `make deploy` again"
         )
     group = values[f"{name}_target_group_arn"]
-    with told_in_one_line():
+    with readable_aws_errors():
         targets = client("elbv2").describe_target_health(TargetGroupArn=group)
     states = [one["TargetHealth"]["State"] for one in targets["TargetHealthDescriptions"]]
     deployments = service["deployments"]
@@ -89,7 +89,7 @@ def _colour(
         for one in deployments
         if one.get("rolloutState") == "FAILED"
     }
-    return Colour(
+    return Color(
         name,
         weight=weights.get(group, 0),
         revision=service["taskDefinition"],
@@ -103,19 +103,19 @@ def _colour(
 
 
 def _forward(values: Values) -> dict[str, Any]:
-    with told_in_one_line():
+    with readable_aws_errors():
         listener = client("elbv2").describe_listeners(ListenerArns=[values["listener_arn"]])
     (action,) = listener["Listeners"][0]["DefaultActions"]
     forward = action.get("ForwardConfig")
     if not forward:
         raise InputError(
-            "the listener does not forward by weights; run `make deploy`, which makes it so"
+            "the listener does not forward by weight; run `make deploy` to restore that"
         )
     return dict(forward)
 
 
 def _weights(values: Values) -> dict[str, int]:
-    """Return the share of each target group, in hundredths whatever the weights add up to."""
+    """Return the share of each target group in percent, whatever the weights add up to."""
     groups = {
         group["TargetGroupArn"]: group.get("Weight", 1)
         for group in _forward(values)["TargetGroups"]
@@ -124,14 +124,14 @@ def _weights(values: Values) -> dict[str, int]:
     return {arn: round(100 * weight / total) for arn, weight in groups.items()}
 
 
-def shift(values: Values, shares: Mapping[str, int]) -> None:
-    """Give each colour its share of the traffic."""
+def shift_traffic(values: Values, shares: Mapping[str, int]) -> None:
+    """Set each color's share of the traffic, in percent."""
     forward = _forward(values)
     forward["TargetGroups"] = [
         {"TargetGroupArn": values[f"{name}_target_group_arn"], "Weight": share}
         for name, share in shares.items()
     ]
-    with told_in_one_line():
+    with readable_aws_errors():
         client("elbv2").modify_listener(
             ListenerArn=values["listener_arn"],
             DefaultActions=[{"Type": "forward", "ForwardConfig": forward}],
@@ -139,9 +139,9 @@ def shift(values: Values, shares: Mapping[str, int]) -> None:
 
 
 def scale(values: Values, name: str, n_tasks: int, *, revision: str = "") -> None:
-    """Let a colour have so many tasks at least, of this revision if one is said; 0 stops it.
+    """Set a color's number of tasks, and its revision if one is given; 0 stops it.
 
-    The floor of the autoscaling moves first, so that it does not take away what is about to be needed.
+    The minimum of autoscaling changes first, so that it does not scale the new tasks in.
     """
     limits = values["service_tasks"]
     service = values[f"{name}_service"]
@@ -149,7 +149,7 @@ def scale(values: Values, name: str, n_tasks: int, *, revision: str = "") -> Non
     change: dict[str, Any] = {"desiredCount": n_tasks}
     if revision:
         change |= {"taskDefinition": revision, "forceNewDeployment": True}
-    with told_in_one_line():
+    with readable_aws_errors():
         client("application-autoscaling").register_scalable_target(
             ServiceNamespace="ecs",
             ScalableDimension="ecs:service:DesiredCount",

@@ -1,21 +1,22 @@
-"""Questions to the person at the terminal; where there is none, the answer is no."""
+"""Confirmation at the terminal; without a terminal the answer is no."""
 
 import sys
 
 from tasks.errors import ConfigError
 
 
-def ask(question: str, *, answer: str, otherwise: str) -> None:
-    """Return if the answer is typed in.
+def confirm(question: str, *, answer: str, otherwise: str) -> None:
+    """Return if the expected answer is typed in.
 
     Raises
     ------
     ConfigError
-        If another is, or nobody is there to ask; ``otherwise`` says which option answers beforehand.
+        If another answer is given, or there is no terminal; ``otherwise`` names the option that confirms
+        in advance.
     """
     if not sys.stdin.isatty():
-        raise ConfigError(f"{question}: nobody is there to ask; {otherwise}")
-    sys.stderr.write(f"{question}; type {answer!r} to go on: ")
+        raise ConfigError(f"{question}: there is no terminal to ask at; {otherwise}")
+    sys.stderr.write(f"{question}; type {answer!r} to continue: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() != answer:
         raise ConfigError("not confirmed; nothing was changed")

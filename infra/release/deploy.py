@@ -1,60 +1,41 @@
-"""From a file of variables to a deployment: ``terraform init``, ``plan``, a question, ``apply``, outputs written down.
+"""From a variables file to a deployment: ``terraform init``, ``plan``, a question, ``apply``, outputs saved.
 
 Each environment has a Terraform workspace of its own, so that deploying one never replaces another.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from infra.aws import account, outputs, outputs_path, region_of_environment
-from infra.release.confirm import ask
-from infra.release.terraform_cli import FOLDER, Terraform
-from infra.release.tfvars import read_defaults, read_tfvars
+from infra.images.pushed import PUSHED, pushed_tags
+from infra.release.confirm import confirm
+from infra.release.terraform_cli import Terraform
+from infra.release.variables import read_variables, variables_file
 from tasks.errors import ConfigError
 from tasks.storage.files import write_atomic
 
-IMAGES = "images.auto.tfvars.json"
 _YES = "pass --yes"
+Say = Callable[[str], None]
 
 
-def variables_file(name: str, folder: Path = FOLDER) -> Path:
-    """Return the file that an environment's name, or a path, stands for; ConfigError if there is none."""
-    path = Path(name) if name.endswith(".tfvars") else folder / f"{name}.tfvars"
-    if not path.is_file():
-        known = ", ".join(sorted(found.stem for found in folder.glob("*.tfvars")))
-        raise ConfigError(f"{path} is not there; there are {known or 'none'}")
-    return path.resolve()
-
-
-def read_variables(path: Path) -> dict[str, Any]:
-    """Return the variables of a file over the defaults; ConfigError if it names no environment."""
-    values = {**read_defaults(FOLDER / "variables.tf"), **read_tfvars(path)}
-    if not values.get("environment"):
-        raise ConfigError(f'{path.name} sets no environment; add for example environment = "small"')
-    return values
-
-
-def deploy(
-    name: str, say: Callable[[str], None], *, is_sure: bool = False, only_images: bool = False
-) -> None:
-    """Create or change a deployment, and write its outputs down.
+def deploy(name: str, say: Say, *, is_sure: bool = False, only_images: bool = False) -> None:
+    """Create or change a deployment, and save its outputs.
 
     Parameters
     ----------
     name
-        An environment's name or a ``.tfvars`` file.
+        An environment's name or a ``.tfvars.json`` file.
     is_sure
         Ask nothing.
     only_images
-        Make the bucket and the images' repositories alone, so that images can be pushed before anything
+        Create only the bucket and the image repositories, so that images can be pushed before anything
         needs them.
 
     Raises
     ------
     ConfigError
-        If this is another account or region than it should be, or the answer to a question is no.
+        If account or region is not the expected one, or a question is answered with no.
     TerraformError
         If Terraform fails.
     """
@@ -71,16 +52,16 @@ def deploy(
     try:
         if terraform.plan(plan, f"-var-file={path}", *targets):
             if not is_sure:
-                ask("apply this plan", answer="yes", otherwise=_YES)
+                confirm("apply this plan", answer="yes", otherwise=_YES)
             terraform.apply(str(plan))
         else:
-            say("nothing differs from what is deployed")
+            say("no changes: the deployment is up to date")
     finally:
         plan.unlink(missing_ok=True)
-    _write_outputs(terraform, say)
+    _save_outputs(terraform, say)
 
 
-def show_plan(name: str, say: Callable[[str], None]) -> None:
+def show_plan(name: str, say: Say) -> None:
     """Show what a deployment would change, and change nothing; raises as :func:`deploy`."""
     path = variables_file(name)
     variables = read_variables(path)
@@ -92,37 +73,57 @@ def show_plan(name: str, say: Callable[[str], None]) -> None:
         changes = terraform.plan(plan, f"-var-file={path}")
     finally:
         plan.unlink(missing_ok=True)
-    say("`make deploy` would change this" if changes else "nothing differs from what is deployed")
+    say("`make deploy` would apply this" if changes else "no changes: the deployment is up to date")
 
 
-def fetch_outputs(name: str, say: Callable[[str], None]) -> None:
-    """Write down where a deployment is, from its state; ConfigError if there is none."""
+def fetch_outputs(name: str, say: Say) -> None:
+    """Save a deployment's outputs from its state, and print its addresses; ConfigError if there are none."""
     terraform = Terraform()
     terraform.init(read_variables(variables_file(name))["environment"])
-    _write_outputs(terraform, say)
+    _save_outputs(terraform, say)
 
 
-def _write_outputs(terraform: Terraform, say: Callable[[str], None]) -> None:
+def _save_outputs(terraform: Terraform, say: Say) -> None:
     raw = terraform.outputs()
     if not raw:
-        raise ConfigError("Terraform has no outputs; nothing was deployed")
+        raise ConfigError("Terraform has no outputs: nothing is deployed; run `make deploy`")
     write_atomic(outputs_path(), json.dumps(raw, indent=1) + "\n")
-    say(f"{outputs_path()} tells the other verbs where the deployment is")
+    say(f"outputs saved to {outputs_path()}, which the other verbs read")
+    for line in addresses({key: entry["value"] for key, entry in raw.items()}):
+        say(line)
+
+
+def addresses(values: Mapping[str, Any]) -> list[str]:
+    """Return a line for each address that a person needs; parts that are switched off are left out.
+
+    Examples
+    --------
+    >>> addresses({"service_url": "http://lb.example", "tracking_uri": "", "bucket": "b"})
+    ['  service        http://lb.example', '  bucket         s3://b']
+    """
+    bucket = values.get("bucket")
+    found = {
+        "service": values.get("service_url"),
+        "MLflow": values.get("tracking_uri"),
+        "bucket": bucket and f"s3://{bucket}",
+        "model pointer": values.get("model_pointer"),
+    }
+    return [f"  {name:<15}{address}" for name, address in found.items() if address]
 
 
 def _check_place(variables: Mapping[str, Any], is_sure: bool) -> None:
-    """Refuse another account or region than the file's; ask where only the last deployment was elsewhere."""
+    """Refuse another account or region than the file's; ask if only the last deployment was elsewhere."""
     region = str(variables["region"])
-    asked = region_of_environment()
-    if asked and asked != region:
+    wanted = region_of_environment()
+    if wanted and wanted != region:
         raise ConfigError(
-            f"AWS_REGION is {asked}, the file of variables says {region}; make them one"
+            f"AWS_REGION is {wanted}, the variables file has {region}; make them the same"
         )
     found = account()
     expected = str(variables.get("account_id") or "")
     if expected and expected != found:
         raise ConfigError(
-            f"the credentials are of account {found}, the file of variables says {expected}; switch AWS_PROFILE"
+            f"the credentials belong to account {found}, the variables file has {expected}; switch AWS_PROFILE"
         )
     try:
         last = outputs()
@@ -131,16 +132,15 @@ def _check_place(variables: Mapping[str, Any], is_sure: bool) -> None:
     before, now = (str(last["account_id"]), str(last["region"])), (found, region)
     if before != now and not is_sure:
         question = f"the last deployment from here was in {' '.join(before)}, this one is in {' '.join(now)}"
-        ask(question, answer=found, otherwise=_YES)
+        confirm(question, answer=found, otherwise=_YES)
 
 
 def _check_images(is_sure: bool) -> None:
-    """Ask before services are made that would wait for images."""
-    if (FOLDER / IMAGES).is_file() or is_sure:
+    """Ask before services are created that would wait for images."""
+    if pushed_tags() or is_sure:
         return
-    question = f"no image was pushed yet ({FOLDER / IMAGES} is missing), so no task can start"
-    ask(
-        question,
+    confirm(
+        f"no image has been pushed ({PUSHED} is missing), so no task can start",
         answer="yes",
         otherwise="run `make deploy ONLY=images` and `make push` first, or pass --yes",
     )

@@ -1,9 +1,10 @@
-"""Which revision of the service's task definition is released: Terraform's newest, or one with a named image."""
+"""Which revision of the service's task definition is released: Terraform's latest, or one with a given image."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from infra.aws import client, told_in_one_line
+from infra.aws import client, readable_aws_errors
+from infra.images.pushed import image_tag, is_pushed
 from tasks.errors import InputError
 
 _COPIED = (
@@ -19,20 +20,9 @@ _COPIED = (
     "taskRoleArn",
     "volumes",
 )
-_MAX_LOOKED_AT = 100
+_MAX_REVISIONS = 100
 
 Values = Mapping[str, Any]
-
-
-def image_tag(name: str) -> str:
-    """Return the tag under which an image lies, from a commit's id or a Bento's tag.
-
-    Examples
-    --------
-    >>> image_tag("406fb6f"), image_tag("ctr:qf3xlrhfuopy6ax4")
-    ('406fb6f', 'ctr-qf3xlrhfuopy6ax4')
-    """
-    return name.replace(":", "-")
 
 
 def choose(values: Values, image: str = "") -> str:
@@ -41,56 +31,49 @@ def choose(values: Values, image: str = "") -> str:
     Parameters
     ----------
     image
-        Commit id or Bento tag; empty: the revision that Terraform made last.
+        Commit id or Bento tag; empty: the latest revision made by Terraform.
 
     Raises
     ------
     InputError
-        If no such image was pushed.
+        If no such image has been pushed.
     """
     newest = str(values["service_task_definition"])
     if not image:
         return newest
-    wanted = f"{values['service_repository']}:{image_tag(image)}"
-    _check_pushed(values, image_tag(image))
-    with told_in_one_line():
+    repository, tag = str(values["service_repository"]), image_tag(image)
+    if not is_pushed(repository, tag):
+        name = repository.partition("/")[2]
+        raise InputError(f"no image {name}:{tag} has been pushed; run `make push` first")
+    wanted = f"{repository}:{tag}"
+    with readable_aws_errors():
         answer = client("ecs").describe_task_definition(taskDefinition=newest, include=["TAGS"])
     definition, tags = answer["taskDefinition"], answer.get("tags", [])
     found = _with_image(definition["family"], wanted)
     return found or _register(definition, tags, wanted)
 
 
-def _check_pushed(values: Values, tag: str) -> None:
-    name = str(values["service_repository"]).partition("/")[2]
-    ecr = client("ecr")
-    with told_in_one_line():
-        try:
-            ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": tag}])
-        except ecr.exceptions.ImageNotFoundException:
-            raise InputError(f"no image {name}:{tag} was pushed; run `make push` first") from None
-
-
 def image_of(arn: str) -> str:
-    """Return the image that a revision runs."""
-    with told_in_one_line():
+    """Return the image of a revision."""
+    with readable_aws_errors():
         found = client("ecs").describe_task_definition(taskDefinition=arn)
     return str(found["taskDefinition"]["containerDefinitions"][0]["image"])
 
 
 def _with_image(family: str, image: str) -> str:
-    """Return the newest revision with that image, empty if there is none."""
-    with told_in_one_line():
+    """Return the latest revision with an image, empty if there is none."""
+    with readable_aws_errors():
         arns = client("ecs").list_task_definitions(
-            familyPrefix=family, sort="DESC", maxResults=_MAX_LOOKED_AT
+            familyPrefix=family, sort="DESC", maxResults=_MAX_REVISIONS
         )["taskDefinitionArns"]
     return next((arn for arn in arns if image_of(arn) == image), "")
 
 
 def _register(definition: Mapping[str, Any], tags: list[dict[str, str]], image: str) -> str:
-    """Make a revision like another with this image, tagged as that one so that nothing is left behind."""
+    """Copy a revision with another image; the tags are copied, so that `make down` finds it."""
     copied = {key: definition[key] for key in _COPIED if definition.get(key)}
     first, *others = definition["containerDefinitions"]
     copied["containerDefinitions"] = [{**first, "image": image}, *others]
-    with told_in_one_line():
+    with readable_aws_errors():
         made = client("ecs").register_task_definition(**copied, **({"tags": tags} if tags else {}))
     return str(made["taskDefinition"]["taskDefinitionArn"])

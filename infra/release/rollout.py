@@ -1,7 +1,7 @@
-"""How a revision comes to serve: into the idle colour, a share of the traffic, all of it, or back.
+"""How a revision goes live: into the idle color, a share of the traffic, all of it, or back.
 
-Every verb looks first at what stands and does only what is missing, so each can be run again, after a
-break too. What decides is the listener: the colour with the greater weight serves.
+Each verb reads the current state first and does only what is missing, so it can be repeated, also after an
+interruption. The color with the greater weight at the listener is the live one.
 """
 
 import time
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.aws import client, need, told_in_one_line
-from infra.release.blue_green import Colour, look, scale, shift, short
+from infra.aws import client, need, readable_aws_errors
+from infra.release.blue_green import Color, read_colors, scale, shift_traffic, short
 from tasks.errors import GateError, InputError
 
 NEEDED = (
@@ -27,12 +27,12 @@ Values = Mapping[str, Any]
 
 
 class RolledBackError(GateError):
-    """A revision was taken back; what served before serves."""
+    """A revision was rolled back; the previous one serves."""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a colour may take to get ready, how long alarms are watched, and how often is looked; seconds."""
+class Timing:
+    """Seconds until a color must be ready, during which alarms are watched, and between two polls."""
 
     ready_s: float = 600.0
     watch_s: float = 600.0
@@ -40,42 +40,42 @@ class Patience:
 
 
 class Rollout:
-    """The moves over one deployment; ``say`` is told each."""
+    """The verbs of one deployment; each step is reported to ``say``."""
 
-    def __init__(self, values: Values, say: Callable[[str], None], patience: Patience):
+    def __init__(self, values: Values, say: Callable[[str], None], timing: Timing):
         need(values, *NEEDED)
-        self._values, self._say, self._patience = values, say, patience
+        self._values, self._say, self._timing = values, say, timing
 
     def canary(self, revision: str, share: int) -> None:
-        """Give `share` hundredths of the traffic to a revision, and watch its alarms.
+        """Give `share` percent of the traffic to a revision, and watch its alarms.
 
         Raises
         ------
         RolledBackError
-            If the revision does not get ready, or an alarm rings: what served before serves.
+            If the revision does not become healthy, or an alarm fires; the live color serves as before.
         """
         live, idle = self._sides()
         if live.revision == revision and idle.weight == 0:
-            self._say(f"{live} serves everything already; there is nothing to try")
+            self._say(f"{live} already serves all traffic; there is nothing to try")
             return
         if idle.weight and idle.revision != revision:
-            self._say(f"{idle} is taken back first")
+            self._say(f"{idle} is rolled back first")
             self._shift(live, idle, 0)
         self._prepare(live, idle, revision, self._values["service_tasks"]["min"])
         self._shift(live, idle, share)
         self._watch(live, idle)
         self._say(
-            f"{idle.name} has {share} of 100 and no alarm rang; "
-            "`make release` gives it all, `make abort` takes it back"
+            f"{idle.name} has {share}% of the traffic and no alarm fired; "
+            "`make release` gives it all, `make abort` rolls it back"
         )
 
     def release(self, revision: str, *, is_chosen: bool = False) -> None:
-        """Give all of the traffic to a revision: the canary's if there is one, and stop the other colour.
+        """Give all traffic to a revision, the canary's if there is one, and stop the other color.
 
         Raises
         ------
         InputError
-            If a canary of another revision than the chosen one is out.
+            If the canary is another revision than the chosen one.
         RolledBackError
             As for a canary.
         """
@@ -83,12 +83,12 @@ class Rollout:
         if idle.weight:
             if is_chosen and idle.revision != revision:
                 raise InputError(
-                    f"{idle} is out as canary, not {short(revision)}; "
+                    f"{idle} is the canary, not {short(revision)}; "
                     "run `make abort` first, or leave IMAGE out"
                 )
             revision = idle.revision
         if live.revision == revision and not idle.weight:
-            self._say(f"{live} serves everything already")
+            self._say(f"{live} already serves all traffic")
         else:
             n_tasks = max(live.desired, self._values["service_tasks"]["min"])
             self._prepare(live, idle, revision, n_tasks)
@@ -98,99 +98,99 @@ class Rollout:
         self._stop(idle)
 
     def abort(self) -> None:
-        """Let the colour that served before have everything, and stop the other."""
+        """Give all traffic back to the color that served before, and stop the other."""
         live, idle = self._sides()
         if live.desired and idle.desired and not idle.weight and live.since > idle.since:
-            live, idle = idle, live  # a release broke off before the old colour was stopped
+            live, idle = idle, live  # a release was interrupted before the old color was stopped
         if not idle.weight and not idle.desired:
-            self._say(f"{live} serves everything; there is nothing to take back")
+            self._say(f"{live} serves all traffic; there is nothing to roll back")
             return
         if not live.is_up:
             raise InputError(
-                f"{live} does not answer, so nothing is given back to it; `make deploy` mends it"
+                f"{live} is not healthy, so it gets no traffic; `make deploy` repairs it"
             )
-        self._put_back(live, idle)
+        self._roll_back(live, idle)
 
-    def _sides(self) -> tuple[Colour, Colour]:
-        """Return the colour that serves and the other one."""
-        live, idle = sorted(look(self._values).values(), key=lambda colour: -colour.weight)
+    def _sides(self) -> tuple[Color, Color]:
+        """Return the live color and the other one."""
+        live, idle = sorted(read_colors(self._values).values(), key=lambda color: -color.weight)
         return live, idle
 
-    def _prepare(self, live: Colour, idle: Colour, revision: str, n_tasks: int) -> None:
-        """Put a revision into the idle colour, unless it is there, and wait until all its tasks answer."""
+    def _prepare(self, live: Color, idle: Color, revision: str, n_tasks: int) -> None:
+        """Start a revision in the idle color unless it runs there, and wait until all its tasks are healthy."""
         n_tasks = max(n_tasks, idle.desired if idle.weight else 0)
-        self._refuse_if_ringing(idle)
+        self._refuse_during_alarm(idle)
         if idle.revision != revision or not idle.desired:
             self._say(f"{idle.name}: {short(revision)} starts with {n_tasks} tasks")
             scale(self._values, idle.name, n_tasks, revision=revision)
         elif idle.desired < n_tasks:
             self._say(f"{idle.name}: {n_tasks} tasks instead of {idle.desired}")
             scale(self._values, idle.name, n_tasks)
-        patience = time.monotonic() + self._patience.ready_s
+        deadline = time.monotonic() + self._timing.ready_s
         while True:
-            now = look(self._values)[idle.name]
+            now = read_colors(self._values)[idle.name]
             if now.is_up and now.revision == revision and now.desired >= n_tasks:
-                self._say(f"{now.name}: {now.healthy} tasks answer")
+                self._say(f"{now.name}: {now.healthy} tasks are healthy")
                 return
-            gone = "" if now.revision == revision else "ECS went back to the revision before"
-            trouble = now.given_up.get(revision) or gone
-            if trouble or time.monotonic() > patience:
-                waited = (
-                    f"{now.healthy} of {n_tasks} tasks answer after {self._patience.ready_s:.0f} s"
-                )
-                self._put_back(live, idle)
+            gone = "" if now.revision == revision else "ECS went back to the previous revision"
+            reason = now.given_up.get(revision) or gone
+            if reason or time.monotonic() > deadline:
+                waited = f"{now.healthy} of {n_tasks} tasks are healthy after {self._timing.ready_s:.0f} s"
+                self._roll_back(live, idle)
                 raise RolledBackError(
-                    f"{short(revision)} does not get ready ({trouble or waited}); {live.name} serves as before; "
+                    f"{short(revision)} does not become healthy ({reason or waited}); {live.name} serves as before; "
                     f"see the log group {self._values.get('service_log_group', 'of the service')}"
                 )
-            time.sleep(self._patience.poll_s)
+            time.sleep(self._timing.poll_s)
 
-    def _shift(self, live: Colour, idle: Colour, share: int) -> None:
+    def _shift(self, live: Color, idle: Color, share: int) -> None:
         shares = {live.name: 100 - share, idle.name: share}
-        if {name: colour.weight for name, colour in look(self._values).items()} == shares:
-            self._say(f"{idle.name} has {share} of 100 already")
+        if {name: color.weight for name, color in read_colors(self._values).items()} == shares:
+            self._say(f"{idle.name} already has {share}% of the traffic")
             return
-        shift(self._values, shares)
-        self._say(f"{idle.name} now has {share} of 100, {live.name} {100 - share}")
+        shift_traffic(self._values, shares)
+        self._say(f"{idle.name} now has {share}% of the traffic, {live.name} {100 - share}%")
 
-    def _watch(self, live: Colour, idle: Colour) -> None:
-        """Look at the alarms and the tasks of the colour under test for a while; go back if one is bad."""
-        self._say(f"watching {idle.name} for {self._patience.watch_s:.0f} s")
-        patience = time.monotonic() + self._patience.watch_s
+    def _watch(self, live: Color, idle: Color) -> None:
+        """Watch the alarms and the tasks of the color under test; roll it back on the first problem."""
+        self._say(f"watching {idle.name} for {self._timing.watch_s:.0f} s")
+        deadline = time.monotonic() + self._timing.watch_s
         while True:
-            bad = self._ringing(idle) or self._down(idle)
-            if bad:
-                self._put_back(live, idle)
-                raise RolledBackError(f"{bad}: {idle.name} was taken back, {live} serves as before")
-            if time.monotonic() > patience:
+            problem = self._alarms(idle) or self._outage(idle)
+            if problem:
+                self._roll_back(live, idle)
+                raise RolledBackError(
+                    f"{problem}: {idle.name} was rolled back, {live} serves as before"
+                )
+            if time.monotonic() > deadline:
                 return
-            time.sleep(self._patience.poll_s)
+            time.sleep(self._timing.poll_s)
 
-    def _down(self, idle: Colour) -> str:
-        now = look(self._values)[idle.name]
-        return "" if now.healthy else f"no task of {idle.name} answers"
+    def _outage(self, idle: Color) -> str:
+        now = read_colors(self._values)[idle.name]
+        return "" if now.healthy else f"no task of {idle.name} is healthy"
 
-    def _ringing(self, colour: Colour) -> str:
-        names = (self._values.get("rollback_alarms") or {}).get(colour.name) or []
+    def _alarms(self, color: Color) -> str:
+        names = (self._values.get("rollback_alarms") or {}).get(color.name) or []
         if not names:
             return ""
-        with told_in_one_line():
+        with readable_aws_errors():
             found = client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
         alarms = [alarm["AlarmName"] for alarm in found if alarm["StateValue"] == "ALARM"]
-        return f"alarm {', '.join(sorted(alarms))} rings" if alarms else ""
+        return f"alarm {', '.join(sorted(alarms))} fires" if alarms else ""
 
-    def _refuse_if_ringing(self, idle: Colour) -> None:
-        if not idle.weight and (ringing := self._ringing(idle)):
+    def _refuse_during_alarm(self, idle: Color) -> None:
+        if not idle.weight and (alarms := self._alarms(idle)):
             raise RolledBackError(
-                f"{ringing} before {idle.name} got any traffic; wait until it is OK"
+                f"{alarms} before {idle.name} got any traffic; wait until it is OK"
             )
 
-    def _put_back(self, live: Colour, idle: Colour) -> None:
+    def _roll_back(self, live: Color, idle: Color) -> None:
         self._shift(live, idle, 0)
         self._stop(idle)
 
-    def _stop(self, colour: Colour) -> None:
-        """Stop a colour that has no traffic; requests in flight end first, the target group sees to that."""
-        if look(self._values)[colour.name].desired:
-            scale(self._values, colour.name, 0)
-            self._say(f"{colour.name} is stopped")
+    def _stop(self, color: Color) -> None:
+        """Stop a color that has no traffic; its target group drains requests in flight first."""
+        if read_colors(self._values)[color.name].desired:
+            scale(self._values, color.name, 0)
+            self._say(f"{color.name} is stopped")

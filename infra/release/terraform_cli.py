@@ -1,4 +1,4 @@
-"""Terraform as the deploy verbs call it: in its folder, never asking, its failures one line."""
+"""Terraform as the verbs call it: in its folder, without prompts, a failure in one line."""
 
 import json
 import os
@@ -12,61 +12,59 @@ from typing import Any
 from tasks.errors import ClicklabError, ConfigError
 
 FOLDER = Path("infra/terraform")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+MINIMUM = (1, 10)  # as in versions.tf
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _CHANGES = 2  # exit code of `plan -detailed-exitcode`
 
 
 class TerraformError(ClicklabError):
-    """Terraform failed; what it said stands above."""
+    """Terraform failed; its output is above."""
 
 
 class Terraform:
-    """Terraform in a folder.
-
-    Parameters
-    ----------
-    folder
-        Of the root module.
+    """Terraform in the folder of a root module.
 
     Raises
     ------
     ConfigError
-        If there is no such program; CLICKLAB_TERRAFORM names another.
+        If the program is not installed; CLICKLAB_TERRAFORM names another.
     """
 
     def __init__(self, folder: Path = FOLDER):
         name = os.environ.get("CLICKLAB_TERRAFORM") or "terraform"
         found = shutil.which(name)
         if found is None:
-            raise ConfigError(f"{name} was not found; install Terraform 1.10 or newer")
+            raise ConfigError(
+                f"{name} was not found; install Terraform {minimum_version()} or newer"
+            )
         self.program, self.folder = found, folder
 
     def init(self, workspace: str) -> None:
-        """Fetch the providers that are locked, and take the workspace of an environment."""
+        """Install the locked providers and select the workspace of an environment."""
         backend = self.folder / "backend.hcl"
         words = [f"-backend-config={backend.name}"] if backend.is_file() else []
         self.run("init", "-input=false", *words, quiet=True)
         self.run("workspace", "select", "-or-create", workspace, quiet=True)
 
     def plan(self, out: Path, *words: str) -> bool:
-        """Write a plan and show it; return whether it changes anything."""
+        """Save a plan and show it; return whether it changes anything."""
         words = ("-input=false", "-detailed-exitcode", f"-out={out}", *words)
         return self.run("plan", *words, also_good=(_CHANGES,)) == _CHANGES
 
     def apply(self, *words: str) -> None:
-        """Apply a plan, or what the words say."""
+        """Apply a saved plan, or with options."""
         self.run("apply", "-input=false", *words)
 
     def destroy(self, *words: str) -> None:
-        """Destroy all that the state holds."""
+        """Destroy everything in the state."""
         self.run("destroy", "-input=false", "-auto-approve", *words)
 
     def outputs(self) -> dict[str, Any]:
-        """Return the outputs as `terraform output -json` has them."""
+        """Return the outputs in the form of `terraform output -json`."""
         return dict(json.loads(self._text("output", "-json") or "{}"))
 
     def addresses(self) -> list[str]:
-        """Return what the state holds, data sources left out; nothing if there is none yet."""
+        """Return the addresses in the state except data sources; none if there is no state yet."""
         lines = self._text("state", "list", may_fail=True).split()
         return [line for line in lines if not _is_data(line)]
 
@@ -75,7 +73,7 @@ class Terraform:
         return dict(json.loads(self._text("version", "-json")))
 
     def run(self, *words: str, quiet: bool = False, also_good: Sequence[int] = ()) -> int:
-        """Run a command whose output the user sees, unless it is quiet and succeeds; return its exit code."""
+        """Run a command and return its exit code; its output is shown unless it is quiet and succeeds."""
         done = subprocess.run(
             [self.program, *words],
             cwd=self.folder,
@@ -88,7 +86,7 @@ class Terraform:
         if done.returncode not in (0, *also_good):
             raise TerraformError(
                 f"`terraform {words[0]}` failed{_reason(done.stderr) if quiet else ', see above'}; "
-                "mend that and run the same command again"
+                "fix that and run the same command again"
             )
         return done.returncode
 
@@ -108,6 +106,11 @@ class Terraform:
         return done.stdout
 
 
+def minimum_version() -> str:
+    """Return the oldest supported version as text."""
+    return ".".join(map(str, MINIMUM))
+
+
 def _is_data(address: str) -> bool:
     return _parts(address)[-3:-2] == ["data"]
 
@@ -124,17 +127,17 @@ def type_of(address: str) -> str:
 
 
 def _parts(address: str) -> list[str]:
-    """Return what an address is made of, keys left out; those may hold dots."""
+    """Split an address at its dots, without keys, which may contain dots."""
     return ["", *re.sub(r"\[[^\]]*\]", "", address).split(".")]
 
 
 def _reason(text: str | None) -> str:
-    r"""Return the first line of Terraform's that names an error, without its colours.
+    r"""Return the first line of Terraform's output that names an error, without ANSI colors.
 
     >>> _reason("Some warning\n\x1b[31m│\x1b[0m \x1b[1m\x1b[31mError: \x1b[0mno such file\x1b[0m")
     ' (Error: no such file)'
     """
-    plain = _COLOUR.sub("", text or "")
+    plain = _COLOR.sub("", text or "")
     lines = [" ".join(line.strip(" │╷╵").split()) for line in plain.splitlines()]
     errors = [line for line in lines if line.startswith("Error:")]
     found = next(iter(errors or [line for line in lines if line]), "")

@@ -1,8 +1,8 @@
 """Runs of the pipeline on AWS: ``python -m infra.runs.__main__ submit|list|show|logs|resume|stop|schedule``.
 
 A run is one or more executions of the state machine; its id is the first one's name and the folder of its
-products. A run that failed is resumed under its own id: Step Functions redrives it from where it failed, or,
-where it cannot any more, another execution takes up the same products and leaves out what is done.
+products. A run that failed is resumed under its own id: Step Functions redrives it, or, where it cannot, another
+execution continues with the same products and skips what is done.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write(
-            "no longer followed; what runs goes on: `make runs`, `make stop RUN=...`\n"
+            "no longer following; the run continues: `make runs`, `make stop RUN=...`\n"
         )
         return 130
     except BrokenPipeError:  # `make logs | head`
@@ -67,15 +67,15 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     data = "a file, s3:// or sim://; else that of env.aws.yaml"
     submitted.add_argument("--data", default="", help=data)
     submitted.add_argument("--model", default="", help="train this model alone")
-    submitted.add_argument("--detach", action="store_true", help="do not wait for its end")
-    verbs.add_parser("list", help="the last runs")
+    submitted.add_argument("--detach", action="store_true", help="do not wait until it ends")
+    verbs.add_parser("list", help="the latest runs")
     verbs.add_parser("show", help="a run, task by task").add_argument("run")
     log = verbs.add_parser("logs", help="what its tasks wrote")
     log.add_argument("run")
     log.add_argument("--task", default="", help="of this task alone")
-    resumed = verbs.add_parser("resume", help="go on after a failure")
+    resumed = verbs.add_parser("resume", help="continue after a failure")
     resumed.add_argument("run")
-    resumed.add_argument("--detach", action="store_true", help="do not wait for its end")
+    resumed.add_argument("--detach", action="store_true", help="do not wait until it ends")
     verbs.add_parser("stop", help="stop it").add_argument("run")
     schedule = verbs.add_parser("schedule", help="turn the schedule on or off")
     schedule.add_argument("state", choices=["on", "off"])
@@ -85,7 +85,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
 def _submit(asked: argparse.Namespace, values: Values, say: Say, _: Console) -> int:
     run = submit(values, data=asked.data, model=asked.model, say=say)
     say(f"run {run}")
-    return 0 if asked.detach else _to_the_end(run, arn_of(values, run), say)
+    return 0 if asked.detach else _follow_to_end(run, arn_of(values, run), say)
 
 
 def _list(_: argparse.Namespace, values: Values, say: Say, console: Console) -> None:
@@ -112,12 +112,12 @@ def _resume(asked: argparse.Namespace, values: Values, say: Say, _: Console) -> 
     say(f"run {asked.run} is {resumed.how}")
     if asked.detach:
         return 0
-    return _to_the_end(asked.run, resumed.arn, say, n_redrives=resumed.n_redrives)
+    return _follow_to_end(asked.run, resumed.arn, say, n_redrives=resumed.n_redrives)
 
 
 def _stop(asked: argparse.Namespace, values: Values, say: Say, _: Console) -> None:
     stop(values, asked.run)
-    say(f"run {asked.run} is stopped; `make resume RUN={asked.run}` goes on")
+    say(f"run {asked.run} is stopped; `make resume RUN={asked.run}` resumes it")
 
 
 def _schedule(asked: argparse.Namespace, values: Values, say: Say, _: Console) -> None:
@@ -136,7 +136,7 @@ _VERBS: dict[str, Callable[..., int | None]] = {
 }
 
 
-def _to_the_end(run: str, arn: str, say: Say, *, n_redrives: int = 0) -> int:
+def _follow_to_end(run: str, arn: str, say: Say, *, n_redrives: int = 0) -> int:
     status = follow(arn, say, n_redrives=n_redrives)
     say(f"run {run}: {status.lower()}")
     if status != "SUCCEEDED":
@@ -146,26 +146,26 @@ def _to_the_end(run: str, arn: str, say: Say, *, n_redrives: int = 0) -> int:
 
 
 def _table(found: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("run", "status", "started (UTC)", "minutes", "stands at")
+    table = Table("run", "status", "started (UTC)", "minutes", "current task")
     table.columns[0].no_wrap = True
     for execution in found:
         end = execution.get("stopDate") or datetime.now(UTC)
         minutes = (end - execution["startDate"]).total_seconds() / 60
         status = execution["status"]
-        at = "" if status == "SUCCEEDED" else _stands_at(execution)
+        at = "" if status == "SUCCEEDED" else _current_tasks(execution)
         mark = f"[{_COLORS.get(status, 'red')}]{status.lower()}[/]"
         started = f"{execution['startDate'].astimezone(UTC):%Y-%m-%d %H:%M}"
         table.add_row(run_of(execution), mark, started, f"{minutes:.1f}", at)
     return table
 
 
-def _stands_at(execution: Mapping[str, Any]) -> str:
+def _current_tasks(execution: Mapping[str, Any]) -> str:
     busy = [task for task in progress(execution).values() if task.state in _BUSY]
     return ", ".join(f"{task.name} {task.why or task.state}" for task in busy)
 
 
 def show(execution: Mapping[str, Any]) -> Table:
-    """Return a run as a table, a task a row."""
+    """Return a run as a table, one row per task."""
     table = Table("task", "state", "attempts", "seconds", "why")
     for task in progress(execution).values():
         state = f"[{_MARKS[task.state]}]{task.state}[/]" if task.state in _MARKS else task.state

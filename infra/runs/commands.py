@@ -1,4 +1,4 @@
-"""What begins and ends runs: start, take up again, stop, and the schedule."""
+"""Starts, resumes and stops runs, and switches the schedule."""
 
 import json
 import secrets
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.aws import client, told_in_one_line
+from infra.aws import client, readable_aws_errors
 from infra.runs.executions import all_of, arn_of, deployed_tasks, describe, next_name, progress
 from infra.state_machine.dag import models_of
 from tasks.errors import ConfigError, InputError
@@ -28,7 +28,7 @@ Values = Mapping[str, Any]
 
 
 class Resumed(NamedTuple):
-    """How a run goes on: its execution, the redrives this one has then, and a few words."""
+    """How a run was resumed: its execution, that execution's number of redrives, and a few words."""
 
     arn: str
     n_redrives: int
@@ -36,7 +36,7 @@ class Resumed(NamedTuple):
 
 
 def _say_nothing(_: str) -> None:
-    """Keep what is done to oneself."""
+    """Discard progress messages."""
 
 
 def submit(
@@ -68,30 +68,30 @@ def _reachable(data: str, bucket: str, run: str, say: Callable[[str], None]) -> 
         place, _, key = data.removeprefix("s3://").partition("/")
         if not place:
             raise InputError(f"{data}: names no bucket; write s3://bucket/key")
-        with told_in_one_line():
+        with readable_aws_errors():
             found = s3.list_objects_v2(Bucket=place, Prefix=key, MaxKeys=1)
         if not found.get("KeyCount"):
-            raise InputError(f"{data}: there is nothing; check the address")
+            raise InputError(f"{data}: nothing is there; check the address")
         return data
     path = Path(data)
     if not path.is_file():
         raise InputError(f"{data}: no such file; give a file, s3:// or sim://")
     key = f"data/{run}/{path.name}"  # another file of the same name changes no earlier run's data
     say(f"uploading {path} to s3://{bucket}/{key} ...")
-    with told_in_one_line():
+    with readable_aws_errors():
         s3.upload_file(str(path), bucket, key)
     return f"s3://{bucket}/{key}"
 
 
 def _start(values: Values, name: str, given: Mapping[str, Any]) -> None:
-    with told_in_one_line():
+    with readable_aws_errors():
         client("stepfunctions").start_execution(
             stateMachineArn=values["state_machine_arn"], name=name, input=json.dumps(given)
         )
 
 
 def resume(values: Values, run: str) -> Resumed:
-    """Let a run that ended badly go on: redriven if it was broken off, else begun again without what is done.
+    """Resume a run that failed: redriven if it was stopped, else begun again without what is done.
 
     Raises
     ------
@@ -104,11 +104,11 @@ def resume(values: Values, run: str) -> Resumed:
     if status in ("RUNNING", "SUCCEEDED", "PENDING_REDRIVE"):
         raise InputError(f"run {run} is {status.lower()}; there is nothing to resume")
     arn = execution["executionArn"]
-    # what failed has ended in the machine's own Fail state, and a redrive would only enter that again
+    # a failure has ended in the machine's own Fail state, and a redrive would only enter that again
     was_broken_off = status in ("ABORTED", "TIMED_OUT")
     is_redrivable = was_broken_off and execution.get("redriveStatus") == "REDRIVABLE"
     if is_redrivable and not _has_changed(values, arn):
-        with told_in_one_line():
+        with readable_aws_errors():
             client("stepfunctions").redrive_execution(executionArn=arn)
         again = int(execution.get("redriveCount", 0)) + 1
         return Resumed(arn, again, "redriven from where it was broken off")
@@ -122,9 +122,9 @@ def resume(values: Values, run: str) -> Resumed:
 
 
 def _has_changed(values: Values, arn: str) -> bool:
-    """Return whether the definition is another one than the run's, which a redrive would not see."""
+    """Return whether the definition has changed since the run; a redrive would use the old one."""
     machine = client("stepfunctions")
-    with told_in_one_line():
+    with readable_aws_errors():
         now = machine.describe_state_machine(stateMachineArn=values["state_machine_arn"])
         then = machine.describe_state_machine_for_execution(executionArn=arn)
     return bool(now["definition"] != then["definition"])
@@ -135,7 +135,7 @@ def stop(values: Values, run: str) -> None:
     execution = describe(values, run)
     if execution["status"] != "RUNNING":
         raise InputError(f"run {run} is not running, it is {execution['status'].lower()}")
-    with told_in_one_line():
+    with readable_aws_errors():
         client("stepfunctions").stop_execution(
             executionArn=execution["executionArn"], error="Stopped", cause="stopped by hand"
         )
@@ -145,7 +145,7 @@ def switch_schedule(values: Values, *, on: bool) -> str:
     """Turn the schedule on or off, and return its expression."""
     where = {"Name": values["schedule_name"], "GroupName": values["schedule_group"]}
     scheduler = client("scheduler")
-    with told_in_one_line():
+    with readable_aws_errors():
         found = scheduler.get_schedule(**where)
         kept = {key: found[key] for key in _SCHEDULE if found.get(key)}
         scheduler.update_schedule(**where, **kept, State="ENABLED" if on else "DISABLED")

@@ -1,7 +1,7 @@
 """Runs as Step Functions knows them.
 
 A run's first execution is called as the run; where it cannot be redriven, others follow: ``<run>-again1``,
-``-again2``. The numbers make two hands that resume at once collide instead of running twice.
+``-again2``. With the numbers, two people who resume at once collide instead of running twice.
 """
 
 import json
@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from infra.aws import client, told_in_one_line
+from infra.aws import client, readable_aws_errors
 from infra.runs.progress import ENDED, Progress, read_progress, tasks_of
 from tasks.errors import InputError
 
 _POLL_S = 2.0
-_VISIBLE_S = 60.0  # what was started is not always shown at once
+_VISIBLE_S = 60.0  # a started execution is not always visible at once
 _AGAIN = re.compile(r"-again\d+$")
-_IS_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,72}").fullmatch  # 80, less what comes again
+_IS_RUN = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,72}"
+).fullmatch  # 80, less the suffix of a resumed run
 
 Execution = Mapping[str, Any]
 Values = Mapping[str, Any]
@@ -30,7 +32,7 @@ def run_of(execution: Execution) -> str:
 
 def executions(values: Values, limit: int = 20) -> list[dict[str, Any]]:
     """Return the last runs, each by its latest execution, newest first."""
-    with told_in_one_line():
+    with readable_aws_errors():
         pages = client("stepfunctions").get_paginator("list_executions")
         found = pages.paginate(
             stateMachineArn=values["state_machine_arn"], PaginationConfig={"MaxItems": 5 * limit}
@@ -59,7 +61,7 @@ def all_of(values: Values, run: str) -> list[dict[str, Any]]:
     if not _IS_RUN(run) or _AGAIN.search(run):
         raise InputError(f"{run!r} is no run id; `make runs` lists them")
     found: list[dict[str, Any]] = []
-    while (execution := look(arn_of(values, next_name(run, len(found))))) is not None:
+    while (execution := find_execution(arn_of(values, next_name(run, len(found))))) is not None:
         found.append(execution)
     if not found:
         raise InputError(f"there is no run {run}; `make runs` lists them")
@@ -72,14 +74,14 @@ def next_name(run: str, n_executions: int) -> str:
 
 
 def describe(values: Values, run: str) -> dict[str, Any]:
-    """Return what Step Functions says of a run's latest execution; InputError if there is no such run."""
+    """Return a run's latest execution as Step Functions describes it; InputError if there is no such run."""
     return all_of(values, run)[-1]
 
 
-def look(arn: str) -> dict[str, Any] | None:
+def find_execution(arn: str) -> dict[str, Any] | None:
     """Return an execution, None if there is none."""
     machine = client("stepfunctions")
-    with told_in_one_line():
+    with readable_aws_errors():
         try:
             found: dict[str, Any] = machine.describe_execution(executionArn=arn)
         except machine.exceptions.ExecutionDoesNotExist:
@@ -90,10 +92,10 @@ def look(arn: str) -> dict[str, Any] | None:
 def progress(execution: Execution) -> dict[str, Progress]:
     """Return each task's progress in an execution."""
     machine, arn = client("stepfunctions"), execution["executionArn"]
-    with told_in_one_line():
+    with readable_aws_errors():
         then = machine.describe_state_machine_for_execution(executionArn=arn)
         pages = machine.get_paginator("get_execution_history").paginate(
-            executionArn=arn, maxResults=1000, includeExecutionData=False
+            executionArn=arn, maxResults=1000, includeExecutionData=True
         )
         events = [event for page in pages for event in page["events"]]
     done = json.loads(execution.get("input") or "{}").get("done", ())
@@ -102,7 +104,7 @@ def progress(execution: Execution) -> dict[str, Progress]:
 
 def deployed_tasks(values: Values) -> list[str]:
     """Return the tasks of the pipeline as it is deployed."""
-    with told_in_one_line():
+    with readable_aws_errors():
         found = client("stepfunctions").describe_state_machine(
             stateMachineArn=values["state_machine_arn"]
         )
@@ -110,36 +112,36 @@ def deployed_tasks(values: Values) -> list[str]:
 
 
 def follow(arn: str, say: Callable[[str], None], *, n_redrives: int = 0) -> str:
-    """Say of each task when it begins and how it ends, until the execution has ended; return its status.
+    """Report the begin and the end of each task until the execution has ended; return its status.
 
     Parameters
     ----------
     arn
         The execution's.
     n_redrives
-        What was seen before that redrive is no end.
+        An end seen before that redrive does not count.
     """
-    told: dict[str, tuple[str, int]] = {}
-    patience = time.monotonic() + _VISIBLE_S
+    reported: dict[str, tuple[str, int]] = {}
+    deadline = time.monotonic() + _VISIBLE_S
     while True:
-        execution = look(arn)
+        execution = find_execution(arn)
         if execution is None or execution.get("redriveCount", 0) < n_redrives:
-            if time.monotonic() > patience:
+            if time.monotonic() > deadline:
                 raise InputError(f"{arn} does not show up; `make runs` lists what there is")
         else:
-            _tell(execution, told, say)
+            _report(execution, reported, say)
             if execution["status"] in ENDED:
                 return str(execution["status"])
         time.sleep(_POLL_S)
 
 
-def _tell(
-    execution: Execution, told: dict[str, tuple[str, int]], say: Callable[[str], None]
+def _report(
+    execution: Execution, reported: dict[str, tuple[str, int]], say: Callable[[str], None]
 ) -> None:
     for task in progress(execution).values():
         now = (task.state, task.attempts)
-        if task.state != "waiting" and told.get(task.name) != now:
-            told[task.name] = now
+        if task.state != "waiting" and reported.get(task.name) != now:
+            reported[task.name] = now
             say(_line(task))
 
 
@@ -167,7 +169,7 @@ def logs(values: Values, run: str, task: str = "") -> Iterator[str]:
         raise InputError(f"no task is called {task!r}; the pipeline has {', '.join(known)}")
     wanted = {"run": run} | ({"task": task} if task else {})
     pattern = " && ".join(f'($.{key} = "{value}")' for key, value in wanted.items())
-    with told_in_one_line():
+    with readable_aws_errors():
         pages = client("logs").get_paginator("filter_log_events")
         start = int(first["startDate"].timestamp() * 1000) - 60_000
         for page in pages.paginate(

@@ -1,4 +1,4 @@
-"""How far a run has come, task by task: read from the history that Step Functions keeps of it."""
+"""A run's progress, task by task, read from its execution history."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,25 +7,7 @@ from datetime import datetime
 from typing import Any
 
 ENDED = ("FAILED", "TIMED_OUT", "ABORTED", "SUCCEEDED")
-_FAILED = (
-    "refused",
-    "out of memory",
-    "interrupted",
-    "unavailable",
-    "failed",
-    "time limit",
-    "not started",
-)
-_STATES = (
-    "TaskStateEntered",
-    "TaskStateExited",
-    "WaitStateEntered",
-    "FailStateEntered",
-    "SucceedStateEntered",
-)
-_TASK_FAILED = ("TaskFailed", "TaskTimedOut", "TaskStartFailed", "TaskSubmitFailed")
-_BEGIN = ": done?"  # the state that every task's branch begins with
-_SHARD = " shard"
+_RUN, _NOT_NEEDED, _BY_NAME = "Run", "Not needed", "Failed by name"  # states of the definition
 
 
 @dataclass
@@ -37,13 +19,13 @@ class Progress:
     state
         ``waiting``, ``running``, ``waiting to try again``, ``done``, ``skipped``, ``failed`` or ``stopped``.
     attempts
-        How often its container was started, that of shards left out.
+        Number of starts of its container, shards not counted.
     shards
-        How often a shard's container was started.
+        Number of starts of its shards' containers.
     started, ended
-        Of the first and the last of them.
+        The first start, and the end.
     why
-        In a word or two, of a failure.
+        The reason of a failure, in a word or two.
     """
 
     name: str
@@ -64,10 +46,8 @@ class Progress:
 
 def tasks_of(definition: str) -> list[str]:
     """Return the tasks of a state machine's definition, level by level."""
-    states = json.loads(definition)["States"].values()
-    branches = [branch for state in states for branch in state.get("Branches", ())]
-    starts = [str(branch["StartAt"]) for branch in branches]
-    return [start.removesuffix(_BEGIN) for start in starts if start.endswith(_BEGIN)]
+    levels = json.loads(definition)["States"]["Plan"]["Result"]["levels"]
+    return list(dict.fromkeys(str(task["name"]) for level in levels for task in level))
 
 
 def read_progress(
@@ -83,28 +63,23 @@ def read_progress(
     names
         The tasks, in the order they are shown.
     events
-        The history's events, oldest first.
+        The history's events with their data, oldest first.
     status
         Of the whole execution, as Step Functions calls it.
     done
         Tasks that an earlier execution of the same run has finished.
     """
     tasks = {name: Progress(name, "done" if name in done else "waiting") for name in names}
-    failures: set[int] = set()
     for event in events:
-        kind = event["type"]
-        if kind in _TASK_FAILED:
-            failures.add(event["id"])
-        # A state is left after a failure that was caught, too: that is no end of the task.
-        if kind not in _STATES or event.get("previousEventId") in failures:
+        entered = event.get("stateEnteredEventDetails")
+        details = entered or event.get("stateExitedEventDetails")
+        if details is None:
             continue
-        details = (
-            event.get("stateEnteredEventDetails") or event.get("stateExitedEventDetails") or {}
-        )
-        unit, _, end = str(details.get("name", "")).partition(": ")
-        task = tasks.get(unit) or tasks.get(unit.removesuffix(_SHARD))
-        if task is not None:
-            _note(task, kind, end, event["timestamp"], is_shard=unit != task.name)
+        # Every state of a container's loop carries its task: names of states do not tell containers apart.
+        data = _read(details.get("input" if entered else "output"))
+        container = data.get("task")
+        if isinstance(container, Mapping) and container.get("name") in tasks:
+            _note(tasks[container["name"]], event, details["name"], data)
     if status in ENDED:
         for task in tasks.values():
             if task.state in ("running", "waiting to try again"):
@@ -112,17 +87,33 @@ def read_progress(
     return tasks
 
 
-def _note(task: Progress, kind: str, end: str, when: datetime, *, is_shard: bool) -> None:
-    if kind == "TaskStateEntered" and not end:
+def _read(text: str | None) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _note(task: Progress, event: Mapping[str, Any], state: str, data: Mapping[str, Any]) -> None:
+    kind, when, is_shard = event["type"], event["timestamp"], bool(data["task"].get("shard"))
+    if kind == "TaskStateEntered" and state == _RUN:
         task.state, task.why, task.ended = "running", "", None
         task.attempts += not is_shard
         task.shards += is_shard
         task.started = task.started or when
-    elif kind == "TaskStateExited" and not end and not is_shard:
-        task.state, task.ended = "done", when
+    elif kind == "TaskStateExited" and state == _RUN and not is_shard:
+        if "error" not in data:  # a caught failure leaves the state, too
+            task.state, task.ended = "done", when
     elif kind == "WaitStateEntered" and not is_shard:
         task.state = "waiting to try again"
-    elif kind == "SucceedStateEntered" and end == "not needed" and task.state != "done":
+    elif kind == "SucceedStateEntered" and state == _NOT_NEEDED and task.state != "done":
         task.state = "skipped"
-    elif kind == "FailStateEntered" and end in _FAILED:
-        task.state, task.ended, task.why = "failed", when, end
+    elif kind == "FailStateEntered":
+        task.state, task.ended, task.why = "failed", when, _why(state, data)
+
+
+def _why(state: str, data: Mapping[str, Any]) -> str:
+    if state != _BY_NAME:
+        return state.lower()
+    return str(data["given"]["exit_names"][data["error"]["container"]["ExitCode"]])

@@ -10,7 +10,7 @@ from tasks.pipeline.build import load_dag
 from tasks.pipeline.knobs import read_env
 
 TRAIN = "train-"
-MAX_NAME = 60  # the 80 characters of a state's name, less what the compiler adds to it
+MAX_NAME = 60  # the 80 characters of an execution's or a stream's name, with room for what is added
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_NAME - 1}}}")
 
 
@@ -50,7 +50,7 @@ def order(needs: dict[str, tuple[str, ...]]) -> list[Task]:
         if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"task {name!r}: a state machine needs names of letters, digits and _ . - that begin with a "
-                f"letter or digit, {MAX_NAME} characters at most; rename it in pipeline.yaml"
+                f"letter or digit, {MAX_NAME} characters maximum; rename it in pipeline.yaml"
             )
     _refuse_twins(needs)
     levels: dict[str, int] = {}
@@ -76,7 +76,7 @@ def _level(
 ) -> int:
     if name in path:
         circle = " -> ".join([*path[path.index(name) :], name])
-        raise ConfigError(f"the tasks need each other in a circle ({circle}); mend pipeline.yaml")
+        raise ConfigError(f"the tasks form a cycle ({circle}); fix pipeline.yaml")
     if name not in needs:
         raise ConfigError(f"task {path[-1]!r} needs {name!r}, which pipeline.yaml does not have")
     if name not in levels:

@@ -1,4 +1,4 @@
-# The pairs of processor units and memory that Fargate offers.
+# The combinations of CPU units and memory (MB) that Fargate offers.
 locals {
   fargate_memory_mb = {
     "256"   = [512, 1024, 2048]

@@ -80,6 +80,7 @@ module "pipeline" {
   size                   = var.pipeline_size
   disk_gb                = var.pipeline_disk_gb
   definition             = local.definition
+  plan                   = "${path.root}/plan.json"
   schedule               = var.schedule
   container_insights     = var.container_insights
   emails                 = var.emails

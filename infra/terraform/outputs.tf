@@ -1,4 +1,4 @@
-# All that the verbs read of this deployment; empty where a part is switched off.
+# Everything that the verbs know of this deployment; empty for parts that are switched off.
 
 output "region" {
   value = var.region
@@ -13,7 +13,7 @@ output "environment" {
 }
 
 output "tags" {
-  description = "What every resource carries."
+  description = "Tags of every resource."
   value       = { Project = var.name, Environment = var.environment, ManagedBy = "terraform" }
 }
 
@@ -86,12 +86,12 @@ output "tracking_uri" {
 }
 
 output "tracking_service" {
-  description = "Where operators open a session, if operator_access is on."
+  description = "Name of MLflow's ECS service, in which operators open a session."
   value       = try(module.tracking[0].service_name, "")
 }
 
 output "service_name" {
-  description = "What the names of both colours begin with."
+  description = "Prefix of the names of both colors."
   value       = local.name
 }
 
@@ -100,12 +100,12 @@ output "service_container" {
 }
 
 output "service_task_definition" {
-  description = "The revision to release: Terraform makes it, the release verbs put it into a colour."
+  description = "The revision to release: created here, started by the release verbs."
   value       = try(module.serving[0].task_definition_arn, "")
 }
 
 output "service_tasks" {
-  description = "Fewest and most tasks of the colour that serves."
+  description = "Minimum and maximum number of tasks of the live color."
   value       = var.service_tasks
 }
 
@@ -133,8 +133,9 @@ output "listener_arn" {
   value = try(module.serving[0].listener_arn, "")
 }
 
-output "load_balancer_dns" {
-  value = try(module.serving[0].load_balancer_dns, "")
+output "service_url" {
+  description = "Address of the service's load balancer."
+  value       = try(module.serving[0].url, "")
 }
 
 output "alarm_names" {
@@ -142,7 +143,7 @@ output "alarm_names" {
 }
 
 output "rollback_alarms" {
-  description = "By colour: what stops a deployment."
+  description = "By color: the alarms that roll a deployment back."
   value       = module.observability.rollback_alarms
 }
 

@@ -7,12 +7,12 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{1,10}$", var.name))
-    error_message = "name must be 2 to 11 lower-case letters and digits, beginning with a letter: load balancers' names end at 32 characters."
+    error_message = "name must be 2 to 11 lower-case letters and digits, beginning with a letter: load balancers' names are limited to 32 characters."
   }
 }
 
 variable "environment" {
-  description = "Which of several deployments this is; part of every name and tag."
+  description = "Name of this deployment among several; part of every name and tag."
   type        = string
 
   validation {
@@ -33,7 +33,7 @@ variable "region" {
 }
 
 variable "account_id" {
-  description = "The account this may be applied to; empty: whatever the credentials are for."
+  description = "The only account this may be applied to; empty: that of the credentials."
   type        = string
   default     = ""
 
@@ -44,19 +44,19 @@ variable "account_id" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete database and load balancers; a last snapshot is taken of the database."
+  description = "Refuse to delete database and load balancers; take a final snapshot of the database."
   type        = bool
   default     = true
 }
 
 variable "force_destroy" {
-  description = "Let `destroy` remove a bucket with objects and repositories with images."
+  description = "Let `destroy` delete a bucket with objects and repositories with images."
   type        = bool
   default     = false
 }
 
 variable "architecture" {
-  description = "Processor that the images are built for."
+  description = "CPU architecture of the images."
   type        = string
   default     = "X86_64"
 
@@ -67,7 +67,7 @@ variable "architecture" {
 }
 
 variable "images" {
-  description = "Tag of each image in its repository; what was pushed last is written to images.auto.tfvars.json."
+  description = "Tag of each image in its repository; `make push` writes the latest to images.auto.tfvars.json."
   type = object({
     pipeline = optional(string, "initial")
     service  = optional(string, "initial")
@@ -77,19 +77,19 @@ variable "images" {
 
   validation {
     condition     = alltrue([for tag in values(var.images) : can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", tag))])
-    error_message = "images: a tag is at most 128 letters, digits, dots, dashes and underscores."
+    error_message = "images: a tag has a maximum of 128 letters, digits, dots, dashes and underscores."
   }
 
   validation {
     condition     = !contains(values(var.images), "latest")
-    error_message = "images: tags are immutable here, so none may be called latest; use the commit's id."
+    error_message = "images: tags are immutable here, so none may be named latest; use the commit's id."
   }
 }
 
 # ---- network
 
 variable "vpc_cidr" {
-  description = "Addresses of the network, a /16."
+  description = "Address range of the network, a /16."
   type        = string
   default     = "10.42.0.0/16"
 
@@ -100,18 +100,18 @@ variable "vpc_cidr" {
 }
 
 variable "zones" {
-  description = "Letters of the region's availability zones, a private subnet each; named, so that a new zone moves nothing."
+  description = "Letters of the region's availability zones, one private subnet each; named, so that a new zone changes nothing."
   type        = list(string)
   default     = ["a", "b"]
 
   validation {
     condition     = contains([2, 3], length(var.zones)) && length(distinct(var.zones)) == length(var.zones) && alltrue([for letter in var.zones : can(regex("^[a-h]$", letter))])
-    error_message = "zones must be 2 or 3 different letters: load balancers and the database want two zones."
+    error_message = "zones must be 2 or 3 different letters: load balancers and the database need two zones."
   }
 }
 
 variable "endpoint_zones" {
-  description = "Zones in which each interface endpoint stands (billed by the hour each); the others reach it across."
+  description = "Zones with an interface endpoint for each service (billed by endpoint, zone and hour); tasks in other zones use it across zones."
   type        = number
   default     = 2
 
@@ -122,7 +122,7 @@ variable "endpoint_zones" {
 }
 
 variable "interface_endpoints" {
-  description = "AWS services reached inside the network, so that it works without internet."
+  description = "AWS services reached through interface endpoints, so that no internet access is needed."
   type        = set(string)
   default     = ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "sts", "monitoring"]
 
@@ -133,12 +133,12 @@ variable "interface_endpoints" {
 
   validation {
     condition     = length(setsubtract(var.interface_endpoints, ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "sts", "monitoring", "states", "ssmmessages"])) == 0
-    error_message = "interface_endpoints knows ecr.api, ecr.dkr, logs, secretsmanager, sts, monitoring, states and ssmmessages."
+    error_message = "interface_endpoints must be among ecr.api, ecr.dkr, logs, secretsmanager, sts, monitoring, states and ssmmessages."
   }
 }
 
 variable "internet_access" {
-  description = "Give tasks a way out: public subnets, an internet gateway and one NAT gateway."
+  description = "Give tasks internet access: public subnets, an internet gateway and one NAT gateway."
   type        = bool
   default     = false
 }
@@ -152,12 +152,12 @@ variable "run_days" {
 
   validation {
     condition     = var.run_days >= 15
-    error_message = "run_days must be 15 or more: a run can be taken up again for 14 days."
+    error_message = "run_days must be 15 or more: a run can be resumed for 14 days."
   }
 }
 
 variable "noncurrent_days" {
-  description = "Days that a replaced or deleted object can be brought back."
+  description = "Days during which a replaced or deleted object can be restored."
   type        = number
   default     = 30
 
@@ -179,7 +179,7 @@ variable "exposure_days" {
 }
 
 variable "data_buckets" {
-  description = "Names of other buckets that the pipeline may read logs from."
+  description = "Other buckets from which the pipeline may read logs."
   type        = list(string)
   default     = []
 
@@ -190,31 +190,31 @@ variable "data_buckets" {
 }
 
 variable "log_days" {
-  description = "Days that logs are kept."
+  description = "Retention of logs in days."
   type        = number
   default     = 365
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731], var.log_days)
-    error_message = "log_days must be one that CloudWatch knows: 7, 14, 30, 60, 90, 180, 365, 400, 545 or 731."
+    error_message = "log_days must be one that CloudWatch accepts: 7, 14, 30, 60, 90, 180, 365, 400, 545 or 731."
   }
 }
 
 # ---- tracking
 
 variable "tracking" {
-  description = "Run MLflow with a PostgreSQL database here; otherwise external_tracking_uri."
+  description = "Run MLflow with a PostgreSQL database here; otherwise use external_tracking_uri."
   type        = bool
   default     = true
 
   validation {
     condition     = var.tracking || var.external_tracking_uri != ""
-    error_message = "tracking = false needs external_tracking_uri: the pipeline records its runs somewhere."
+    error_message = "tracking = false needs external_tracking_uri, to which the pipeline records its runs."
   }
 }
 
 variable "external_tracking_uri" {
-  description = "MLflow server to use when there is none here."
+  description = "MLflow server to use if tracking is off."
   type        = string
   default     = ""
 
@@ -225,13 +225,13 @@ variable "external_tracking_uri" {
 }
 
 variable "tracking_size" {
-  description = "MLflow's tasks: processor units, memory and how many."
+  description = "MLflow's tasks: CPU units, memory and number."
   type        = object({ cpu = number, memory_mb = number, tasks = number })
   default     = { cpu = 512, memory_mb = 2048, tasks = 1 }
 
   validation {
     condition     = contains(lookup(local.fargate_memory_mb, tostring(var.tracking_size.cpu), []), var.tracking_size.memory_mb)
-    error_message = "tracking_size: Fargate does not offer that pair of cpu and memory_mb; see fargate.tf."
+    error_message = "tracking_size: Fargate does not offer that combination of cpu and memory_mb; see fargate.tf."
   }
 
   validation {
@@ -262,7 +262,7 @@ variable "database" {
 }
 
 variable "operator_access" {
-  description = "Let operators with the right to it open a session in MLflow's task and, through it, ports into the network."
+  description = "Let operators who have the permission open a session in MLflow's task and forward ports through it into the network."
   type        = bool
   default     = false
 
@@ -275,29 +275,29 @@ variable "operator_access" {
 # ---- pipeline
 
 variable "definition" {
-  description = "The state machine's template, as `make asl` writes it; relative to this folder."
+  description = "The state machine's template; relative to this folder. Its plan is plan.json, which `make asl` writes."
   type        = string
   default     = "state_machine.json.tftpl"
 
   validation {
     condition     = fileexists(startswith(var.definition, "/") ? var.definition : "${path.root}/${var.definition}")
-    error_message = "definition: no such file; `make asl` writes it."
+    error_message = "definition: no such file; the one of the repository is state_machine.json.tftpl."
   }
 }
 
 variable "pipeline_size" {
-  description = "A pipeline task that the definition gives no size of its own."
+  description = "Size of a pipeline task for which the definition has none."
   type        = object({ cpu = number, memory_mb = number })
   default     = { cpu = 1024, memory_mb = 4096 }
 
   validation {
     condition     = contains(lookup(local.fargate_memory_mb, tostring(var.pipeline_size.cpu), []), var.pipeline_size.memory_mb)
-    error_message = "pipeline_size: Fargate does not offer that pair of cpu and memory_mb; see fargate.tf."
+    error_message = "pipeline_size: Fargate does not offer that combination of cpu and memory_mb; see fargate.tf."
   }
 }
 
 variable "pipeline_disk_gb" {
-  description = "Disk of a pipeline task; the first 20 GB are free."
+  description = "Disk of a pipeline task in GB; the first 20 are free."
   type        = number
   default     = 40
 
@@ -308,7 +308,7 @@ variable "pipeline_disk_gb" {
 }
 
 variable "schedule" {
-  description = "When the pipeline runs; off until `enabled` or the schedule verb says otherwise."
+  description = "When the pipeline runs; off until `enabled` or `make schedule STATE=on`."
   type = object({
     expression = string
     timezone   = optional(string, "UTC")
@@ -330,7 +330,7 @@ variable "container_insights" {
 }
 
 variable "emails" {
-  description = "Who is written to; each address has to confirm once."
+  description = "Recipients of notices; each address must confirm once."
   type        = set(string)
   default     = []
 
@@ -349,18 +349,18 @@ variable "serving" {
 }
 
 variable "service_size" {
-  description = "A task of the service."
+  description = "Size of a task of the service."
   type        = object({ cpu = number, memory_mb = number })
   default     = { cpu = 1024, memory_mb = 2048 }
 
   validation {
     condition     = contains(lookup(local.fargate_memory_mb, tostring(var.service_size.cpu), []), var.service_size.memory_mb)
-    error_message = "service_size: Fargate does not offer that pair of cpu and memory_mb; see fargate.tf."
+    error_message = "service_size: Fargate does not offer that combination of cpu and memory_mb; see fargate.tf."
   }
 }
 
 variable "service_tasks" {
-  description = "Between how many tasks the service scales."
+  description = "Minimum and maximum number of tasks of the service."
   type        = object({ min = number, max = number })
   default     = { min = 2, max = 6 }
 
@@ -371,7 +371,7 @@ variable "service_tasks" {
 }
 
 variable "requests_per_task" {
-  description = "Requests a minute and task that scaling aims at."
+  description = "Requests per minute and task at which scaling aims."
   type        = number
   default     = 30000
 
@@ -382,7 +382,7 @@ variable "requests_per_task" {
 }
 
 variable "p99_ms" {
-  description = "Answers slower than this at the 99th percentile raise an alarm."
+  description = "99th percentile of the response time above which an alarm fires."
   type        = number
   default     = 100
 
@@ -399,12 +399,12 @@ variable "public" {
 
   validation {
     condition     = !var.public || var.certificate_arn != ""
-    error_message = "public = true needs certificate_arn: nothing is served in the clear on the internet."
+    error_message = "public = true needs certificate_arn: nothing is served unencrypted on the internet."
   }
 }
 
 variable "certificate_arn" {
-  description = "Certificate of the service's load balancer; empty: plain HTTP inside the network."
+  description = "Certificate of the service's load balancer; empty: plain HTTP within the network."
   type        = string
   default     = ""
 
@@ -415,7 +415,7 @@ variable "certificate_arn" {
 }
 
 variable "allowed_cidrs" {
-  description = "Who may call the service; empty: the network itself."
+  description = "Address ranges that may call the service; empty: the network itself."
   type        = set(string)
   default     = []
 
@@ -426,7 +426,7 @@ variable "allowed_cidrs" {
 }
 
 variable "api_key_secret_arn" {
-  description = "Secret in Secrets Manager, under AWS's own key, whose text is the service's API key; empty: none is asked for."
+  description = "Secret in Secrets Manager, encrypted with the AWS-managed key, whose text is the service's API key; empty: no key is required."
   type        = string
   default     = ""
 
@@ -450,7 +450,7 @@ variable "github_repository" {
 }
 
 variable "github_subjects" {
-  description = "Which of the repository's workflows: branches and environments."
+  description = "Which of the repository's workflows may: branches, tags and environments."
   type        = list(string)
   default     = ["ref:refs/heads/main", "environment:production"]
 
@@ -461,13 +461,13 @@ variable "github_subjects" {
 }
 
 variable "github_provider_arn" {
-  description = "The account's OIDC provider for GitHub if it has one (there can be only one); empty: it is made."
+  description = "The account's OIDC provider for GitHub if it has one (there can be only one); empty: create it."
   type        = string
   default     = ""
 }
 
 variable "github_policy_arns" {
-  description = "Policies by which workflows may apply this Terraform; without them they push images, run and release."
+  description = "Policies that let workflows apply this Terraform; without them they only push images, run and release."
   type        = set(string)
   default     = []
 }

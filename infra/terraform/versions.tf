@@ -1,5 +1,5 @@
 terraform {
-  required_version = ">= 1.10.0, < 2.0.0" # 1.9: validations that look at locals; 1.10: locks in S3
+  required_version = ">= 1.10.0, < 2.0.0" # 1.9: validations that refer to locals; 1.10: lock files in S3
 
   required_providers {
     aws = {

@@ -5,7 +5,7 @@ fold of the same hashes. Memory is about 12 bytes a distinct token, twice that w
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,7 @@ import pyarrow as pa
 from tasks.errors import ConfigError
 from tasks.hashing.contract import MAX_BITS, HashContract
 from tasks.hashing.encode import columns_of, record_batches, token_columns
-
-if TYPE_CHECKING:
-    from tasks.logs.log import Log
+from tasks.logs.log import Log
 
 _MERGE_TOKENS = 1_000_000
 
@@ -57,7 +55,7 @@ class TokenCounts:
 
 
 def count_tokens(
-    source: "Log | Iterable[pa.RecordBatch | pa.Table]", contract: HashContract
+    source: Log | Iterable[pa.RecordBatch | pa.Table], contract: HashContract
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return for each token column its distinct 32-bit hashes and the rows that hold each."""
     batches: Any = source
@@ -77,7 +75,7 @@ def count_tokens(
 
 
 def collision_report(
-    source: "Log | Iterable[pa.RecordBatch | pa.Table]", contract: HashContract, bits: Iterable[int]
+    source: Log | Iterable[pa.RecordBatch | pa.Table], contract: HashContract, bits: Iterable[int]
 ) -> pd.DataFrame:
     """Return what each number of bits would make of the tokens of a log.
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +20,8 @@ from tasks.errors import InputError, disk_errors
 from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
+from tasks.logs.log import Log
 from tasks.storage.files import write_atomic
-
-if TYPE_CHECKING:  # a reader of feature sets needs neither pandas nor Parquet
-    from tasks.logs.log import Log
 
 PLAN = "plan.json"
 _DIGEST_KEY = b"clicklab.plan"
@@ -60,7 +58,7 @@ class Parts:
 
     def __init__(
         self,
-        log: "Log",
+        log: Log,
         span: tuple[int, int],
         contract: HashContract,
         folder: str | Path,
@@ -173,7 +171,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _tables(
-    log: "Log", columns: Sequence[str], batch_rows: int, span: tuple[int, int]
+    log: Log, columns: Sequence[str], batch_rows: int, span: tuple[int, int]
 ) -> Iterator[pa.Table]:
     """Yield tables of exactly `batch_rows` rows, the last one shorter, reading one batch ahead."""
     start, stop = span

@@ -3,17 +3,11 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
-from tasks.hashing.feature_set import Batch, FeatureSet
 from tasks.hashing.parts import Parts, runs
-
-if TYPE_CHECKING:
-    from tasks.logs.log import Log
-
-__all__ = ["Batch", "FeatureSet", "Written", "make_batch", "write_features"]
+from tasks.logs.log import Log
 
 
 class Written(NamedTuple):
@@ -26,7 +20,7 @@ class Written(NamedTuple):
 
 
 def write_features(
-    log: "Log",
+    log: Log,
     span: tuple[int, int],
     contract: HashContract,
     folder: str | Path,

@@ -17,6 +17,7 @@ from typing import Any
 
 from tasks.errors import ConfigError, InputError, UnavailableError
 from tasks.registry.mlflow_client import ReadableClient, reason_of, unavailable
+from tasks.schema import Schema
 from tasks.storage.availability import is_temporary
 from tasks.storage.locks import sqlite_lock
 from tasks.storage.workspace import resolve, resolve_store
@@ -173,6 +174,11 @@ def add_to_model(client: Any, run_id: str, name: str, text: str) -> None:
     path = f"{MODEL_PATH}/{name}"
     if path not in [file.path for file in client.list_artifacts(run_id, MODEL_PATH)]:
         client.log_text(run_id, text, path)
+
+
+def registered_name(schema: Schema) -> str:
+    """Return the name in the registry: one registered model per log."""
+    return f"ctr-{schema.name}"
 
 
 def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) -> str:

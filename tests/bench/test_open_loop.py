@@ -87,7 +87,7 @@ def test_a_stall_delays_all_that_were_due_meanwhile():
 
 
 def test_statuses_and_hang_ups_are_failures():
-    """Whatever is not 200 failed, and the run goes on over a new connection."""
+    """Any status but 200 is a failure, and the run continues over a new connection."""
     answers = {3: answer_of(status=b"503 Unavailable"), 5: None}
     with server(lambda number, _: answers.get(number, answer_of())) as port:
         found = run(port, n_connections=2)
@@ -105,7 +105,7 @@ def test_an_answer_in_pieces_is_whole_in_the_end():
 
 
 def test_an_idle_connection_may_be_closed():
-    """A server that closes what nobody uses has failed nobody."""
+    """A server that closes an idle connection has failed no request."""
     with server(lambda *_: answer_of()) as port:
         loop = OpenLoop(
             port, [request_bytes("/", port, b"")], rate=100, seconds=0.1, n_connections=3

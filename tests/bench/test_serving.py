@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from bench.data import MIN_ROWS, prepare
-from bench.serving import __main__ as command
-from bench.serving import contestants, load, material, soak, targets
+from bench.serving import __main__ as command_line
+from bench.serving import contestants, load, soak, targets
 from bench.serving.apps import reference
-from bench.serving.material import CANDIDATE_FIELDS, rankings, read_rows
+from bench.serving.request_steps import time_steps
 from bench.serving.rounds import Record
 from bench.serving.scoring import time_scoring
 from bench.serving.servers import Server
-from bench.serving.soak_figure import draw, thinned
+from bench.serving.soak_figure import draw
 from bench.serving.versions import installed
-from bench.serving.way import time_way
+from bench.serving.workload import CANDIDATE_FIELDS, Workload, make_workload, rankings, read_rows
 from tasks.errors import ClicklabError, ConfigError
 
 
@@ -36,7 +36,7 @@ def write_csv(path, n_rows, **columns):
 
 
 def test_requests_are_distinct_rows_with_integers_where_all_are(tmp_path):
-    """Ids and labels stay behind; hexadecimal text stays text even where one value looks like a number."""
+    """Ids and labels are not sent; hexadecimal text stays text even where one value looks like a number."""
     path = tmp_path / "test.csv"
     ids = {0: "00000012", 1: "a9f1"}
     write_csv(path, 60, C1=lambda n: n, C20=lambda n: -n, site_id=lambda n: ids.get(n, f"{n}e"))
@@ -49,7 +49,7 @@ def test_requests_are_distinct_rows_with_integers_where_all_are(tmp_path):
 def test_a_day_with_too_few_distinct_rows_is_one_line(tmp_path):
     """Equal rows count once."""
     write_csv(tmp_path / "test.csv", 30, C1=lambda n: n % 3)
-    with pytest.raises(ConfigError, match="has 3 distinct rows, 10 are asked for"):
+    with pytest.raises(ConfigError, match="has 3 distinct rows, 10 are needed"):
         read_rows(tmp_path / "test.csv", 10, n_rows=30)
 
 
@@ -94,7 +94,7 @@ def test_a_ratio_is_the_median_over_rounds_of_the_same_round():
     (outcome,) = found
     assert (outcome.value, outcome.low, outcome.high) == (5, 4, 8)
     assert outcome.is_reached
-    assert outcome.to_dict()["target"]["at_least"] == 4
+    assert outcome.to_dict()["target"]["minimum"] == 4
 
 
 @pytest.mark.parametrize(
@@ -185,17 +185,17 @@ def test_the_soak_figure_is_the_same_file_each_time(tmp_path):
 
 
 def test_a_thinned_line_keeps_the_worst_of_each_stretch():
-    """A second without answers is no zero."""
+    """A second without responses does not count as zero."""
     line = [{"second": s, "max_ms": float(s % 4)} for s in range(8)] + [{"second": 8}]
-    seconds, worst = thinned(line, "max_ms", n_points=3)
-    assert seconds.tolist() == [0, 3, 6]
-    assert worst.tolist() == [2, 3, 3]
+    found = soak.thinned(line, n_points=3)
+    assert [at["second"] for at in found] == [0, 3, 6]
+    assert [at["max_ms"] for at in found] == [2, 3, 3]
 
 
 def test_metrics_are_summed_over_labels(monkeypatch):
     """Workers and variants add up; comments are no samples."""
     text = b'# HELP a b\na_total{x="1, 2"} 3.0\na_total{x="3"} 4.0\nb 1e-3\n'
-    monkeypatch.setattr(Server, "ask", lambda *_: (200, text))
+    monkeypatch.setattr(Server, "request", lambda *_: (200, text))
     assert Server(1, None, Path()).metrics() == {"a_total": 7.0, "b": 0.001}
 
 
@@ -209,12 +209,12 @@ def test_versions_of_an_environment_leave_out_what_is_missing():
     ("arguments", "line"),
     [
         (["--rounds", "0"], "error: rounds must be at least 1, got 0\n"),
-        (["--soak", "1"], "error: a soak of 1 minutes is too short to swap every 60 s; three swaps are the least\n"),
+        (["--soak", "1"], "error: a soak of 1 minutes is too short to swap every 60 s; at least three swaps are needed\n"),
     ],
 )  # fmt: skip
 def test_a_mistake_at_the_command_line_is_one_line(arguments, line, capsys):
     """A known error is a line and an exit code, no traceback."""
-    assert command.main(arguments) == 3
+    assert command_line.main(arguments) == 3
     assert capsys.readouterr().err == line
 
 
@@ -227,26 +227,26 @@ def test_without_wrk_the_line_says_how_to_install_it(monkeypatch):
 
 def test_every_contestant_has_a_label(tmp_path):
     """No server can take part that the tables do not know."""
-    made = contestants.Material(tmp_path, (tmp_path, tmp_path), tmp_path, tmp_path, [], ("", ""))
-    found = contestants.starts(made, peers_python=Path("python"))
+    made = Workload(tmp_path, (tmp_path, tmp_path), tmp_path, tmp_path, [], ("", ""))
+    found = contestants.peer_commands(made, peers_python=Path("python"))
     assert {"ours", *found} == set(contestants.LABELS)
 
 
 @pytest.fixture(scope="module")
-def served_material(tmp_path_factory):
+def served_workload(tmp_path_factory):
     """Models and requests from the smallest log, the reference trained by our own Python."""
     data = prepare(MIN_ROWS, folder=tmp_path_factory.mktemp("bench"))
     python = Path(sys.executable)
-    return material.make(data, kind="ftrl", bits=14, n_requests=200, peers_python=python)
+    return make_workload(data, kind="ftrl", bits=14, n_requests=200, peers_python=python)
 
 
 @pytest.mark.slow
-def test_peers_serve_and_are_loaded(served_material):
-    """Reference, typed endpoints and the empty route answer; the constant rate fails nobody."""
-    starts = contestants.starts(served_material, peers_python=Path(sys.executable))
-    call = load.Call("/predict", served_material.impressions)
-    with contestants.serve_all(starts, served_material) as servers:
-        contestants.check_answers(servers, served_material)
+def test_peers_serve_and_are_loaded(served_workload):
+    """Reference, typed endpoints and the empty route answer; no request fails at the constant rate."""
+    commands = contestants.peer_commands(served_workload, peers_python=Path(sys.executable))
+    call = load.Call("/predict", served_workload.impressions)
+    with contestants.serve_all(commands, served_workload) as servers:
+        contestants.check_answers(servers, served_workload)
         for server in servers.values():
             found = load.pace(server.port, call, rate=50, seconds=1)
             assert (found["n_requests"], found["n_failed"]) == (50, 0)
@@ -256,35 +256,35 @@ def test_peers_serve_and_are_loaded(served_material):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk (apt-get install wrk)")
-def test_wrk_sends_bodies_in_turn_and_counts_what_fails(served_material):
+def test_wrk_sends_bodies_in_turn_and_counts_what_fails(served_workload):
     """A path that the server does not have is an error, not a fast answer."""
-    starts = contestants.starts(served_material, peers_python=Path(sys.executable))
-    with contestants.serve(starts["reference"], "reference", served_material) as server:
-        call = load.Call("/predict", served_material.impressions)
+    commands = contestants.peer_commands(served_workload, peers_python=Path(sys.executable))
+    with contestants.serve(commands["reference"], "reference", served_workload) as server:
+        call = load.Call("/predict", served_workload.impressions)
         assert load.saturate(server.port, call, seconds=1, n_connections=2)["requests_per_s"] > 1
         with pytest.raises(ClicklabError, match="requests to /nowhere failed under load"):
             load.saturate(server.port, replace(call, path="/nowhere"), seconds=1, n_connections=2)
 
 
 @pytest.mark.slow
-def test_a_short_soak_swaps_models_and_loses_nothing(served_material, tmp_path):
+def test_a_short_soak_swaps_models_and_loses_nothing(served_workload, tmp_path):
     """Every request is answered and logged while the folder changes; both versions answer."""
-    start = contestants.start_ours(
-        served_material, home=tmp_path / "home", exposures=tmp_path / "exposures"
+    command = contestants.build_ours(
+        served_workload, home=tmp_path / "home", exposures=tmp_path / "exposures"
     )
     plan = soak.SoakPlan(minutes=0.4, rate=100, swap_s=6)
-    found = soak.soak(start, served_material, plan, lambda _: None)
+    found = soak.soak(command, served_workload, plan, lambda _: None)
     missed = [
         outcome.target.label for outcome in soak.soak_outcomes(found)[:3] if not outcome.is_reached
     ]
     assert missed == []
-    assert set(found["versions"]) == set(served_material.versions)
+    assert set(found["versions"]) == set(served_workload.versions)
 
 
 @pytest.mark.slow
-def test_scoring_and_each_step_are_timed(served_material):
+def test_scoring_and_each_step_are_timed(served_workload):
     """Every step has a time, and the whole is no less than its parts."""
-    scoring = time_scoring(served_material.models[0], served_material.rows)
+    scoring = time_scoring(served_workload.models[0], served_workload.rows)
     assert all(value > 0 for value in scoring.values())
-    for steps in time_way(served_material).values():
+    for steps in time_steps(served_workload).values():
         assert steps["all"] >= steps["decode"] + steps["score"] > 0

@@ -24,8 +24,6 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     """Return the template as Terraform's ``templatefile`` would: what this project uses of it."""
     text = template
     for name, value in values.items():
-        slashes = "${replace(" + name + ', "/", "$252F")}'
-        text = text.replace(slashes, value.replace("/", "$252F"))
         text = text.replace("${" + name + "}", value)
     return text
 

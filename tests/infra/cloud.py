@@ -1,4 +1,4 @@
-"""An account of the tests' own: moto over HTTP on a free port, and the files that a deployment leaves."""
+"""An AWS account for tests: moto over HTTP on a free port, and a deployment's outputs."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _LEFT_OUT = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "CLICKLAB
 
 @contextmanager
 def account() -> Iterator[str]:
-    """Yield the address of an empty account; the environment points at it."""
+    """Yield the address of an empty account, to which the environment points."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
@@ -29,7 +29,7 @@ def account() -> Iterator[str]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "MOTO_PORT": address.rpartition(":")[2],  # where its state machines call services
+        "MOTO_PORT": address.rpartition(":")[2],  # its state machines call services there
     }
     try:
         with patch.dict("os.environ", keys):
@@ -51,7 +51,7 @@ def _post(address: str, path: str, body: Mapping[str, Any] | None = None) -> Non
 
 
 def execute_machines(address: str) -> None:
-    """Let the account run state machines instead of pretending."""
+    """Make the account really execute state machines."""
     _post(address, "config", {"stepfunctions": {"execute_state_machine": True}})
 
 
@@ -66,7 +66,7 @@ def _client(service: str, address: str) -> Any:
 
 
 def write_outputs(path: Path, values: Mapping[str, Any]) -> Path:
-    """Write a deployment's values as Terraform does, and return the file."""
+    """Write a deployment's outputs in Terraform's form; return the file."""
     fixed = {"region": REGION, "account_id": ACCOUNT}
     path.write_text(
         json.dumps({key: {"value": value} for key, value in {**fixed, **values}.items()})

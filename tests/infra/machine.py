@@ -24,6 +24,10 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 )
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 
+from infra.state_machine.__main__ import MACHINE
+from tests.conftest import ROOT
+from tests.infra.asl_lint import fill
+
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 VALUES = {
     "cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/clicklab",
@@ -31,10 +35,9 @@ VALUES = {
     "subnets": '["subnet-1", "subnet-2"]',
     "security_groups": '["sg-1"]',
     "topic_arn": f"arn:aws:sns:{REGION}:{ACCOUNT}:clicklab",
-    "log_group": "/clicklab/pipeline",
-    "region": REGION,
+    "console": "https://console/$252Fclicklab$252Fpipeline",
+    "disk_gb": "30",
     "bucket": "clicklab-bucket",
-    "tracking_uri": "http://tracking",
 }
 
 
@@ -58,7 +61,9 @@ class Containers:
         override = parameters["Overrides"]["ContainerOverrides"][0]
         name = override["Command"][-1]
         shard = [
-            item["Value"] for item in override["Environment"] if item["Name"] == "CLICKLAB_SHARD"
+            item["Value"]
+            for item in override["Environment"]
+            if item["Name"] == "CLICKLAB_SHARD" and item["Value"]
         ]
         unit = f"{name} {shard[0]}" if shard else name
         self.started.append(unit)
@@ -101,7 +106,7 @@ def _read_body(self: Any, response: Any, *_: Any, **__: Any) -> None:
 
 
 class Ran:
-    """How an execution went: status, error, messages told, and the states entered."""
+    """How an execution went: status, error, messages sent, and the states entered."""
 
     def __init__(
         self, described: Mapping[str, Any], events: list[dict[str, Any]], told: list[dict[str, Any]]
@@ -160,7 +165,7 @@ class Account:
         given: Mapping[str, Any] | None = None,
         name: str = "exec-1",
     ) -> Ran:
-        """Run a definition with an input to its end, with containers that end as they are told to."""
+        """Run a definition with an input to its end, with containers that end as scripted."""
         started = patch.object(
             StateTaskServiceEcs, "_eval_execution", lambda self, env: containers.run(self, env)
         )
@@ -201,6 +206,6 @@ def _client(service: str) -> Any:
     return boto3.client(service, region_name=REGION)
 
 
-def without_waiting(text: str) -> str:
-    """Return a definition whose loops wait no time."""
-    return text.replace('"wait_s": 20', '"wait_s": 0')
+def deployed(plan: Mapping[str, Any]) -> str:
+    """Return the definition of the repository with a plan, as Terraform would fill it in."""
+    return fill((ROOT / MACHINE).read_text(), VALUES | {"plan": json.dumps(plan)})

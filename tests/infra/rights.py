@@ -1,4 +1,4 @@
-"""What verbs ask of AWS, as IAM sees it: an action and the resource that it is about."""
+"""The calls that verbs make, as IAM sees them: an action and its resource."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,15 +10,13 @@ from infra import aws
 from tests.infra.cloud import ACCOUNT, REGION
 
 Call = tuple[str, str]
-_PREFIXES = {
-    "monitoring": "cloudwatch"
-}  # where IAM's word is not the one that requests are signed with
+_PREFIXES = {"monitoring": "cloudwatch"}  # where IAM's prefix is not the signing name
 _S3 = {"ListObjectsV2": "ListBucket"} | dict.fromkeys(
     ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"), "PutObject"
 )
-NEEDS_NO_RIGHT = {"sts:GetCallerIdentity"}
-# What AWS asks of the caller besides the call itself; the Service Authorization Reference lists it.
-BESIDES: Mapping[str, Callable[[Mapping[str, Any]], list[Call]]] = {
+NEEDS_NO_PERMISSION = {"sts:GetCallerIdentity"}
+# Further permissions that a call needs, by the Service Authorization Reference.
+DEPENDENT: Mapping[str, Callable[[Mapping[str, Any]], list[Call]]] = {
     "ecs:RegisterTaskDefinition": lambda p: [
         *[("iam:PassRole", p[key]) for key in ("executionRoleArn", "taskRoleArn") if key in p],
         *([("ecs:TagResource", _ecs(f"task-definition/{p['family']}:1"))] if p.get("tags") else []),
@@ -39,8 +37,8 @@ def _service(p: Mapping[str, Any]) -> list[str]:
     return [_ecs(f"service/{str(p['cluster']).rpartition('/')[2]}/{name}") for name in names]
 
 
-# About what a call is. "*": AWS lets a policy name nothing for it.
-_ABOUT: Mapping[str, Callable[[Mapping[str, Any]], str | list[str]]] = {
+# The resource of a call; "*" for calls without resource-level permissions.
+_RESOURCE_OF: Mapping[str, Callable[[Mapping[str, Any]], str | list[str]]] = {
     "application-autoscaling:RegisterScalableTarget": lambda p: (
         f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/0123"
     ),
@@ -73,40 +71,40 @@ _ABOUT: Mapping[str, Callable[[Mapping[str, Any]], str | list[str]]] = {
 
 
 @contextmanager
-def noted(asked: set[Call]) -> Iterator[None]:
-    """Add every call that a verb's clients make meanwhile; the emulator's own are not among them."""
-    make, clients = aws._made, []
+def recorded(calls: set[Call]) -> Iterator[None]:
+    """Add every call of the verbs' clients meanwhile; the emulator's own calls are not included."""
+    make, clients = aws._cached_client, []
 
     def made(service: str, *more: Any) -> Any:
         client = make(service, *more)
         name = client.meta.service_model.signing_name
 
-        def note(params: Mapping[str, Any], model: Any, **_: Any) -> None:
-            asked.update(_calls(name, model.name, params))
+        def record(params: Mapping[str, Any], model: Any, **_: Any) -> None:
+            calls.update(_calls(name, model.name, params))
 
-        client.meta.events.register("provide-client-params", note, unique_id="noted")
+        client.meta.events.register("provide-client-params", record, unique_id="recorded")
         clients.append(client)
         return client
 
-    with patch.object(aws, "_made", made):
+    with patch.object(aws, "_cached_client", made):
         yield
     for client in clients:
-        client.meta.events.unregister("provide-client-params", unique_id="noted")
+        client.meta.events.unregister("provide-client-params", unique_id="recorded")
 
 
 def _calls(service: str, operation: str, params: Mapping[str, Any]) -> list[Call]:
     name = _S3.get(operation, operation) if service == "s3" else operation
     action = f"{_PREFIXES.get(service, service)}:{name}"
-    if action in NEEDS_NO_RIGHT:
+    if action in NEEDS_NO_PERMISSION:
         return []
-    about = _ABOUT[action](params)  # KeyError: say above what the new call is about
-    resources = [about] if isinstance(about, str) else about
-    besides = BESIDES[action](params) if action in BESIDES else []
-    return [*((action, resource) for resource in resources), *besides]
+    found = _RESOURCE_OF[action](params)  # KeyError: add the new call above
+    resources = [found] if isinstance(found, str) else found
+    dependent = DEPENDENT[action](params) if action in DEPENDENT else []
+    return [*((action, resource) for resource in resources), *dependent]
 
 
 def allows(document: Mapping[str, Any], action: str, resource: str) -> bool:
-    """Return whether a policy allows a call, its conditions taken as met."""
+    """Return whether a policy allows a call, its assuming that its conditions are met."""
     assert all(statement["Effect"] == "Allow" for statement in document["Statement"])
     return any(
         any(fnmatchcase(action, one) for one in _listed(statement["Action"]))

@@ -1,4 +1,4 @@
-"""A program that stands in for Terraform: it notes how it was called, and answers from files beside it."""
+"""A stub program for Terraform: it records its calls and answers from files beside it."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ if words[0] == "version":
 
 
 class TerraformStub:
-    """The program in a folder, and what it will answer."""
+    """The program in a folder, and its answers."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -60,12 +60,12 @@ class TerraformStub:
         self.answer()
 
     def answer(self, **answers: object) -> None:
-        """Change what is answered from now on."""
+        """Change the answers from now on."""
         self.answers |= answers
         (self.folder / "answers.json").write_text(json.dumps(self.answers))
 
     def holds(self, *addresses: str) -> None:
-        """Let the state hold these."""
+        """Put these addresses into the state."""
         (self.folder / "state").write_text("\n".join(addresses))
 
     def calls(self, verb: str = "") -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""What the verbs ask of AWS, against what the role of GitHub's workflows may do: no call without a right, no right without a call."""
+"""The verbs' calls against the policy of the role for GitHub's workflows: neither allows more nor needs more."""
 
 import json
 import shutil
@@ -6,13 +6,13 @@ import shutil
 import pytest
 
 from infra.images import __main__ as images
-from infra.images import scan
+from infra.images import pushed, scan
 from infra.release import __main__ as release
 from infra.runs import __main__ as runs
 from infra.runs import executions
+from tests.infra.blue_green_stage import stage
 from tests.infra.cloud import ACCOUNT, REGION, TRUST, account, aws, execute_machines, write_outputs
-from tests.infra.colour_stage import stage
-from tests.infra.rights import allows, granted, noted
+from tests.infra.rights import allows, granted, recorded
 from tests.infra.runs import test_runs
 from tests.infra.terraform.emulated import TERRAFORM, Workspace, provider_mirror
 
@@ -24,8 +24,8 @@ ROLES = {
     key: f"arn:aws:iam::{ACCOUNT}:role/{NAME}-service-{duty}"
     for key, duty in (("taskRoleArn", "task"), ("executionRoleArn", "execution"))
 }
-# Of these boto3 knows nothing: the engine moves layers, S3 asks for the key of what is uploaded.
-BY_OTHERS = {
+# Not called by boto3: the engine transfers layers, S3 uses the key for uploads.
+INDIRECT = {
     "ecr:BatchCheckLayerAvailability",
     "ecr:BatchGetImage",
     "ecr:CompleteLayerUpload",
@@ -35,7 +35,7 @@ BY_OTHERS = {
     "ecr:UploadLayerPart",
     "kms:Decrypt",
     "kms:GenerateDataKey",
-    "s3:AbortMultipartUpload",  # where an upload breaks off
+    "s3:AbortMultipartUpload",  # after a failed upload
 }
 _PROVIDER = """
 provider "aws" {
@@ -50,7 +50,7 @@ provider "aws" {
 
 
 def variables():
-    """Return the module's inputs as the root gives them."""
+    """Return the module's inputs in the root's form."""
     ecr = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{NAME}"
     return {
         "name": NAME,
@@ -79,7 +79,7 @@ def variables():
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
-    """The role's policy as Terraform plans it: the module alone, no account asked."""
+    """The role's policy as planned by Terraform from the module alone, without an account."""
     provider_mirror()
     folder = shutil.copytree(
         TERRAFORM / "modules" / "iam", tmp_path_factory.mktemp("terraform") / "iam"
@@ -102,7 +102,7 @@ def policy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """Every call that the verbs make, each verb run once or more in an account of the tests' own."""
+    """Every call of the verbs, each run at least once in a test account."""
     folder, found = tmp_path_factory.mktemp("verbs"), set()
     with pytest.MonkeyPatch.context() as patched, account() as address:
         execute_machines(address)
@@ -114,7 +114,7 @@ def asked(tmp_path_factory):
             write_outputs(folder / "outputs.json", made.values)
 
             def run(main, *words):
-                with noted(found):
+                with recorded(found):
                     return main(list(words))
 
             run_runs(run, folder)
@@ -124,7 +124,7 @@ def asked(tmp_path_factory):
 
 
 def deployment(made):
-    """Make what is not made by the stage, and return its outputs."""
+    """Create what the stage lacks, and return its outputs."""
     for name in ("service", "pipeline"):
         aws("ecr").create_repository(repositoryName=f"{NAME}/{name}")
     push("service", "ctr-new")
@@ -163,7 +163,7 @@ def push(name, tag):
 
 
 def run_runs(run, folder):
-    """Submit a file, look at the run, stop it, take it up again; and ask for data of another bucket."""
+    """Submit a file, show the run, stop and resume it; and refer to data in another bucket."""
     log = folder / "log.csv"
     log.write_bytes(b"x" * (9 << 20))  # in parts
     assert run(runs.main, "submit", "--data", str(log), "--model", "fm", "--detach") == 0
@@ -173,16 +173,17 @@ def run_runs(run, folder):
     assert run(runs.main, "logs", name, "--task", "ingest") == 0
     assert run(runs.main, "stop", name) == 0
     with pytest.MonkeyPatch.context() as patched:
-        look = executions.look
+        look = executions.find_execution
         redrivable = {"redriveStatus": "REDRIVABLE"}
         patched.setattr(
-            "infra.runs.executions.look", lambda arn: (it := look(arn)) and it | redrivable
+            "infra.runs.executions.find_execution",
+            lambda arn: (it := look(arn)) and it | redrivable,
         )
-        run(runs.main, "resume", name, "--detach")  # the emulator does not know the call
+        run(runs.main, "resume", name, "--detach")  # the emulator lacks the call
 
 
 def run_releases(run):
-    """A canary of a named image, released; another try taken back."""
+    """A canary of a given image, released; an abort."""
     timing = ("--wait", "0.001", "--poll", "0.01")
     assert run(release.main, "canary", "--image", "ctr:new", "--watch", "0", *timing) == 0
     assert run(release.main, "release", "--watch", "0", *timing) == 0
@@ -191,15 +192,14 @@ def run_releases(run):
 
 
 def run_images(run, folder, patched):
-    """Push one that is there already, by an engine that does nothing, and read what its scan found."""
+    """Push an image that exists already, with an engine that does nothing, and read the findings of its scan."""
     program = folder / "docker"
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o755)
     patched.setenv("PATH", f"{folder}:/usr/bin:/bin")
     patched.setenv("CLICKLAB_ENGINE", "docker")
     patched.setattr(images, "commit", lambda *, may_be_dirty: "0123456789ab")
-    for module in (images, scan):
-        patched.setattr(module, "FOLDER", folder)
+    patched.setattr(pushed, "PUSHED", folder / "images.auto.tfvars.json")
     push("pipeline", "0123456789ab")
     aws("ecr").start_image_scan(
         repositoryName=f"{NAME}/pipeline", imageId={"imageTag": "0123456789ab"}
@@ -207,8 +207,8 @@ def run_images(run, folder, patched):
     assert run(images.main, "push", "pipeline") == run(scan.main) == 0
 
 
-def test_the_verbs_were_really_run(asked):
-    """Each of them left a call of its own."""
+def test_the_verbs_really_ran(asked):
+    """Each left a call of its own."""
     assert {action for action, _ in asked} >= {
         "states:RedriveExecution",
         "states:StopExecution",
@@ -221,17 +221,17 @@ def test_the_verbs_were_really_run(asked):
 
 
 def test_every_call_of_a_verb_is_allowed(asked, policy):
-    """Action and resource; the conditions are taken as met."""
+    """Action and resource, assuming that conditions are met."""
     assert [call for call in sorted(asked) if not allows(policy, *call)] == []
 
 
-def test_every_right_is_for_a_call(asked, policy):
-    """Nothing is granted that no verb asks for."""
-    assert granted(policy) - {action for action, _ in asked} == BY_OTHERS
+def test_every_permission_is_for_a_call(asked, policy):
+    """Nothing is granted that no verb needs."""
+    assert granted(policy) - {action for action, _ in asked} == INDIRECT
 
 
-def test_a_right_for_another_deployment_is_none(policy):
-    """By the name in each resource, where AWS knows one."""
+def test_other_deployments_are_out_of_reach(policy):
+    """By the name in each resource, where a policy can have one."""
     assert not allows(policy, "states:StartExecution", MACHINE.replace("small", "production"))
     assert not allows(policy, "s3:PutObject", f"arn:aws:s3:::{NAME}/models/champion.json")
     assert not allows(policy, "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{NAME}-pipeline-task")

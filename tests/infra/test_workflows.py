@@ -1,4 +1,4 @@
-"""The workflows: verbs that exist, few rights, nothing secret written down, actions by version."""
+"""The workflows: existing verbs, few permissions, no secrets, pinned actions."""
 
 import re
 
@@ -28,50 +28,50 @@ def path(request):
 
 
 def test_every_verb_exists(path):
-    """A workflow calls nothing but make, so whatever it does can be done by hand."""
+    """A workflow runs only make verbs, so that all of it can be done by hand."""
     runs = "\n".join(step.get("run", "") for step in _steps(_load(path)))
     named = set(re.findall(r"\bmake ([a-z][a-z-]*)", runs))
     assert named
     assert {verb for verb in named if not re.search(rf"^{verb}:", MAKEFILE, re.M)} == set()
 
 
-def test_rights_are_named_and_few(path):
-    """None by default beyond reading; a job may add the token by which it becomes a role, nothing else."""
+def test_permissions_are_explicit_and_few(path):
+    """Only reading by default; a job may add only the token by which it assumes a role."""
     workflow = _load(path)
     assert workflow["permissions"] in ({}, {"contents": "read"})
     for job in workflow["jobs"].values():
         assert job.get("permissions", {}) in ({}, {"contents": "read", "id-token": "write"})
 
 
-def test_nothing_secret_is_written_down(path):
-    """No stored key: roles are taken by the workflow's own token."""
+def test_no_secret_is_stored(path):
+    """Roles are assumed with the workflow's own token."""
     text = path.read_text()
     assert not re.search(
         r"AKIA[0-9A-Z]{16}|aws-(access-key-id|secret-access-key)|\bsecrets\.", text
     )
-    assert not re.search(r"\b\d{12}\b", text), "no account's number"
+    assert not re.search(r"\b\d{12}\b", text), "no account id"
 
 
 def test_actions_have_a_version(path):
-    """All three numbers, so that a moved major tag changes nothing; dependabot moves them."""
+    """All three numbers, so that a moved major tag changes nothing; dependabot updates them."""
     for step in _steps(_load(path)):
         if "uses" in step:
             assert re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", step["uses"]), step["uses"]
 
 
 def test_no_expression_is_pasted_into_a_script(path):
-    """What somebody else may have named goes through the environment, quoted."""
+    """Untrusted values are passed by the environment and quoted."""
     for step in _steps(_load(path)):
         assert "${{" not in step.get("run", "")
 
 
 def test_jobs_end(path):
-    """Each has a limit."""
+    """Each has a time limit."""
     assert all("timeout-minutes" in job for job in _load(path)["jobs"].values())
 
 
 def test_checkouts_keep_no_credentials(path):
-    """What later steps run cannot push."""
+    """Later steps cannot push."""
     for step in _steps(_load(path)):
         if step.get("uses", "").startswith("actions/checkout"):
             assert step["with"]["persist-credentials"] is False
@@ -89,7 +89,7 @@ def test_a_deployment_waits_for_approval_and_for_the_images():
 
 
 def test_pull_requests_get_no_role():
-    """What anybody may propose runs with a token that reads."""
+    """Proposed changes run with a read-only token."""
     for path in FILES:
         workflow = _load(path)
         if "pull_request" in workflow["on"]:
@@ -104,8 +104,8 @@ def test_the_whole_is_rehearsed_every_night():
     assert any("make rehearse SCENARIO=--short" in step.get("run", "") for step in _steps(workflow))
 
 
-def test_the_images_are_of_the_bento_that_was_made():
-    """The Bento's name is in the env file that the workflow runs; the default is another one's."""
+def test_the_images_are_built_from_the_bento_of_the_run():
+    """Its name is in the env file of the workflow, which is not the default one."""
     runs = [step.get("run", "") for step in _steps(_load(FILES[0].with_name("deliver.yml")))]
     (env,) = re.findall(r"^make run ENV=(\S+)$", "\n".join(runs), re.M)
     name = yaml.safe_load((ROOT / env).read_text())["bento"]["name"]

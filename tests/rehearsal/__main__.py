@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+import tests.rehearsal.scenarios  # noqa: F401 -- fills PIPELINE
 from tasks.errors import ClicklabError, ConfigError
 from tests.rehearsal import house, serving_scenarios, whole
 from tests.rehearsal.engines import Engine, choose

@@ -126,7 +126,7 @@ def _machine(emulator: Emulator, values: dict[str, Any], template: str) -> dict[
         Target={
             "Arn": machine,
             "RoleArn": values["roles"]["schedule"],
-            "Input": json.dumps({"run": "", "data": "", "model": "", "attempt_limit": 2}),
+            "Input": json.dumps({"run": "", "data": "", "model": "", "attempts": 2}),
         },
     )
     return {"state_machine_arn": machine}

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from infra.release.blue_green import look
-from infra.release.rollout import Patience, Rollout
+from infra.release.blue_green import read_colors
+from infra.release.rollout import Rollout, Timing
 from tasks.storage.files import write_atomic
 from tests.rehearsal.containers import HOST_LOST
 from tests.rehearsal.emulator import Emulator
@@ -20,7 +20,7 @@ from tests.rehearsal.load import Load
 from tests.rehearsal.ports import free_port
 from tests.rehearsal.stage import wait_for
 
-PATIENCE = Patience(ready_s=180.0, watch_s=12.0, poll_s=0.5)
+PATIENCE = Timing(ready_s=180.0, watch_s=12.0, poll_s=0.5)
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Counter:
 
     def live(self) -> str:
         """Return the colour that has most of the traffic."""
-        return max(look(self.values).values(), key=lambda colour: colour.weight).name
+        return max(read_colors(self.values).values(), key=lambda colour: colour.weight).name
 
     def rollout(self, say: Callable[[str], None]) -> Rollout:
         """Return the release verbs' moves, with little patience."""

@@ -16,6 +16,9 @@ _ACTIONS = {
             held.append(bytearray(64 << 20))
             held[-1][:] = b"x" * (64 << 20)
     """,
+    "unavailable": """
+        os._exit(8)
+    """,
     "hang": """
         import time
         sys.stdout.write("the rehearsal lets this task wait\\n"); sys.stdout.flush(); time.sleep(600)

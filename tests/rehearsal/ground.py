@@ -40,7 +40,7 @@ class Ground:
         self._terraform = _Quiet(folder)
         limits, per_task = serving_account.LIMITS, serving_account.PER_TASK
         self._words = [
-            "-var-file=small.tfvars",
+            "-var-file=small.tfvars.json",
             "-var=environment=rehearsal",
             f"-var=images={{pipeline={json.dumps(tag)}}}",
             f"-var=service_tasks={{min={limits['min']},max={limits['max']}}}",

@@ -1,13 +1,16 @@
-"""The state machine of a rehearsal: compiled from the pipeline as `make asl` does, with shorter waits."""
+"""The state machine of a rehearsal: the definition of the repository with the rehearsal's plan and shorter waits."""
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from infra.state_machine.__main__ import compile_machine, render
+from infra.state_machine.__main__ import MACHINE
 from infra.state_machine.dag import order, read_needs
+from infra.state_machine.plan import make_plan
 from infra.state_machine.sizes import read_sizes
 
+ROOT = Path(__file__).parents[2]
 WAIT_S = 1
 SHORTENED = f"waits between attempts are {WAIT_S} s"
 
@@ -15,32 +18,21 @@ SHORTENED = f"waits between attempts are {WAIT_S} s"
 def definition_template(
     env: Mapping[str, Any], time_limits_s: Mapping[str, int] | None = None
 ) -> str:
-    """Return the template that Terraform fills in; `time_limits_s` by state, as nobody waits a minute here."""
+    """Return the template that Terraform fills in, its plan inside; `time_limits_s` by task replace those of `env`."""
     tasks = order(read_needs(dict(env)))
-    sizes = read_sizes(env, [task.name for task in tasks])
-    return render(_quickened(compile_machine(tasks, sizes), time_limits_s or {}))
-
-
-def _quickened(found: Any, limits: Mapping[str, int]) -> Any:
-    """Return the states with short waits and the time limits asked for."""
-    if isinstance(found, list):
-        return [_quickened(one, limits) for one in found]
-    if not isinstance(found, dict):
-        return found
-    changed = {key: _quickened(value, limits) for key, value in found.items()}
-    if "wait_s" in changed:
-        changed["wait_s"] = WAIT_S
-    for name, limit_s in limits.items():
-        if name in changed and changed[name].get("Type") == "Task":
-            changed[name]["TimeoutSeconds"] = limit_s
-    return changed
+    plan = make_plan(tasks, read_sizes(env, [task.name for task in tasks]))
+    plan["defaults"]["wait_s"] = WAIT_S
+    limits = time_limits_s or {}
+    for container in (one for level in plan["levels"] for one in level):
+        container["time_limit_s"] = limits.get(container["name"], container["time_limit_s"])
+    return (ROOT / MACHINE).read_text().replace("${plan}", json.dumps(plan))
 
 
 def filled_in(template: str, values: Mapping[str, Any]) -> str:
     """Return a definition as Terraform's `templatefile` would make it."""
-    text = template.replace(
-        '${replace(log_group, "/", "$252F")}', str(values["log_group"]).replace("/", "$252F")
-    )
-    for name, value in values.items():
+    region, logs = values["region"], str(values["log_group"]).replace("/", "$252F")
+    console = f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{logs}"
+    text = template
+    for name, value in ({"disk_gb": 21, "console": console} | dict(values)).items():
         text = text.replace(f"${{{name}}}", value if isinstance(value, str) else json.dumps(value))
     return text

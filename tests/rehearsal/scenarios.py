@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.runs.commands import resume, switch_schedule
 from infra.runs.executions import logs
-from infra.state_machine.task_attempts import UNAVAILABLE
+from tasks.errors import UnavailableError
 from tests.rehearsal import account, knobs
 from tests.rehearsal.containers import SPOT_REASON
 from tests.rehearsal.faults import failing_cell, fault
@@ -19,14 +19,14 @@ from tests.rehearsal.stage import shown, wait_for
 DATA = "sim://avazu?rows=3000&seed=3"
 
 
-@scenario("a task that fails once is tried again, and the run succeeds", is_short=True)
+@scenario("a task that is unavailable once is retried, and the run succeeds", is_short=True)
 def fails_once(house: House) -> str:
-    """The first attempt exits with 1."""
-    house.deploy(fault("ingest", "raise", attempts=1))
+    """The first attempt exits with 8."""
+    house.deploy(fault("ingest", "unavailable", attempts=1))
     run = house.start_only("ingest", data=DATA)
     ended = house.stage.end_of(run)
     codes = house.exit_codes(run, "ingest")
-    shown(ended["status"] == "SUCCEEDED" and codes == [1, 0], f"success after [1, 0], got {codes}")
+    shown(ended["status"] == "SUCCEEDED" and codes == [8, 0], f"success after [8, 0], got {codes}")
     return f"exit codes {codes}; told: {house.stage.notice(run).split(': ')[0]}"
 
 
@@ -144,13 +144,14 @@ def s3_refuses_writes(house: House) -> str:
     house.deploy({})
     house.stage.emulator.refuse_writes("/runs/")
     try:
-        run = house.start_only("ingest", data=DATA, attempt_limit=3)
+        run = house.start_only("ingest", data=DATA, attempts=3)
         wait_for(lambda: house.exit_codes(run, "ingest") or None, "the end of the first attempt")
     finally:
         house.stage.emulator.refuse_writes()
     ended, codes = house.stage.end_of(run), house.exit_codes(run, "ingest")
     shown(
-        ended["status"] == "SUCCEEDED" and codes[0] == UNAVAILABLE, f"success after 8, got {codes}"
+        ended["status"] == "SUCCEEDED" and codes[0] == UnavailableError.exit_code,
+        f"success after 8, got {codes}",
     )
     shown("SlowDown" in " ".join(logs(house.stage.values, run)), "the log names what S3 answered")
     return f"exit codes {codes}; the log says SlowDown"
@@ -225,7 +226,7 @@ def mlflow_away(house: House) -> str:
         house.start_only("promote", run=run, model="ftrl")
         wait_for(lambda: house.exit_codes(run, "promote") or None, "the end of the first attempt")
     ended, codes = house.stage.end_of(run), house.exit_codes(run, "promote")
-    away = set(codes[:-1]) == {UNAVAILABLE} and codes[-1] == 0
+    away = set(codes[:-1]) == {UnavailableError.exit_code} and codes[-1] == 0
     shown(ended["status"] == "SUCCEEDED" and away, f"success after 8, got {codes}")
     shown(
         "cannot be reached just now" in " ".join(logs(house.stage.values, run)), "the log says so"

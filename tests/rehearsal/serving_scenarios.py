@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.release.blue_green import look
+from infra.release.blue_green import read_colors
 from infra.release.rollout import RolledBackError
 from tasks.schema import load_schema
 from tests.rehearsal import controller, scaling, serving_account
@@ -115,14 +115,14 @@ def scales_out_and_in(shop: Shop) -> str:
 def canary_rolled_back(shop: Shop) -> str:
     """The new revision gets ready, then answers with server errors."""
     live, said = shop.counter.wait_settled(), list[str]()
-    before = look(shop.counter.values)[live].revision
+    before = read_colors(shop.counter.values)[live].revision
     with shop.counter.load(3 * _STEADY) as load:
         try:
             shop.counter.rollout(said.append).canary(shop.revisions["failing"], 50)
             why = ""
         except RolledBackError as error:
             why = str(error)
-    now = look(shop.counter.values)[live]
+    now = read_colors(shop.counter.values)[live]
     shown("5xx" in why, f"the alarm rolled it back; said: {said[-1:]} {why}")
     shown(now.weight == 100 and now.revision == before, "what served before serves all")
     n_errors = load.statuses["500"]
@@ -155,7 +155,7 @@ def broken_deploy(shop: Shop) -> str:
                 shop.counter.rollout(str).release(shop.revisions[kind], is_chosen=True)
             except RolledBackError as error:
                 reasons.append(str(error).split(";")[0])
-    given_up = [one for one in reasons if "does not get ready" in one]
+    given_up = [one for one in reasons if "does not become healthy" in one]
     shown(len(given_up) == 2, f"both were given up; said: {reasons}")
     shown(shop.counter.live() == live and load.failed == 0, f"all 200: {dict(load.statuses)}")
     return f"{load.statuses.total()} requests meanwhile, none failed; {reasons[-1]}"

@@ -134,7 +134,7 @@ def test_rehearsal_knobs_make_a_state_machine():
     template = machine.definition_template(env, {"ingest": 7})
     assert '"wait_s": 1' in template
     assert '"wait_s": 20' not in template
-    assert '"TimeoutSeconds": 7' in template
+    assert '"time_limit_s": 7' in template
 
 
 def test_balancer_follows_the_weights():

@@ -2,6 +2,7 @@
 
 import pytest
 
+import tests.rehearsal.scenarios  # noqa: F401 -- fills PIPELINE
 from tests.infra.played import each
 from tests.rehearsal.house import house
 from tests.rehearsal.scenario import PIPELINE

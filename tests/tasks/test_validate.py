@@ -9,7 +9,7 @@ import pytest
 from tasks.errors import ConfigError, DataCheckError
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
-from tasks.logs.profile import profile_log, values_outside
+from tasks.logs.profile import profile_log
 from tasks.schema import Schema, load_schema
 from tasks.validate import check_log, validate
 from tests.logs import OTHER_TEAM, SMALL, hours_of, rows, write_lines
@@ -145,27 +145,6 @@ def test_a_log_changed_by_hand_is_noticed(tmp_path):
     assert {"rows complete", "labels 0 or 1", "order of time"} <= set(
         failed(check_log(log, SMALL, {}), "error")
     )
-
-
-def test_a_profile_does_not_depend_on_row_groups(tmp_path):
-    """Small pieces, small memory, the same numbers."""
-    lines = [*rows(200, hours=hours_of(2)), "x,0,14102223,a,q"]
-    whole = profile_log(log_of(tmp_path / "a", lines), SMALL)
-    pieces = profile_log(log_of(tmp_path / "b", lines[::-1], block_bytes=200), SMALL)
-    for name in ("site", "pos"):
-        a, b = whole.fields[name], pieces.fields[name]
-        assert (a.n_missing, a.n_null, a.n_outside, a.outside, a.is_constant) == (
-            b.n_missing,
-            b.n_null,
-            b.n_outside,
-            b.outside,
-            b.is_constant,
-        )
-
-
-def test_a_pattern_must_match_the_whole_value():
-    """Alternatives are not cut off, and a line break at the end does not slip through."""
-    assert values_outside(["a", "b", "ab", "b\n", "é"], "a|b") == {"ab", "b\n", "é"}
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""The peers' servers; each runs in a process of its own."""
+"""Servers of the peers; each runs in its own process."""

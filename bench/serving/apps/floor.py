@@ -1,4 +1,4 @@
-"""An ASGI route that reads the body and answers a constant: what the server alone costs."""
+"""An ASGI route that reads the body and returns a constant: the cost of the HTTP server alone."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % 
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer any request."""
+    """Answer any request with the constant."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):

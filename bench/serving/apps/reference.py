@@ -1,10 +1,10 @@
-"""The reference hands-on's predictor, rebuilt from its description: FastAPI, a data frame per request.
+"""The reference hands-on's predictor, rebuilt from its description: FastAPI, one data frame per request.
 
-As there, values are hashed without the name of their field, the whole hour among them, and an
-SGDClassifier with log loss answers with ``predict_proba``. Runs in the peers' environment. Where
-there was a choice it got the faster one: hasher and model are made once, the route is ``async`` (no
-thread pool), values become text before they are a frame (``astype(str)`` takes four times as long as
-all the rest), and the model is two arrays and no pickle.
+As there, values, the full hour included, are hashed without their field names, and an SGDClassifier
+with log loss predicts by ``predict_proba``. Runs in the peers' environment. Where there was a choice
+it has the faster option: hasher and model are created once, the route is ``async`` (no thread pool),
+values are converted to text before the frame is built (``astype(str)`` takes four times as long as
+everything else), and the model is loaded from two arrays instead of a pickle.
 
 ``python -m bench.serving.apps.reference`` trains the model; ``create_app`` is for uvicorn.
 """
@@ -21,7 +21,7 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import SGDClassifier
 
 MODEL_VARIABLE = "BENCH_REFERENCE_MODEL"
-N_ROWS = 50_000  # enough for weights that are not zero; how good they are is no matter here
+N_ROWS = 50_000  # enough for nonzero weights; their quality does not matter here
 
 
 def create_app() -> Any:
@@ -55,11 +55,11 @@ def _load(folder: Path) -> tuple[FeatureHasher, SGDClassifier]:
 
 
 def main() -> None:
-    """Train on the head of a CSV and write the arrays."""
+    """Train on the first rows of a CSV and write the arrays."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--bits", type=int, required=True)
-    parser.add_argument("--folder", type=Path, required=True, help="holds fields.json")
+    parser.add_argument("--folder", type=Path, required=True, help="contains fields.json")
     options = parser.parse_args()
     names = list(json.loads((options.folder / "fields.json").read_text()))
     frame = pd.read_csv(options.csv, dtype=str, nrows=N_ROWS)

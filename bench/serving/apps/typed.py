@@ -1,7 +1,7 @@
 """Typed BentoML endpoints with our model: pydantic in, ``predict_row``, pydantic out.
 
-``Typed`` is the plain one, every default left alone. ``Tuned`` has what can be had by switches: an
-``async`` call instead of the thread pool, no access log, no tracing.
+``Typed`` keeps every default. ``Tuned`` uses the available switches: an ``async`` call instead of the
+thread pool, no access log, no tracing.
 """
 
 import json
@@ -22,7 +22,7 @@ Impression = create_model("Impression", **_FIELDS)
 
 
 class Prediction(BaseModel):
-    """The answer."""
+    """The response body."""
 
     prediction: float
     model: str
@@ -30,7 +30,7 @@ class Prediction(BaseModel):
 
 
 class _Predictor:
-    """A model, and its answer to one impression."""
+    """A model that answers one impression."""
 
     def __init__(self) -> None:
         self.model = load_model(os.environ[MODEL_VARIABLE])
@@ -42,7 +42,7 @@ class _Predictor:
 
 @bentoml.service(name="typed", workers=1, http={"host": "127.0.0.1"})
 class Typed:
-    """As BentoML's documentation writes a service."""
+    """A service as in BentoML's documentation."""
 
     def __init__(self) -> None:
         self.predictor = _Predictor()

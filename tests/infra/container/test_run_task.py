@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from infra.state_machine.dag import read_needs
+from tasks.pipeline.knobs import read_env
 from tests.conftest import ROOT, copy_project
 from tests.infra.cloud import REGION, account
 from tests.rehearsal.guard import guarded
@@ -46,7 +47,7 @@ class Cloud:
         copy_project(self.project)
         ignored = shutil.ignore_patterns("__pycache__", "terraform", "rehearsal")
         shutil.copytree(ROOT / "infra", self.project / "infra", ignore=ignored)
-        self.knobs = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())
+        self.knobs = read_env(ROOT / "env.tiny.yaml")
         self.knobs["mlflow"]["artifact_root"] = str(folder / "mlflow" / "artifacts")
 
     def env(self, *, searches: str = "searches", **changed) -> Path:
@@ -315,7 +316,7 @@ def test_shards_hash_what_the_task_then_finds(cloud):
     assert sorted(parts) == sorted(name for name in whole if name.endswith(".arrow"))
     assert "tasks/hash_features.json" not in cloud.keys("runs/shards/")
     lines = cloud.run("hash_features", "shards")
-    assert f"goes on from {len(parts) + 3} files" in messages(lines)
+    assert f"resumes from {len(parts) + 3} files" in messages(lines)
     for name in parts:
         key = f"products/features/{name}"
         assert cloud.read(f"runs/shards/{key}") == cloud.read(f"runs/whole/{key}")
@@ -335,7 +336,7 @@ def test_a_stop_in_the_middle_of_hashing_is_gone_on_with(cloud):
     assert len(parts) == 3
     assert not cloud.keys("runs/stop/tasks/hash_features.json")
     lines = cloud.run("hash_features", "stop", CLICKLAB_ATTEMPT="2")
-    assert "goes on from 4 files" in messages(lines)
+    assert "resumes from 4 files" in messages(lines)
     same = "products/features/train/manifest.json"
     assert cloud.read(f"runs/stop/{same}") == cloud.read(f"runs/whole/{same}")
 
@@ -373,7 +374,7 @@ def test_a_killed_kernel_is_137_and_said_to_be_memory(cloud):
     word = cloud.read_json("runs/memory/failures/hash_features.json")
     assert word["exit_code"] == 137
     assert "memory_mb" in word["line"]
-    assert "goes on from 3 files" in messages(cloud.run("hash_features", "memory"))
+    assert "resumes from 3 files" in messages(cloud.run("hash_features", "memory"))
     assert not cloud.keys("runs/memory/failures/hash_features.json")
 
 

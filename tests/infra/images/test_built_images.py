@@ -1,4 +1,4 @@
-"""The images, built and run: the same numbers, the user and the end that ECS expects, a task of the pipeline."""
+"""The images, built and run: same predictions, user and termination as ECS expects, tasks of the pipeline."""
 
 import json
 import os
@@ -21,14 +21,14 @@ from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.nightly
 BUCKET = "clicklab-bucket"
-# What a build uses and an image must not hold: pip, its settings, wheels, keys, the folder of the first stage.
+# What an image must not contain of its build: pip, its settings, wheels, keys, the folder of the first stage.
 LEFT_OVER = r"""
 find /build /root/.cache /app/.venv/bin/pip /wheels -type f 2>/dev/null
 find / -xdev -path /usr -prune -o -type f -size +0 \
   \( -name '*.whl' -o -name pip.conf -o -name .netrc -o -name '*.key' \) -print 2>/dev/null
 true
 """
-# Says what of the root file system can be written, if anything can.
+# Prints the writable folders of the root file system.
 UNWRITABLE = "for place in / /tmp /home /app /var/tmp; do touch $place/x 2>/dev/null && echo $place; done; true"
 
 
@@ -45,17 +45,17 @@ def bento(tmp_path_factory):
 
 @pytest.fixture
 def served(tmp_path):
-    """What a service's container is told, and its address."""
+    """The environment of a service's container, and its address."""
     port = free_port()
     return {"BENTOML_PORT": str(port), "BENTOML_HOST": "127.0.0.1"}, f"http://127.0.0.1:{port}"
 
 
-def test_the_service_answers_with_the_models_own_numbers_and_stops_when_told(bento, served):
-    """By both calls, to 1e-6, without a capability, a place to write but /scratch, or anything of the build; SIGTERM ends it."""
+def test_the_service_answers_with_the_models_own_numbers_and_stops_on_sigterm(bento, served):
+    """By both calls, to 1e-6; without capabilities, writable folders except /scratch, or remains of the build."""
     model, tag = bento
-    told, address = served
+    variables, address = served
     built = build("service", "--bento", tag)
-    with running(built, environment=told, read_only=True) as container:
+    with running(built, environment=variables, read_only=True) as container:
         container.wait_for(f"{address}/readyz")
         _check_answers(address, model)
         container.run(*container.health_check())
@@ -73,8 +73,8 @@ def test_the_service_answers_with_the_models_own_numbers_and_stops_when_told(ben
 def test_bentomls_own_image_can_be_run_in_place_of_it(bento, served):
     """``bentoml containerize`` builds from the network; the user, the place and the numbers are the same."""
     model, tag = bento
-    told, address = served
-    with running(containerize(tag), environment=told) as container:
+    variables, address = served
+    with running(containerize(tag), environment=variables) as container:
         container.wait_for(f"{address}/readyz")
         _check_answers(address, model)
         assert container.run("id", "-u").strip() == "1034"
@@ -96,12 +96,12 @@ def _ask(url, body):
     return json.loads(answer)
 
 
-def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
-    """A run with an artefact, nothing written but below /scratch; PostgreSQL where its programs are, else SQLite there."""
+def test_the_tracking_server_serves_a_database_and_stops_on_sigterm(tmp_path):
+    """A run with an artifact, nothing written but below /scratch; PostgreSQL if installed, else SQLite there."""
     built = build("tracking")
     port = free_port()
     with _database(tmp_path) as (store, _):
-        told = {
+        variables = {
             "MLFLOW_BACKEND_STORE_URI": store
             if "postgres" in store
             else "sqlite:////scratch/mlflow.db",
@@ -109,7 +109,9 @@ def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
             "MLFLOW_SERVER_ALLOWED_HOSTS": "127.0.0.1:*",
         }
         command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
-        with running(built, command, environment=told, memory_mb=2048, read_only=True) as container:
+        with running(
+            built, command, environment=variables, memory_mb=2048, read_only=True
+        ) as container:
             container.wait_for(f"http://127.0.0.1:{port}/health", patience_s=240)
             client = mlflow_client(f"http://127.0.0.1:{port}")
             run = client.create_run(client.create_experiment("images")).info.run_id
@@ -123,58 +125,60 @@ def test_the_tracking_server_serves_a_database_and_stops_when_told(tmp_path):
 
 @pytest.fixture
 def task():
-    """What a task's container is told, and the bucket."""
+    """The environment of a task's container, and the bucket."""
     with account():
         s3 = boto3.client("s3", region_name=REGION)
         place = {"LocationConstraint": REGION}
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
         keys = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
-        told = {key: os.environ[key] for key in keys} | {
+        variables = {key: os.environ[key] for key in keys} | {
             "CLICKLAB_STORE": f"s3://{BUCKET}/runs",
             "CLICKLAB_RUN": "one",
             "CLICKLAB_DATA": "sim://avazu?rows=20000&seed=7",
-            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # nobody: these tasks need none
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # unused: these tasks need no MLflow
         }
-        yield told, s3
+        yield variables, s3
 
 
 def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them(task):
-    """Functions and a notebook, each in a read-only container of its own; products and logs are where they are looked for."""
-    told, s3 = task
+    """Functions and a notebook, each in its own read-only container; products and logs are in their places."""
+    variables, s3 = task
     built = build("pipeline")
     for name in ("ingest", "validate", "explore"):
-        done = finished(built, ["python", "-m", "infra.container.run_task", name], environment=told)
+        done = finished(
+            built, ["python", "-m", "infra.container.run_task", name], environment=variables
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert all(json.loads(line) for line in done.stdout.splitlines())
     found = s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/one/")["Contents"]
     names = {one["Key"].removeprefix("runs/one/") for one in found}
     assert {"tasks/explore.json", "products/explore.html", "products/validation.json"} <= names
     unknown = finished(
-        built, ["python", "-m", "infra.container.run_task", "no_such"], environment=told
+        built, ["python", "-m", "infra.container.run_task", "no_such"], environment=variables
     )
     assert unknown.returncode in (2, 3), unknown.stdout
 
 
 def test_a_whole_run_writes_below_scratch_alone(task, tmp_path):
     """All tasks, notebooks and the Bento's proof among them, in one read-only container; MLflow is a real server."""
-    told, s3 = task
+    variables, s3 = task
     with tracking_server(tmp_path / "mlflow") as tracking:
-        told["MLFLOW_TRACKING_URI"] = tracking.uri
+        variables["MLFLOW_TRACKING_URI"] = tracking.uri
         done = finished(
             build("pipeline"),
             ["python", "-m", "infra.container.run_pipeline", "all"],
-            environment=told,
+            environment=variables,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     found = s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/all/tasks/")["Contents"]
     assert len(found) == 12
 
 
-def test_a_task_that_is_told_to_stop_says_so(task):
-    """As process 1, for which SIGTERM does nothing unless it is asked for: 143, not 137."""
-    told, s3 = task
+def test_a_task_exits_with_143_on_sigterm(task):
+    """As process 1, which ignores SIGTERM by default: 143, not 137."""
+    variables, s3 = task
     command = ["python", "-m", "infra.container.run_task", "ingest"]
-    with running(build("pipeline"), command, environment=told, read_only=True) as container:
+    with running(build("pipeline"), command, environment=variables, read_only=True) as container:
         until = time.monotonic() + 60
         while not s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/one/started/")["KeyCount"]:
             assert time.monotonic() < until

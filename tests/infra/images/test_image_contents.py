@@ -1,4 +1,4 @@
-"""What gets into an image: a Bento by tag or file, an environment without what nothing runs, layers that last."""
+"""The contents of an image: a Bento by tag or file, a trimmed environment, layers that stay cached."""
 
 import json
 import re
@@ -20,8 +20,8 @@ FILES = sorted((ROOT / "infra" / "images").glob("*.Dockerfile"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_another_commit_changes_no_layer_of_weight(path):
-    """Its id is an argument after all that is copied, and a step says it before a label does: see the Dockerfile."""
+def test_another_commit_changes_no_large_layer(path):
+    """Its id is an argument after every COPY, written to a file before the label: see the Dockerfile."""
     before, _, after = path.read_text().partition("\nARG COMMIT=")
     words = [line.split()[0] for line in after.splitlines() if re.match(r"[A-Z]+ ", line)]
     assert "${COMMIT}" not in before and "COPY" not in words
@@ -52,8 +52,8 @@ def environment(tmp_path):
     return packages
 
 
-def test_tests_headers_and_sources_are_taken_out_and_the_rest_is_compiled(environment):
-    """A module called tests stays, and so does a package of that name; a template is no reason to fail."""
+def test_tests_headers_and_sources_are_removed_and_the_rest_is_compiled(environment):
+    """A module named tests stays, as does a top-level package; a template that is not Python does no harm."""
     assert trim.main([str(environment.parents[2])]) == 0
     left = {path.relative_to(environment).as_posix() for path in environment.rglob("*.*")}
     assert {name for name in left if "__pycache__" not in name} == {
@@ -67,8 +67,8 @@ def test_tests_headers_and_sources_are_taken_out_and_the_rest_is_compiled(enviro
     assert any(name.startswith("pandas/__pycache__/__init__.") for name in left)
 
 
-def test_what_was_taken_out_is_counted_once(environment):
-    """A header in a folder that went is not counted again."""
+def test_removed_bytes_are_counted_once(environment):
+    """A header in a removed folder is not counted again."""
     (environment / "pandas/core/tests/fast.h").write_text("123")
     assert trim.trim(environment.parents[2]) == len("12345") + len("123") + len("cdef int x")
 
@@ -97,7 +97,7 @@ def bento(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_bento_is_found_by_tag_and_by_file(bento, tmp_path, monkeypatch):
-    """Against BentoML itself; a file that was imported before is found too, and one that is none is one line."""
+    """With BentoML itself; also a file that was imported before. An invalid file is an error in one line."""
     tag, store = bento
     monkeypatch.setenv("BENTOML_HOME", str(store))
     found, path = context.find_bento("ctr_test:latest")
@@ -110,7 +110,7 @@ def test_a_bento_is_found_by_tag_and_by_file(bento, tmp_path, monkeypatch):
     found, path = context.find_bento(str(file))
     assert found == tag and path.is_relative_to(tmp_path / "other")
 
-    with pytest.raises(InputError, match=r"no Bento ctr_other:latest .*`make run` makes one"):
+    with pytest.raises(InputError, match=r"no Bento ctr_other:latest .*`make run` builds one"):
         context.find_bento("ctr_other:latest")
     file.write_text("no archive")
     with pytest.raises(InputError, match="no Bento"):
@@ -119,7 +119,7 @@ def test_a_bento_is_found_by_tag_and_by_file(bento, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_bentomls_own_dockerfile_stays_buildable(bento):
-    """It copies what is there, asks for no BuildKit, runs as the same user at the same place as the project's."""
+    """It copies existing files, needs no BuildKit, and has the same user and path as the project's."""
     tag, store = bento
     folder = store / "bentos" / tag.replace(":", "/")
     text = (folder / "env/docker/Dockerfile").read_text()
@@ -131,13 +131,13 @@ def test_bentomls_own_dockerfile_stays_buildable(bento):
     assert "ARG BENTO_USER_UID=1034" in text and "ARG BENTO_PATH=/home/bentoml/bento" in text
     assert re.search(r"^USER bentoml$", text, re.M)
     pins = (folder / "env/python/requirements.txt").read_text().splitlines()
-    # BentoML adds itself once more, and writes markers its own way
+    # BentoML adds itself again, and formats markers differently
     wanted = serving_requirements((ROOT / "requirements.lock").read_text())
     assert {str(Requirement(pin)) for pin in pins} == {str(Requirement(pin)) for pin in wanted}
 
 
 def test_the_context_holds_no_keys_or_states(monkeypatch):
-    """What git knows of this project names no account, no key and no state of Terraform."""
+    """No file of this project is a key, a credential or a Terraform state."""
     monkeypatch.chdir(ROOT)
     names = context._git("ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     odd = (".pem", ".key", ".tfstate", ".env", ".p12", "credentials", "id_rsa", ".netrc", ".pypirc")
@@ -146,7 +146,7 @@ def test_the_context_holds_no_keys_or_states(monkeypatch):
 
 
 def test_a_bento_holds_no_settings_of_the_machine(tmp_path):
-    """Nothing of the environment that built it: only the service, the library, the model and pins."""
+    """Only the service, the library, the model and pins, and nothing of the building environment."""
     model = trained_model(tmp_path, load_schema("avazu"))
     with staged(tmp_path, golden_rows(model)) as folder:
         tops = {path.name for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""Images: built from a commit by whatever engine is here, pinned by the lock, pushed once, and noted for Terraform."""
+"""Images: built from a commit by the engine that works, pinned by the lock, pushed once, recorded for Terraform."""
 
 import json
 import re
@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from infra.images import __main__ as images
-from infra.images import context, engine, scan
-from infra.images.requirements import locked, roots_of
+from infra.images import context, engine, pushed, scan
+from infra.images.requirements import locked_requirements, roots_of
 from tasks.errors import ConfigError
 from tests.conftest import ROOT
 from tests.infra.cloud import ACCOUNT, REGION, account, aws, write_outputs
@@ -19,14 +19,14 @@ PROJECT = (ROOT / "pyproject.toml").read_text()
 
 
 def _instructions(path):
-    """Return a Dockerfile's instructions, continued lines joined, comments left out."""
+    """Return a Dockerfile's instructions, with continued lines joined and without comments."""
     text = re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.M).replace("\\\n", " ")
     return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_dockerfile_keeps_the_house_rules(path):
-    """Two stages, a base with a version, hashes, not root, a health check, Python itself as process 1."""
+def test_a_dockerfile_follows_the_rules(path):
+    """Two stages, a versioned base, hashes, not root, a health check, Python itself as process 1."""
     found = _instructions(path)
     words = [word for word, _ in found]
     assert words.count("FROM") == 2
@@ -45,8 +45,8 @@ def test_a_dockerfile_keeps_the_house_rules(path):
     ("image", "module"),
     [("pipeline", "pipeline"), ("service", "serving"), ("tracking", "tracking")],
 )
-def test_what_a_read_only_task_writes_to_is_the_images_volume(image, module):
-    """Fargate gives a mounted folder the owner and the files of a volume that the image declares there, else root's."""
+def test_a_read_only_task_writes_to_the_images_volume(image, module):
+    """Fargate initializes a mount with owner and files of the image's volume at that path; else it is root's."""
     found = _instructions(ROOT / "infra" / "images" / f"{image}.Dockerfile")
     assert [json.loads(rest) for word, rest in found if word == "VOLUME"] == [["/scratch"]]
     (environment,) = [rest for word, rest in found if word == "ENV" and "TMPDIR" in rest]
@@ -56,7 +56,7 @@ def test_what_a_read_only_task_writes_to_is_the_images_volume(image, module):
     assert 'sourceVolume = "scratch", containerPath = "/scratch", readOnly = false' in text
 
 
-def test_what_an_image_sets_for_its_server_is_not_said_again():
+def test_a_setting_of_an_image_is_not_repeated():
     """MLflow's job workers are off in the image, and so wherever it runs."""
     places = [*FILES, *(ROOT / "infra" / "terraform").rglob("*.tf")]
     said = [path.name for path in places if "ENABLE_JOB_EXECUTION" in path.read_text()]
@@ -64,8 +64,8 @@ def test_what_an_image_sets_for_its_server_is_not_said_again():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_whatever_is_copied_exists(path):
-    """From the commit's files; the service's Bento is put beside them."""
+def test_every_copied_file_exists(path):
+    """Among the commit's files; the service's Bento is put beside them."""
     for word, rest in _instructions(path):
         if word == "COPY" and not rest.startswith("--from"):
             for source in rest.split()[:-1]:
@@ -73,17 +73,22 @@ def test_whatever_is_copied_exists(path):
 
 
 def test_the_pipelines_image_holds_what_its_tasks_import():
-    """The library, the notebooks, the Bento's sources, the container's own module and its knobs."""
-    text = (ROOT / "infra" / "images" / "pipeline.Dockerfile").read_text()
-    for name in (
-        "tasks/ tasks/",
-        "notebooks/",
-        "bentos/",
-        "infra/*.py",
-        "env.aws.yaml",
-        "pipeline.yaml",
-    ):
-        assert name in text
+    """The modules of a container, with all they import of this project; the notebooks and the knobs."""
+    copied = [
+        path
+        for word, rest in _instructions(ROOT / "infra" / "images" / "pipeline.Dockerfile")
+        if word == "COPY" and not rest.startswith("--from")
+        for source in rest.split()[:-1]
+        for path in [ROOT / source, *(ROOT / source).rglob("*.py")]
+    ]
+    for path in [*(ROOT / "infra" / "container").glob("*.py"), *(ROOT / "tasks").rglob("*.py")]:
+        for module in re.findall(
+            r"^\s*from ((?:bentos|infra|tasks)[\w.]*) import", path.read_text(), re.M
+        ):
+            found = ROOT / module.replace(".", "/")
+            assert {found.with_suffix(".py"), found / "__init__.py"} & set(copied), (path, module)
+    for name in ("notebooks", "bentos", "env.yaml", "env.aws.yaml", "pipeline.yaml"):
+        assert ROOT / name in copied
 
 
 @pytest.mark.parametrize(
@@ -91,8 +96,8 @@ def test_the_pipelines_image_holds_what_its_tasks_import():
     [("pipeline", "papermill"), ("service", "bentoml"), ("tracking", "mlflow")],
 )
 def test_an_image_gets_its_part_of_the_lock_with_hashes(image, package):
-    """Every pin has one; nothing is there that only people or tests need."""
-    text = locked(LOCK, roots_of(image, PROJECT))
+    """Every pin has one; nothing is included that only people or tests need."""
+    text = locked_requirements(LOCK, roots_of(image, PROJECT))
     pins = re.findall(r"^([a-z0-9._-]+)(?:\[[^\]]*\])?==", text, re.M)
     assert package in pins
     assert {"pytest", "moto", "ruff", "jupyterlab"}.isdisjoint(pins)
@@ -102,20 +107,20 @@ def test_an_image_gets_its_part_of_the_lock_with_hashes(image, package):
 
 
 def test_what_the_container_imports_is_in_the_pipelines_part():
-    """psutil is infra's own; the rest is the library's."""
-    text = locked(LOCK, roots_of("pipeline", PROJECT))
+    """psutil is needed by infra, the rest by the library."""
+    text = locked_requirements(LOCK, roots_of("pipeline", PROJECT))
     for name in ("psutil", "boto3", "ploomber", "papermill", "mlflow", "dask", "distributed"):
         assert re.search(rf"^{name}(\[.*\])?==", text, re.M), name
 
 
-def test_an_unknown_image_has_no_pins():
-    """One line that names those there are."""
+def test_an_unknown_image_is_refused():
+    """With the known ones."""
     with pytest.raises(ConfigError, match="there are pipeline, service, tracking"):
         roots_of("other", PROJECT)
 
 
 class Programs:
-    """Engines that note how they were called."""
+    """Engines that record their calls."""
 
     def __init__(self, folder, monkeypatch):
         self.folder = folder
@@ -131,7 +136,7 @@ class Programs:
         self.add("buildah", fails="--version")
 
     def add(self, name, fails=""):
-        """Make a program that fails for one word."""
+        """Add a program that fails for one subcommand."""
         program = self.folder / name
         program.write_text(
             f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >> {self.folder}/calls\n'
@@ -141,7 +146,7 @@ class Programs:
         program.chmod(0o755)
 
     def calls(self):
-        """Return the calls that are no question whether the program is alive."""
+        """Return the calls, except those that check whether the program works."""
         path = self.folder / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line for line in lines if not re.search(r"^\w+ (version|info|--version)", line)]
@@ -149,23 +154,23 @@ class Programs:
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """Three engines of which none works."""
+    """Three engines, none of which works."""
     monkeypatch.delenv("CLICKLAB_ENGINE", raising=False)
     monkeypatch.setattr(images, "commit", lambda *, may_be_dirty: "0123456789ab")
     return Programs(tmp_path / "bin", monkeypatch)
 
 
 def test_no_engine_is_one_line(programs, capsys):
-    """Docker's client without its server is none."""
+    """Docker's client without its server does not count."""
     assert images.main(["build", "pipeline"]) == 3
     error = capsys.readouterr().err
-    assert "docker, podman or buildah is not here or does not answer" in error
+    assert "docker, podman or buildah is not installed or not running" in error
     assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["docker", "podman", "buildah"])
 def test_the_engine_that_works_builds(programs, name):
-    """From a folder of its own, for the architecture that was asked for, labelled with the commit."""
+    """From a temporary folder, for the requested architecture, labeled with the commit."""
     programs.add(name)
     assert images.main(["build", "pipeline", "--architecture", "ARM64"]) == 0
     (call,) = programs.calls()
@@ -182,8 +187,8 @@ def test_the_engine_that_works_builds(programs, name):
 @pytest.mark.parametrize(
     ("architecture", "cpu"), [("X86_64", "x86-64-v3"), ("ARM64", "neoverse-n1")]
 )
-def test_kernels_are_compiled_for_what_every_host_has(programs, monkeypatch, architecture, cpu):
-    """The service alone has some; a base from the environment goes with it."""
+def test_kernels_are_compiled_for_the_oldest_processor(programs, monkeypatch, architecture, cpu):
+    """Only the service has kernels; the base image comes from the environment."""
     programs.add("docker")
     monkeypatch.setenv("CLICKLAB_BASE", "mirror/python:3.11")
     monkeypatch.setattr(images, "find_bento", lambda name: ("ctr:1", context.Path("bentos")))
@@ -195,25 +200,25 @@ def test_kernels_are_compiled_for_what_every_host_has(programs, monkeypatch, arc
 
 
 def test_an_engine_can_be_named(programs, monkeypatch, capsys):
-    """One that is none is refused."""
+    """An unknown one is refused."""
     programs.add("docker")
     programs.add("buildah")
     monkeypatch.setenv("CLICKLAB_ENGINE", "buildah")
     assert engine.find_engine().name == "buildah"
     monkeypatch.setenv("CLICKLAB_ENGINE", "kaniko")
     assert images.main(["build", "pipeline"]) == 3
-    assert "it can be docker, podman, buildah" in capsys.readouterr().err
+    assert "it must be one of docker, podman, buildah" in capsys.readouterr().err
 
 
 def test_a_failing_build_is_one_line(programs, capsys):
-    """What the engine said stands above it."""
+    """The engine's output is above it."""
     programs.add("docker", fails="build")
     assert images.main(["build", "pipeline"]) == 1
     assert "`docker build` failed, see above" in capsys.readouterr().err
 
 
-def test_a_dirty_tree_is_refused_unless_it_is_said(tmp_path, monkeypatch):
-    """A tag of a commit promises that commit's files."""
+def test_a_dirty_tree_is_refused_unless_allowed(tmp_path, monkeypatch):
+    """A commit's tag promises that commit's files."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="git rev-parse failed"):
         context.commit(may_be_dirty=False)
@@ -231,8 +236,8 @@ def test_a_dirty_tree_is_refused_unless_it_is_said(tmp_path, monkeypatch):
     assert context.commit(may_be_dirty=True) == f"{clean}-dirty"
 
 
-def test_only_what_git_knows_or_would_gets_into_an_image(tmp_path, monkeypatch):
-    """Ignored files, such as keys and states, stay out; a Bento lies beside."""
+def test_files_ignored_by_git_stay_out_of_an_image(tmp_path, monkeypatch):
+    """Such as keys and states; the Bento is beside the rest."""
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "-q"], check=True)
     (tmp_path / ".gitignore").write_text("secret\n")
@@ -250,23 +255,22 @@ def test_only_what_git_knows_or_would_gets_into_an_image(tmp_path, monkeypatch):
 
 @pytest.fixture
 def registry(programs, tmp_path, monkeypatch):
-    """An account with a repository, and the outputs that name it."""
+    """An account with a repository, and a deployment's outputs."""
     with account():
         aws("ecr").create_repository(repositoryName="clicklab-small/pipeline")
         host = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
         values = {"pipeline_repository": f"{host}/clicklab-small/pipeline"}
         monkeypatch.setenv("CLICKLAB_OUTPUTS", str(write_outputs(tmp_path / "o.json", values)))
-        monkeypatch.setattr(images, "FOLDER", tmp_path)
-        monkeypatch.setattr(scan, "FOLDER", tmp_path)
+        monkeypatch.setattr(pushed, "PUSHED", tmp_path / "images.auto.tfvars.json")
         programs.add("docker")
         yield values["pipeline_repository"]
 
 
 @pytest.mark.slow
-def test_a_push_logs_in_renames_pushes_and_notes_the_tag(registry, programs, tmp_path):
-    """The password goes through a pipe; what Terraform reads keeps the other images' tags."""
-    note = tmp_path / "images.auto.tfvars.json"
-    note.write_text('{"images": {"service": "ctr-1"}}')
+def test_a_push_logs_in_tags_pushes_and_records(registry, programs, tmp_path):
+    """The password is passed on stdin; the file for Terraform keeps the other images' tags."""
+    record = tmp_path / "images.auto.tfvars.json"
+    record.write_text('{"images": {"service": "ctr-1"}}')
     assert images.main(["push", "pipeline"]) == 0
     login, rename, push = programs.calls()
     assert login.startswith("docker login --username AWS --password-stdin ")
@@ -274,21 +278,21 @@ def test_a_push_logs_in_renames_pushes_and_notes_the_tag(registry, programs, tmp
     assert push == f"docker push {registry}:0123456789ab"
     assert (programs.folder / "passwords").read_text() and "password-stdin" in login
     expected = {"service": "ctr-1", "pipeline": "0123456789ab"}
-    assert json.loads(note.read_text()) == {"images": expected}
+    assert json.loads(record.read_text()) == {"images": expected}
 
 
 @pytest.mark.slow
-def test_what_is_there_already_is_not_pushed_again(registry, programs, capsys):
-    """Tags are never moved."""
+def test_an_existing_tag_is_not_pushed_again(registry, programs, capsys):
+    """Tags are immutable."""
     _put("0123456789ab")
     assert images.main(["push", "pipeline"]) == 0
-    assert "is there already" in capsys.readouterr().out
+    assert "has been pushed before" in capsys.readouterr().out
     assert not any("push" in call.split()[1] for call in programs.calls())
 
 
 @pytest.mark.slow
 def test_an_image_that_was_not_built_cannot_be_pushed(registry, programs, capsys):
-    """One line says what to run."""
+    """The line says what to run."""
     programs.add("docker", fails="tag")
     assert images.main(["push", "pipeline"]) == 3
     assert "run `make image` first" in capsys.readouterr().err
@@ -305,14 +309,14 @@ def _put(tag):
 
 
 @pytest.mark.slow
-def test_a_scan_that_finds_something_grave_refuses(registry, tmp_path, capsys):
-    """Code 6; what is asked for decides what is grave. The emulator finds one HIGH in every image."""
+def test_a_severe_finding_of_a_scan_refuses(registry, tmp_path, capsys):
+    """Exit code 6, for the given severities. The emulator finds one HIGH in every image."""
     _put("1")
     (tmp_path / "images.auto.tfvars.json").write_text('{"images": {"pipeline": "1"}}')
     assert scan.main(["--wait", "0"]) == 3
-    assert "the scan is not begun" in capsys.readouterr().err
+    assert "the scan is not started" in capsys.readouterr().err
     aws("ecr").start_image_scan(repositoryName="clicklab-small/pipeline", imageId={"imageTag": "1"})
     assert scan.main([]) == 0
     assert "pipeline:1: 1 high" in capsys.readouterr().out
     assert scan.main(["--refuse", "CRITICAL,HIGH"]) == 6
-    assert "pipeline: findings of CRITICAL,HIGH" in capsys.readouterr().err
+    assert "pipeline: findings of severity CRITICAL,HIGH" in capsys.readouterr().err

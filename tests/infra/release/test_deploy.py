@@ -1,40 +1,45 @@
-"""Deploying: the right account, a plan, a question, and the outputs written down. Terraform is a stub here."""
+"""Deploying: the right account, a plan, a question, and saved outputs. Terraform is a stub here."""
 
 import json
 
 import pytest
 
+from infra.images import pushed
 from infra.release import __main__ as release
-from infra.release import confirm, deploy
+from infra.release import confirm
+from infra.release.variables import read_variables, variables_file
 from tests.infra.cloud import ACCOUNT, REGION, account
 from tests.infra.terraform_stub import TerraformStub
 
 pytestmark = pytest.mark.slow
-OUTPUTS = {"region": {"value": REGION}, "account_id": {"value": ACCOUNT}}
+OUTPUTS = {
+    "region": {"value": REGION},
+    "account_id": {"value": ACCOUNT},
+    "service_url": {"value": "http://lb.example"},
+}
 
 
 @pytest.fixture(scope="module")
 def address():
-    """One account: deploying only asks it who it is."""
+    """One account: deploying only asks for its identity."""
     with account() as found:
         yield found
 
 
 @pytest.fixture
 def terraform(address, tmp_path, monkeypatch):
-    """The stub, and images that were pushed."""
+    """The stub, and pushed images."""
     stub = TerraformStub(tmp_path / "stub")
     stub.answer(outputs=OUTPUTS)
     monkeypatch.setenv("CLICKLAB_TERRAFORM", str(stub.program))
     monkeypatch.setenv("CLICKLAB_OUTPUTS", str(tmp_path / "outputs.json"))
-    images = tmp_path / "images.auto.tfvars.json"
-    images.write_text("{}")
-    monkeypatch.setattr(deploy, "IMAGES", images)
+    monkeypatch.setattr(pushed, "PUSHED", tmp_path / "images.auto.tfvars.json")
+    pushed.record_pushed("pipeline", "406fb6f")
     return stub
 
 
 def _typed(monkeypatch, *answers):
-    """Let somebody sit at the terminal who types these."""
+    """Type these answers at a terminal."""
     lines = iter(answers)
 
     class Terminal:
@@ -44,20 +49,21 @@ def _typed(monkeypatch, *answers):
     monkeypatch.setattr(confirm.sys, "stdin", Terminal)
 
 
-def test_a_plan_is_applied_and_the_outputs_are_written_down(terraform, tmp_path, capsys):
-    """Exactly the plan that was shown, in the environment's own workspace."""
+def test_a_plan_is_applied_and_the_outputs_are_saved(terraform, tmp_path, capsys):
+    """Exactly the plan shown, in the environment's own workspace; the addresses are printed."""
     assert release.main(["deploy", "--env", "small", "--yes"]) == 0
     verbs = [call[0] for call in terraform.calls()]
     assert verbs == ["init", "workspace", "plan", "apply", "output"]
     assert terraform.calls("workspace")[0] == ["workspace", "select", "-or-create", "small"]
     plan, apply = terraform.calls("plan")[0], terraform.calls("apply")[0]
-    assert any(word.endswith("small.tfvars") for word in plan)
+    assert any(word.endswith("small.tfvars.json") for word in plan)
     assert f"-out={apply[-1]}" in plan
     assert json.loads((tmp_path / "outputs.json").read_text()) == OUTPUTS
+    assert "  service        http://lb.example" in capsys.readouterr().out
 
 
 def test_nothing_is_applied_without_a_yes(terraform, monkeypatch, capsys):
-    """Neither where the answer is another, nor where nobody is there to ask."""
+    """Another answer is a no."""
     _typed(monkeypatch, "no")
     assert release.main(["deploy"]) == 3
     assert "not confirmed; nothing was changed" in capsys.readouterr().err
@@ -65,30 +71,30 @@ def test_nothing_is_applied_without_a_yes(terraform, monkeypatch, capsys):
     assert terraform.calls("apply") == []
 
 
-def test_nobody_to_ask_is_a_no(terraform, capsys):
+def test_without_a_terminal_the_answer_is_no(terraform, capsys):
     """Tests have no terminal."""
     assert release.main(["deploy"]) == 3
-    assert "nobody is there to ask; pass --yes" in capsys.readouterr().err
+    assert "there is no terminal to ask at; pass --yes" in capsys.readouterr().err
     assert terraform.calls("apply") == []
 
 
 def test_a_typed_yes_applies(terraform, monkeypatch):
-    """The word, not a key."""
+    """The whole word."""
     _typed(monkeypatch, "yes")
     assert release.main(["deploy"]) == 0
     assert len(terraform.calls("apply")) == 1
 
 
 def test_deploying_again_changes_nothing(terraform, capsys):
-    """No plan, no question, no apply; the outputs are written all the same."""
+    """No question and no apply; the outputs are saved nevertheless."""
     terraform.answer(changes=False)
     assert release.main(["deploy"]) == 0
     assert terraform.calls("apply") == []
-    assert "nothing differs" in capsys.readouterr().out
+    assert "no changes" in capsys.readouterr().out
 
 
 def test_a_failing_terraform_is_one_line(terraform, capsys):
-    """What it said stands above; init's reason is in the line."""
+    """Its output is above; the reason of a failed init is in the line."""
     terraform.answer(fails={"init": "Failed to query available provider packages"})
     assert release.main(["deploy", "--yes"]) == 1
     assert "`terraform init` failed (Error: Failed to query" in capsys.readouterr().err
@@ -98,21 +104,19 @@ def test_a_failing_terraform_is_one_line(terraform, capsys):
 
 
 @pytest.mark.parametrize(
-    ("lines", "environment", "line"),
+    ("changed", "environment", "line"),
     [
-        ('account_id = "999999999999"', {}, "the file of variables says 999999999999"),
-        ("", {"AWS_REGION": "us-east-1"}, "AWS_REGION is us-east-1, the file of variables says"),
-        ('environment = ""', {}, "sets no environment"),
-        ("name = upper(1)", {}, "only names and literals"),
+        ({"account_id": "999999999999"}, {}, "the variables file has 999999999999"),
+        ({}, {"AWS_REGION": "us-east-1"}, "AWS_REGION is us-east-1, the variables file has"),
+        ({"environment": ""}, {}, "does not set environment"),
     ],
 )
 def test_the_wrong_place_is_refused(
-    terraform, tmp_path, monkeypatch, capsys, lines, environment, line
+    terraform, tmp_path, monkeypatch, capsys, changed, environment, line
 ):
     """Before Terraform is started."""
-    path = tmp_path / "mine.tfvars"
-    fixed = "" if "environment" in lines else 'environment = "mine"\n'
-    path.write_text(f"{fixed}{lines}\n")
+    path = tmp_path / "mine.tfvars.json"
+    path.write_text(json.dumps(read_variables(variables_file("small")) | changed))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert release.main(["deploy", "--env", str(path), "--yes"]) == 3
@@ -122,7 +126,7 @@ def test_the_wrong_place_is_refused(
 
 
 def test_another_account_than_last_time_asks_first(terraform, tmp_path, monkeypatch, capsys):
-    """The account's number has to be typed."""
+    """The account's id has to be typed."""
     before = {"region": {"value": REGION}, "account_id": {"value": "111111111111"}}
     (tmp_path / "outputs.json").write_text(json.dumps(before))
     _typed(monkeypatch, "yes")
@@ -133,41 +137,41 @@ def test_another_account_than_last_time_asks_first(terraform, tmp_path, monkeypa
     assert release.main(["deploy"]) == 0
 
 
-def test_services_without_images_are_asked_about(terraform, tmp_path, capsys):
-    """Or made later: the repositories come first."""
-    deploy.IMAGES.unlink()
+def test_deploying_services_without_images_asks_first(terraform, tmp_path, capsys):
+    """The repositories can be created alone."""
+    pushed.PUSHED.unlink()
     assert release.main(["deploy"]) == 3
-    assert "no image was pushed yet" in capsys.readouterr().err
+    assert "no image has been pushed" in capsys.readouterr().err
     assert release.main(["deploy", "--only", "images", "--yes"]) == 0
     assert "-target=module.storage" in terraform.calls("plan")[0]
 
 
-def test_an_unknown_environment_names_those_there_are(terraform, capsys):
-    """And starts nothing."""
+def test_an_unknown_environment_is_refused_with_the_known_ones(terraform, capsys):
+    """Terraform is not started."""
     assert release.main(["deploy", "--env", "huge"]) == 3
     assert "there are production, small" in capsys.readouterr().err
     assert terraform.calls() == []
 
 
 def test_no_terraform_is_one_line(terraform, monkeypatch, capsys):
-    """With what to install."""
+    """It says what to install."""
     monkeypatch.setenv("CLICKLAB_TERRAFORM", "terraform-that-is-not-there")
     assert release.main(["deploy"]) == 3
     assert "install Terraform 1.10 or newer" in capsys.readouterr().err
 
 
 def test_a_plan_can_be_shown_alone(terraform, tmp_path, capsys):
-    """Nothing is applied, nothing written."""
+    """Nothing is applied or saved."""
     assert release.main(["plan", "--env", "production"]) == 0
     assert [call[0] for call in terraform.calls()] == ["init", "workspace", "plan"]
-    assert "`make deploy` would change this" in capsys.readouterr().out
+    assert "`make deploy` would apply this" in capsys.readouterr().out
     assert not (tmp_path / "outputs.json").exists()
 
 
 def test_outputs_can_be_fetched_from_the_state(terraform, tmp_path, capsys):
-    """For another machine; a state without any is an error."""
+    """On another machine; a state without outputs is an error."""
     assert release.main(["outputs"]) == 0
     assert json.loads((tmp_path / "outputs.json").read_text()) == OUTPUTS
     terraform.answer(outputs={})
     assert release.main(["outputs"]) == 3
-    assert "nothing was deployed" in capsys.readouterr().err
+    assert "nothing is deployed" in capsys.readouterr().err

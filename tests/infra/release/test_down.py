@@ -1,4 +1,4 @@
-"""A production deployment made and taken down by the verbs, Terraform and all, on an emulator that keeps what is protected."""
+"""A production deployment created and destroyed by the verbs and Terraform, on an emulator that respects protection."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ NAME = "clicklab-production"
 
 @pytest.fixture
 def production(tmp_path, monkeypatch):
-    """The environment of production.tfvars, deployed by `deploy`."""
+    """The environment of production.tfvars.json, deployed by `deploy`."""
     folder = copy_of_root(tmp_path / "infra" / "terraform")
     shutil.copy2(folder / "rehearsal" / "rehearsal_override.tf", folder)
     with emulator() as address:
@@ -39,8 +39,8 @@ def production(tmp_path, monkeypatch):
         yield tmp_path
 
 
-def test_production_goes_only_after_both_yeses_and_then_goes_whole(production, capfd):
-    """Its database refuses; the name alone changes nothing; with the data confirmed the protection is lifted first."""
+def test_production_is_destroyed_completely_but_only_after_both_confirmations(production, capfd):
+    """Its database refuses; the name alone changes nothing; with the data confirmed, protection is lifted first."""
     rds = boto3.client("rds", region_name="eu-west-1")
     (database,) = rds.describe_db_instances()["DBInstances"]
     with pytest.raises(ClientError, match="protection"):
@@ -48,15 +48,18 @@ def test_production_goes_only_after_both_yeses_and_then_goes_whole(production, c
     capfd.readouterr()
 
     assert release.main(["down", "--yes", NAME]) == 3
-    told = capfd.readouterr()
-    assert "protected from deletion: once confirmed, deletion_protection=false" in told.out
-    assert "bucket and database go too: nobody is there to ask; pass --with-data" in told.err
+    captured = capfd.readouterr()
+    assert "protected from deletion: once confirmed, deletion_protection=false" in captured.out
+    assert (
+        "bucket and database will be destroyed too: there is no terminal to ask at; pass --with-data"
+        in captured.err
+    )
     assert rds.describe_db_instances()["DBInstances"][0]["DeletionProtection"]
 
     assert release.main(["down", "--yes", NAME, "--with-data"]) == 0
-    told = capfd.readouterr().out
-    assert "applying deletion_protection=false and force_destroy=true to" in told
-    assert told.index("applying deletion_protection") < told.index("Destroy complete!")
-    assert "proved: Terraform's state is empty" in told
+    printed = capfd.readouterr().out
+    assert "applying deletion_protection=false and force_destroy=true to" in printed
+    assert printed.index("applying deletion_protection") < printed.index("Destroy complete!")
+    assert "verified: Terraform's state is empty" in printed
     assert rds.describe_db_instances()["DBInstances"] == []
     assert not (production / "outputs.json").exists()

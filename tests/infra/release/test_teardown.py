@@ -1,9 +1,8 @@
-"""Taking down: what goes is shown, confirmed by name, destroyed, and proved gone. Terraform is a stub here."""
+"""Destroying: shown, confirmed by name, done, and verified. Terraform is a stub here."""
 
 import pytest
 
 from infra.release import __main__ as release
-from infra.release import leftovers
 from infra.release.leftovers import list_tagged
 from infra.release.teardown import LeftoverError, take_down
 from infra.release.terraform_cli import type_of
@@ -52,20 +51,20 @@ def terraform(tmp_path, monkeypatch):
         yield stub
 
 
-def test_everything_goes_after_the_name_and_the_second_yes(terraform, tmp_path, capsys):
-    """Counted by type, data named with what is in it; proved; the outputs are gone last."""
+def test_everything_is_destroyed_after_both_confirmations(terraform, tmp_path, capsys):
+    """Counted by type, data named with its size; verified; the outputs are deleted last."""
     assert release.main(["down", "--yes", "clicklab-small", "--with-data"]) == 0
     out = capsys.readouterr().out
     assert "  2 aws_ecs_service" in out
-    assert "4 resources of clicklab-small in eu-west-1 will go" in out
-    assert "s3://clicklab-small with 2 objects and versions" in out
-    assert "proved: Terraform's state is empty, and nothing in eu-west-1 carries" in out
+    assert "4 resources of clicklab-small in eu-west-1 will be destroyed" in out
+    assert "s3://clicklab-small with 2 object versions" in out
+    assert "verified: Terraform's state is empty, and nothing in eu-west-1 carries" in out
     assert len(terraform.calls("destroy")) == 1
     assert not (tmp_path / "outputs.json").exists()
 
 
-def test_protection_is_lifted_from_what_has_it_alone(terraform):
-    """Whatever else the variables would change stays as it is until it is destroyed."""
+def test_protection_is_lifted_from_protected_resources_alone(terraform):
+    """Other pending changes of the variables are not applied."""
     release.main(["down", "--yes", "clicklab-small", "--with-data"])
     (apply,) = terraform.calls("apply")
     targets = [word for word in apply if word.startswith("-target=")]
@@ -77,10 +76,10 @@ def test_protection_is_lifted_from_what_has_it_alone(terraform):
 
 
 @pytest.mark.parametrize(("environment", "is_protected"), [("small", False), ("production", True)])
-def test_what_refuses_deletion_is_said_before_the_question(terraform, environment, is_protected):
-    """As the environment's file of variables has it; until both yeses nothing is applied."""
+def test_protection_is_reported_before_the_question(terraform, environment, is_protected):
+    """As set in the environment's variables file; until both confirmations nothing is applied."""
     said = []
-    with pytest.raises(ConfigError, match="bucket and database go too"):
+    with pytest.raises(ConfigError, match="bucket and database will be destroyed too"):
         take_down(VALUES | {"environment": environment}, said.append, yes="clicklab-small")
     line = "  protected from deletion: once confirmed, deletion_protection=false and force_destroy=true are applied first"
     assert (line in said) == is_protected
@@ -91,38 +90,41 @@ def test_what_refuses_deletion_is_said_before_the_question(terraform, environmen
     ("words", "line"),
     [
         ([], "pass --yes clicklab-small"),
-        (["--yes", "clicklab-production"], "the deployment is called clicklab-small"),
-        (["--yes", "clicklab-small"], "bucket and database go too: nobody is there to ask"),
+        (["--yes", "clicklab-production"], "the deployment is named clicklab-small"),
+        (
+            ["--yes", "clicklab-small"],
+            "bucket and database will be destroyed too: there is no terminal",
+        ),
     ],
 )
-def test_without_both_yeses_nothing_goes(terraform, capsys, tmp_path, words, line):
-    """The wrong name, no name, or no word about the data."""
+def test_without_both_confirmations_nothing_is_destroyed(terraform, capsys, tmp_path, words, line):
+    """No name, the wrong name, or data not confirmed."""
     assert release.main(["down", *words]) == 3
     assert line in capsys.readouterr().err
     assert terraform.calls("destroy") == terraform.calls("apply") == []
     assert (tmp_path / "outputs.json").exists()
 
 
-def test_a_deployment_without_data_needs_one_yes(terraform):
-    """Bucket and database may be switched off or gone."""
+def test_a_deployment_without_data_needs_one_confirmation(terraform):
+    """Bucket and database may be off or already deleted."""
     terraform.holds("module.network.aws_vpc.this")
     assert release.main(["down", "--yes", "clicklab-small"]) == 0
 
 
-def test_what_terraform_still_holds_is_told(terraform, capsys):
-    """A destroy that left something is not a success."""
+def test_resources_left_in_the_state_are_an_error(terraform, capsys):
+    """An incomplete destroy is not a success."""
     terraform.answer(kept=["module.network.aws_vpc.this"])
     assert release.main(["down", "--yes", "clicklab-small", "--with-data"]) == 1
-    assert "Terraform still holds module.network.aws_vpc.this" in capsys.readouterr().err
+    assert "Terraform's state still has module.network.aws_vpc.this" in capsys.readouterr().err
 
 
-def test_what_still_carries_the_tags_is_told(terraform, tmp_path):
-    """Made by hand, or forgotten by Terraform: by its ARN, and the outputs stay for another try."""
+def test_resources_that_still_carry_the_tags_are_an_error(terraform, tmp_path):
+    """Named by ARN; the outputs stay for another attempt."""
     tags = [{"Key": key, "Value": value} for key, value in TAGS.items()]
     aws("s3").put_bucket_tagging(Bucket="clicklab-small", Tagging={"TagSet": tags})
     said = []
     with pytest.raises(
-        LeftoverError, match=r"1 tagged resources are left: arn:aws:s3:::clicklab-small"
+        LeftoverError, match=r"1 tagged resources remain: arn:aws:s3:::clicklab-small"
     ):
         take_down(
             VALUES, said.append, yes="clicklab-small", with_data=True, patience_s=0, poll_s=0.01
@@ -130,16 +132,16 @@ def test_what_still_carries_the_tags_is_told(terraform, tmp_path):
     assert (tmp_path / "outputs.json").exists()
 
 
-def test_down_again_only_proves(terraform, tmp_path, capsys):
-    """Nothing to confirm where nothing is held."""
+def test_down_again_only_verifies(terraform, tmp_path, capsys):
+    """An empty state needs no confirmation."""
     terraform.holds()
     assert release.main(["down"]) == 0
     assert terraform.calls("destroy") == []
-    assert "proved" in capsys.readouterr().out
+    assert "verified" in capsys.readouterr().out
 
 
 def test_revisions_that_terraform_keeps_are_deleted(terraform):
-    """They carry the tags too."""
+    """They carry the tags as well."""
     ecs = aws("ecs")
     tags = [{"key": key, "value": value} for key, value in TAGS.items()]
     for _ in range(2):
@@ -150,25 +152,25 @@ def test_revisions_that_terraform_keeps_are_deleted(terraform):
         )
     said = []
     take_down(VALUES, said.append, yes="clicklab-small", with_data=True, patience_s=1, poll_s=0.01)
-    assert "2 revisions of task definitions deleted" in said
+    assert "2 task definition revisions deleted" in said
     assert (
         ecs.list_task_definitions(familyPrefix="clicklab-small-service")["taskDefinitionArns"] == []
     )
 
 
-def test_a_key_that_aws_deletes_later_is_no_leftover(terraform):
-    """KMS keeps a key for days; its date is told."""
+def test_a_key_scheduled_for_deletion_is_not_a_leftover(terraform):
+    """KMS keeps a key for days; the date is reported."""
     tags = [{"TagKey": key, "TagValue": value} for key, value in TAGS.items()]
     key = aws("kms").create_key(Tags=tags)["KeyMetadata"]
     assert list_tagged(TAGS) == ([key["Arn"]], [])
     aws("kms").schedule_key_deletion(KeyId=key["KeyId"], PendingWindowInDays=7)
-    left, leaving = list_tagged(TAGS)
+    left, deleted_later = list_tagged(TAGS)
     assert left == []
-    assert "is deleted by AWS on" in leaving[0]
+    assert "will be deleted by AWS on" in deleted_later[0]
 
 
 def test_running_executions_are_stopped_first(terraform, monkeypatch):
-    """A cluster with tasks is not deleted."""
+    """A cluster with tasks cannot be deleted."""
     role = aws("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     wait = '{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 60, "End": true}}}'
     machine = aws("stepfunctions").create_state_machine(name="m", definition=wait, roleArn=role)
@@ -184,6 +186,5 @@ def test_running_executions_are_stopped_first(terraform, monkeypatch):
 
 
 def test_types_are_read_from_addresses():
-    """Keys may hold dots and brackets' text."""
+    """Keys may contain dots."""
     assert type_of('module.a["x.y"].aws_lb_target_group.this["b.c"]') == "aws_lb_target_group"
-    assert leftovers._GONE_STATES

@@ -19,36 +19,37 @@ TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:notices"
 RUN = "20261103T040000-ab12"
 
 
-def _branch(name, topic=TOPIC):
-    """Return a branch that has the states' names of the compiled ones; its task publishes to a topic."""
+def _level(name, topic=TOPIC):
+    """Return states called as those of the definition, whose task publishes to a topic."""
     publish = "arn:aws:states:::sns:publish"
-    states = {
-        f"{name}: done?": {"Type": "Pass", "Next": name},
-        name: {
-            "Type": "Task",
-            "Resource": publish,
-            "Parameters": {"TopicArn": topic, "Message": name},
-            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": f"{name}: failed"}],
-            "End": True,
-        },
-        f"{name}: failed": {"Type": "Fail", "Error": "TaskFailed"},
+    run = {
+        "Type": "Task",
+        "Resource": publish,
+        "Parameters": {"TopicArn": topic, "Message": name},
+        "ResultPath": None,
+        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Failed"}],
+        "End": True,
     }
-    return {"StartAt": f"{name}: done?", "States": states}
+    processor = {"StartAt": "Run", "States": {"Run": run, "Failed": {"Type": "Fail"}}}
+    return {
+        "Type": "Map",
+        "ItemsPath": "$.tasks",
+        "ItemSelector": {"task": {"name": name, "shard": ""}},
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, **processor},
+        "ResultPath": None,
+    }
 
 
 def _definition(*, topic=TOPIC, wait_s=0):
-    """Return a machine of two levels; the second fails where its topic is none."""
-    levels = {
-        "Level 0": {"Type": "Parallel", "Branches": [_branch("ingest")], "ResultPath": None},
-        "Level 1": {"Type": "Parallel", "Branches": [_branch("train-fm", topic)]},
-    }
-    pause = {"Type": "Wait", "Seconds": wait_s, "Next": "Level 1"}
+    """Return a machine of two levels; the second fails where its topic does not exist."""
+    plan = {"levels": [[{"name": "ingest"}], [{"name": "train-fm"}]], "tasks": [1]}
     states = {
-        "Level 0": {**levels["Level 0"], "Next": "Pause"},
-        "Pause": pause,
-        "Level 1": {**levels["Level 1"], "End": True},
+        "Plan": {"Type": "Pass", "Result": plan, "Next": "First"},
+        "First": {**_level("ingest"), "Next": "Pause"},
+        "Pause": {"Type": "Wait", "Seconds": wait_s, "Next": "Second"},
+        "Second": {**_level("train-fm", topic), "End": True},
     }
-    return json.dumps({"StartAt": "Level 0", "States": states})
+    return json.dumps({"StartAt": "Plan", "States": states})
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_a_local_file_is_uploaded_under_the_runs_id(machine, capsys, tmp_path):
     [
         (("submit", "--model", "none"), 3, "no model is called 'none'; the pipeline trains fm"),
         (("submit", "--data", "gone.csv"), 2, "gone.csv: no such file"),
-        (("submit", "--data", "s3://clicklab/gone.csv"), 2, "there is nothing"),
+        (("submit", "--data", "s3://clicklab/gone.csv"), 2, "nothing is there"),
         (("submit", "--data", "s3://"), 2, "names no bucket"),
         (("submit", "--data", "s3://no-such-bucket/x"), 2, "NoSuchBucket"),
         (("show", "20200101T000000-ffff"), 2, "there is no run 20200101T000000-ffff"),
@@ -206,14 +207,14 @@ def redriven(monkeypatch):
         asked.append(json.loads(self.body)["executionArn"])
         return json.dumps({"redriveDate": datetime.now(UTC).timestamp()})
 
-    look = executions.look
+    find = executions.find_execution
 
     def redrivable(arn):
-        found = look(arn)
+        found = find(arn)
         return found and found | {"redriveStatus": "REDRIVABLE", "redriveCount": len(asked)}
 
     monkeypatch.setattr(StepFunctionResponse, "redrive_execution", redrive, raising=False)
-    monkeypatch.setattr(executions, "look", redrivable)
+    monkeypatch.setattr(executions, "find_execution", redrivable)
     return asked
 
 
@@ -228,7 +229,7 @@ def test_a_run_that_was_broken_off_is_redriven(machine, capsys, redriven):
 
 
 def test_a_run_that_failed_is_not_redriven_into_its_fail_state(machine, capsys, redriven):
-    """Another execution goes on instead."""
+    """Another execution continues instead."""
     machine(_definition(topic=TOPIC + "-gone"))
     run, _, _ = _submitted(capsys)
     assert _run("resume", run) == 1, "it fails again"
@@ -240,8 +241,10 @@ def test_what_was_seen_before_a_redrive_is_no_end(machine, capsys, monkeypatch):
     """An answer that is still the old one is waited out, and a run that never shows up is an error."""
     run, _, _ = _submitted(capsys)
     arn = f"{ARN.replace('stateMachine', 'execution')}:{run}"
-    look, count = executions.look, iter([0, 0, 1])
-    monkeypatch.setattr(executions, "look", lambda arn: look(arn) | {"redriveCount": next(count)})
+    find, count = executions.find_execution, iter([0, 0, 1])
+    monkeypatch.setattr(
+        executions, "find_execution", lambda arn: find(arn) | {"redriveCount": next(count)}
+    )
     assert follow(arn, str, n_redrives=1) == "SUCCEEDED"
     assert list(count) == []
 

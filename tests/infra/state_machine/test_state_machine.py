@@ -1,25 +1,22 @@
-"""The compiler: what the DAG becomes, what it refuses, that three linters accept it and catch what is broken."""
+"""The plan and the definition: what the DAG becomes, what is refused, that three linters accept it and catch what is broken."""
 
 import json
-from pathlib import Path
 
-import matplotlib as mpl
 import pytest
 
-from infra.state_machine.__main__ import OUT, compile_machine, main, render
-from infra.state_machine.dag import MAX_NAME, Task, models_of, order
-from infra.state_machine.figure import draw
+from infra.state_machine import plan as plans
+from infra.state_machine.__main__ import MACHINE, OUT, main, render
+from infra.state_machine.dag import MAX_NAME, models_of, order
+from infra.state_machine.plan import make_plan
+from infra.state_machine.retry import exit_names
 from infra.state_machine.sizes import MEMORY_MB, read_sizes
-from infra.state_machine.task_attempts import EXIT_NAMES, UNAVAILABLE
-from infra.state_machine.task_states import names_in
 from tasks import errors
 from tasks.errors import ConfigError
 from tests.conftest import ROOT
-from tests.infra.asl_lint import fill, tasks_in, wrong_parameters
+from tests.infra.asl_lint import wrong_parameters
 from tests.infra.lint import asl_validator, botocore_shapes, installed_asl_validator, moto_parser
-from tests.infra.machine import VALUES
+from tests.infra.machine import VALUES, deployed
 
-GOLDEN = Path(__file__).with_name("golden_machine.json.tftpl")
 NEEDS = {
     "ingest": (),
     "hash_features": ("ingest",),
@@ -33,14 +30,9 @@ KNOBS = {
 }
 
 
-def small_machine() -> dict:
-    """Return the definition of a DAG with all that a pipeline has: levels, branches, models, shards, sizes."""
-    return compile_machine(order(NEEDS), read_sizes({"aws": KNOBS}, list(NEEDS)))
-
-
-def filled(machine: dict) -> str:
-    """Return a definition as it is deployed."""
-    return fill(render(machine), VALUES)
+def small_plan() -> dict:
+    """Return the plan of a DAG with all that a pipeline has: levels, models, shards, sizes."""
+    return make_plan(order(NEEDS), read_sizes({"aws": KNOBS}, list(NEEDS)))
 
 
 @pytest.fixture(scope="session")
@@ -62,15 +54,15 @@ def test_a_task_lies_one_level_above_the_highest_it_needs():
 @pytest.mark.parametrize(
     ("needs", "said"),
     [
-        ({"a": ("b",), "b": ("a",)}, r"circle \(a -> b -> a\)"),
-        ({"a": ("a",)}, r"circle \(a -> a\)"),
+        ({"a": ("b",), "b": ("a",)}, r"cycle \(a -> b -> a\)"),
+        ({"a": ("a",)}, r"cycle \(a -> a\)"),
         ({"a": ("z",)}, "'a' needs 'z', which pipeline.yaml does not have"),
         ({"a b": ()}, "names of letters, digits"),
         ({"a*": ()}, "names of letters, digits"),
         ({"${x}": ()}, "names of letters, digits"),
         ({"é": ()}, "names of letters, digits"),
         ({"": ()}, "names of letters, digits"),
-        ({"a" * (MAX_NAME + 1): ()}, f"{MAX_NAME} characters at most"),
+        ({"a" * (MAX_NAME + 1): ()}, f"{MAX_NAME} characters maximum"),
         ({"Train": (), "train": ()}, "'Train' and 'train' become one name"),
     ],
 )
@@ -81,25 +73,11 @@ def test_a_graph_that_cannot_be_expressed_is_refused_in_one_line(needs, said):
     assert "\n" not in str(caught.value)
 
 
-def test_a_definition_above_a_megabyte_is_refused():
-    """Step Functions takes no more."""
-    needs = {f"task-{number:03d}": () for number in range(150)}
-    with pytest.raises(ConfigError, match="Step Functions takes 1,000,000"):
-        compile_machine(order(needs), read_sizes({"aws": {}}, list(needs)))
-
-
-def test_two_states_of_one_name_are_refused():
-    """A task called like a state of the frame would be two states of one name."""
-    with pytest.raises(ConfigError, match="two states would be called 'Succeeded'"):
-        compile_machine(order({"Succeeded": ()}), read_sizes({"aws": {}}, ["Succeeded"]))
-
-
-def test_the_longest_name_still_fits():
-    """No state gets a name that Step Functions refuses."""
-    name = "hash_features"
-    tasks = [Task(name, (), 0), Task("x" * MAX_NAME, (), 0)]
-    sizes = read_sizes({"aws": {"shards": {name: 2}}}, [task.name for task in tasks])
-    assert max(map(len, names_in(compile_machine(tasks, sizes)["States"]))) <= 80
+def test_a_plan_that_is_too_large_is_refused():
+    """A state's data is limited."""
+    needs = {f"task-{number:03d}": () for number in range(900)}
+    with pytest.raises(ConfigError, match=f"Step Functions takes {plans.MAX_BYTES:,}"):
+        make_plan(order(needs), read_sizes({"aws": {}}, list(needs)))
 
 
 # ---- sizes
@@ -164,53 +142,86 @@ def test_without_its_section_an_env_file_is_refused():
         read_sizes({}, ["ingest"])
 
 
-# ---- the definition
+# ---- the plan and the definition
 
 
-def test_the_small_machine_is_the_golden_one():
-    """A change of what is compiled is seen in review; write the file anew with the line below."""
-    # GOLDEN.write_text(render(small_machine()))
-    assert render(small_machine()) == GOLDEN.read_text()
+def test_the_levels_are_those_of_the_dag_and_shards_come_before_their_task():
+    """What each container is started with: size, limit, shard, model."""
+    levels = [
+        [f"{one['name']} {one['shard']}".strip() for one in level]
+        for level in small_plan()["levels"]
+    ]
+    assert levels == [
+        ["ingest"],
+        ["hash_features 0", "hash_features 1"],
+        ["hash_features"],
+        ["train-a", "train-b"],
+        ["report"],
+    ]
+    assert small_plan()["levels"][3][1] == {
+        "name": "train-b",
+        "shard": "",
+        "shards": "",
+        "model": "b",
+        "cpu": "512",
+        "memory_mb": "1024",
+        "disk_gb": 40,
+        "time_limit_s": 3600,
+    }
+
+
+def test_a_task_beside_a_sharded_one_runs_beside_its_shards():
+    """It does not wait for them."""
+    needs = {"ingest": (), "explore": ("ingest",), "hash_features": ("ingest",)}
+    plan = make_plan(order(needs), read_sizes({"aws": KNOBS | {"sizes": {}}}, list(needs)))
+    assert [one["name"] for one in plan["levels"][1]] == ["explore", *["hash_features"] * 2]
+
+
+def test_the_limits_are_those_of_the_knobs():
+    """Attempts, and the capacity of the first one."""
+    knobs = {"attempts": 3, "attempts_unavailable": 7, "spot": False}
+    found = make_plan(order(NEEDS), read_sizes({"aws": knobs}, list(NEEDS)))["defaults"]
+    assert (found["attempts"], found["attempts_unavailable"]) == (3, 7)
+    assert found["capacity"] == "FARGATE"
+    assert small_plan()["defaults"]["capacity"] == "FARGATE_SPOT"
+
+
+def test_a_plan_is_written_one_container_per_line():
+    """And read back as it was."""
+    text = render(small_plan())
+    assert json.loads(text) == small_plan()
+    assert sum('"cpu"' in line for line in text.splitlines()) == 7
 
 
 def test_all_that_differs_by_deployment_is_left_to_terraform():
-    """The template names each value, and nothing of an account is in it."""
-    text = render(small_machine())
-    left = set(VALUES) - {"tracking_uri"}
-    assert {name for name in left if "${" + name not in text} == {"log_group"}
-    assert '${replace(log_group, "/", "$252F")}' in text
+    """The definition names each value, and nothing of an account is in it."""
+    text = (ROOT / MACHINE).read_text()
+    assert [name for name in (*VALUES, "plan") if "${" + name + "}" not in text] == []
     assert "123456789012" not in text
-    assert '"Subnets": ${subnets}' in text
-    assert "${" not in fill(text, VALUES)
+    assert "${" not in deployed(small_plan())
 
 
-def test_every_way_a_task_can_end_by_itself_has_a_name():
+def test_each_exit_code_is_named_after_its_class():
     """The codes of tasks/errors.py, none left out."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.ClicklabError)}
-    assert codes - {1} == {*EXIT_NAMES, UNAVAILABLE}
+    own = [kind for kind in kinds if issubclass(kind, errors.ClicklabError)]
+    codes = {kind.exit_code for kind in own if "exit_code" in vars(kind)}
+    assert codes == set(range(1, len(exit_names())))
+    assert exit_names()[1:4] == ["Defect", "InputError", "ConfigError"]
+    for kind in own:
+        if kind.exit_code > 1 and "exit_code" in vars(kind):
+            assert exit_names()[kind.exit_code] == kind.__name__
 
 
-def test_a_container_gets_its_size_its_run_and_its_shard():
-    """What ECS is asked for, as env.aws.yaml says."""
-    tasks = dict(tasks_in(json.loads(filled(small_machine()))["States"]))
-    train = tasks["train-b"]["Parameters"]["Overrides"]
-    assert (train["Cpu"], train["Memory"], train["EphemeralStorage"]) == (
-        "512",
-        "1024",
-        {"SizeInGiB": 40},
-    )
-    shard = tasks["hash_features shard"]["Parameters"]["Overrides"]["ContainerOverrides"][0]
-    assert shard["Command"] == ["python", "-m", "infra.container.run_task", "hash_features"]
-    given = {item["Name"]: item.get("Value", item.get("Value.$")) for item in shard["Environment"]}
-    assert given["CLICKLAB_SHARDS"] == "2"
-    assert given["CLICKLAB_RUN"] == "$.run"
-    assert set(given) - {
-        item["Name"] for item in train["ContainerOverrides"][0]["Environment"]
-    } == {
-        "CLICKLAB_SHARD",
-        "CLICKLAB_SHARDS",
-    }
+def test_the_definition_knows_the_code_of_unavailability():
+    """The only number of tasks/errors.py that is written in the definition, and the highest of them."""
+    code = errors.UnavailableError.exit_code
+    (choice,) = [
+        one
+        for one in state(json.loads(deployed(small_plan())), "Why did it end?")["Choices"]
+        if one.get("Next") == "Retry when available"
+    ]
+    assert choice["And"][0]["NumericEquals"] == code == len(exit_names()) - 1
 
 
 def test_the_models_are_the_training_tasks():
@@ -219,13 +230,11 @@ def test_the_models_are_the_training_tasks():
 
 
 @pytest.mark.slow
-def test_the_template_in_the_repository_is_what_the_pipeline_compiles_to(
-    tmp_path, monkeypatch, capsys
-):
-    """`make asl` was run after the last change; `--check` says so, and says no of another file."""
+def test_the_plan_in_the_repository_is_that_of_the_pipeline(tmp_path, monkeypatch, capsys):
+    """`make asl` was run after the last change; `--check` finds an outdated file."""
     monkeypatch.chdir(ROOT)
     assert main(["--check"]) == 0, capsys.readouterr().err
-    other = tmp_path / "machine.json"
+    other = tmp_path / "plan.json"
     other.write_text(OUT.read_text() + " ")
     assert main(["--check", "--out", str(other)]) == 1
     assert "run `make asl`" in capsys.readouterr().err
@@ -235,7 +244,7 @@ def test_the_template_in_the_repository_is_what_the_pipeline_compiles_to(
 def test_a_bad_knob_ends_the_command_with_one_line_and_writes_nothing(
     tmp_path, monkeypatch, capsys
 ):
-    """Exit code 3, and no half-made template."""
+    """Exit code 3, and no partial plan."""
     monkeypatch.chdir(ROOT)
     env = tmp_path / "env.yaml"
     env.write_text(
@@ -244,42 +253,25 @@ def test_a_bad_knob_ends_the_command_with_one_line_and_writes_nothing(
         .replace("cpu: 512, memory_mb: 2048", "cpu: 512, memory_mb: 9")
     )
     out = tmp_path / "out.json"
-    assert main(["--env", str(env), "--out", str(out), "--figure", str(tmp_path / "x.svg")]) == 3
+    assert main(["--env", str(env), "--out", str(out)]) == 3
     assert capsys.readouterr().err.count("\n") == 1
     assert not out.exists()
-
-
-def test_the_picture_shows_every_task_and_is_the_same_twice(tmp_path):
-    """Drawn from the definition; the same definition gives the same bytes, whatever style is in use."""
-    first, second = tmp_path / "1.svg", tmp_path / "2.svg"
-    draw(small_machine(), first)
-    with mpl.rc_context({"figure.constrained_layout.use": True}):
-        draw(small_machine(), second)
-    assert first.read_bytes() == second.read_bytes()
-    for name in NEEDS:
-        assert f"<!-- {name}" in first.read_text() or f"{name}\n" in first.read_text()
 
 
 # ---- linters
 
 
 @pytest.mark.parametrize("lint", [moto_parser, botocore_shapes])
-def test_the_small_machine_passes(lint):
-    """moto's parser and botocore's shapes find nothing."""
-    assert lint(filled(small_machine())) == ""
-
-
-@pytest.mark.parametrize("lint", [moto_parser, botocore_shapes])
-def test_the_pipelines_machine_passes(lint):
-    """The template as Terraform would fill it in."""
-    assert lint(fill((ROOT / OUT).read_text(), VALUES)) == ""
+def test_the_definition_passes(lint):
+    """moto's parser and botocore's shapes find nothing, with a small plan and with the pipeline's."""
+    assert lint(deployed(small_plan())) == ""
+    assert lint(deployed(json.loads((ROOT / OUT).read_text()))) == ""
 
 
 @pytest.mark.slow
-def test_asl_validator_passes_both(asl_package):
+def test_asl_validator_passes_it(asl_package):
     """The third witness: the npm package asl-validator."""
-    both = [filled(small_machine()), fill((ROOT / OUT).read_text(), VALUES)]
-    assert asl_validator(asl_package, both) == ["", ""]
+    assert asl_validator(asl_package, [deployed(small_plan())]) == [""]
 
 
 def state(machine: dict, name: str) -> dict:
@@ -301,8 +293,8 @@ def state(machine: dict, name: str) -> dict:
 
 
 def parameters(machine: dict) -> dict:
-    """Return the parameters of the task `ingest`."""
-    return state(machine, "ingest")["Parameters"]
+    """Return the parameters of the state that runs a container."""
+    return state(machine, "Run")["Parameters"]
 
 
 def network(machine: dict) -> dict:
@@ -321,34 +313,34 @@ def rename(where: dict, old: str, new: str) -> None:
 
 
 MUTATIONS = {
-    "a Next that leads nowhere": lambda m: state(m, "Level 0").update(Next="Level 9"),
-    "a Catch that leads nowhere": lambda m: state(m, "Level 0")["Catch"][0].update(Next="Failre"),
-    "a Default that leads nowhere": lambda m: state(m, "ingest: why?").update(Default="ingest: fail"),
+    "a Next that leads nowhere": lambda m: state(m, "Levels").update(Next="Level 9"),
+    "a Catch that leads nowhere": lambda m: state(m, "Levels")["Catch"][0].update(Next="Failre"),
+    "a Default that leads nowhere": lambda m: state(m, "Why did it end?").update(Default="Fail"),
     "a Choice that leads nowhere": lambda m: state(m, "Failure")["Choices"][0].update(Next="X"),
     "a StartAt that is not there": lambda m: m.update(StartAt="Default"),
-    "a branch's StartAt that is not there": lambda m: state(m, "Level 0")["Branches"][0].update(StartAt="x"),
-    "an outage that leads nowhere": lambda m: state(m, "ingest: why?")["Choices"][2].update(Next="ingest: unavailabl"),
+    "a branch's StartAt that is not there": lambda m: state(m, "Failure of a task")["Branches"][0].update(StartAt="x"),
+    "an outage that leads nowhere": lambda m: state(m, "Why did it end?")["Choices"][3].update(Next="Retry when availabl"),
     "a state that nobody reaches": lambda m: m["States"].update(alone={"Type": "Succeed"}),
-    "a state without an end": lambda m: state(m, "ingest").pop("End"),
-    "a state with an end and a Next": lambda m: state(m, "ingest: wait").update(End=True),
-    "an unknown type of state": lambda m: state(m, "ingest").update(Type="Tsk"),
-    "a Choice without choices": lambda m: state(m, "ingest: why?").update(Choices=[]),
-    "a comparison that is not there": lambda m: rename(state(m, "ingest: needed?")["Choices"][0], "BooleanEquals", "BoolEquals"),
-    "a variable that is no path": lambda m: state(m, "ingest: needed?")["Choices"][0].update(Variable="finished.is"),
-    "an intrinsic function that is not there": lambda m: state(m, "ingest: how it ended")["Parameters"].update({"stopped.$": "States.StringToJsn($.error.Cause)"}),
-    "a path that is not closed": lambda m: state(m, "ingest: again")["Parameters"].update({"attempt.$": "States.MathAdd($.attempt, 1"}),
-    "a time limit in words": lambda m: state(m, "ingest").update(TimeoutSeconds="an hour"),
-    "a Retry without errors": lambda m: state(m, "ingest")["Retry"][0].pop("ErrorEquals"),
-    "a Wait for nothing": lambda m: state(m, "ingest: wait").pop("SecondsPath"),
-    "a Map without states": lambda m: state(m, "hash_features shards").pop("ItemProcessor"),
-    "an API that is not there": lambda m: state(m, "ingest").update(Resource="arn:aws:states:::ecs:runTsk.sync"),
-    "a service that is not there": lambda m: state(m, "Tell success").update(Resource="arn:aws:states:::snss:publish"),
+    "a state without an end": lambda m: state(m, "Run").pop("End"),
+    "a state with an end and a Next": lambda m: state(m, "Wait").update(End=True),
+    "an unknown type of state": lambda m: state(m, "Run").update(Type="Tsk"),
+    "a Choice without choices": lambda m: state(m, "Why did it end?").update(Choices=[]),
+    "a comparison that is not there": lambda m: rename(state(m, "Is it needed?")["Choices"][0], "BooleanEquals", "BoolEquals"),
+    "a variable that is no path": lambda m: state(m, "Is it needed?")["Choices"][0].update(Variable="is.done"),
+    "an intrinsic function that is not there": lambda m: state(m, "Read the cause")["Parameters"].update({"stopped.$": "States.StringToJsn($.error.Cause)"}),
+    "a path that is not closed": lambda m: state(m, "Retry after an interruption")["Parameters"].update({"attempt.$": "States.MathAdd($.attempt, 1"}),
+    "a time limit in words": lambda m: state(m, "Run").update(TimeoutSecondsPath="an hour"),
+    "a Retry without errors": lambda m: state(m, "Run")["Retry"][0].pop("ErrorEquals"),
+    "a Wait for nothing": lambda m: state(m, "Wait").pop("SecondsPath"),
+    "a Map without states": lambda m: state(m, "Tasks").pop("ItemProcessor"),
+    "an API that is not there": lambda m: state(m, "Run").update(Resource="arn:aws:states:::ecs:runTsk.sync"),
+    "a service that is not there": lambda m: state(m, "Notify success").update(Resource="arn:aws:states:::snss:publish"),
     "a typo in a parameter": lambda m: rename(parameters(m), "NetworkConfiguration", "NetworkConfigration"),
     "a typo in a nested parameter": lambda m: rename(network(m), "Subnets", "Subnet"),
-    "a typo in a container's override": lambda m: rename(override(m), "Command", "Comand"),
+    "a typo in a container's override": lambda m: rename(override(m), "Command.$", "Comand.$"),
     "a parameter in the API's own case": lambda m: rename(parameters(m), "Cluster", "cluster"),
     "a parameter that must be there": lambda m: parameters(m).pop("TaskDefinition"),
-    "a parameter of another type": lambda m: override(m).update(Command="python"),
+    "a parameter of another type": lambda m: override(m).update(Environment="python"),
     "a number as text": lambda m: parameters(m)["CapacityProviderStrategy"][0].update(Weight="1"),
     "a value that is not allowed": lambda m: network(m).update(AssignPublicIp="NO"),
     "a path without a path": lambda m: rename(override(m)["Environment"][0], "Value.$", "Value.$") or override(m)["Environment"][0].update({"Value.$": "run"}),
@@ -358,9 +350,7 @@ MUTATIONS = {
 @pytest.mark.slow
 def test_every_mutation_is_caught_by_a_linter(asl_package):
     """Thirty-one ways to break a definition; what one linter overlooks another sees."""
-    needs = {name: NEEDS[name] for name in ("ingest", "hash_features")}
-    sizes = read_sizes({"aws": {"shards": {"hash_features": 2}}}, list(needs))
-    whole = filled(compile_machine(order(needs), sizes))
+    whole = deployed(small_plan())
     texts = {}
     for name, mutate in MUTATIONS.items():
         machine = json.loads(whole)
@@ -380,8 +370,8 @@ def test_every_mutation_is_caught_by_a_linter(asl_package):
 
 def test_a_wrong_parameter_is_named_with_its_state():
     """Where it is, what it is, what it should be."""
-    machine = json.loads(filled(small_machine()))
+    machine = json.loads(deployed(small_plan()))
     network(machine)["AssignPublicIp"] = "NO"
     (line,) = wrong_parameters(machine)
-    assert line.startswith("ingest: NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp")
+    assert line.startswith("Run: NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp")
     assert "ENABLED, DISABLED" in line

@@ -1,4 +1,4 @@
-"""Terraform as the tests use it: a copy of the root, initialised without network."""
+"""Terraform in tests: a copy of the root, initialized without network."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import ROOT, free_port
 
 TERRAFORM = ROOT / "infra" / "terraform"
-# The only thing that Python reads of Terraform.
+# What Python reads of Terraform.
 OUTPUTS = [
     "region",
     "account_id",
@@ -43,7 +43,7 @@ OUTPUTS = [
     "green_target_group_arn",
     "blue_service",
     "green_service",
-    "load_balancer_dns",
+    "service_url",
     "tracking_uri",
     "alarm_names",
     "model_pointer",
@@ -58,24 +58,24 @@ _MIRRORS = ("/opt/tf-plugins", "/usr/share/terraform/plugins", "~/.terraform.d/p
 
 
 def terraform_command() -> str:
-    """Return the program, or skip."""
-    return shutil.which("terraform") or pytest.skip("terraform is not on this machine")
+    """Return the program; skips without it."""
+    return shutil.which("terraform") or pytest.skip("terraform is not installed")
 
 
 def provider_mirror() -> Path:
-    """Return the folder above `registry.terraform.io`, or skip."""
-    places = [os.environ.get("CLICKLAB_TERRAFORM_PLUGINS"), *_MIRRORS]
-    for place in filter(None, places):
-        mirror = Path(place).expanduser()
+    """Return the folder above `registry.terraform.io`; skips without it."""
+    folders = [os.environ.get("CLICKLAB_TERRAFORM_PLUGINS"), *_MIRRORS]
+    for folder in filter(None, folders):
+        mirror = Path(folder).expanduser()
         if (mirror / "registry.terraform.io" / "hashicorp" / "aws").is_dir():
             return mirror
     pytest.skip(
-        "the AWS provider is not on this machine; CLICKLAB_TERRAFORM_PLUGINS names the folder above registry.terraform.io"
+        "the AWS provider is not installed; CLICKLAB_TERRAFORM_PLUGINS names the folder above registry.terraform.io"
     )
 
 
 class Workspace:
-    """A copy of the root in which commands are run."""
+    """A copy of the root in which commands run."""
 
     def __init__(self, folder: Path, **environment: str):
         self.folder = folder
@@ -88,26 +88,26 @@ class Workspace:
         self._environment = own | quiet | environment
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command and return how it went."""
+        """Run a command; return the completed process."""
         command = [terraform_command(), *words]
         return subprocess.run(
             command, cwd=self.folder, env=self._environment, capture_output=True, text=True
         )
 
     def succeed(self, *words: str) -> str:
-        """Run a command that must succeed; return what it printed."""
+        """Run a command that must succeed; return its output."""
         done = self.run(*words)
         assert done.returncode == 0, f"terraform {words[0]}:\n{done.stdout[-2000:]}\n{done.stderr}"
         return done.stdout
 
     def init(self) -> None:
-        """Initialise from the files on this machine, with exactly the locked provider."""
+        """Initialize from local files, with exactly the locked provider."""
         self.succeed(
             "init", "-input=false", f"-plugin-dir={provider_mirror()}", "-lockfile=readonly"
         )
 
     def resources(self) -> list[dict[str, Any]]:
-        """Return every managed resource of the state."""
+        """Return every managed resource in the state."""
         state = json.loads(self.succeed("show", "-json"))
         root = state.get("values", {}).get("root_module", {})
         return [one for one in _walk(root) if one["mode"] == "managed"]
@@ -125,7 +125,7 @@ def _walk(module: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def copy_of_root(folder: Path) -> Path:
-    """Copy what is committed of the root to a folder, and return it."""
+    """Copy the root, without local state and settings; return the copy."""
     ignore = shutil.ignore_patterns(".terraform", "*.tfstate*", "outputs.json", "*.auto.tfvars*")
     return Path(shutil.copytree(TERRAFORM, folder, ignore=ignore))
 
@@ -150,8 +150,8 @@ def emulator() -> Iterator[str]:
 
 
 def _wait_for(address: str, server: subprocess.Popen) -> None:
-    stop = time.monotonic() + 60
-    while time.monotonic() < stop and server.poll() is None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
         try:
             with urlopen(address, timeout=5):
                 return

@@ -1,4 +1,4 @@
-"""A deployment on an emulator: applied, looked at, planned again, destroyed."""
+"""A deployment on an emulator: applied, inspected, planned again, destroyed."""
 
 import json
 import shutil
@@ -18,13 +18,13 @@ from tests.infra.terraform.emulated import (
 FLAGS = (
     "-input=false",
     "-no-color",
-    "-var-file=small.tfvars",
+    "-var-file=small.tfvars.json",
     "-var=github_repository=someone/clicklab",
 )
-PARALLEL = "-parallelism=30"  # most of the time is spent waiting
+PARALLEL = "-parallelism=30"  # most of the time is waiting
 TAGS = {"Project": "clicklab", "Environment": "small", "ManagedBy": "terraform"}
-# What AWS lets a policy name no resource for.
-NAMELESS = (
+# Actions without resource-level permissions.
+NO_RESOURCE = (
     "ecr:GetAuthorizationToken",
     "logs:*LogDeliver*",
     "logs:*ResourcePolic*",
@@ -41,7 +41,7 @@ NAMELESS = (
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory):
-    """The small environment, applied to an emulator; what a test leaves of it is destroyed."""
+    """The small environment, applied to an emulator."""
     provider_mirror()
     with emulator() as address:
         folder = copy_of_root(tmp_path_factory.mktemp("deployment") / "root")
@@ -55,7 +55,7 @@ def deployment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def resources(deployment):
-    """What was made, read once."""
+    """The created resources, read once."""
     return deployment.resources()
 
 
@@ -71,15 +71,15 @@ def _client(deployment, service):
 
 @pytest.mark.nightly
 class TestDeployment:
-    """In the order of a deployment's life; each test leaves it as it was, the last one destroys it."""
+    """In the order of a deployment's life; only the last test changes it."""
 
     def test_a_second_plan_changes_nothing(self, deployment):
-        """What was applied is what is written."""
+        """The state matches the configuration."""
         done = deployment.run("plan", "-detailed-exitcode", *FLAGS)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
-    def test_everything_that_can_be_is_tagged(self, resources):
-        """Project, environment and who manages it, on every resource that takes tags."""
+    def test_everything_taggable_is_tagged(self, resources):
+        """Project, environment and manager, on every resource that supports tags."""
         taggable = [one for one in resources if "tags_all" in one["values"]]
         assert len(taggable) > 50
         bare = [
@@ -89,8 +89,8 @@ class TestDeployment:
         ]
         assert bare == []
 
-    def test_no_policy_names_everything_where_aws_lets_it_name_something(self, resources):
-        """A star stands only for actions that take no resource; a trust always has a condition."""
+    def test_no_policy_has_a_wildcard_where_a_resource_is_possible(self, resources):
+        """Only for actions without resource-level permissions."""
         policies = [
             (one["address"], statement)
             for one in resources
@@ -104,28 +104,28 @@ class TestDeployment:
             for place, found in policies
             for action in _list(found["Action"])
             if "*" in _list(found["Resource"])
-            and not any(fnmatch(action, known) for known in NAMELESS)
+            and not any(fnmatch(action, known) for known in NO_RESOURCE)
         ]
         assert loose == []
         assert [
             place for place, found in policies if any("*" in a for a in _list(found["Action"]))
         ] == []
 
-    def test_every_role_is_assumed_on_conditions(self, resources):
-        """A service for this account alone, GitHub for one repository's branches alone."""
+    def test_every_role_has_a_conditional_trust(self, resources):
+        """Services for this account alone, GitHub for one repository alone."""
         roles = [one for one in resources if one["type"] == "aws_iam_role"]
         assert len(roles) == 10
         for role in roles:
             (statement,) = _statements(role["values"]["assume_role_policy"])
-            told = json.dumps(statement["Condition"])
+            condition = json.dumps(statement["Condition"])
             wanted = (
                 "repo:someone/clicklab:" if "github" in role["address"] else "aws:SourceAccount"
             )
-            assert wanted in told
-            assert "StringLike" not in told
+            assert wanted in condition
+            assert "StringLike" not in condition
 
-    def test_the_outputs_say_where_everything_is(self, deployment):
-        """No output is empty, and the definition was filled in with the same values."""
+    def test_the_outputs_are_complete(self, deployment):
+        """None is empty, and the state machine has the same values."""
         outputs = deployment.outputs()
         assert [name for name in OUTPUTS if outputs[name] in ("", [], {})] == []
         machine = _client(deployment, "stepfunctions").describe_state_machine(
@@ -137,7 +137,7 @@ class TestDeployment:
             assert outputs[name] in machine["definition"]
 
     def test_traffic_begins_with_blue_and_the_schedule_is_off(self, deployment):
-        """All weight on blue, green without a task, nothing scheduled."""
+        """All weight on blue, no task in green, nothing scheduled."""
         outputs = deployment.outputs()
         listener = _client(deployment, "elbv2").describe_listeners(
             ListenerArns=[outputs["listener_arn"]]
@@ -158,7 +158,7 @@ class TestDeployment:
         assert schedule["State"] == "DISABLED"
 
     def test_after_destroy_nothing_tagged_remains(self, deployment):
-        """What is still listed is on its way out: keys, clusters and services wait, revisions are deregistered."""
+        """Keys, clusters and services are listed for a while; revisions are deregistered here."""
         deployment.succeed("destroy", "-auto-approve", "-refresh=false", PARALLEL, *FLAGS)
         assert deployment.resources() == []
         pages = _client(deployment, "resourcegroupstaggingapi").get_paginator("get_resources")
@@ -169,7 +169,7 @@ class TestDeployment:
         ]
         for revision in (arn for arn in found if ":task-definition/" in arn):
             _client(deployment, "ecs").deregister_task_definition(taskDefinition=revision)
-        assert [arn for arn in found if not _is_on_its_way_out(deployment, arn)] == []
+        assert [arn for arn in found if not _is_being_deleted(deployment, arn)] == []
 
 
 def _statements(policy: str) -> list[dict]:
@@ -180,19 +180,19 @@ def _list(value):
     return value if isinstance(value, list) else [value]
 
 
-def _is_on_its_way_out(deployment, arn: str) -> bool:
-    """Return whether what is listed is only waiting to be forgotten, as AWS keeps these for a while."""
+def _is_being_deleted(deployment, arn: str) -> bool:
+    """Return whether a resource is deleted but still listed, as AWS does for a while."""
     service, kind = arn.split(":")[2], arn.split(":")[5].split("/")[0]
     if service == "kms":
         key = _client(deployment, "kms").describe_key(KeyId=arn)
         return key["KeyMetadata"]["KeyState"] == "PendingDeletion"
     ecs = _client(deployment, "ecs")
     if (service, kind) == ("ecs", "task-definition"):
-        told = ecs.describe_task_definition(taskDefinition=arn)
-        return told["taskDefinition"]["status"] == "INACTIVE"
+        found = ecs.describe_task_definition(taskDefinition=arn)
+        return found["taskDefinition"]["status"] == "INACTIVE"
     if (service, kind) == ("ecs", "cluster"):
         return ecs.describe_clusters(clusters=[arn])["clusters"][0]["status"] == "INACTIVE"
     if (service, kind) == ("ecs", "service"):
-        told = ecs.describe_services(cluster=arn.split("/")[1], services=[arn])["services"]
-        return all(one["status"] == "INACTIVE" for one in told)
+        found = ecs.describe_services(cluster=arn.split("/")[1], services=[arn])["services"]
+        return all(one["status"] == "INACTIVE" for one in found)
     return False

@@ -1,4 +1,4 @@
-"""The Terraform of a deployment: formatted, valid, careful with its variables."""
+"""The Terraform configuration: formatted, valid, strict about its variables."""
 
 import json
 import os
@@ -19,10 +19,10 @@ from tests.infra.terraform.emulated import (
 
 pytestmark = pytest.mark.slow  # each starts Terraform
 FILES = sorted(path for path in TERRAFORM.rglob("*.tf") if ".terraform" not in path.parts)
-ENVIRONMENTS = ("small.tfvars", "production.tfvars")
+ENVIRONMENTS = ("small.tfvars.json", "production.tfvars.json")
 
 
-# ---- what can be said without the provider
+# ---- without the provider
 
 
 def test_it_is_formatted():
@@ -36,28 +36,28 @@ def test_it_is_formatted():
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_lock_holds_what_the_registry_and_a_folder_are_checked_by():
-    """zh: is of the registry's archives, h1: of an unpacked provider."""
+def test_the_lock_has_both_kinds_of_hashes():
+    """zh: for the registry's archives, h1: for an unpacked provider."""
     lock = (TERRAFORM / ".terraform.lock.hcl").read_text()
     assert len(re.findall(r'"zh:[0-9a-f]{64}"', lock)) > 10
     assert re.search(r'"h1:[A-Za-z0-9+/]{43}="', lock)
 
 
-def test_every_skipped_check_says_why():
-    """A check of checkov is left out in its place and with a reason."""
+def test_every_skipped_check_has_a_reason():
+    """checkov's checks are skipped at the resource."""
     skips = [line for path in FILES for line in re.findall(r"checkov:skip=(.*)", path.read_text())]
     assert skips
     assert [skip for skip in skips if not re.fullmatch(r"CKV2?_AWS_\d+:.{8,}", skip)] == []
 
 
 def test_every_file_is_short():
-    """Modules stay readable; variables.tf is a list."""
+    """variables.tf is a list, and may be longer."""
     long = {path.name for path in FILES if len(path.read_text().splitlines()) > 250}
     assert long <= {"variables.tf"}
 
 
 def test_every_variable_and_module_input_is_used():
-    """No knob turns nothing."""
+    """No dead variables."""
     for folder in {path.parent for path in FILES}:
         text = "\n".join(path.read_text() for path in folder.glob("*.tf"))
         names = re.findall(r'^variable "(\w+)"', text, re.M)
@@ -68,20 +68,29 @@ def test_every_variable_and_module_input_is_used():
         ] == []
 
 
-def test_what_the_verbs_read_is_put_out():
-    """The outputs are the only thing that Python reads of Terraform."""
+def test_every_output_of_a_module_is_used():
+    """By the root, or it goes."""
+    root = "\n".join(path.read_text() for path in TERRAFORM.glob("*.tf"))
+    for path in (TERRAFORM / "modules").glob("*/outputs.tf"):
+        names = re.findall(r'^output "(\w+)"', path.read_text(), re.M)
+        used = re.findall(rf"module\.{path.parent.name}(?:\[0\])?\.(\w+)", root)
+        assert set(names) - set(used) == set(), path.parent.name
+
+
+def test_everything_the_verbs_read_is_an_output():
+    """The outputs are the interface between Terraform and Python."""
     named = re.findall(r'^output "(\w+)"', (TERRAFORM / "outputs.tf").read_text(), re.M)
     assert sorted(set(OUTPUTS) - set(named)) == []
 
 
 def test_the_schedule_is_off_in_every_environment():
-    """Nobody is billed for a pipeline that nobody switched on."""
+    """A pipeline costs nothing until it is switched on."""
     for name in ENVIRONMENTS:
         assert "enabled" not in (TERRAFORM / name).read_text()
     assert "enabled    = optional(bool, false)" in (TERRAFORM / "variables.tf").read_text()
 
 
-# ---- variables: a root of nothing else needs no provider
+# ---- variables alone, which need no provider
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +106,7 @@ def variables(tmp_path_factory) -> Workspace:
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environment_file_is_accepted(variables, name):
-    """The shipped files pass every validation."""
+    """The files pass every validation."""
     variables.succeed("plan", "-input=false", f"-var-file={name}")
 
 
@@ -110,7 +119,7 @@ def test_an_environment_file_is_accepted(variables, name):
         ("account_id=123", "12 digits"),
         ("architecture=arm", "X86_64 or ARM64"),
         ('images={"service":"latest"}', "immutable"),
-        ('images={"service":"a b"}', "a tag is at most"),
+        ('images={"service":"a b"}', "a tag has a maximum of"),
         ("vpc_cidr=8.8.0.0/16", "private /16"),
         ("vpc_cidr=10.0.0.0/24", "private /16"),
         ('zones=["a"]', "2 or 3 different letters"),
@@ -119,11 +128,11 @@ def test_an_environment_file_is_accepted(variables, name):
         ('interface_endpoints=["logs"]', "no task starts otherwise"),
         (
             'interface_endpoints=["ecr.api","ecr.dkr","logs","secretsmanager","s4"]',
-            "interface_endpoints knows",
+            "interface_endpoints must be among",
         ),
         ("run_days=14", "for 14 days"),
         ("exposure_days=30", "60 or more"),
-        ("log_days=31", "CloudWatch knows"),
+        ("log_days=31", "CloudWatch accepts"),
         ('data_buckets=["s3://logs"]', "without s3://"),
         ("tracking=false", "external_tracking_uri"),
         ("external_tracking_uri=mlflow:5000", "http://"),
@@ -138,7 +147,7 @@ def test_an_environment_file_is_accepted(variables, name):
             'database={"class":"db.t4g.micro","storage_gb":5,"multi_az":false,"backup_days":1}',
             "storage_gb must",
         ),
-        ("definition=nowhere.json", "make asl"),
+        ("definition=nowhere.json", "no such file"),
         ('pipeline_size={"cpu":300,"memory_mb":512}', "Fargate does not offer"),
         ("pipeline_disk_gb=20", "between 21 and 200"),
         ('schedule={"expression":"daily"}', "rate(1 day)"),
@@ -147,7 +156,7 @@ def test_an_environment_file_is_accepted(variables, name):
         ('service_tasks={"min":3,"max":2}', "1 <= min <= max"),
         ("requests_per_task=0", "1 or more"),
         ("p99_ms=0", "above 0"),
-        ("public=true", "nothing is served in the clear"),
+        ("public=true", "nothing is served unencrypted"),
         ("certificate_arn=mine", "certificate in ACM"),
         ('allowed_cidrs=["everybody"]', "address ranges"),
         ("api_key_secret_arn=key", "ARN of a secret"),
@@ -156,7 +165,7 @@ def test_an_environment_file_is_accepted(variables, name):
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(variables, assignment, said):
-    """Nothing is created before every variable is in order."""
+    """Nothing is created before every variable is valid."""
     done = variables.run(
         "plan", "-input=false", "-no-color", "-var=environment=small", f"-var={assignment}"
     )
@@ -169,7 +178,7 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(variables, assignment, sa
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Workspace:
-    """A copy of the root, initialised."""
+    """A copy of the root, initialized."""
     provider_mirror()
     workspace = Workspace(copy_of_root(tmp_path_factory.mktemp("terraform") / "root"))
     workspace.init()
@@ -178,13 +187,13 @@ def root(tmp_path_factory) -> Workspace:
 
 @pytest.mark.slow
 def test_it_is_valid(root):
-    """Every reference, type and argument is known to the locked provider, without a warning."""
+    """Checked by the locked provider, without a warning."""
     done = json.loads(root.succeed("validate", "-json"))
     assert done["diagnostics"] == []
 
 
-def test_remote_state_is_a_file_away(tmp_path):
-    """The override that puts the state into S3 fits the root, and waits for its bucket."""
+def test_remote_state_takes_one_more_file(tmp_path):
+    """The override for state in S3 fits the root and asks for its bucket."""
     workspace = Workspace(copy_of_root(tmp_path / "root"))
     shutil.copy2(workspace.folder / "remote" / "backend_override.tf", workspace.folder)
     asked = workspace.run(
@@ -201,10 +210,10 @@ def test_remote_state_is_a_file_away(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_checkov_finds_nothing(name):
-    """Every finding is mended or skipped with a reason."""
+    """Every finding is fixed or skipped with a reason."""
     checkov = os.environ.get("CLICKLAB_CHECKOV") or shutil.which("checkov")
     if checkov is None:
-        pytest.skip("checkov is not on this machine; CLICKLAB_CHECKOV names the program")
+        pytest.skip("checkov is not installed; CLICKLAB_CHECKOV names the program")
     words = ["--skip-download", "--framework", "terraform", "--quiet", "--compact", "-o", "json"]
     done = subprocess.run(
         [checkov, "-d", str(TERRAFORM), "--var-file", str(TERRAFORM / name), *words],

@@ -19,7 +19,8 @@ from tasks.cluster.training import fit_on
 from tasks.errors import ConfigError, DivergenceError, InputError, UnavailableError
 from tasks.evaluation.metrics import log_loss
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.feature_set import FeatureSet
+from tasks.hashing.store import write_features
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import make_learner

@@ -19,13 +19,13 @@ import pyarrow as pa
 
 from tasks.training.checkpoint import learnt
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.feature_set import FeatureSet
+from tasks.hashing.store import write_features
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
 from tasks.schema import load_schema
-from tasks.streaming import csv_stream, log_stream
 from tasks.training.fit import fit_stream, refresh
 
 csv, folder, n_threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -51,12 +51,6 @@ for name, span in {"train": (0, cut), "valid": (cut, log.n_rows)}.items():
     files = sorted((folder / name).iterdir())
     note(f"hash {name}", [np.frombuffer(path.read_bytes(), np.uint8) for path in files])
 train, valid = FeatureSet(folder / "train"), FeatureSet(folder / "valid")
-streams = {
-    "csv": lambda: csv_stream(csv, contract, n_threads=n_threads, block_bytes=1 << 18),
-    "log": lambda: log_stream(log, contract),
-}
-for name, stream in streams.items():
-    note(f"stream {name}", [array for batch in stream() for array in batch])
 for kind in KINDS:
     learner = make_learner(kind, contract.n_features, random_state=3)
     history = fit_stream(learner, train, valid, max_epochs=3, negative_rate=0.7, seed=3)
@@ -66,10 +60,6 @@ for kind in KINDS:
     note(f"learnt {kind}", [held[name] for name in sorted(held) if isinstance(held[name], np.ndarray)])
     note(f"predicted {kind}", [learner.predict_codes(valid.load().codes)])
     found[f"version {kind}"] = freeze(learner, contract, name=kind).version
-    streamed = make_learner(kind, contract.n_features, random_state=3)
-    for batch in csv_stream(csv, contract, n_threads=n_threads):
-        streamed.partial_fit_codes(batch.codes, batch.label)
-    note(f"streamed {kind}", [streamed.coef_, streamed.intercept_])
 print(json.dumps(found))
 """
 
@@ -103,8 +93,8 @@ def found(tmp_path_factory):
     return run(1), run(2)
 
 
-STAGES = ["ingest", "hash train", "hash valid", "stream csv", "stream log"]
-LEARNT = ["losses", "learnt", "predicted", "version", "streamed"]
+STAGES = ["ingest", "hash train", "hash valid"]
+LEARNT = ["losses", "learnt", "predicted", "version"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-# GitHub Actions, without a stored key: its workflows show a token that names the repository.
+# GitHub Actions, without a stored key: workflows exchange GitHub's token, which names the repository, for this role.
 
 locals {
   github = toset(var.github_repository == "" ? [] : ["github"])
@@ -52,7 +52,7 @@ data "aws_iam_policy_document" "github" {
   statement {
     sid       = "Login"
     actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"] # AWS lets this one name nothing
+    resources = ["*"] # supports no resource-level permissions
   }
 
   statement {
@@ -87,37 +87,37 @@ data "aws_iam_policy_document" "github" {
 
   statement {
     sid       = "Upload"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"] # a log of one run's own
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"] # an uploaded log, for one run
     resources = ["${var.bucket_arn}/data/*"]
   }
 
   statement {
     sid       = "Find"
-    actions   = ["s3:ListBucket"] # whether there is anything at an address, before a run is started for it
+    actions   = ["s3:ListBucket"] # check that data exists before a run starts
     resources = concat([var.bucket_arn], [for bucket in var.data_buckets : "arn:${var.partition}:s3:::${bucket}"])
   }
 
   statement {
     sid       = "Key"
-    actions   = ["kms:GenerateDataKey", "kms:Decrypt"] # a large file goes up in parts, which S3 reads again
+    actions   = ["kms:GenerateDataKey", "kms:Decrypt"] # S3 reads the parts of a multipart upload again
     resources = [var.key_arn]
   }
 }
 
 data "aws_iam_policy_document" "github_release" {
-  #checkov:skip=CKV_AWS_356:a task definition is registered under no name that a policy could say; HandOver says what it may become
+  #checkov:skip=CKV_AWS_356:registering a task definition supports no resource-level permissions; PassRole limits the roles it can get
   for_each = var.serving ? local.github : []
 
   statement {
     sid       = "Release"
     actions   = ["ecs:UpdateService", "ecs:DescribeServices"]
-    resources = [for colour in ["blue", "green"] : "${local.ecs_arn}:service/${var.name}/${var.name}-${colour}"]
+    resources = [for color in ["blue", "green"] : "${local.ecs_arn}:service/${var.name}/${var.name}-${color}"]
   }
 
   statement {
     sid       = "Revise"
     actions   = ["ecs:RegisterTaskDefinition"]
-    resources = ["*"] # AWS lets this one name nothing
+    resources = ["*"] # supports no resource-level permissions
   }
 
   statement {
@@ -133,7 +133,7 @@ data "aws_iam_policy_document" "github_release" {
   }
 
   statement {
-    sid       = "HandOver"
+    sid       = "PassRole"
     actions   = ["iam:PassRole"]
     resources = [for duty in ["service-task", "service-execution"] : "arn:${var.partition}:iam::${var.account_id}:role/${var.name}-${duty}"]
 
@@ -168,7 +168,7 @@ data "aws_iam_policy_document" "github_release" {
       "cloudwatch:DescribeAlarms", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions",
       "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeTargetHealth",
     ]
-    resources = ["*"] # AWS lets these name nothing, or not one by one
+    resources = ["*"] # support no resource-level permissions
   }
 }
 

@@ -1,7 +1,7 @@
-# One role a duty. What a role may do is in the file of its duty; here is who may take it on.
+# One role per duty. What each role may do is in the duty's file; this file has who may assume it.
 
 locals {
-  # Names are fixed, so that a role need not wait for what it may touch.
+  # ARNs are composed from names, so that a role need not wait for the resources it may use.
   log_group_arn     = "arn:${var.partition}:logs:${var.region}:${var.account_id}:log-group:/${var.name}"
   state_machine_arn = "arn:${var.partition}:states:${var.region}:${var.account_id}:stateMachine:${var.name}"
   ecs_arn           = "arn:${var.partition}:ecs:${var.region}:${var.account_id}"
@@ -32,7 +32,7 @@ data "aws_iam_policy_document" "trust" {
 
     condition {
       test     = "StringEquals"
-      variable = "aws:SourceAccount" # the service acts for this account, not for somebody else's
+      variable = "aws:SourceAccount" # the service acts for this account only
       values   = [var.account_id]
     }
   }

@@ -20,7 +20,7 @@ data "aws_iam_policy_document" "state_machine" {
   }
 
   statement {
-    sid       = "HandOver"
+    sid       = "PassRole"
     actions   = ["iam:PassRole"]
     resources = [for duty in ["pipeline-task", "pipeline-execution"] : "arn:${var.partition}:iam::${var.account_id}:role/${var.name}-${duty}"]
 
@@ -31,7 +31,7 @@ data "aws_iam_policy_document" "state_machine" {
     }
   }
 
-  # How `.sync` learns that a task ended: a rule that Step Functions keeps.
+  # `.sync` learns that a task ended from a rule managed by Step Functions.
   statement {
     sid       = "Wait"
     actions   = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
@@ -46,7 +46,7 @@ data "aws_iam_policy_document" "state_machine" {
 
   statement {
     sid       = "Quote"
-    actions   = ["s3:GetObject"] # the failure's or the report's text, for the notice
+    actions   = ["s3:GetObject"] # the text of the failure or the report, for the notice
     resources = ["${var.bucket_arn}/runs/*"]
   }
 
@@ -63,7 +63,7 @@ data "aws_iam_policy_document" "state_machine" {
       "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups",
       "xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets",
     ]
-    resources = ["*"] # AWS lets these name nothing
+    resources = ["*"] # support no resource-level permissions
   }
 }
 
@@ -85,6 +85,6 @@ data "aws_iam_policy_document" "flow_log" {
   statement {
     sid       = "Find"
     actions   = ["logs:DescribeLogGroups"]
-    resources = ["*"] # AWS lets this one name nothing
+    resources = ["*"] # supports no resource-level permissions
   }
 }

@@ -1,4 +1,4 @@
-# A role is handed out with its rights: whoever uses it waits for them.
+# Roles are output after their policies, so that their users wait for those.
 
 output "roles" {
   description = "ARN by duty."

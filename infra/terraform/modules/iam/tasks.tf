@@ -47,7 +47,7 @@ data "aws_iam_policy_document" "service_task" {
     resources = ["${var.bucket_arn}/exposures/*"]
   }
 
-  # Without it, an object that is not there answers 403 instead of 404.
+  # Without it, a missing object answers 403 instead of 404.
   statement {
     sid       = "List"
     actions   = ["s3:ListBucket"]
@@ -97,7 +97,7 @@ data "aws_iam_policy_document" "tracking_task" {
         "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
         "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
       ]
-      resources = ["*"] # AWS lets these name nothing
+      resources = ["*"] # support no resource-level permissions
     }
   }
 
@@ -114,7 +114,7 @@ data "aws_iam_policy_document" "execution" {
   statement {
     sid       = "Login"
     actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"] # AWS lets this one name nothing
+    resources = ["*"] # supports no resource-level permissions
   }
 
   statement {
@@ -140,7 +140,7 @@ data "aws_iam_policy_document" "execution" {
   }
 }
 
-# On its own: the other roles need not wait for the database.
+# Separate, so that the other roles need not wait for the database.
 data "aws_iam_policy_document" "database_password" {
   statement {
     sid       = "Password"

@@ -49,7 +49,7 @@ variable "operator_access" {
 }
 
 variable "database_secret_arn" {
-  description = "The secret that RDS keeps the database's password in."
+  description = "The secret in which RDS keeps the database's password."
   type        = string
 }
 

@@ -1,4 +1,4 @@
-# The way to and from the internet; nothing of it exists unless it is asked for.
+# Access to and from the internet; created only on request.
 
 resource "aws_internet_gateway" "this" {
   count = var.public_subnets ? 1 : 0

@@ -11,7 +11,7 @@ resource "aws_vpc" "this" {
   tags                 = { Name = var.name }
 }
 
-# The group that everything gets which names none: closed.
+# The default security group, closed.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.this.id
 }
@@ -76,7 +76,7 @@ resource "aws_vpc_security_group_ingress_rule" "endpoints" {
   to_port                      = 443
 }
 
-# ---- what every task gets: the way to AWS services, and no other
+# ---- every task: access to AWS services and nothing else
 
 resource "aws_security_group" "tasks" {
   #checkov:skip=CKV2_AWS_5:attached to services and to the tasks that the state machine starts
@@ -115,10 +115,10 @@ resource "aws_vpc_security_group_egress_rule" "internet" {
   to_port           = 443
 }
 
-# ---- who talked to whom
+# ---- flow log
 
 resource "aws_cloudwatch_log_group" "flows" {
-  #checkov:skip=CKV_AWS_338:log_days says so, a year unless an environment chooses otherwise
+  #checkov:skip=CKV_AWS_338:retention is log_days, by default a year
   name              = "/${var.name}/network"
   retention_in_days = var.log_days
   kms_key_id        = var.key_arn
@@ -126,7 +126,7 @@ resource "aws_cloudwatch_log_group" "flows" {
 
 resource "aws_flow_log" "this" {
   vpc_id                   = aws_vpc.this.id
-  traffic_type             = "REJECT" # what was refused is what one asks for; ALL is billed by the packet's line
+  traffic_type             = "REJECT" # ALL would be billed for every accepted connection
   log_destination_type     = "cloud-watch-logs"
   log_destination          = aws_cloudwatch_log_group.flows.arn
   iam_role_arn             = var.flow_log_role_arn

@@ -24,12 +24,12 @@ variable "interface_endpoints" {
 }
 
 variable "public_subnets" {
-  description = "Make a public subnet in each zone and an internet gateway."
+  description = "Create a public subnet in each zone and an internet gateway."
   type        = bool
 }
 
 variable "internet_access" {
-  description = "Let tasks out through a NAT gateway; needs public_subnets."
+  description = "Give tasks internet access through a NAT gateway; needs public_subnets."
   type        = bool
 }
 

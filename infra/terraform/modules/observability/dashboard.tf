@@ -1,5 +1,5 @@
 locals {
-  service_series = { for colour in local.colours : colour => try(var.service_target_groups[colour], "") if var.serving }
+  service_series = { for color in local.colors : color => try(var.service_target_groups[color], "") if var.serving }
 
   widgets = concat(
     [
@@ -16,19 +16,19 @@ locals {
     [for widget in [
       {
         title   = "Service: requests a minute", stat = "Sum", period = 60
-        metrics = [for colour, group in local.service_series : ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", var.service_load_balancer, "TargetGroup", group, { label = colour }]]
+        metrics = [for color, group in local.service_series : ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", var.service_load_balancer, "TargetGroup", group, { label = color }]]
       },
       {
         title   = "Service: p99 latency (s)", stat = "p99", period = 60
-        metrics = [for colour, group in local.service_series : ["AWS/ApplicationELB", "TargetResponseTime", "LoadBalancer", var.service_load_balancer, "TargetGroup", group, { label = colour }]]
+        metrics = [for color, group in local.service_series : ["AWS/ApplicationELB", "TargetResponseTime", "LoadBalancer", var.service_load_balancer, "TargetGroup", group, { label = color }]]
       },
       {
         title   = "Service: errors", stat = "Sum", period = 60
-        metrics = [for colour, group in local.service_series : ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "LoadBalancer", var.service_load_balancer, "TargetGroup", group, { label = colour }]]
+        metrics = [for color, group in local.service_series : ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "LoadBalancer", var.service_load_balancer, "TargetGroup", group, { label = color }]]
       },
       {
         title   = "Service: tasks ready", stat = "Minimum", period = 60
-        metrics = [for colour, group in local.service_series : ["AWS/ApplicationELB", "HealthyHostCount", "LoadBalancer", var.service_load_balancer, "TargetGroup", group, { label = colour }]]
+        metrics = [for color, group in local.service_series : ["AWS/ApplicationELB", "HealthyHostCount", "LoadBalancer", var.service_load_balancer, "TargetGroup", group, { label = color }]]
       },
       {
         title   = "Service: exposures dropped, models refused", stat = "Sum", period = 300

@@ -1,7 +1,7 @@
-# Alarms, the log lines that are counted for them, and one dashboard.
+# Alarms, the log metrics they need, and a dashboard.
 
 locals {
-  colours = toset(["blue", "green"])
+  colors = toset(["blue", "green"])
 
   pipeline_alarms = {
     "pipeline-failed" = {
@@ -24,24 +24,24 @@ locals {
     }
   }
 
-  # By colour, because a deployment is stopped by its own colour's alarms.
-  colour_alarms = merge([for colour in local.colours : {
-    "${colour}-5xx" = {
-      text       = "Tasks of ${colour} answer with server errors."
+  # By color, because a deployment is rolled back by the alarms of its own color.
+  color_alarms = merge([for color in local.colors : {
+    "${color}-5xx" = {
+      text       = "Tasks of ${color} answer with server errors."
       namespace  = "AWS/ApplicationELB", metric = "HTTPCode_Target_5XX_Count", statistic = "Sum"
-      dimensions = { LoadBalancer = var.service_load_balancer, TargetGroup = try(var.service_target_groups[colour], "") }
+      dimensions = { LoadBalancer = var.service_load_balancer, TargetGroup = try(var.service_target_groups[color], "") }
       threshold  = 10, periods = 2, period_s = 60, above = true
     }
-    "${colour}-p99" = {
-      text       = "One answer of ${colour} in a hundred takes longer than ${var.p99_ms} ms."
+    "${color}-p99" = {
+      text       = "One answer of ${color} in a hundred takes longer than ${var.p99_ms} ms."
       namespace  = "AWS/ApplicationELB", metric = "TargetResponseTime", statistic = "p99"
-      dimensions = { LoadBalancer = var.service_load_balancer, TargetGroup = try(var.service_target_groups[colour], "") }
+      dimensions = { LoadBalancer = var.service_load_balancer, TargetGroup = try(var.service_target_groups[color], "") }
       threshold  = var.p99_ms / 1000, periods = 3, period_s = 60, above = true
     }
-    "${colour}-unhealthy" = {
-      text       = "A task of ${colour} is not ready."
+    "${color}-unhealthy" = {
+      text       = "A task of ${color} is not ready."
       namespace  = "AWS/ApplicationELB", metric = "UnHealthyHostCount", statistic = "Maximum"
-      dimensions = { LoadBalancer = var.service_load_balancer, TargetGroup = try(var.service_target_groups[colour], "") }
+      dimensions = { LoadBalancer = var.service_load_balancer, TargetGroup = try(var.service_target_groups[color], "") }
       threshold  = 0, periods = 5, period_s = 60, above = true
     }
   }]...)
@@ -78,7 +78,7 @@ locals {
 
   alarms = merge(
     local.pipeline_alarms,
-    { for name, alarm in local.colour_alarms : name => alarm if var.serving },
+    { for name, alarm in local.color_alarms : name => alarm if var.serving },
     { for name, alarm in local.service_alarms : name => alarm if var.serving },
     { for name, alarm in local.tracking_alarms : name => alarm if var.tracking },
   )
@@ -98,12 +98,12 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   comparison_operator = each.value.above ? "GreaterThanThreshold" : "LessThanThreshold"
   evaluation_periods  = each.value.periods
   period              = each.value.period_s
-  treat_missing_data  = "notBreaching" # no traffic is no error
+  treat_missing_data  = "notBreaching" # no traffic is not an error
   alarm_actions       = [var.topic_arn]
   ok_actions          = [var.topic_arn]
 }
 
-# ---- log lines that are counted
+# ---- log metrics
 
 resource "aws_cloudwatch_log_metric_filter" "exposures_dropped" {
   count = var.serving ? 1 : 0

@@ -3,8 +3,8 @@ output "alarm_names" {
 }
 
 output "rollback_alarms" {
-  description = "By colour: what stops a deployment."
-  value = { for colour in local.colours : colour =>
-    [for kind in ["5xx", "p99"] : aws_cloudwatch_metric_alarm.this["${colour}-${kind}"].alarm_name] if var.serving
+  description = "By color: the alarms that roll a deployment back."
+  value = { for color in local.colors : color =>
+    [for kind in ["5xx", "p99"] : aws_cloudwatch_metric_alarm.this["${color}-${kind}"].alarm_name] if var.serving
   }
 }

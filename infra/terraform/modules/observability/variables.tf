@@ -23,7 +23,7 @@ variable "pipeline_log_group" {
 }
 
 variable "serving" {
-  description = "Is there a service to watch?"
+  description = "Whether there is a service."
   type        = bool
 }
 
@@ -36,7 +36,7 @@ variable "service_load_balancer" {
 }
 
 variable "service_target_groups" {
-  description = "ARN suffix by colour."
+  description = "ARN suffix by color."
   type        = map(string)
 }
 
@@ -45,7 +45,7 @@ variable "p99_ms" {
 }
 
 variable "tracking" {
-  description = "Is there an MLflow to watch?"
+  description = "Whether MLflow runs in this deployment."
   type        = bool
 }
 

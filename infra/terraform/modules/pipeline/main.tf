@@ -74,7 +74,7 @@ resource "aws_ecs_task_definition" "this" {
     name        = local.container
     image       = var.image
     essential   = true
-    stopTimeout = 120 # what an interrupted task has to put its checkpoint away
+    stopTimeout = 120 # the time an interrupted task has to upload its checkpoint
     environment = [
       { name = "AWS_REGION", value = var.region },
       { name = "CLICKLAB_ENV", value = "env.aws.yaml" },
@@ -93,7 +93,7 @@ resource "aws_ecs_task_definition" "this" {
   }])
 }
 
-# ---- who is told
+# ---- notices
 
 resource "aws_sns_topic" "this" {
   name              = "${var.name}-notices"

@@ -37,7 +37,3 @@ output "topic_arn" {
 output "log_group" {
   value = aws_cloudwatch_log_group.tasks.name
 }
-
-output "log_group_arn" {
-  value = aws_cloudwatch_log_group.tasks.arn
-}

@@ -1,3 +1,10 @@
+locals {
+  console = join("", [ # the console writes a slash in a name as $252F
+    "https://${var.region}.console.aws.amazon.com/cloudwatch/home?region=${var.region}#logsV2:log-groups/log-group/",
+    replace(aws_cloudwatch_log_group.tasks.name, "/", "$252F"),
+  ])
+}
+
 resource "aws_cloudwatch_log_group" "state_machine" {
   name              = "/aws/vendedlogs/states/${var.name}/pipeline" # this prefix keeps the resource policy of Logs small
   retention_in_days = var.log_days
@@ -11,13 +18,13 @@ resource "aws_sfn_state_machine" "this" {
   definition = templatefile(var.definition, {
     bucket          = var.bucket
     cluster         = aws_ecs_cluster.this.arn
-    log_group       = aws_cloudwatch_log_group.tasks.name
-    region          = var.region
+    console         = local.console
+    disk_gb         = var.disk_gb
+    plan            = jsonencode(jsondecode(file(var.plan)))
     security_groups = jsonencode([var.task_security_group, aws_security_group.this.id])
     subnets         = jsonencode(var.subnets)
     task_definition = aws_ecs_task_definition.this.arn
     topic_arn       = aws_sns_topic.this.arn
-    tracking_uri    = var.tracking_uri
   })
 
   logging_configuration {

@@ -52,6 +52,11 @@ variable "definition" {
   type        = string
 }
 
+variable "plan" {
+  description = "Path of the state machine's plan, which `make asl` writes."
+  type        = string
+}
+
 variable "schedule" {
   type = object({ expression = string, timezone = string, enabled = bool, data = string })
 }

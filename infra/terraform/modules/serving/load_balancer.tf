@@ -1,7 +1,7 @@
 resource "aws_lb" "this" {
-  #checkov:skip=CKV_AWS_91:requests are counted in CloudWatch and in the exposure log; access logs cannot go to a bucket encrypted with a key of one's own
-  #checkov:skip=CKV2_AWS_20:without a certificate it is internal; with one only HTTPS listens
-  #checkov:skip=CKV2_AWS_28:internal unless `public`; a web firewall for a bidder's calls is the owner's choice
+  #checkov:skip=CKV_AWS_91:requests are counted in CloudWatch and in the exposure log; access logs cannot go to a bucket encrypted with a customer-managed key
+  #checkov:skip=CKV2_AWS_20:internal without a certificate; HTTPS only with one
+  #checkov:skip=CKV2_AWS_28:internal unless `public`; a web firewall for a bidder's calls is up to the owner
   name                       = var.name
   internal                   = !var.public
   load_balancer_type         = "application"
@@ -13,7 +13,7 @@ resource "aws_lb" "this" {
 
 resource "aws_lb_target_group" "this" {
   #checkov:skip=CKV_AWS_378:plain HTTP between security groups of one network
-  for_each = local.colours
+  for_each = local.colors
 
   name                          = "${var.name}-${each.key}"
   port                          = local.port
@@ -34,7 +34,7 @@ resource "aws_lb_target_group" "this" {
 }
 
 resource "aws_lb_listener" "this" {
-  #checkov:skip=CKV_AWS_2:HTTPS as soon as there is a certificate; `public` needs one
+  #checkov:skip=CKV_AWS_2:HTTPS if there is a certificate; `public` requires one
   #checkov:skip=CKV_AWS_103:as above, then TLS 1.2 and 1.3
   load_balancer_arn = aws_lb.this.arn
   port              = var.certificate_arn == "" ? 80 : 443
@@ -47,7 +47,7 @@ resource "aws_lb_listener" "this" {
 
     forward {
       dynamic "target_group" {
-        for_each = local.colours
+        for_each = local.colors
 
         content {
           arn    = aws_lb_target_group.this[target_group.key].arn
@@ -58,7 +58,7 @@ resource "aws_lb_listener" "this" {
   }
 
   lifecycle {
-    ignore_changes = [default_action] # the release verbs move the weights
+    ignore_changes = [default_action] # the release verbs change the weights
   }
 }
 

@@ -1,11 +1,11 @@
-# The service in two colours behind one listener. Terraform makes both; which colour serves, with which
-# revision and how much of the traffic, is moved by the release verbs, so those values are ignored here.
+# The service in two colors behind one listener. Terraform creates both; the release verbs change revision, number of
+# tasks and share of the traffic, so those values are ignored here.
 
 locals {
   port      = 3000
   container = "service"
-  # On the first apply blue serves; green waits with no task.
-  colours = { blue = { weight = 100, tasks = var.tasks.min }, green = { weight = 0, tasks = 0 } }
+  # After the first apply blue serves and green has no tasks.
+  colors = { blue = { weight = 100, tasks = var.tasks.min }, green = { weight = 0, tasks = 0 } }
 }
 
 resource "aws_cloudwatch_log_group" "this" {
@@ -22,7 +22,7 @@ resource "aws_ecs_task_definition" "this" {
   memory                   = var.size.memory_mb
   execution_role_arn       = var.execution_role_arn
   task_role_arn            = var.task_role_arn
-  skip_destroy             = true # a deployment that fails goes back to the revision before
+  skip_destroy             = true # a failed deployment returns to the previous revision
 
   runtime_platform {
     operating_system_family = "LINUX"
@@ -30,14 +30,14 @@ resource "aws_ecs_task_definition" "this" {
   }
 
   volume {
-    name = "scratch" # of the task's own disk, at the place where the image has a volume: it gets what is there, owner and all
+    name = "scratch" # on the task's own disk; initialized with the files and owner of the image's volume at the same path
   }
 
   container_definitions = jsonencode([{
     name         = local.container
     image        = var.image
     essential    = true
-    stopTimeout  = 60 # requests in flight, then the exposures that wait
+    stopTimeout  = 60 # requests in flight, then queued exposures
     portMappings = [{ containerPort = local.port, hostPort = local.port, protocol = "tcp" }]
     environment = [
       { name = "AWS_REGION", value = var.region },
@@ -58,7 +58,7 @@ resource "aws_ecs_task_definition" "this" {
 }
 
 resource "aws_ecs_service" "this" {
-  for_each = local.colours
+  for_each = local.colors
 
   name            = "${var.name}-${each.key}"
   cluster         = var.cluster_arn
@@ -97,13 +97,13 @@ resource "aws_ecs_service" "this" {
     ignore_changes = [desired_count, task_definition]
   }
 
-  depends_on = [aws_lb_listener.this] # ECS refuses a target group that no load balancer uses
+  depends_on = [aws_lb_listener.this] # ECS refuses a target group without a load balancer
 }
 
-# ---- scaling: so many requests a minute for each task
+# ---- scaling by requests per minute and task
 
 resource "aws_appautoscaling_target" "this" {
-  for_each = local.colours
+  for_each = local.colors
 
   service_namespace  = "ecs"
   scalable_dimension = "ecs:service:DesiredCount"
@@ -112,12 +112,12 @@ resource "aws_appautoscaling_target" "this" {
   max_capacity       = var.tasks.max
 
   lifecycle {
-    ignore_changes = [min_capacity] # a colour that serves has a floor, one that waits has none
+    ignore_changes = [min_capacity] # the live color has a minimum, the idle one none
   }
 }
 
 resource "aws_appautoscaling_policy" "this" {
-  for_each = local.colours
+  for_each = local.colors
 
   name               = "requests-per-task"
   policy_type        = "TargetTrackingScaling"

@@ -1,5 +1,5 @@
-output "load_balancer_dns" {
-  value = aws_lb.this.dns_name
+output "url" {
+  value = "${lower(aws_lb_listener.this.protocol)}://${aws_lb.this.dns_name}"
 }
 
 output "load_balancer" {
@@ -11,19 +11,15 @@ output "listener_arn" {
 }
 
 output "target_group_arns" {
-  value = { for colour, group in aws_lb_target_group.this : colour => group.arn }
+  value = { for color, group in aws_lb_target_group.this : color => group.arn }
 }
 
 output "target_groups" {
-  value = { for colour, group in aws_lb_target_group.this : colour => group.arn_suffix }
+  value = { for color, group in aws_lb_target_group.this : color => group.arn_suffix }
 }
 
 output "service_names" {
-  value = { for colour, service in aws_ecs_service.this : colour => service.name }
-}
-
-output "service_arns" {
-  value = { for colour, service in aws_ecs_service.this : colour => service.id }
+  value = { for color, service in aws_ecs_service.this : color => service.name }
 }
 
 output "task_definition_arn" {
@@ -34,14 +30,6 @@ output "container" {
   value = local.container
 }
 
-output "security_group" {
-  value = aws_security_group.service.id
-}
-
 output "log_group" {
   value = aws_cloudwatch_log_group.this.name
-}
-
-output "log_group_arn" {
-  value = aws_cloudwatch_log_group.this.arn
 }

@@ -19,7 +19,7 @@ variable "subnets" {
 }
 
 variable "public_subnets" {
-  description = "Where the load balancer stands if it is public."
+  description = "Subnets of the load balancer if it is public."
   type        = list(string)
 }
 
@@ -40,7 +40,7 @@ variable "api_key_secret_arn" {
 }
 
 variable "task_security_group" {
-  description = "The group by which tasks reach AWS services."
+  description = "The group that lets tasks reach AWS services."
   type        = string
 }
 
@@ -73,7 +73,7 @@ variable "requests_per_task" {
 }
 
 variable "rollback_alarms" {
-  description = "Names of the alarms that stop a deployment, by colour."
+  description = "Names of the alarms that roll a deployment back, by color."
   type        = map(list(string))
 }
 

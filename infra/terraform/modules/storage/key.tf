@@ -1,8 +1,8 @@
-# One key for the deployment. A key of our own is needed: CloudWatch alarms cannot publish to a topic
-# that is encrypted with AWS's.
+# One key for the deployment, customer-managed, because CloudWatch alarms cannot publish to a topic encrypted with
+# an AWS-managed key.
 
 data "aws_iam_policy_document" "key" {
-  #checkov:skip=CKV_AWS_109:a key's policy has to leave its administration to the account, or nobody can delete it
+  #checkov:skip=CKV_AWS_109:the account must be able to administer the key, or it can never be deleted
   #checkov:skip=CKV_AWS_111:as above
   #checkov:skip=CKV_AWS_356:in a key's policy "*" is this key
 

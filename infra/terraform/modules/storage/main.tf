@@ -1,10 +1,10 @@
-# The bucket: runs/ (products of the pipeline), models/ (what serves), exposures/ (what was answered),
-# mlflow/ (artefacts), ledger/ (who decided what); and the images' repositories.
+# The bucket: runs/ (the pipeline's products), data/ (uploaded logs), models/ (published models), exposures/ (the service's
+# exposure log), mlflow/ (artifacts), ledger/ (promotion decisions); and the image repositories.
 
 resource "aws_s3_bucket" "this" {
-  #checkov:skip=CKV_AWS_18:access logs need a second bucket; CloudTrail's data events tell the same for those who pay for them
+  #checkov:skip=CKV_AWS_18:access logs need a second bucket; CloudTrail's data events have the same information
   #checkov:skip=CKV_AWS_144:one region; a run can be repeated, models are versioned
-  #checkov:skip=CKV2_AWS_62:nothing listens to single objects; the state machine knows what was written
+  #checkov:skip=CKV2_AWS_62:nothing reacts to single objects
   bucket        = "${var.name}-${var.account_id}-${var.region}"
   force_destroy = var.force_destroy
 }
@@ -21,7 +21,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   bucket = aws_s3_bucket.this.id
 
   rule {
-    bucket_key_enabled = true # one call to KMS for many objects
+    bucket_key_enabled = true # one KMS call for many objects
 
     apply_server_side_encryption_by_default {
       sse_algorithm     = "aws:kms"
@@ -114,7 +114,7 @@ data "aws_iam_policy_document" "tls" {
 resource "aws_s3_bucket_policy" "this" {
   bucket     = aws_s3_bucket.this.id
   policy     = data.aws_iam_policy_document.tls.json
-  depends_on = [aws_s3_bucket_public_access_block.this] # S3 refuses two changes of a bucket at once
+  depends_on = [aws_s3_bucket_public_access_block.this] # S3 refuses concurrent changes of a bucket
 }
 
 # ---- images

@@ -1,4 +1,4 @@
-# PostgreSQL behind MLflow; RDS keeps its password in Secrets Manager and changes it every week.
+# PostgreSQL behind MLflow; RDS keeps its password in Secrets Manager and rotates it every week.
 
 resource "aws_db_subnet_group" "this" {
   name       = var.name
@@ -25,7 +25,7 @@ resource "aws_db_parameter_group" "this" {
   }
 }
 
-# RDS would make these itself, to stay for ever.
+# RDS would create these without expiry.
 resource "aws_cloudwatch_log_group" "database" {
   for_each = toset(["postgresql", "upgrade"])
 
@@ -35,10 +35,10 @@ resource "aws_cloudwatch_log_group" "database" {
 }
 
 resource "aws_db_instance" "this" {
-  #checkov:skip=CKV_AWS_118:MLflow's load does not need a metric a second
-  #checkov:skip=CKV_AWS_157:database.multi_az says so, true unless an environment chooses otherwise
-  #checkov:skip=CKV_AWS_161:MLflow's pool holds a password; it is RDS's own, in Secrets Manager, and rotated
-  #checkov:skip=CKV_AWS_353:not offered for the small classes; slow statements are in the log
+  #checkov:skip=CKV_AWS_118:MLflow's load needs no metrics per second
+  #checkov:skip=CKV_AWS_157:set by database.multi_az, by default true
+  #checkov:skip=CKV_AWS_161:MLflow's connection pool needs a password; RDS manages and rotates it in Secrets Manager
+  #checkov:skip=CKV_AWS_353:not available for the small classes; slow statements are logged
   identifier     = var.name
   engine         = "postgres"
   engine_version = "16"

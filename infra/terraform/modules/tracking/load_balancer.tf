@@ -1,5 +1,5 @@
 resource "aws_lb" "this" {
-  #checkov:skip=CKV_AWS_91:requests are counted in CloudWatch; access logs cannot go to a bucket encrypted with a key of one's own
+  #checkov:skip=CKV_AWS_91:requests are counted in CloudWatch; access logs cannot go to a bucket encrypted with a customer-managed key
   #checkov:skip=CKV2_AWS_20:internal, plain HTTP between security groups of one network
   #checkov:skip=CKV2_AWS_28:internal, so no web firewall
   name                       = var.name
@@ -20,8 +20,8 @@ resource "aws_lb_target_group" "this" {
   vpc_id               = var.vpc_id
   deregistration_delay = 30
 
-  # A call that reads the database: when RDS has changed the password, new connections fail, the task
-  # counts as unhealthy, and the one that replaces it starts with the new password.
+  # A call that reads the database: after RDS has rotated the password, new connections fail, the task becomes
+  # unhealthy, and its replacement starts with the new password.
   health_check {
     path                = "/api/2.0/mlflow/experiments/search?max_results=1"
     matcher             = "200"
@@ -53,7 +53,7 @@ resource "aws_security_group" "load_balancer" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
-  #checkov:skip=CKV_AWS_260:from security groups, not from everywhere
+  #checkov:skip=CKV_AWS_260:from security groups only
   for_each = var.clients
 
   security_group_id            = aws_security_group.load_balancer.id
@@ -95,7 +95,7 @@ resource "aws_vpc_security_group_egress_rule" "operators" {
   for_each = var.operator_access ? { http = 80, https = 443 } : {}
 
   security_group_id = aws_security_group.server.id
-  description       = "Where operators' ports lead: ${each.key} in this network"
+  description       = "Forwarded ports of operators: ${each.key} in this network"
   cidr_ipv4         = var.vpc_cidr
   ip_protocol       = "tcp"
   from_port         = each.value

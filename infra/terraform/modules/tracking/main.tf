@@ -1,4 +1,4 @@
-# MLflow behind an internal load balancer. Clients need no rights on S3: artefacts pass through the server.
+# MLflow behind an internal load balancer. Clients need no rights on S3: artifacts pass through the server.
 
 locals {
   port = 5000
@@ -25,7 +25,7 @@ resource "aws_ecs_task_definition" "this" {
   }
 
   volume {
-    name = "scratch" # of the task's own disk, at the place where the image has a volume: it gets that one's owner
+    name = "scratch" # on the task's own disk; gets the owner of the image's volume at the same path
   }
 
   container_definitions = jsonencode([{
@@ -40,7 +40,7 @@ resource "aws_ecs_task_definition" "this" {
       { name = "MLFLOW_BACKEND_STORE_URI", value = "postgresql+psycopg2://${aws_db_instance.this.endpoint}/mlflow?sslmode=require" },
       { name = "MLFLOW_SERVER_ALLOWED_HOSTS", value = join(",", local.hosts) },
     ]
-    # libpq reads these, so that no password stands in an address.
+    # libpq reads these, so that no URI contains the password.
     secrets = [
       { name = "PGPASSWORD", valueFrom = "${local.secret_arn}:password::" },
       { name = "PGUSER", valueFrom = "${local.secret_arn}:username::" },
@@ -49,7 +49,7 @@ resource "aws_ecs_task_definition" "this" {
       logDriver = "awslogs"
       options   = { awslogs-group = aws_cloudwatch_log_group.this.name, awslogs-region = var.region, awslogs-stream-prefix = "tracking" }
     }
-    readonlyRootFilesystem = !var.operator_access # the agent by which operators log in writes into the container
+    readonlyRootFilesystem = !var.operator_access # the agent of operator sessions writes to the container's file system
     mountPoints            = [{ sourceVolume = "scratch", containerPath = "/scratch", readOnly = false }]
     systemControls         = []
     volumesFrom            = []
@@ -58,7 +58,7 @@ resource "aws_ecs_task_definition" "this" {
 
 locals {
   secret_arn = aws_db_instance.this.master_user_secret[0].secret_arn
-  # The load balancer's health check calls a task by its address.
+  # The load balancer's health check uses a task's IP address as Host.
   hosts = [aws_lb.this.dns_name, "${join(".", slice(split(".", var.vpc_cidr), 0, 2))}.*", "localhost:*"]
 }
 

@@ -14,10 +14,6 @@ output "database_identifier" {
   value = aws_db_instance.this.identifier
 }
 
-output "log_group_arn" {
-  value = aws_cloudwatch_log_group.this.arn
-}
-
 output "load_balancer" {
   value = aws_lb.this.arn_suffix
 }

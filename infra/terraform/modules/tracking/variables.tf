@@ -19,12 +19,12 @@ variable "subnets" {
 }
 
 variable "task_security_group" {
-  description = "The group by which tasks reach AWS services."
+  description = "The group that lets tasks reach AWS services."
   type        = string
 }
 
 variable "clients" {
-  description = "Who may talk to MLflow: a name and a security group each."
+  description = "Clients of MLflow: security group by name."
   type        = map(string)
 }
 
@@ -70,7 +70,7 @@ variable "log_days" {
 }
 
 variable "operator_access" {
-  description = "Let operators open a session in a task, and ports through it."
+  description = "Let operators open a session in a task and forward ports through it."
   type        = bool
 }
 

@@ -1,4 +1,4 @@
-"""What the contest needs: models, the requests of a simulated day, bodies for both calls."""
+"""The workload of the serving bench: models, the requests of a simulated day, bodies for both calls."""
 
 import csv
 import json
@@ -7,15 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.data import Data
+from bench.pipeline_path import hash_rows, train
 from bench.process import run_child
 from tasks.errors import ConfigError
+from tasks.hashing.contract import HashContract
+from tasks.logs.log import Log
+from tasks.models.artifact import ScoringModel, save_model
+from tasks.schema import load_schema
 
 N_CANDIDATES = 100
-# What differs between the ads that compete for one impression: creative and campaign. The banner's
-# size belongs to the slot, so it is in the context.
+# The fields of an ad that competes for an impression: creative and campaign. The banner's size
+# belongs to the slot, so it is part of the context.
 CANDIDATE_FIELDS = ("C14", "C17", "C18", "C19", "C21")
 N_RANKINGS = 200
 N_GOLDEN = 8
@@ -26,17 +32,17 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Material:
-    """Files of one bench.
+class Workload:
+    """Files of one bench run.
 
     Attributes
     ----------
     folder
-        Holds ``fields.json`` (name to ``int`` or ``str``) and ``reference.npz`` too.
+        Also holds ``fields.json`` (name to ``int`` or ``str``) and ``reference.npz``.
     models
-        Two model folders with golden rows, trained on all and on half of the rows.
+        Two model folders with golden rows, one trained on all rows, one on half of them.
     impressions, rankings
-        Bodies of ``/predict`` and ``/rank``, one a line.
+        Bodies of ``/predict`` and ``/rank``, one per line.
     rows
         The impressions.
     versions
@@ -51,15 +57,15 @@ class Material:
     versions: tuple[str, str]
 
 
-def make(
+def make_workload(
     data: Data, *, kind: str, bits: int, n_requests: int, peers_python: Path | None
-) -> Material:
-    """Return the material, made anew; without a peers' Python there is no model of the reference.
+) -> Workload:
+    """Return a new workload; without the peers' Python it has no model of the reference.
 
     Raises
     ------
     ConfigError
-        If the last day has fewer rows than are asked for.
+        If the last day has fewer rows than requested.
     """
     folder = data.folder / "serving"
     shutil.rmtree(folder, ignore_errors=True)
@@ -69,15 +75,14 @@ def make(
     (folder / "fields.json").write_text(json.dumps(kinds))
     _write_lines(folder / "impressions.jsonl", rows)
     _write_lines(folder / "rankings.jsonl", rankings(rows))
-    parts = (("model", data.n_train), ("other", data.n_train // 2))
-    models = [
-        _train(data, folder / name, rows, kind=kind, bits=bits, n_rows=n) for name, n in parts
-    ]
+    contract = HashContract.from_schema(load_schema("avazu"), bits=bits)
+    sizes = {"model": data.n_train, "other": data.n_train // 2}
+    models = [_train(data, folder / name, rows, kind, contract, n) for name, n in sizes.items()]
     if peers_python is not None:
         command = [str(peers_python), "-m", "bench.serving.apps.reference", "--bits", str(bits)]
         command += ["--csv", str(data.folder / "train.csv"), "--folder", str(folder)]
         run_child(command, name="training the reference's model", timeout_s=TIMEOUT_S)
-    return Material(
+    return Workload(
         folder,
         (folder / "model", folder / "other"),
         folder / "impressions.jsonl",
@@ -90,9 +95,11 @@ def make(
 def read_rows(path: Path, n_wanted: int, *, n_rows: int) -> list[dict[str, Any]]:
     """Return distinct rows of a CSV, spread over it, without id and label; whole numbers as integers.
 
-    A column is of integers if all its values are; hexadecimal ids stay text.
+    A column holds integers if all its values are integers; hexadecimal ids stay text.
     """
-    step = max(1, n_rows // (n_wanted + n_wanted // 10 + 1))  # a tenth more: some rows are equal
+    step = max(
+        1, n_rows // (n_wanted + n_wanted // 10 + 1)
+    )  # a tenth more, because some rows are equal
     with path.open(newline="") as lines:
         found = {
             tuple(row.items()): row
@@ -102,7 +109,7 @@ def read_rows(path: Path, n_wanted: int, *, n_rows: int) -> list[dict[str, Any]]
     rows = list(found.values())[:n_wanted]
     if len(rows) < n_wanted:
         raise ConfigError(
-            f"the last day has {len(rows):,} distinct rows, {n_wanted:,} are asked for; use more --rows"
+            f"the last day has {len(rows):,} distinct rows, {n_wanted:,} are needed; increase --rows"
         )
     numbers = [name for name in rows[0] if all(_is_number(row[name]) for row in rows)]
     return [row | {name: int(row[name]) for name in numbers} for row in rows]
@@ -115,7 +122,7 @@ def _is_number(text: str) -> bool:
 def rankings(
     rows: Sequence[Row], *, n_rankings: int = N_RANKINGS, n_candidates: int = N_CANDIDATES
 ) -> list[dict[str, Any]]:
-    """Return bodies of ``/rank``: the context of one row, the ads of many others."""
+    """Return bodies of ``/rank``: the context of one row with the ads of many others."""
     bodies = []
     for number in range(min(n_rankings, len(rows))):
         context = {k: v for k, v in rows[number].items() if k not in CANDIDATE_FIELDS}
@@ -130,20 +137,14 @@ def _write_lines(path: Path, bodies: Sequence[Row]) -> None:
 
 
 def _train(
-    data: Data, folder: Path, rows: Sequence[Row], *, kind: str, bits: int, n_rows: int
-) -> Any:
-    """Train on the log's first rows, save the model with golden rows, return it."""
-    from tasks.hashing.contract import HashContract
-    from tasks.logs.log import Log
-    from tasks.models import make_learner
-    from tasks.models.artifact import save_model
-    from tasks.schema import load_schema
-    from tasks.streaming import log_stream
-
-    contract = HashContract.from_schema(load_schema("avazu"), bits=bits)
-    learner = make_learner(kind, contract.n_features)
-    for batch in log_stream(Log.open(data.folder / "log"), contract, stop=n_rows):
-        learner.partial_fit_codes(batch.codes, batch.label)
+    data: Data, folder: Path, rows: Sequence[Row], kind: str, contract: HashContract, n_rows: int
+) -> ScoringModel:
+    """Train on the first rows of the log, save the model with golden rows, and return it."""
+    log = Log.open(data.folder / "log")
+    with TemporaryDirectory(dir=data.folder) as place:
+        features = hash_rows(log, (0, n_rows), contract, Path(place) / "train")
+        valid = hash_rows(log, (data.n_train, log.n_rows), contract, Path(place) / "valid")
+        learner, _ = train(features, valid, kind=kind)
     model = save_model(folder, learner, contract, name=kind)
     golden = [dict(row) for row in rows[:N_GOLDEN]]
     p_click = model.predict_rows(golden).tolist()

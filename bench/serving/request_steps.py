@@ -1,4 +1,4 @@
-"""The way of a request through ours, step by step in one process: where the time goes."""
+"""The time of each step of a request to our service, measured in one process."""
 
 import asyncio
 import json
@@ -12,30 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from bench.process import ROOT
-from bench.serving.material import CANDIDATE_FIELDS, Material
 from bench.serving.scoring import in_turn_us
+from bench.serving.workload import CANDIDATE_FIELDS, Workload
 from tasks.errors import ClicklabError
 
 _EXPERIMENT = ROOT / "bentos" / "ctr" / "experiment.yaml"
 
 
-def time_way(material: Material) -> dict[str, dict[str, float]]:
+def time_steps(workload: Workload) -> dict[str, dict[str, float]]:
     """Return microseconds of processor time of each step of ``/predict`` and ``/rank``, the best of many passes.
 
-    The server itself is not in it: an empty route's processor time is that.
+    The HTTP server itself is not included: its cost is that of the empty route.
     """
     from prometheus_client import CollectorRegistry
 
     from bentos.ctr.metrics.telemetry import Telemetry
 
-    impressions = material.impressions.read_bytes().splitlines()
-    rankings = material.rankings.read_bytes().splitlines()
+    impressions = workload.impressions.read_bytes().splitlines()
+    rankings = workload.rankings.read_bytes().splitlines()
     bodies = {
         "/predict": impressions,
         "/rank": rankings,
         "/rank of ads never seen before": _with_new_ads(rankings),
     }
-    lineup = _lineup(material.models[0])
+    lineup = _lineup(workload.models[0])
     telemetry = Telemetry(registry=CollectorRegistry())
     return {
         name: _time_steps(lineup, telemetry, name.split()[0], sent) for name, sent in bodies.items()
@@ -45,7 +45,7 @@ def time_way(material: Material) -> dict[str, dict[str, float]]:
 def _time_steps(
     lineup: Any, telemetry: Any, path: str, bodies: Sequence[bytes]
 ) -> dict[str, float]:
-    """Return microseconds of each step; those that cannot be timed alone are what a call takes more with them."""
+    """Return microseconds of each step; one that cannot be timed alone is the difference with and without it."""
     from bentos.ctr.calls import Calls
     from bentos.ctr.exposures import ExposureLog, ExposureSettings
 
@@ -63,16 +63,16 @@ def _time_steps(
 
         try:
             alone = _steps(lineup, telemetry, path, bodies)
-            wholes = {
+            calls = {
                 "call": lambda: _call_all(silent, path, bodies),
                 "door": lambda: _through_door(silent, path, bodies),
                 "log": log_all,
             }
-            found = in_turn_us(alone | wholes, len(bodies))
+            found = in_turn_us(alone | calls, len(bodies))
         finally:
             log.close()
     call, door, logged = found.pop("call"), found.pop("door"), found.pop("log")
-    found["answer, and the rest"] = call - sum(found.values())
+    found["response and the rest"] = call - sum(found.values())
     return {
         **found,
         "door": door - call,
@@ -82,7 +82,7 @@ def _time_steps(
 
 
 def _with_new_ads(rankings: Sequence[bytes]) -> list[bytes]:
-    """Return the rankings with a creative of its own in each candidate, more of them than are remembered."""
+    """Return the rankings with a unique creative in each candidate, more of them than are cached."""
     bodies, numbers = [json.loads(body) for body in rankings], count(10**6)
     for body in bodies:
         for candidate in body["candidates"]:
@@ -91,7 +91,7 @@ def _with_new_ads(rankings: Sequence[bytes]) -> list[bytes]:
 
 
 def _call_all(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
-    """Answer all, bytes to bytes."""
+    """Answer all requests, bytes to bytes."""
     from bentos.ctr.calls import Asked
 
     call, asked = calls.by_path[path][1], Asked()
@@ -123,7 +123,7 @@ def _lineup(folder: Path) -> Any:
 def _steps(
     lineup: Any, telemetry: Any, path: str, bodies: Sequence[bytes]
 ) -> dict[str, Callable[[], object]]:
-    """Return what decodes, assigns, scores and counts all."""
+    """Return functions that decode, assign, score and count all requests."""
     reader, scorer = lineup.champion.reader, lineup.champion.scorer
     if path == "/predict":
         read, score = reader.read_impression, scorer.score
@@ -143,7 +143,7 @@ def _steps(
 
 
 def _through_door(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
-    """Answer all as the server hands them over: ASGI messages in and out."""
+    """Answer all requests as ASGI messages."""
     from bentos.ctr.http.door import FrontDoor
 
     door = FrontDoor(None, calls)

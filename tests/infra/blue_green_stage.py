@@ -1,4 +1,4 @@
-"""A service in two colours behind a listener, in the emulator, whose tasks are pretended by this file."""
+"""A service in two colors behind a listener, in the emulator; its tasks are simulated here."""
 
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +13,7 @@ REPOSITORY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/clicklab-small/service"
 
 
 class Stage:
-    """What Terraform would have made: blue serves revision 1 with two tasks, green waits."""
+    """The resources that Terraform creates: blue serves revision 1 with two tasks, green has none."""
 
     def __init__(self):
         self.broken: set[str] = set()
@@ -84,7 +84,7 @@ class Stage:
         ]
 
     def revision(self, tag: str) -> str:
-        """Make a revision with an image of that tag, and return its ARN."""
+        """Register a revision with an image of that tag; return its ARN."""
         made = aws("ecs").register_task_definition(
             family=FAMILY,
             cpu="512",
@@ -113,10 +113,10 @@ class Stage:
             Threshold=1.0,
             ComparisonOperator="GreaterThanThreshold",
         )
-        self.ring(name, "OK")
+        self.set_alarm(name, "OK")
 
-    def ring(self, name: str, state: str = "ALARM") -> None:
-        """Put an alarm into a state."""
+    def set_alarm(self, name: str, state: str = "ALARM") -> None:
+        """Set the state of an alarm."""
         aws("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
 
     def weights(self) -> tuple[int, int]:
@@ -127,7 +127,7 @@ class Stage:
         return by_arn[self.groups["blue"]], by_arn[self.groups["green"]]
 
     def desired(self) -> tuple[int, int]:
-        """Return how many tasks blue and green should have."""
+        """Return the wanted number of tasks of blue and green."""
         found = aws("ecs").describe_services(
             cluster="clicklab-small", services=["clicklab-small-blue", "clicklab-small-green"]
         )["services"]
@@ -135,7 +135,7 @@ class Stage:
         return by_name["clicklab-small-blue"], by_name["clicklab-small-green"]
 
     def follow(self, service: Any) -> None:
-        """Register a target for each task that a service should have, unless its image is broken."""
+        """Register a target per wanted task of a service, unless its image is broken."""
         elb, group = aws("elbv2"), self.groups[service.name.rpartition("-")[2]]
         now = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
         old = [{"Id": one["Target"]["Id"], "Port": 3000} for one in now]
@@ -150,7 +150,7 @@ class Stage:
 
 @contextmanager
 def stage():
-    """Yield a stage whose services start and stop as they are told."""
+    """Yield a stage whose services start and stop tasks on request."""
     made = Stage()
     update = EC2ContainerServiceBackend.update_service
 

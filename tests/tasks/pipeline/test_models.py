@@ -1,0 +1,58 @@
+"""Each model of the env file has its training task, and each training task its model."""
+
+import pytest
+import yaml
+
+from tasks.errors import ConfigError
+from tasks.pipeline.build import load_dag
+from tasks.pipeline.knobs import read_env
+from tasks.pipeline.models import check_models, task_lines
+from tests.conftest import ROOT, copy_project
+
+
+def test_blocks_and_tasks_that_agree_pass():
+    """In any order."""
+    check_models({"a": {}, "b": {}}, ["b", "a"])
+
+
+def test_a_model_without_a_task_is_reported_with_the_lines_to_add():
+    """Pasting them is all that is needed."""
+    with pytest.raises(ConfigError, match="model 'extra' has no task") as caught:
+        check_models({"a": {}, "extra": {}}, ["a"])
+    assert task_lines("extra") in str(caught.value)
+
+
+def test_a_task_without_a_model_is_reported_with_the_block_to_add():
+    """The lines are YAML for env.yaml."""
+    with pytest.raises(ConfigError, match="task train-b has no model") as caught:
+        check_models({"a": {}}, ["a", "b"])
+    block = yaml.safe_load("models:\n" + str(caught.value).split("\n", 1)[1])
+    assert set(block["models"]["b"]) == {"kind", "params", "search"}
+
+
+def test_the_lines_that_are_reported_load_when_pasted(tmp_path, monkeypatch):
+    """A new block in env.yaml, and those lines after the other trainings: the task is there."""
+    project = copy_project(tmp_path / "project")
+    pipeline = (project / "pipeline.yaml").read_text()
+    before, after = pipeline.split("  - <<: *notebook\n    name: evaluate\n")
+    pasted = f"{before}{task_lines('extra')}\n\n  - <<: *notebook\n    name: evaluate\n{after}"
+    (project / "pipeline.yaml").write_text(pasted)
+    monkeypatch.chdir(project)
+    env = read_env("env.tiny.yaml")
+    env["models"]["extra"] = {"kind": "ftrl", "params": {}, "search": {"method": "fixed"}}
+    dag = load_dag(env)
+    assert dag["train-extra"].params["model"]["kind"] == "ftrl"
+    assert "train-extra" in dag["evaluate"].upstream
+
+
+@pytest.mark.parametrize("change", ["add", "remove"])
+def test_a_mismatch_stops_the_load_before_anything_runs(tmp_path, monkeypatch, change):
+    """Whether `ploomber build` or `make run` loads the pipeline."""
+    monkeypatch.chdir(copy_project(tmp_path / "project"))
+    env = read_env(ROOT / "env.tiny.yaml")
+    if change == "add":
+        env["models"]["extra"] = env["models"]["fm"]
+    else:
+        del env["models"]["fm"]
+    with pytest.raises(Exception, match=r"has no (task|model)"):
+        load_dag(env)
