@@ -22,11 +22,12 @@ export GIT_PYTHON_REFRESH ?= quiet
 # Ploomber and MLflow are found beside each other, whatever else is on PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+##@ Work
+
 .PHONY: help
 help:  ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# ---- set-up
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; name another with make PYTHON=/path/to/python3.11")'
@@ -40,28 +41,33 @@ $(STAMP): requirements.lock pyproject.toml
 uv = $$(command -v uv || echo .uv/bin/uv)
 
 .PHONY: setup doctor lock
-setup: $(STAMP)  ## install everything into .venv (again only when the lock changed)
+setup: $(STAMP)  ## install everything into .venv (again when the lock changed)
 
 AWS ?=
-doctor: $(STAMP)  ## check the version pairs that are known to break; AWS=1 what a deployment needs
+doctor: $(STAMP)  ## check versions known to break; AWS=1 checks a deployment
 	@$(if $(AWS),$(BIN)/python -m infra.release.doctor --env $(STAGE),$(BIN)/clicklab doctor)
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	@$(call uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
 
-# ---- the main job
+.PHONY: clean
+clean:  ## remove products and caches; mlflow/store and .venv stay
+	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 .PHONY: run lab ui serve predict prove publish rollback ledger
-run: $(STAMP)  ## data -> notebooks -> models -> champion -> Bento; DATA=path-or-uri for a real log
+run: $(STAMP)  ## data -> notebooks -> models -> champion -> Bento (DATA=)
 	@$(BIN)/clicklab run --env $(ENV) $(if $(DATA),--data '$(DATA)')
 
-lab: $(STAMP)  ## JupyterLab: every notebook opens with its injected parameters
+lab: $(STAMP)  ## JupyterLab; notebooks open with their injected parameters
 	@$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 ui: $(STAMP)  ## the MLflow UI on http://127.0.0.1:5000
 	@mkdir -p mlflow/store && $(BIN)/mlflow server --backend-store-uri sqlite:///mlflow/store/mlflow.db \
 	  --artifacts-destination mlflow/store/artifacts --host 127.0.0.1 --port 5000 --workers 1
+
+##@ Serve and share
 
 serve: $(STAMP)  ## the champion's Bento on http://127.0.0.1:3000 (HOST=, PORT=)
 	@$(BIN)/bentoml serve ctr:latest --host $(HOST) --port $(PORT)
@@ -69,21 +75,21 @@ serve: $(STAMP)  ## the champion's Bento on http://127.0.0.1:3000 (HOST=, PORT=)
 predict: $(STAMP)  ## send the schema's example impression to `make serve`
 	@$(BIN)/clicklab predict --url http://$(HOST):$(PORT)
 
-prove: $(STAMP)  ## notebook, artefact, Bento and live endpoint give the same numbers: a receipt
+prove: $(STAMP)  ## prove that notebook, artifact, Bento and endpoint agree
 	@$(BIN)/clicklab prove --env $(ENV)
 
 POINTER ?=
 TO ?=
-publish: $(STAMP)  ## put the champion where services follow a pointer (POINTER=path-or-s3, FOLDER=another model)
+publish: $(STAMP)  ## publish the champion to a pointer (POINTER=, FOLDER=)
 	@$(BIN)/clicklab publish '$(POINTER)' --env $(ENV) $(if $(FOLDER),--folder '$(FOLDER)')
 
-rollback: $(STAMP)  ## let that pointer name an earlier version again (POINTER=, TO=)
+rollback: $(STAMP)  ## point back to an earlier version (POINTER=, TO=)
 	@$(BIN)/clicklab rollback '$(POINTER)' $(if $(TO),--to '$(TO)')
 
 ledger: $(STAMP)  ## every promotion decision, oldest first
 	@$(BIN)/clicklab ledger
 
-# ---- quality
+##@ Quality
 
 JOBS ?= 2
 
@@ -94,7 +100,7 @@ test: $(STAMP)  ## set up and run all tests
 test-fast: $(STAMP)  ## the tests that start no servers, kernels or pipelines
 	@$(BIN)/python -m pytest -m 'not slow and not nightly' -n $(JOBS) --dist loadfile
 
-test-nightly: $(STAMP)  ## the tests that take minutes each: a whole deployment, every rehearsal
+test-nightly: $(STAMP)  ## tests that take minutes each: deployments, rehearsals
 	@$(BIN)/python -m pytest -m nightly
 
 lint: $(STAMP)  ## lint, format and types, nothing changed
@@ -105,24 +111,24 @@ check: lint test  ## what CI runs
 format: $(STAMP)  ## format the code and strip the notebooks' outputs
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/nbstripout --extra-keys 'metadata.papermill metadata.ploomber' notebooks/*.ipynb
 
-# ---- measurements
+##@ Measure
 
 ROWS ?= 1000000
 SCALE ?=
 
 .PHONY: bench
-bench: $(STAMP)  ## from a log to a trained model against named peers (ROWS=; SCALE=1 for 1 to 40 million rows)
+bench: $(STAMP)  ## time training against named peers (ROWS=; SCALE=1)
 	@$(BIN)/python -m $(if $(SCALE),bench.scale,bench.throughput --rows $(ROWS))
 
 .PHONY: bench-serve soak
 SOAK ?= 30
-bench-serve: $(STAMP)  ## the service against named peers: requests/s, latency, ranking
+bench-serve: $(STAMP)  ## time the service against named peers
 	@$(BIN)/python -m bench.serving
 
-soak: $(STAMP)  ## SOAK= minutes at 300 requests/s with a model swap every minute
+soak: $(STAMP)  ## SOAK= minutes at 300 requests/s, a model swap every minute
 	@$(BIN)/python -m bench.serving --soak $(SOAK)
 
-# ---- AWS (docs/aws.md)
+##@ AWS (docs/aws.md)
 
 DATA_AWS = $(if $(DATA),--data '$(DATA)')
 STAGE ?= small
@@ -136,19 +142,19 @@ ENGINE ?=
 infra = $(BIN)/python -m infra
 
 .PHONY: asl submit runs logs resume stop schedule image push scan plan outputs deploy canary release abort down rehearse
-asl: $(STAMP)  ## write the plan of the state machine from the pipeline and env.aws.yaml
+asl: $(STAMP)  ## write the state machine's plan from the DAG and env.aws.yaml
 	@$(infra).state_machine
 
-submit: $(STAMP)  ## run the pipeline on AWS and follow it (DATA=file|s3://|sim://, MODEL=one alone)
+submit: $(STAMP)  ## run the pipeline on AWS and follow it (DATA=, MODEL=)
 	@$(infra).runs submit $(DATA_AWS) $(if $(MODEL),--model '$(MODEL)')
 
-runs: $(STAMP)  ## the last runs; RUN= one of them, task by task
+runs: $(STAMP)  ## the latest runs; RUN= shows one, task by task
 	@$(infra).runs $(if $(RUN),show '$(RUN)',list)
 
 logs: $(STAMP)  ## what a run's tasks wrote (RUN=, TASK=)
 	@$(infra).runs logs '$(RUN)' $(if $(TASK),--task '$(TASK)')
 
-resume: $(STAMP)  ## go on with a run that failed or was stopped (RUN=)
+resume: $(STAMP)  ## resume a run that failed or was stopped (RUN=)
 	@$(infra).runs resume '$(RUN)'
 
 stop: $(STAMP)  ## stop a run; it can be resumed (RUN=)
@@ -157,7 +163,7 @@ stop: $(STAMP)  ## stop a run; it can be resumed (RUN=)
 schedule: $(STAMP)  ## turn the schedule on or off (STATE=on|off)
 	@$(infra).runs schedule $(STATE)
 
-image: $(STAMP)  ## build the images of pipeline, service and tracking (BENTO=ctr:latest, DIRTY=1)
+image: $(STAMP)  ## build the images (BENTO=ctr:latest, DIRTY=1)
 	@$(infra).images build $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
 
 push: $(STAMP)  ## push them to the deployment's repositories
@@ -169,32 +175,27 @@ scan: $(STAMP)  ## what the registry found in the pushed images
 plan: $(STAMP)  ## show what deploy would change (STAGE=)
 	@$(infra).release plan --env $(STAGE)
 
-outputs: $(STAMP)  ## write down where a deployment is, from its state (STAGE=)
+outputs: $(STAMP)  ## save the deployment's outputs, print its addresses (STAGE=)
 	@$(infra).release outputs --env $(STAGE)
 
-deploy: $(STAMP)  ## create or change a deployment (STAGE=small|production, ONLY=images); shows the plan and asks (YES=1)
+deploy: $(STAMP)  ## show the plan, ask, apply (STAGE=, ONLY=images, YES=1)
 	@$(infra).release deploy --env $(STAGE) $(if $(YES),--yes) $(if $(ONLY),--only $(ONLY))
 
-canary: $(STAMP)  ## give a new revision a share of the traffic (SHARE=10, IMAGE=)
+canary: $(STAMP)  ## give a new revision a share of the traffic (SHARE=, IMAGE=)
 	@$(infra).release canary --share $(SHARE) $(if $(IMAGE),--image '$(IMAGE)')
 
-release: $(STAMP)  ## give the canary, or a new revision, all of it (IMAGE=)
+release: $(STAMP)  ## give the canary, or a new revision, all traffic (IMAGE=)
 	@$(infra).release release $(if $(IMAGE),--image '$(IMAGE)')
 
-abort: $(STAMP)  ## let what served before serve again
+abort: $(STAMP)  ## go back to the previous revision
 	@$(infra).release abort
 
 .PHONY: status
 status: $(STAMP)  ## what each color runs, and its share of the traffic
 	@$(infra).release status
 
-down: $(STAMP)  ## take the deployment down: shows what goes, asks, proves that nothing remains
+down: $(STAMP)  ## show what goes, ask, destroy, check that nothing remains
 	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)
 
-rehearse: $(STAMP)  ## all of that on this machine, without an account (SCENARIO=name|all|whole, ENGINE=podman|processes)
+rehearse: $(STAMP)  ## play AWS on this machine (SCENARIO=name|all|whole, ENGINE=)
 	@$(BIN)/python -m tests.rehearsal $(SCENARIO) $(if $(ENGINE),--engine '$(ENGINE)')
-
-.PHONY: clean
-clean:  ## remove products and caches; models in mlflow/store and the environment stay
-	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

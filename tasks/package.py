@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ClicklabError, ContractError, GateError, InputError
+from tasks.models.golden import GOLDEN
 from tasks.pipeline.lineage import files_below
 from tasks.serving.packed_service import last_lines
 from tasks.serving.proof import prove
-from tasks.serving.receipt import GOLDEN, MODEL, PROOF
+from tasks.serving.receipt import MODEL, PROOF
 from tasks.serving.requirements import serving_requirements
 from tasks.storage.files import write_atomic
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ClicklabError
+from tasks.models.golden import GOLDEN
 from tasks.registry import mlflow_store
 from tasks.registry.ledger import append_decision
-from tasks.serving.receipt import GOLDEN
 from tasks.storage.files import write_atomic
 from tasks.storage.workspace import resolve
 

@@ -1,8 +1,10 @@
 """The promises of the repository: layout, verbs, lock, notebooks, documents."""
 
+import ast
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,16 +65,14 @@ def _code_of(path: Path) -> list[str]:
     return re.findall(r"```.*?\n(.*?)```", text, re.S) + re.findall(r"`([^`\n]+)`", text)
 
 
-def test_every_path_in_the_readme_tree_exists():
-    """The annotated tree is the real one."""
-    tree = next(
-        block
-        for block in _code_of(ROOT / "README.md")
-        if "pipeline.yaml" in block and "tasks/" in block
-    )
-    paths = [line.split()[0] for line in tree.splitlines() if line and not line.startswith(" ")]
-    assert len(paths) >= 12
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+def test_the_readme_tree_is_the_top_level():
+    """Every entry that is tracked is in the tree, and nothing else is."""
+    tree = next(block for block in _code_of(ROOT / "README.md") if "pipeline.yaml  " in block)
+    named = {line.split()[0].rstrip("/") for line in tree.splitlines() if line}
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert named == {path.split("/")[0] for path in tracked}
 
 
 def test_the_lock_is_hashed_and_names_no_index():
@@ -104,16 +104,70 @@ def test_a_notebook_keeps_the_house_rules(path):
     assert "sys.path" not in "".join("".join(cell["source"]) for cell in code)
 
 
-def test_every_module_has_its_line_in_the_architecture():
-    """A room that is not on the plan is a room nobody finds."""
-    text = (ROOT / "ARCHITECTURE.md").read_text()
-    named = set(re.findall(r"`([a-z_]+)/?`", text))
-    modules = {
-        path.stem
-        for path in (ROOT / "tasks").glob("*")
-        if path.suffix == ".py" or (path / "__init__.py").is_file()
-    }
-    assert modules - named - {"__init__"} == set()
+def rooms(folder):
+    """Return the rows of a folder's table in ARCHITECTURE.md, in order: room to the modules it names."""
+    text = (ROOT / "ARCHITECTURE.md").read_text().split(f"### {folder}/\n")[1].split("\n### ")[0]
+    rows = re.findall(r"^\| `([\w/]+)/` \|.*\| (.+) \|$", text, re.M)
+    return {room: re.findall(r"`(\w+)`", named) for room, named in rows}
+
+
+def on_disk(folder):
+    """Return the modules of a folder and of each room below it, where there are any."""
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        room = path.parent.relative_to(ROOT / folder).as_posix()
+        if path.stem not in ("__init__", "__main__"):
+            found.setdefault(room, []).append(path.stem)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["tasks", "bentos/ctr", "infra"])
+def test_the_tables_of_the_architecture_are_the_rooms(folder):
+    """Each module stands in its room's row, and each name in a row is a module."""
+    named, found = rooms(folder), on_disk(folder)
+    top = found.pop(".")
+    if folder == "tasks":
+        assert sorted(named.pop("tasks")) == top
+    assert {room: sorted(modules) for room, modules in named.items()} == found
+
+
+@pytest.mark.parametrize("folder", ["tasks", "bentos/ctr", "infra"])
+def test_a_room_imports_only_rooms_above_it(folder):
+    """The order of the table is the order of the imports."""
+    order = [room for room in rooms(folder) if room != "tasks" and "/" not in room]
+    package, depth = folder.replace("/", "."), folder.count("/") + 1
+    wrong = []
+    for number, room in enumerate(order):
+        allowed = {*order[: number + 1], "errors", "schema", "aws", "settings"}
+        for path in (ROOT / folder / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = _imported(node)
+                parts = [name.split(".")[depth] for name in names if name.startswith(f"{package}.")]
+                wrong += [(f"{room}/{path.name}", part) for part in parts if part not in allowed]
+    assert wrong == []
+
+
+def _imported(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom) or not node.module:
+        return []
+    return [f"{node.module}.{alias.name}" for alias in node.names]
+
+
+def test_every_dependency_has_its_line_in_the_architecture():
+    """What is installed has a reason, and a reason without a package is gone."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(one for group in optional for one in group)]
+    names = {re.match(r"[\w-]+", one).group() for one in wanted}
+    table = (ROOT / "ARCHITECTURE.md").read_text().split("## Dependencies")[1]
+    cells = "\n".join(re.findall(r"^\| ([^|]+) \|", table, re.M))
+    told = set(
+        re.findall(r"(?<![\w<.-])[a-z][\w-]+", re.sub(r"\([^)]*\)|\[[^]]*\]|`[^`]*`", "", cells))
+    )
+    assert names - told == set()
+    assert told - names <= {"package", "optional", "extra"}
 
 
 def test_no_module_of_the_library_imports_upwards():

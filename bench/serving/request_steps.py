@@ -35,26 +35,24 @@ def time_steps(workload: Workload) -> dict[str, dict[str, float]]:
         "/rank": rankings,
         "/rank of ads never seen before": _with_new_ads(rankings),
     }
-    lineup = _lineup(workload.models[0])
+    state = _serving_state(workload.models[0])
     telemetry = Telemetry(registry=CollectorRegistry())
     return {
-        name: _time_steps(lineup, telemetry, name.split()[0], sent) for name, sent in bodies.items()
+        name: _time_steps(state, telemetry, name.split()[0], sent) for name, sent in bodies.items()
     }
 
 
-def _time_steps(
-    lineup: Any, telemetry: Any, path: str, bodies: Sequence[bytes]
-) -> dict[str, float]:
+def _time_steps(state: Any, telemetry: Any, path: str, bodies: Sequence[bytes]) -> dict[str, float]:
     """Return microseconds of each step; one that cannot be timed alone is the difference with and without it."""
-    from bentos.ctr.calls import Calls
     from bentos.ctr.exposures import ExposureLog, ExposureSettings
+    from bentos.ctr.scoring.calls import Calls
 
     silent = Calls(telemetry)
-    silent.lineup = lineup
+    silent.state = state
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         log = ExposureLog(ExposureSettings.from_mapping({"sink": folder, "queue_rows": 10**6}))
         logging = Calls(telemetry, log)
-        logging.lineup = lineup
+        logging.state = state
 
         def log_all() -> None:
             _call_all(logging, path, bodies)
@@ -62,7 +60,7 @@ def _time_steps(
                 time.sleep(0.01)
 
         try:
-            alone = _steps(lineup, telemetry, path, bodies)
+            alone = _steps(state, telemetry, path, bodies)
             calls = {
                 "call": lambda: _call_all(silent, path, bodies),
                 "door": lambda: _through_door(silent, path, bodies),
@@ -92,22 +90,22 @@ def _with_new_ads(rankings: Sequence[bytes]) -> list[bytes]:
 
 def _call_all(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
     """Answer all requests, bytes to bytes."""
-    from bentos.ctr.calls import Asked
+    from bentos.ctr.scoring.calls import RequestOptions
 
-    call, asked = calls.by_path[path][1], Asked()
+    call, asked = calls.by_path[path][1], RequestOptions()
     for body in bodies:
         call(body, asked, time.perf_counter())
 
 
-def _lineup(folder: Path) -> Any:
+def _serving_state(folder: Path) -> Any:
     from bentos.ctr.experiment.declaration import load_experiment
-    from bentos.ctr.http.request_reader import RequestReader
-    from bentos.ctr.models.lineup import CHAMPION, Lineup, Loaded
+    from bentos.ctr.scoring.request_reader import RequestReader
+    from bentos.ctr.scoring.serving_state import CHAMPION, LoadedModel, ServingState
     from tasks.models.artifact import load_model
     from tasks.serving.live import LiveScorer
 
     model = load_model(folder)
-    loaded = Loaded(
+    loaded = LoadedModel(
         CHAMPION,
         scorer=LiveScorer(model),
         reader=RequestReader(model.contract),
@@ -117,14 +115,14 @@ def _lineup(folder: Path) -> Any:
         n_golden=0,
         max_abs_diff=0.0,
     )
-    return Lineup({CHAMPION: loaded}, load_experiment(_EXPERIMENT, models=[CHAMPION]))
+    return ServingState({CHAMPION: loaded}, load_experiment(_EXPERIMENT, models=[CHAMPION]))
 
 
 def _steps(
-    lineup: Any, telemetry: Any, path: str, bodies: Sequence[bytes]
+    state: Any, telemetry: Any, path: str, bodies: Sequence[bytes]
 ) -> dict[str, Callable[[], object]]:
     """Return functions that decode, assign, score and count all requests."""
-    reader, scorer = lineup.champion.reader, lineup.champion.scorer
+    reader, scorer = state.champion.reader, state.champion.scorer
     if path == "/predict":
         read, score = reader.read_impression, scorer.score
         requests = units = [read(body) for body in bodies]
@@ -132,7 +130,7 @@ def _steps(
         read, score = reader.read_ranking, lambda request: scorer.score_candidates(*request)
         requests = [read(body) for body in bodies]
         units = [context for context, _ in requests]
-    assign = partial(lineup.experiment.assign, forced=None, fallback="x")
+    assign = partial(state.experiment.assign, forced=None, fallback="x")
     count_one = partial(telemetry.answered, "predict", "a", 1e-4, 0.1, 1)
     return {
         "decode": lambda: deque(map(read, bodies), maxlen=0),
@@ -144,9 +142,9 @@ def _steps(
 
 def _through_door(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
     """Answer all requests as ASGI messages."""
-    from bentos.ctr.http.door import FrontDoor
+    from bentos.ctr.http.middleware import CallsMiddleware
 
-    door = FrontDoor(None, calls)
+    door = CallsMiddleware(None, calls)
     statuses: set[int] = set()
 
     async def send(message: Any) -> None:

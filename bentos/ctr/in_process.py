@@ -1,43 +1,14 @@
-"""Golden rows: requests and the predictions that the pipeline made for them, packed beside the model.
+"""The whole service in one process, without a socket.
 
-``python -m bentos.ctr.in_process`` answers requests with the whole service in its own process, with every
-layer that a live request passes but the socket; packaging compares the answers with the pipeline's.
+``python -m bentos.ctr.in_process`` answers requests through every layer that a live request passes but
+the socket; packaging compares the answers with the pipeline's.
 """
 
 import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from tasks.errors import ContractError
-from tasks.serving.receipt import GOLDEN, TOLERANCE
-
-__all__ = ["GOLDEN", "TOLERANCE", "Golden", "answer", "read_golden"]
-
-
-class Golden(NamedTuple):
-    """Requests, and the predictions they must get."""
-
-    rows: Sequence[Mapping[str, Any]]
-    p_click: Sequence[float]
-
-
-def read_golden(folder: Path) -> Golden:
-    """Return the golden rows of a model folder; ContractError if they cannot be read or there are none."""
-    path = folder / GOLDEN
-    try:
-        raw = json.loads(path.read_text())
-        golden = Golden(raw["rows"], [float(p) for p in raw["p_click"]])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ContractError(f"{path}: no golden rows ({error}); package the model again") from None
-    if not golden.rows or len(golden.rows) != len(golden.p_click):
-        raise ContractError(
-            f"{path}: {len(golden.rows)} golden rows and {len(golden.p_click)} predictions; at least one of each, "
-            "and as many, are needed; run `evaluate` again"
-        )
-    return golden
+from typing import Any
 
 
 async def answer(app: Any, requests: Sequence[tuple[str, Any]]) -> list[tuple[int, Any]]:
@@ -50,15 +21,15 @@ async def answer(app: Any, requests: Sequence[tuple[str, Any]]) -> list[tuple[in
     RuntimeError
         If the app does not start.
     """
-    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    await told.put({"type": "lifespan.startup"})
-    life = asyncio.create_task(app({"type": "lifespan", "state": {}}, told.get, heard.put))
-    started = await heard.get()
+    to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    await to_app.put({"type": "lifespan.startup"})
+    life = asyncio.create_task(app({"type": "lifespan", "state": {}}, to_app.get, from_app.put))
+    started = await from_app.get()
     if started["type"] != "lifespan.startup.complete":
         raise RuntimeError(started.get("message") or "the app does not start")
     answers = [await _post(app, path, json.dumps(body).encode()) for path, body in requests]
-    await told.put({"type": "lifespan.shutdown"})
+    await to_app.put({"type": "lifespan.shutdown"})
     await life
     return answers
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import bentoml
 
-from bentos.ctr.http.door import FrontDoor
+from bentos.ctr.http.middleware import CallsMiddleware
 from bentos.ctr.http.side_app import SideApp
 from bentos.ctr.worker import Worker
 
@@ -53,10 +53,10 @@ class _WithDoor(type(Ctr)):  # type: ignore[misc]
 
     __slots__ = ()  # the same memory layout, so that `Ctr` can become one
 
-    def to_asgi(self, is_main: bool = True) -> FrontDoor:
+    def to_asgi(self, is_main: bool = True) -> CallsMiddleware:
         """Return BentoML's app behind the door."""
         behind = super().to_asgi(is_main=is_main)
-        return FrontDoor(behind, WORKER.calls, limits=WORKER.limits, api_key=WORKER.api_key)
+        return CallsMiddleware(behind, WORKER.calls, limits=WORKER.limits, api_key=WORKER.api_key)
 
 
 Ctr.__class__ = _WithDoor  # type: ignore[assignment]

@@ -7,9 +7,9 @@ import os
 import time
 from typing import Any
 
-from bentos.ctr.calls import Calls
 from bentos.ctr.exposures import ExposureLog
 from bentos.ctr.metrics.telemetry import Telemetry
+from bentos.ctr.scoring.calls import Calls
 from bentos.ctr.settings import Limits, Settings, load_settings
 from tasks.errors import ClicklabError
 
@@ -63,7 +63,7 @@ class Worker:
     @property
     def is_ready(self) -> bool:
         """Whether requests get predictions."""
-        return self.calls.lineup is not None
+        return self.calls.state is not None
 
     # ---- life
 
@@ -84,7 +84,7 @@ class Worker:
                 telemetry=self._telemetry,
                 on_swap=self._swapped,
             )
-            self._watcher.look()
+            self._watcher.poll()
         except ClicklabError as error:
             self._give_up(error)
         if not self._has_given_up:
@@ -112,7 +112,7 @@ class Worker:
         self._has_given_up = True
         if self._watcher is not None:
             self._watcher.stop()
-        self.calls.lineup = None
+        self.calls.state = None
         self.calls.why_not_ready = str(error)
 
     def _swapped(self, old: Any, new: Any) -> None:
@@ -137,8 +137,8 @@ class Worker:
             )
 
     def _salt(self) -> str:
-        lineup = self.calls.lineup
-        return lineup.experiment.salt if lineup else ""
+        state = self.calls.state
+        return state.experiment.salt if state else ""
 
     async def _flush_for_ever(self) -> None:
         while True:
@@ -150,7 +150,7 @@ class Worker:
 
     def _flush(self) -> None:
         if self._telemetry is not None:
-            self._telemetry.flush(self.calls.lineup, self.calls.exposures)
+            self._telemetry.flush(self.calls.state, self.calls.exposures)
         self._tell_of_drops()
 
     def _tell_of_drops(self) -> None:
@@ -165,26 +165,26 @@ class Worker:
 
     def describe(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return an OpenAPI document with the calls added, if something is served."""
-        lineup = self.calls.lineup
-        if lineup is None:
+        state = self.calls.state
+        if state is None:
             return document
         from bentos.ctr.http.openapi import describe
 
         return describe(
             document,
-            lineup.champion.scorer.model.contract,
+            state.champion.scorer.model.contract,
             max_candidates=self.limits.candidates,
             body_bytes=self.limits.body_bytes,
-            variants=[variant.name for variant in lineup.experiment.variants],
+            variants=[variant.name for variant in state.experiment.variants],
             needs_key=self.api_key is not None,
         )
 
     def health(self) -> dict[str, Any]:
         """Return what ``/healthcheck`` answers."""
-        lineup = self.calls.lineup
-        if lineup is None:
+        state = self.calls.state
+        if state is None:
             return {"status": "unavailable", "error": self.calls.why_not_ready}
-        champion = lineup.champion
+        champion = state.champion
         model = champion.scorer.model
         found = {
             "status": "ok",
@@ -194,19 +194,19 @@ class Worker:
             "parity": "ok",
             "n_golden": champion.n_golden,
             "max_abs_diff": champion.max_abs_diff,
-            "experiment": lineup.experiment.name,
+            "experiment": state.experiment.name,
             "variants": {
                 variant.name: {
                     "weight": variant.weight,
-                    "model": lineup.of(variant.name).scorer.model.name,
-                    "version": lineup.of(variant.name).version,
-                    "source": lineup.of(variant.name).source,
+                    "model": state.of(variant.name).scorer.model.name,
+                    "version": state.of(variant.name).version,
+                    "source": state.of(variant.name).source,
                 }
-                for variant in lineup.experiment.variants
+                for variant in state.experiment.variants
             },
         }
-        if lineup.shadows:
-            found["shadows"] = {loaded.name: loaded.version for loaded in lineup.shadows}
+        if state.shadows:
+            found["shadows"] = {loaded.name: loaded.version for loaded in state.shadows}
         if self._watcher is not None and (problems := self._watcher.problems()):
             found["problems"] = problems
         if self.calls.exposures is not None and self.calls.exposures.n_dropped:

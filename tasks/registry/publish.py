@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.errors import ContractError, InputError
-from tasks.serving.receipt import GOLDEN, TOLERANCE
+from tasks.errors import ClicklabError, ContractError, InputError
+from tasks.models.golden import GOLDEN, TOLERANCE, load_golden
 from tasks.storage.shared_files import SharedFile, join, put_files, read_shared, write_shared
 
 FORMAT = 1
@@ -194,17 +194,17 @@ def _check(folder: Path, model: Any, golden: bytes | None) -> None:
             f"{folder}: holds no {GOLDEN}, without which no service lets the model in; take the folder "
             "of a registered or packaged model"
         )
+    rows, p_click = load_golden(golden, source=str(folder / GOLDEN))
     try:
-        raw = json.loads(golden)
-        rows, p_click = list(raw["rows"]), [float(p) for p in raw["p_click"]]
-        diffs = [abs(a - b) for a, b in zip(model.predict_rows(rows), p_click, strict=True)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ContractError(f"{folder}: its golden rows cannot be used ({error})") from None
-    if not diffs or not max(diffs) <= TOLERANCE:
-        said = f"differ by {max(diffs):g}" if diffs else "are none"
-        raise ContractError(
-            f"{folder}: model and golden rows do not belong together: the predictions {said}; evaluate it again"
-        )
+        predicted = model.predict_rows(rows)
+    except ClicklabError as error:
+        raise ContractError(f"{folder}: its golden rows cannot be scored ({error})") from None
+    for number, (found, expected) in enumerate(zip(predicted.tolist(), p_click, strict=True)):
+        if not abs(found - expected) <= TOLERANCE:  # NaN too
+            raise ContractError(
+                f"{folder}: model and golden rows do not belong together: row {number} is predicted "
+                f"{found!r}, expected {expected!r}; evaluate the model again"
+            )
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ContractError, InputError
+from tasks.models.golden import GOLDEN, TOLERANCE, check_golden_rows
 from tasks.serving.packed_service import (
     Answers,
     Requests,
@@ -23,10 +24,8 @@ from tasks.serving.packed_service import (
     serving,
 )
 from tasks.serving.receipt import (
-    GOLDEN,
     MODEL,
     PROOF,
-    TOLERANCE,
     changed_files,
     digest_json,
     packed_digests,
@@ -68,7 +67,7 @@ def prove(
     ClicklabError
         If the service cannot be started.
     """
-    rows, expected = _checked(golden)
+    rows, expected = check_golden_rows(golden, source="the evaluation")
     requests = [*_predict_requests(rows), *_rank_requests(rows)]
     digests = packed_digests(folder)
     asked = len(rows), digests["model"]
@@ -88,16 +87,6 @@ def prove(
         "versions": {"python": platform.python_version(), "bentoml": metadata.version("bentoml")},
         "proved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _checked(golden: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], list[float]]:
-    rows, p_click = golden["rows"], [float(p) for p in golden["p_click"]]
-    if not rows or len(rows) != len(p_click):
-        raise ContractError(
-            f"{len(rows)} golden rows and {len(p_click)} predictions; at least one of each, and as "
-            "many, are needed; run `evaluate` again"
-        )
-    return rows, p_click
 
 
 def predict_artefact(model_dir: Path, rows: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -9,8 +9,7 @@ from typing import Any
 from tasks.errors import InputError
 
 MODEL = Path("bentos/ctr/model")  # of a packed service, beside its code
-GOLDEN, PROOF = "golden.json", "proof.json"
-TOLERANCE = 1e-6  # of a probability, wherever it is computed
+PROOF = "proof.json"
 _CODE = ("bentos", "tasks")
 
 

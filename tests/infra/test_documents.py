@@ -36,7 +36,7 @@ def test_every_module_that_is_called_exists(text):
 def test_every_file_exists(text):
     """With its path from the root, or linked from a document."""
     for path in re.findall(
-        r"(?:infra|docs|tests|\.github)/[\w./-]+\.(?:tf|py|md|yml|json)\b", text
+        r"(?:infra|docs|tests|\.github)/[\w./-]+\.(?:tf|py|md|yml|json)(?![\w.])", text
     ):
         if path != "infra/terraform/outputs.json" and "STAGE" not in path:
             assert (ROOT / path).is_file(), path

@@ -15,7 +15,7 @@ _PLACE = "/home/bentoml"
 _BUILT_AT = 946684800  # as service.Dockerfile dates files, so that what it compiled is found again
 _FAILING = """
 
-_answer = FrontDoor.__call__
+_answer = CallsMiddleware.__call__
 
 
 async def _fail(self, scope, receive, send):
@@ -26,7 +26,7 @@ async def _fail(self, scope, receive, send):
     await send({"type": "http.response.body", "body": b"broken by the rehearsal"})
 
 
-FrontDoor.__call__ = _fail
+CallsMiddleware.__call__ = _fail
 """
 
 
@@ -55,7 +55,7 @@ def service_image(bento: Path, folder: Path, pointer: str, built: str = "") -> I
 
 def failing_image(image: Image, folder: Path) -> Image:
     """Return an image that gets ready, and then answers every prediction with a server error."""
-    name = "bento/src/bentos/ctr/door.py"  # behind it a model is proved before it serves
+    name = "bento/src/bentos/ctr/http/middleware.py"  # behind it a model is proved before it serves
     return _changed(image, folder, {name: image.read(name) + _FAILING})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 _LOOKS = 4  # in the time that a wait may last
 
 
-class Patience:
+class SharedTimeout:
     """Ends waits that last too long; for one event loop.
 
     Parameters

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from bentos.ctr.http.request_reader import MAX_CHARS
+from bentos.ctr.scoring.request_reader import MAX_CHARS
 from tasks.hashing.contract import HashContract
 from tasks.schema import Schema
 

@@ -24,7 +24,7 @@ class ModelCounts:
         self._last = _NOTHING
 
     def flush(self, loaded: Any) -> None:
-        """Add what `loaded`, a model of the lineup, counted since the last time."""
+        """Add what `loaded`, a model of the state, counted since the last time."""
         if loaded is not self._loaded:
             if self._loaded is not None:
                 self._add_new()

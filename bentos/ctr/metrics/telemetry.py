@@ -94,24 +94,24 @@ class Telemetry:
 
     # ---- once a second
 
-    def flush(self, lineup: Any, exposure_log: Any = None) -> None:
+    def flush(self, state: Any, exposure_log: Any = None) -> None:
         """Bring scores, fields, model ages, versions and the exposure log's counts up to date.
 
         To be called on the thread that scores.
 
         Parameters
         ----------
-        lineup
+        state
             The models that serve and the experiment, or None while there are none.
         exposure_log
             The exposure log, or None.
         """
         for answers in self._answers.made():
             answers.flush()
-        if lineup is not None:
-            for variant in lineup.experiment.variants:
+        if state is not None:
+            for variant in state.experiment.variants:
                 self._begin(variant.name)
-            for name, loaded in lineup.models.items():
+            for name, loaded in state.models.items():
                 self._models[name].flush(loaded)
         if exposure_log is not None:
             self._flush_exposures(exposure_log)
@@ -180,7 +180,7 @@ class _Model:
         self._lock = threading.Lock()
 
     def flush(self, loaded: Any) -> None:
-        """Bring the series up to date with what the lineup holds under the name."""
+        """Bring the series up to date with what the state holds under the name."""
         self._counts.flush(loaded)
         since = loaded.loaded_at if loaded.trained_at is None else loaded.trained_at
         self._age.set(max(time.time() - since, 0.0))

@@ -14,18 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from bentos.ctr.calls import Asked, Calls
 from bentos.ctr.experiment.assignment import Experiment, Variant
-from bentos.ctr.http.request_reader import Refusal, RequestReader
-from bentos.ctr.in_process import read_golden
-from bentos.ctr.models.lineup import Lineup, Loaded
+from bentos.ctr.scoring.calls import Calls, RequestOptions
+from bentos.ctr.scoring.request_reader import Refusal, RequestReader
+from bentos.ctr.scoring.serving_state import LoadedModel, ServingState
 from bentos.ctr.settings import Limits
 from tasks.errors import ClicklabError, ContractError
 from tasks.hashing.contract import HashContract
 from tasks.models.artifact import ScoringModel, load_model
+from tasks.models.golden import GOLDEN, TOLERANCE, read_golden
 from tasks.schema import Schema
 from tasks.serving.live import LiveScorer
-from tasks.serving.receipt import GOLDEN, TOLERANCE
 
 KINDS = ("unreadable", "contract", "schema", "golden_missing", "golden_differs", "error")
 _BITE = 16  # golden rows sent as the candidates of one ranking
@@ -47,7 +46,7 @@ def admit(
     source: str,
     limits: Limits,
     served: HashContract | None = None,
-) -> Loaded:
+) -> LoadedModel:
     """Return the model of a folder, ready to serve.
 
     Parameters
@@ -83,7 +82,7 @@ def admit(
 
 def _admit(
     folder: Path, name: str, source: str, limits: Limits, served: HashContract | None
-) -> Loaded:
+) -> LoadedModel:
     model = load_model(folder)
     check_same_requests(served, model.contract)
     if not (folder / GOLDEN).is_file():
@@ -97,7 +96,7 @@ def _admit(
     except ContractError as error:
         raise RefusedError("golden_missing", str(error)) from None
     worst = check_golden(model, golden.rows, golden.p_click, limits)
-    return Loaded(
+    return LoadedModel(
         name=name,
         scorer=LiveScorer(model),
         reader=RequestReader(model.contract, max_candidates=limits.candidates),
@@ -172,7 +171,7 @@ def check_golden(
 def _answers(model: ScoringModel, rows: Sequence[Any], limits: Limits) -> Iterator[float]:
     """Yield the prediction of each row asked for alone, then of each in a ranking."""
     calls = Calls()
-    calls.lineup = _trial(model, limits)
+    calls.state = _trial(model, limits)
     try:
         for number, row in enumerate(rows):
             yield _ask(calls.predict, row, number)["prediction"]
@@ -181,13 +180,13 @@ def _answers(model: ScoringModel, rows: Sequence[Any], limits: Limits) -> Iterat
             body = {"context": {}, "candidates": rows[begin : begin + bite]}
             yield from _ask(calls.rank, body, begin)["predictions"]
     finally:
-        calls.lineup = None  # `calls` refers to itself: the model would wait for the collector
+        calls.state = None  # `calls` refers to itself: the model would wait for the collector
 
 
 def _ask(call: Any, body: Any, number: int) -> dict[str, Any]:
     time.sleep(0)  # requests first
     try:
-        answer: dict[str, Any] = json.loads(call(json.dumps(body).encode(), Asked(), 0.0))
+        answer: dict[str, Any] = json.loads(call(json.dumps(body).encode(), RequestOptions(), 0.0))
     except Refusal as refusal:
         raise RefusedError(
             "golden_differs", f"golden row {number} gets no prediction: {refusal}"
@@ -195,8 +194,8 @@ def _ask(call: Any, body: Any, number: int) -> dict[str, Any]:
     return answer
 
 
-def _trial(model: ScoringModel, limits: Limits) -> Lineup:
-    loaded = Loaded(
+def _trial(model: ScoringModel, limits: Limits) -> ServingState:
+    loaded = LoadedModel(
         name="golden",
         scorer=LiveScorer(model),
         reader=RequestReader(model.contract, max_candidates=limits.candidates),
@@ -206,7 +205,7 @@ def _trial(model: ScoringModel, limits: Limits) -> Lineup:
         n_golden=0,
         max_abs_diff=0.0,
     )
-    return Lineup(
+    return ServingState(
         {"golden": loaded}, Experiment("golden", "golden", (), [Variant("golden", 1.0, "golden")])
     )
 

@@ -1,7 +1,7 @@
-"""Keeps the lineup up to date: looks at models and experiment, swaps in what is new.
+"""Keeps the state up to date: looks at models and experiment, swaps in what is new.
 
 Looking, loading and checking happen in one thread beside the event loop. What serves is replaced by
-one assignment to ``calls.lineup``; what cannot be reached, read or admitted leaves it as it is.
+one assignment to ``calls.state``; what cannot be reached, read or admitted leaves it as it is.
 """
 
 import logging
@@ -13,9 +13,9 @@ from itertools import chain
 from typing import Any
 
 from bentos.ctr.experiment.declaration import Experiment, load_experiment
-from bentos.ctr.models.lineup import CHAMPION, Lineup, Loaded
+from bentos.ctr.models.managed_model import ManagedModel
 from bentos.ctr.models.sources import FolderSource, bundle_folder, make_source
-from bentos.ctr.models.watched_model import WatchedModel
+from bentos.ctr.scoring.serving_state import CHAMPION, LoadedModel, ServingState
 from bentos.ctr.settings import Settings
 from tasks.errors import ConfigError
 from tasks.schema import Schema
@@ -26,14 +26,14 @@ _log = logging.getLogger("clicklab.service")
 
 
 class Watcher:
-    """Fills and replaces the lineup of `calls`.
+    """Fills and replaces the state of `calls`.
 
-    :meth:`look` does one round; :meth:`start` does it again and again in a thread.
+    :meth:`poll` does one round; :meth:`start` does it again and again in a thread.
 
     Parameters
     ----------
     calls
-        Gets ``lineup``, and ``why_not_ready`` as long as there is none.
+        Gets ``state``, and ``why_not_ready`` as long as there is none.
     settings
         Of the service: ``models``, ``experiment``, ``poll_s``, ``limits``.
     telemetry
@@ -53,12 +53,12 @@ class Watcher:
         settings: Settings,
         *,
         telemetry: Any = None,
-        on_swap: Callable[[Loaded | None, Loaded], Any] | None = None,
+        on_swap: Callable[[LoadedModel | None, LoadedModel], Any] | None = None,
     ):
         self._calls, self._settings = calls, settings
         self._telemetry, self._on_swap = telemetry, on_swap
         self._models = {
-            name: WatchedModel(name, _source(name, raw), settings.limits, telemetry)
+            name: ManagedModel(name, _source(name, raw), settings.limits, telemetry)
             for name, raw in settings.models.items()
         }
         self._primary = self._models.get(CHAMPION) or next(iter(self._models.values()))
@@ -66,7 +66,7 @@ class Watcher:
         self._experiment: Experiment | None = None
         self._experiment_file: bytes | None = None
         self._experiment_problem: str | None = None
-        self._retired: list[tuple[float, Loaded]] = []
+        self._retired: list[tuple[float, LoadedModel]] = []
         self._random = random.Random()  # of its own: nobody else's draws depend on it
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -85,16 +85,16 @@ class Watcher:
     def _run(self) -> None:
         while not self._stopped.wait(self._settings.poll_s * self._random.uniform(0.8, 1.2)):
             try:
-                self.look()
+                self.poll()
             except Exception:
                 _log.exception("the models could not be looked at; what serves goes on serving")
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Look at every source and at the experiment once, and swap in what is new and may serve."""
         replaced = [self._look_at_primary()]
         if self._served is not None:
             replaced += [
-                model.look(self._served)
+                model.poll(self._served)
                 for model in self._models.values()
                 if model is not self._primary
             ]
@@ -102,9 +102,9 @@ class Watcher:
         self._settle()
         self._retire([loaded for loaded in replaced if loaded is not None])
 
-    def _look_at_primary(self) -> Loaded | None:
+    def _look_at_primary(self) -> LoadedModel | None:
         primary = self._primary
-        replaced = primary.look(self._served)
+        replaced = primary.poll(self._served)
         if primary.loaded is None:
             bundle = FolderSource(bundle_folder(), is_fixed=True)
             if str(bundle) != str(primary.source):
@@ -146,7 +146,7 @@ class Watcher:
 
     def _settle(self) -> None:
         """Let serve what is loaded now, if it is not what serves already."""
-        now: Lineup | None = self._calls.lineup
+        now: ServingState | None = self._calls.state
         models = {name: model.loaded for name, model in self._models.items() if model.loaded}
         if self._primary.loaded is None or self._experiment is None:
             self._calls.why_not_ready = f"no model can serve: {self._problem()}"
@@ -154,14 +154,14 @@ class Watcher:
         if now and now.declared is self._experiment and dict(now.models) == models:
             return
         try:
-            self._calls.lineup = Lineup(models, self._experiment)
+            self._calls.state = ServingState(models, self._experiment)
         except ConfigError as error:
             self._calls.why_not_ready = str(error)
             return
         self._tell(now)
 
-    def _tell(self, before: Lineup | None) -> None:
-        for name, loaded in self._calls.lineup.models.items():
+    def _tell(self, before: ServingState | None) -> None:
+        for name, loaded in self._calls.state.models.items():
             old = before.models.get(name) if before else None
             if old is loaded:
                 continue
@@ -170,7 +170,7 @@ class Watcher:
             if self._on_swap is not None:
                 self._on_swap(old, loaded)
 
-    def _retire(self, replaced: list[Loaded]) -> None:
+    def _retire(self, replaced: list[LoadedModel]) -> None:
         """Forget, column by column, what scorers and readers that were replaced a while ago remember.
 
         Python would free a million codes in one go, and hold every request meanwhile.

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bentos.ctr.in_process import GOLDEN
+from tasks.models.golden import GOLDEN
 from tasks.package import package_model
 from tasks.schema import load_schema
 from tests.bentos.ctr.serving import golden_rows, served, started_worker, trained_model

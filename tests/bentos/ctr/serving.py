@@ -64,12 +64,12 @@ def started_worker(model_dir: Path, **environment: str) -> Iterator[Any]:
 
 def ask(call: Any, body: Any, asked: Any = None) -> tuple[int, dict[str, Any]]:
     """Return status and content of a call's answer to bytes, or to what JSON makes of `body`."""
-    from bentos.ctr.calls import Asked
-    from bentos.ctr.http.request_reader import Refusal
+    from bentos.ctr.scoring.calls import RequestOptions
+    from bentos.ctr.scoring.request_reader import Refusal
 
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     try:
-        return 200, json.loads(call(data, asked or Asked(), 0.0))
+        return 200, json.loads(call(data, asked or RequestOptions(), 0.0))
     except Refusal as refusal:
         return refusal.status, {"error": str(refusal)}
 

@@ -1,39 +1,11 @@
-"""Golden rows on disk, and the whole service asked without a server."""
+"""An ASGI app is started, asked and stopped without a server."""
 
 import asyncio
 import json
 
 import pytest
 
-from bentos.ctr.in_process import GOLDEN, answer, read_golden
-from tasks.errors import ContractError
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        "{",
-        "[]",
-        "{}",
-        '{"rows": [], "p_click": []}',
-        '{"rows": [{}], "p_click": []}',
-        '{"rows": [{}], "p_click": ["high"]}',
-    ],
-)
-def test_golden_rows_that_prove_nothing_are_refused(tmp_path, content):
-    """Absent, cut, empty, or without their predictions: one line names the file."""
-    if content is not None:
-        (tmp_path / GOLDEN).write_text(content)
-    with pytest.raises(ContractError, match="golden") as caught:
-        read_golden(tmp_path)
-    assert str(tmp_path / GOLDEN) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_golden_rows_come_back_as_written(tmp_path):
-    """Rows and numbers."""
-    (tmp_path / GOLDEN).write_text(json.dumps({"rows": [{"a": "1"}], "p_click": [0.25]}))
-    assert read_golden(tmp_path) == ([{"a": "1"}], [0.25])
+from bentos.ctr.in_process import answer
 
 
 class App:

@@ -15,12 +15,11 @@ import httpx
 import pytest
 
 from bentos.ctr.http.side_app import SideApp
-from bentos.ctr.in_process import GOLDEN, read_golden
-from tasks.errors import ContractError
 from tasks.models.artifact import load_model
+from tasks.models.golden import GOLDEN
 from tasks.serving.requirements import serving_requirements
+from tests.bentos.ctr.scoring.test_calls import BAD_BODIES, ROW
 from tests.bentos.ctr.serving import ask, fetch, golden_rows, served, started_worker
-from tests.bentos.ctr.test_calls import BAD_BODIES, ROW
 from tests.conftest import ROOT
 
 # ---- health
@@ -99,13 +98,6 @@ def test_settings_that_cannot_be_used_are_said_and_not_served(model_dir, tmp_pat
     with started_worker(model_dir, CLICKLAB_SERVING=str(path)) as worker:
         assert str(path) in worker.health()["error"]
         assert ask(worker.calls.predict, ROW)[0] == 503
-
-
-def test_without_golden_rows_there_is_nothing_to_prove_with(tmp_path):
-    """Rows and predictions must be there and as many."""
-    (tmp_path / GOLDEN).write_text(json.dumps({"rows": [{}], "p_click": []}))
-    with pytest.raises(ContractError, match="1 golden rows and 0 predictions"):
-        read_golden(tmp_path)
 
 
 def test_a_misspelt_field_to_redact_is_not_served_past(model_dir, tmp_path):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate  # comes with moto
 
-from bentos.ctr.http import door
+from bentos.ctr.http import middleware
 from bentos.ctr.http.openapi import describe
-from bentos.ctr.http.request_reader import MAX_CHARS, Refusal, RequestReader
+from bentos.ctr.scoring.request_reader import MAX_CHARS, Refusal, RequestReader
 from tasks.hashing.contract import HashContract
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.schema import Schema, load_schema
@@ -169,7 +169,7 @@ def test_limits_and_headers_are_those_of_the_service():
         assert headers["X-Variant"]["enum"] == ["a", "b"]
         assert (
             headers["X-Request-Id"]["pattern"]
-            == f"^{door._is_request_id.__self__.pattern.decode()}$"
+            == f"^{middleware._is_request_id.__self__.pattern.decode()}$"
         )
         assert "1234 bytes" in call["responses"]["413"]["description"]
         assert call["security"] == [{"key": []}]

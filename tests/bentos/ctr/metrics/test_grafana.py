@@ -15,9 +15,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from bentos.ctr.in_process import GOLDEN
 from bentos.ctr.metrics.series import Metrics
 from tasks.models.artifact import load_model
+from tasks.models.golden import GOLDEN
 from tasks.schema import load_schema
 from tests.bentos.ctr.prometheus import find_prometheus, label_values, query, scraping
 from tests.bentos.ctr.serving import fetch, golden_rows, served, trained_model

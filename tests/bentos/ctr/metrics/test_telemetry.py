@@ -60,7 +60,7 @@ def telemetry(registry):
 
 
 def loaded(version="v1", *, n_rows=0, missing=None, unseen=None, unknown=0, trained_at=None):
-    """A model of a lineup, as far as it is counted."""
+    """A model of a state, as far as it is counted."""
     scorer = SimpleNamespace(
         model=SimpleNamespace(contract=CONTRACT),
         n_rows=n_rows,
@@ -73,7 +73,7 @@ def loaded(version="v1", *, n_rows=0, missing=None, unseen=None, unknown=0, trai
     )
 
 
-def lineup(variants=("champion",), **models):
+def state(variants=("champion",), **models):
     experiment = SimpleNamespace(variants=[SimpleNamespace(name=name) for name in variants])
     return SimpleNamespace(models=models, experiment=experiment)
 
@@ -139,7 +139,7 @@ def test_a_refusal_counts_by_status_and_has_no_variant(registry, telemetry):
 
 def test_a_variant_that_came_later_is_counted(registry, telemetry):
     """The experiment can change while the service runs."""
-    telemetry.flush(lineup(variants=["champion", "late"]))
+    telemetry.flush(state(variants=["champion", "late"]))
     assert samples(registry, "ctr_requests_total")["predict", "late", "200"] == 0
     telemetry.answered("predict", "late", 1e-4, 0.1, 1)
     assert samples(registry, "ctr_requests_total")["predict", "late", "200"] == 1
@@ -167,7 +167,7 @@ def test_no_label_has_more_values_than_its_bound(registry, telemetry):
 def test_the_values_of_a_field_are_missing_unseen_or_seen(registry, telemetry):
     """The three add up to the rows; what the model makes from the time is missing with the time."""
     model = loaded(n_rows=10, missing={"C14": 3, "hour": 1}, unseen={"C14": 2, "hour_of_day": 4})
-    telemetry.flush(lineup(champion=model))
+    telemetry.flush(state(champion=model))
     assert field_values(registry, "C14") == (3, 2, 5)
     assert field_values(registry, "hour") == (1, 0, 9)
     assert field_values(registry, "hour_of_day") == (1, 4, 5)
@@ -177,10 +177,10 @@ def test_the_values_of_a_field_are_missing_unseen_or_seen(registry, telemetry):
 def test_only_what_is_new_is_added_at_each_flush(registry, telemetry):
     """A scorer counts up; the counters follow it."""
     model = loaded(n_rows=10, missing={"C14": 3}, unknown=2)
-    telemetry.flush(lineup(champion=model))
+    telemetry.flush(state(champion=model))
     model.scorer.n_rows, model.reader.unknown = 15, 7
     model.scorer.missing += 1
-    telemetry.flush(lineup(champion=model))
+    telemetry.flush(state(champion=model))
     assert field_values(registry, "C14") == (4, 0, 11)
     assert samples(registry, "ctr_unknown_fields_total") == {("champion",): 7}
 
@@ -188,16 +188,16 @@ def test_only_what_is_new_is_added_at_each_flush(registry, telemetry):
 def test_a_swap_loses_nothing_that_the_old_model_counted(registry, telemetry):
     """What came in after the last flush is read from the old scorer, then the new one counts from 0."""
     old, new = loaded("v1", n_rows=10), loaded("v2", n_rows=2, missing={"C14": 2})
-    telemetry.flush(lineup(champion=old))
+    telemetry.flush(state(champion=old))
     old.scorer.n_rows = 14
-    telemetry.flush(lineup(champion=new))
+    telemetry.flush(state(champion=new))
     assert field_values(registry, "C14") == (2, 0, 14)
 
 
 def test_info_names_the_version_that_serves_and_no_other(registry, telemetry):
     """Also when an old version comes back."""
     for version in ("v1", "v2", "v1"):
-        telemetry.flush(lineup(champion=loaded(version)))
+        telemetry.flush(state(champion=loaded(version)))
     telemetry.swapped("champion", "v3")
     assert samples(registry, "ctr_model_info") == {
         ("champion", "v1"): 0,
@@ -210,7 +210,7 @@ def test_info_names_the_version_that_serves_and_no_other(registry, telemetry):
 def test_age_counts_from_the_training_or_else_from_the_loading(registry, telemetry):
     """A model that does not say when it was trained is at least as old as it was loaded."""
     now = time.time()
-    telemetry.flush(lineup(champion=loaded(trained_at=now - 3600), other=loaded()))
+    telemetry.flush(state(champion=loaded(trained_at=now - 3600), other=loaded()))
     ages = samples(registry, "ctr_model_age_seconds")
     assert ages["champion",] == pytest.approx(3600, abs=60)
     assert ages["other",] == pytest.approx(now - 1000, abs=60)

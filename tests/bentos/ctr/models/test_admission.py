@@ -12,7 +12,7 @@ from bentos.ctr.settings import Limits
 from tasks.hashing.contract import HashContract
 from tasks.models.artifact import load_model
 from tasks.schema import Schema, load_schema
-from tests.bentos.ctr.artefacts import SPOILT, artefact, fm_artefact, version_of
+from tests.bentos.ctr.artifacts import SPOILT, artefact, fm_artefact, version_of
 from tests.logs import SMALL
 
 
@@ -126,7 +126,7 @@ def test_more_golden_rows_than_candidates_are_ranked_in_parts(whole):
 
 def test_when_it_was_trained_may_be_unknown(whole, tmp_path):
     """The date is shown only, so a strange one is no reason to refuse."""
-    from tests.bentos.ctr.artefacts import edited
+    from tests.bentos.ctr.artifacts import edited
 
     for number, strange in enumerate((None, "yesterday", 7)):
         folder = tmp_path / str(number)

@@ -11,7 +11,7 @@ from bentos.ctr.models.mlflow_api import MlflowApi, Version
 from bentos.ctr.models.sources import MlflowSource, SourceError
 from tasks.registry import mlflow_store
 from tasks.registry.publish import MODEL_FILES
-from tests.bentos.ctr.artefacts import artefact
+from tests.bentos.ctr.artifacts import artefact
 from tests.conftest import free_port
 from tests.stores import mlflow_client, mlflow_server
 

@@ -8,7 +8,7 @@ from bentos.ctr.models.sources import BUNDLE, FolderSource, PointerSource, Sourc
 from tasks.errors import ConfigError, ContractError
 from tasks.models.artifact import load_model
 from tasks.registry.publish import publish_model, roll_back
-from tests.bentos.ctr.artefacts import artefact, fm_artefact, put, version_of
+from tests.bentos.ctr.artifacts import artefact, fm_artefact, put, version_of
 from tests.logs import local_s3
 from tests.stores import s3_server
 

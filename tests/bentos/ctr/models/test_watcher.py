@@ -10,18 +10,18 @@ import weakref
 
 import pytest
 
-from bentos.ctr.calls import Asked, Calls
 from bentos.ctr.exposures import ExposureSettings
-from bentos.ctr.http.request_reader import Refusal
-from bentos.ctr.models import admission, watched_model, watcher
+from bentos.ctr.models import admission, managed_model, watcher
 from bentos.ctr.models.watcher import EXPERIMENT, Watcher
+from bentos.ctr.scoring.calls import Calls, RequestOptions
+from bentos.ctr.scoring.request_reader import Refusal
 from bentos.ctr.settings import Limits, Settings
 from tasks.errors import ConfigError
 from tasks.models.artifact import load_model
 from tasks.registry import mlflow_store
 from tasks.registry.publish import publish_model, roll_back
 from tasks.schema import Schema, load_schema
-from tests.bentos.ctr.artefacts import SPOILT, artefact, fm_artefact, put, version_of
+from tests.bentos.ctr.artifacts import SPOILT, artefact, fm_artefact, put, version_of
 from tests.conftest import free_port
 from tests.logs import local_s3
 from tests.stores import mlflow_client, mlflow_server, s3_server
@@ -85,12 +85,14 @@ class Service:
     def declare(self, experiment):
         self.path.write_text(json.dumps(experiment))
 
-    def look(self):
-        self.watcher.look()
+    def poll(self):
+        self.watcher.poll()
         return self
 
     def ask(self, variant=None, **row):
-        return json.loads(self.calls.predict(json.dumps(row).encode(), Asked(None, variant), 0.0))
+        return json.loads(
+            self.calls.predict(json.dumps(row).encode(), RequestOptions(None, variant), 0.0)
+        )
 
     @property
     def version(self):
@@ -114,7 +116,7 @@ def two_arms(weight=1, **more):
 def service(models, tmp_path):
     """A service that follows a folder, in which the model `one` lies."""
     put(models["one"], tmp_path / "champion")
-    service = Service(tmp_path).look()
+    service = Service(tmp_path).poll()
     assert service.version == version_of(models["one"])
     return service
 
@@ -125,40 +127,40 @@ def service(models, tmp_path):
 @pytest.mark.parametrize("name", ["two", "wide", "fm"])
 def test_another_model_is_swapped_in(service, models, name):
     """Another training, another number of bits, another kind of model; it is counted and told once."""
-    before = service.calls.lineup
+    before = service.calls.state
     put(models[name], service.folder)
-    service.look()
+    service.poll()
     row = {"C14": "15706", "hour": "14102113"}
     assert service.version == version_of(models[name])
     assert service.ask(**row)["prediction"] == load_model(models[name]).predict_row(row)
-    service.look()
+    service.poll()
     assert service.told.swaps == [("champion", version_of(models[name]))]
     assert service.told.refusals == service.told.unreachable == []
-    assert service.on_swap[1:] == [(before.champion, service.calls.lineup.champion)]
+    assert service.on_swap[1:] == [(before.champion, service.calls.state.champion)]
 
 
 def test_what_began_with_the_old_lineup_ends_with_it(service, models):
-    """A swap replaces the lineup; it does not reach into it."""
-    before = service.calls.lineup
+    """A swap replaces the state; it does not reach into it."""
+    before = service.calls.state
     put(models["two"], service.folder)
-    service.look()
-    assert service.calls.lineup is not before
+    service.poll()
+    assert service.calls.state is not before
     assert before.champion.version == version_of(models["one"])
     assert before.champion.scorer.score({}) == load_model(models["one"]).predict_row({})
 
 
 def test_as_long_as_nothing_changes_nothing_is_loaded(service):
-    lineup = service.calls.lineup
+    state = service.calls.state
     for _ in range(3):
-        service.look()
-    assert service.calls.lineup is lineup
+        service.poll()
+    assert service.calls.state is state
 
 
 def test_the_same_model_put_there_again_goes_on_with_what_it_remembers(service, models):
     """Another time of the files, the same content."""
-    lineup = service.calls.lineup
+    state = service.calls.state
     put(models["one"], service.folder)
-    assert service.look().calls.lineup is lineup
+    assert service.poll().calls.state is state
     assert service.told.swaps == []
 
 
@@ -172,25 +174,25 @@ def test_a_spoilt_model_leaves_the_old_one_serving(service, models, tmp_path, ca
     shutil.copytree(models["two"], tmp_path / "spoilt")
     spoil(tmp_path / "spoilt")
     put(tmp_path / "spoilt", service.folder)
-    lineup = service.calls.lineup
+    state = service.calls.state
     with caplog.at_level(logging.ERROR, "clicklab.service"):
         for _ in range(3):
-            service.look()
-    assert service.calls.lineup is lineup
+            service.poll()
+    assert service.calls.state is state
     assert [told[1] in kind.split("|") for told in service.told.refusals] == [True]
     said = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
     assert len(said) == 1
     assert f"{version_of(models['one'])} goes on serving" in said[0]
     assert service.watcher.problems()["champion"]["problem"].startswith("refused (")
     put(models["two"], service.folder)
-    service.look()
+    service.poll()
     assert service.version == version_of(models["two"])
     assert service.watcher.problems() == {}
 
 
 def test_a_model_of_another_log_leaves_the_old_one_serving(service, models):
     put(models["foreign"], service.folder)
-    service.look()
+    service.poll()
     assert service.version == version_of(models["one"])
     assert service.told.refusals == [("champion", "schema")]
 
@@ -199,11 +201,11 @@ def test_going_back_to_what_serves_ends_the_problem(service, models, tmp_path):
     """The pointer is turned back by whoever saw the refusal."""
     pointer = str(tmp_path / "models" / "champion.json")
     publish_model(models["one"], pointer)
-    service = Service(tmp_path, champion={"from": "folder", "path": pointer}).look()
+    service = Service(tmp_path, champion={"from": "folder", "path": pointer}).poll()
     publish_model(models["foreign"], pointer)
-    assert "refused" in service.look().watcher.problems()["champion"]["problem"]
+    assert "refused" in service.poll().watcher.problems()["champion"]["problem"]
     roll_back(pointer)
-    assert service.look().watcher.problems() == {}
+    assert service.poll().watcher.problems() == {}
     assert service.told.swaps == []
 
 
@@ -214,14 +216,14 @@ def test_what_was_refused_is_tried_again_after_a_while_in_silence(
     """This machine may have been to blame; but nobody wants to hear it every ten seconds."""
     put(models["two"], service.folder)
     SPOILT[spoilt][0](service.folder)
-    monkeypatch.setattr(watched_model, "RETRY_S", 0.0)
+    monkeypatch.setattr(managed_model, "RETRY_S", 0.0)
     tries = []
     fetch = service.watcher._primary.source.fetch
     monkeypatch.setattr(
         service.watcher._primary.source, "fetch", lambda into: tries.append(into) or fetch(into)
     )
     for _ in range(3):
-        service.look()
+        service.poll()
     assert len(tries) == 3
     assert len(service.told.refusals) == 1
 
@@ -239,10 +241,10 @@ def test_a_folder_that_changes_while_it_is_copied_is_not_refused(service, models
 
     put(models["two"], service.folder)
     monkeypatch.setattr(source, "fetch", fetch_half)
-    service.look()
+    service.poll()
     monkeypatch.undo()
     assert service.told.refusals == []
-    assert service.look().version == version_of(models["wide"])
+    assert service.poll().version == version_of(models["wide"])
 
 
 # ---- stores that go away
@@ -253,7 +255,7 @@ def test_a_source_out_of_reach_is_counted_and_the_model_goes_stale(service, mode
     shutil.move(service.folder, service.folder.with_name("away"))
     with caplog.at_level(logging.INFO, "clicklab.service"):
         for _ in range(3):
-            service.look()
+            service.poll()
     assert service.version == version_of(models["one"])
     assert service.told.unreachable == ["champion"] * 3
     assert sum("out of reach" in record.getMessage() for record in caplog.records) == 1
@@ -261,17 +263,17 @@ def test_a_source_out_of_reach_is_counted_and_the_model_goes_stale(service, mode
     assert problem["problem"].startswith("out of reach: ")
     assert problem["stale_since"].startswith("20")
     shutil.move(service.folder.with_name("away"), service.folder)
-    service.look()
+    service.poll()
     assert service.watcher.problems() == {}
 
 
 def test_a_refusal_is_not_forgotten_while_the_source_is_away(service, models):
     put(models["foreign"], service.folder)
-    service.look()
+    service.poll()
     shutil.move(service.folder, service.folder.with_name("away"))
-    service.look()
+    service.poll()
     shutil.move(service.folder.with_name("away"), service.folder)
-    assert "refused" in service.look().watcher.problems()["champion"]["problem"]
+    assert "refused" in service.poll().watcher.problems()["champion"]["problem"]
     assert len(service.told.refusals) == 1
 
 
@@ -280,15 +282,15 @@ def test_whatever_a_source_raises_the_others_are_looked_at(models, tmp_path, mon
     for name in sources:
         put(models["one"], tmp_path / name)
     arms = [{"name": "a", "weight": 1}]
-    service = Service(tmp_path, experiment=one_arm(variants=arms), **sources).look()
+    service = Service(tmp_path, experiment=one_arm(variants=arms), **sources).poll()
 
     def explode():
         raise ZeroDivisionError("defect")
 
     monkeypatch.setattr(service.watcher._models["a"].source, "peek", explode)
     put(models["two"], tmp_path / "b")
-    service.look()
-    assert service.calls.lineup.models["b"].version == version_of(models["two"])
+    service.poll()
+    assert service.calls.state.models["b"].version == version_of(models["two"])
     assert "ZeroDivisionError: defect" in service.watcher.problems()["a"]["problem"]
 
 
@@ -296,25 +298,25 @@ def test_whatever_a_source_raises_the_others_are_looked_at(models, tmp_path, mon
 
 
 def test_without_any_model_it_says_why_and_tries_on(models, tmp_path):
-    service = Service(tmp_path).look()
+    service = Service(tmp_path).poll()
     with pytest.raises(Refusal, match=r"champion: out of reach: .*no model folder") as caught:
         service.version
     assert caught.value.status == 503
     assert service.watcher.problems()["champion"]["stale_since"] is None
     put(models["one"], service.folder)
-    assert service.look().version == version_of(models["one"])
+    assert service.poll().version == version_of(models["one"])
     assert service.told.swaps == []
 
 
 def test_the_bundle_serves_until_the_source_has_something(models, tmp_path, caplog):
     put(models["one"], tmp_path / "bundle")
     with caplog.at_level(logging.WARNING, "clicklab.service"):
-        service = Service(tmp_path).look()
+        service = Service(tmp_path).poll()
     assert service.version == version_of(models["one"])
     assert "serves meanwhile" in caplog.text
     assert "out of reach" in service.watcher.problems()["champion"]["problem"]
     put(models["two"], service.folder)
-    assert service.look().version == version_of(models["two"])
+    assert service.poll().version == version_of(models["two"])
     assert service.told.swaps == [("champion", version_of(models["two"]))]
 
 
@@ -322,7 +324,7 @@ def test_the_bundle_serves_where_the_source_holds_something_spoilt(models, tmp_p
     put(models["one"], tmp_path / "bundle")
     put(models["two"], tmp_path / "champion")
     (tmp_path / "champion" / "golden.json").unlink()
-    service = Service(tmp_path).look()
+    service = Service(tmp_path).poll()
     assert service.version == version_of(models["one"])
     assert service.told.refusals == [("champion", "golden_missing")]
 
@@ -333,9 +335,9 @@ def test_a_spoilt_bundle_is_said_once(models, tmp_path, caplog):
     service = Service(tmp_path)
     with caplog.at_level(logging.ERROR, "clicklab.service"):
         for _ in range(3):
-            service.look()
+            service.poll()
     assert caplog.text.count("nor can folder") == 1
-    assert service.calls.lineup is None
+    assert service.calls.state is None
 
 
 def test_a_source_declared_wrongly_is_named(tmp_path):
@@ -354,7 +356,7 @@ def trial(models, tmp_path):
         put(models[model], tmp_path / name)
         sources[name] = {"from": "folder", "path": str(tmp_path / name)}
     experiment = two_arms(shadows=["challenger"])
-    return Service(tmp_path, experiment=experiment, **sources).look()
+    return Service(tmp_path, experiment=experiment, **sources).poll()
 
 
 UNITS = [f"ip-{number}" for number in range(200)]
@@ -367,19 +369,19 @@ def variants_of(service):
 def test_each_variant_gets_its_model(trial, models):
     assert trial.ask("champion")["version"] == version_of(models["one"])
     assert trial.ask("challenger")["version"] == version_of(models["two"])
-    assert [loaded.name for loaded in trial.calls.lineup.shadows] == ["challenger"]
+    assert [loaded.name for loaded in trial.calls.state.shadows] == ["challenger"]
     assert 60 < variants_of(trial).count("challenger") < 140
 
 
 def test_weights_change_while_it_runs(trial):
     """Who moves, moves into the variant that was raised; nothing is loaded anew."""
-    before, models = variants_of(trial), dict(trial.calls.lineup.models)
+    before, models = variants_of(trial), dict(trial.calls.state.models)
     trial.declare(two_arms(weight=9))
-    after = variants_of(trial.look())
+    after = variants_of(trial.poll())
     assert after.count("challenger") > before.count("challenger")
     moved = [new for old, new in zip(before, after, strict=True) if old != new]
     assert set(moved) == {"challenger"}
-    assert dict(trial.calls.lineup.models) == models
+    assert dict(trial.calls.state.models) == models
     assert trial.told.swaps == []
 
 
@@ -389,20 +391,20 @@ def test_an_experiment_that_cannot_be_read_changes_nothing(trial, caplog):
     with caplog.at_level(logging.ERROR, "clicklab.service"):
         trial.path.write_text("variants: [")
         for _ in range(3):
-            trial.look()
+            trial.poll()
     assert variants_of(trial) == before
     assert trial.told.refusals == [(EXPERIMENT, "config")]
     assert caplog.text.count("experiment refused") == 1
     assert "cannot be read" in trial.watcher.problems()[EXPERIMENT]["problem"]
     trial.declare(two_arms(weight=0))
-    assert set(variants_of(trial.look())) == {"champion"}
+    assert set(variants_of(trial.poll())) == {"champion"}
     assert trial.watcher.problems() == {}
 
 
 def test_an_experiment_that_is_gone_changes_nothing(trial):
     before = variants_of(trial)
     trial.path.unlink()
-    assert variants_of(trial.look()) == before
+    assert variants_of(trial.poll()) == before
     assert "No such file" in trial.watcher.problems()[EXPERIMENT]["problem"]
 
 
@@ -410,16 +412,16 @@ def test_a_variant_whose_model_is_not_there_leaves_its_units_to_the_champion(mod
     """And gets them when the model comes; nobody else moves."""
     put(models["one"], tmp_path / "champion")
     sources = {name: {"from": "folder", "path": str(tmp_path / name)} for name in ("champion", "challenger")}  # fmt: skip
-    service = Service(tmp_path, experiment=two_arms(), **sources).look()
+    service = Service(tmp_path, experiment=two_arms(), **sources).poll()
     assert set(variants_of(service)) == {"champion"}
     assert "out of reach" in service.watcher.problems()["challenger"]["problem"]
     put(models["two"], tmp_path / "challenger")
-    assert 60 < variants_of(service.look()).count("challenger") < 140
+    assert 60 < variants_of(service.poll()).count("challenger") < 140
 
 
 def test_a_challenger_of_other_requests_is_refused(trial, models, tmp_path):
     put(models["foreign"], tmp_path / "challenger")
-    trial.look()
+    trial.poll()
     assert trial.told.refusals == [("challenger", "schema")]
     assert trial.ask("challenger")["version"] == version_of(models["two"])
 
@@ -428,7 +430,7 @@ def test_an_experiment_none_of_whose_models_is_there_is_not_ready(models, tmp_pa
     put(models["one"], tmp_path / "champion")
     sources = {name: {"from": "folder", "path": str(tmp_path / name)} for name in ("champion", "challenger")}  # fmt: skip
     arms = [{"name": "challenger", "weight": 1}]
-    service = Service(tmp_path, experiment=one_arm(variants=arms), **sources).look()
+    service = Service(tmp_path, experiment=one_arm(variants=arms), **sources).poll()
     with pytest.raises(Refusal, match="no variant can answer"):
         service.version
 
@@ -456,18 +458,18 @@ def loads(monkeypatch):
 def test_only_the_model_that_serves_stays_in_memory(models, tmp_path, loads):
     """Replaced ones and refused ones are freed at once, not when the collector comes by."""
     put(models["one"], tmp_path / "champion")
-    service = Service(tmp_path).look()
+    service = Service(tmp_path).poll()
     for number in range(2_000):
         service.ask(device_ip=f"ip-{number}")
     for name in ("two", "foreign", "fm", "one"):
         put(models[name], service.folder)
-        service.look()
+        service.poll()
     for spoilt in ("one golden row off", "a golden row that cannot be asked", "golden rows cut"):
         put(models["two"], service.folder)
         SPOILT[spoilt][0](service.folder)
-        service.look()
+        service.poll()
     service.on_swap.clear()
-    service.look()
+    service.poll()
     assert len(loads) == 8
     assert [ref().version for ref in loads if ref() is not None] == [version_of(models["one"])]
 
@@ -476,12 +478,12 @@ def test_what_a_replaced_scorer_remembers_is_forgotten_piecemeal(service, models
     """Not before its last counts were read."""
     for number in range(100):
         service.ask(device_ip=f"ip-{number}")
-    caches = service.calls.lineup.champion.scorer._lookup.caches
+    caches = service.calls.state.champion.scorer._lookup.caches
     put(models["two"], service.folder)
-    service.look().look()
+    service.poll().poll()
     assert sum(map(len, caches)) >= 100
     monkeypatch.setattr(watcher, "_RETIRE_S", 0.0)
-    service.look()
+    service.poll()
     assert not any(caches)
 
 
@@ -547,14 +549,14 @@ def test_a_pointer_on_s3_is_followed_there_and_back(models, tmp_path, monkeypatc
     pointer = "s3://bucket/models/champion.json"
     with s3_server(monkeypatch) as server:
         publish_model(models["one"], pointer)
-        service = Service(tmp_path, champion={"from": "s3", "pointer": pointer}).look()
+        service = Service(tmp_path, champion={"from": "s3", "pointer": pointer}).poll()
         assert service.version == version_of(models["one"])
         publish_model(models["fm"], pointer)
-        assert service.look().version == version_of(models["fm"])
+        assert service.poll().version == version_of(models["fm"])
         roll_back(pointer)
-        assert service.look().version == version_of(models["one"])
+        assert service.poll().version == version_of(models["one"])
         server.stop()
-        service.look()
+        service.poll()
         assert service.version == version_of(models["one"])
     assert service.told.unreachable == ["champion"]
     assert [version for _, version in service.told.swaps] == [
@@ -571,9 +573,9 @@ def test_a_spoilt_pointer_on_s3_leaves_the_old_model_serving(
     pointer = "s3://bucket/champion.json"
     with local_s3(monkeypatch) as client:
         publish_model(models["one"], pointer)
-        service = Service(tmp_path, champion={"from": "s3", "pointer": pointer}).look()
+        service = Service(tmp_path, champion={"from": "s3", "pointer": pointer}).poll()
         client.put_object(Bucket="bucket", Key="champion.json", Body=content)
-        service.look()
+        service.poll()
         assert service.version == version_of(models["one"])
         assert len(service.told.refusals + service.told.unreachable) == 1
         assert "champion" in service.watcher.problems()
@@ -591,27 +593,27 @@ def test_an_alias_is_followed_and_its_server_may_go_and_come(models, tmp_path, m
         first, second = (promote(client, models[name]) for name in ("one", "two"))
         mlflow_store.set_alias(client, NAME, "champion", first)
         source = {"from": "mlflow", "tracking_uri": address, "name": NAME}
-        service = Service(tmp_path, champion=source).look()
+        service = Service(tmp_path, champion=source).poll()
         assert service.version == version_of(models["one"])
         mlflow_store.set_alias(client, NAME, "champion", second)
-        assert service.look().version == version_of(models["two"])
+        assert service.poll().version == version_of(models["two"])
         mlflow_store.set_alias(client, NAME, "champion", first)
-        assert service.look().version == version_of(models["one"])
+        assert service.poll().version == version_of(models["one"])
         third = promote(client, models["fm"], golden=False)
         mlflow_store.set_alias(client, NAME, "champion", third)
-        service.look()
+        service.poll()
         assert service.version == version_of(models["one"])
         assert service.told.refusals == [("champion", "golden_missing")]
         mlflow_store.set_alias(client, NAME, "champion", None)
-        service.look()
+        service.poll()
         assert "alias champion not found" in service.watcher.problems()["champion"]["problem"]
-    service.look()
+    service.poll()
     assert service.version == version_of(models["one"])
     assert "cannot be reached" in service.watcher.problems()["champion"]["problem"]
     assert service.told.unreachable == ["champion"] * 2
     with mlflow_server(store, port=port):
         mlflow_store.set_alias(client, NAME, "champion", second)
-        assert service.look().version == version_of(models["two"])
+        assert service.poll().version == version_of(models["two"])
         assert service.watcher.problems() == {}
 
 

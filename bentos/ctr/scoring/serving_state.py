@@ -1,6 +1,6 @@
 """What serves now: the loaded models and the experiment that says which of them answers whom.
 
-A lineup never changes. Whoever loads another model makes another lineup and puts it in the old one's
+A state never changes. Whoever loads another model makes another state and puts it in the old one's
 place with one assignment; a request keeps the one that it began with.
 """
 
@@ -14,14 +14,14 @@ from bentos.ctr.experiment.declaration import Experiment
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:  # both pull in numba, which BentoML's supervisor can do without
-    from bentos.ctr.http.request_reader import RequestReader
+    from bentos.ctr.scoring.request_reader import RequestReader
     from tasks.serving.live import LiveScorer
 
 CHAMPION = "champion"
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedModel:
     """A model that may answer: its golden rows came out right in this very process.
 
     Attributes
@@ -66,7 +66,7 @@ class Loaded:
         )
 
 
-class Lineup:
+class ServingState:
     """The models and the experiment that serve together; immutable.
 
     Parameters
@@ -79,11 +79,11 @@ class Lineup:
 
     Attributes
     ----------
-    champion : Loaded
+    champion : LoadedModel
         The model whose requests are served: the one named ``champion``, else the first.
     experiment : Experiment
         The variants that can answer.
-    shadows : tuple of Loaded
+    shadows : tuple of LoadedModel
         What scores every request besides.
 
     Raises
@@ -92,10 +92,10 @@ class Lineup:
         If no variant can answer.
     """
 
-    def __init__(self, models: Mapping[str, Loaded], experiment: Experiment):
+    def __init__(self, models: Mapping[str, LoadedModel], experiment: Experiment):
         self.models = MappingProxyType(dict(models))
         self.declared = experiment
-        self.experiment = playable(experiment, self.models)
+        self.experiment = without_missing_models(experiment, self.models)
         self.champion = self.models.get(CHAMPION) or next(iter(self.models.values()))
         self.shadows = tuple(self.models[name] for name in self.experiment.shadows)
         self._by_variant = {
@@ -106,7 +106,7 @@ class Lineup:
             for name, loaded in self._by_variant.items()
         }
 
-    def of(self, variant: str) -> Loaded:
+    def of(self, variant: str) -> LoadedModel:
         """Return the model that answers for a variant."""
         return self._by_variant[variant]
 
@@ -115,7 +115,7 @@ class Lineup:
         return self._tails[variant]
 
 
-def playable(experiment: Experiment, models: Mapping[str, Any]) -> Experiment:
+def without_missing_models(experiment: Experiment, models: Mapping[str, Any]) -> Experiment:
     """Return the experiment without the variants and shadows whose model is not among `models`.
 
     Raises

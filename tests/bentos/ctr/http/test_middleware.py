@@ -1,12 +1,12 @@
-"""The door: what it answers, what it lets through, and what it refuses before anything is read."""
+"""The middleware in front: what it answers, what it lets through, and what it refuses before anything is read."""
 
 import asyncio
 import json
 
 import pytest
 
-from bentos.ctr.calls import Calls
-from bentos.ctr.http.door import FrontDoor
+from bentos.ctr.http.middleware import CallsMiddleware
+from bentos.ctr.scoring.calls import Calls
 from bentos.ctr.settings import Limits
 
 
@@ -23,14 +23,14 @@ class Behind:
             await send({"type": "http.response.body", "body": b""})
 
 
-def door(*, limits=None, api_key=None, answer=lambda body, asked, started: b"{}"):
-    """Return a door whose calls give `answer`, and what is behind it."""
+def middleware(*, limits=None, api_key=None, answer=lambda body, asked, started: b"{}"):
+    """Return the middleware whose calls give `answer`, and what is behind it."""
     calls, behind = Calls(), Behind()
     calls.by_path = {"/predict": ("predict", answer), "/rank": ("rank", answer)}
-    return FrontDoor(behind, calls, limits=limits, api_key=api_key), behind
+    return CallsMiddleware(behind, calls, limits=limits, api_key=api_key), behind
 
 
-def knock(app, *, path="/predict", method="POST", headers=(), parts=(b"{}",), hang=False):
+def request(app, *, path="/predict", method="POST", headers=(), parts=(b"{}",), hang=False):
     """Return what the app sends for a request whose body comes in parts; with `hang` the end never comes."""
     sent = []
 
@@ -64,15 +64,15 @@ def status_of(sent):
 
 
 def test_a_call_is_answered_and_everything_else_let_through():
-    app, behind = door(answer=lambda body, asked, started: b'{"body": "%b"}' % body)
-    assert status_of(knock(app, parts=[b"one", b" two"])) == (200, {"body": "one two"})
+    app, behind = middleware(answer=lambda body, asked, started: b'{"body": "%b"}' % body)
+    assert status_of(request(app, parts=[b"one", b" two"])) == (200, {"body": "one two"})
     assert behind.paths == []
-    assert status_of(knock(app, path="/healthcheck", method="GET"))[0] == 204
+    assert status_of(request(app, path="/healthcheck", method="GET"))[0] == 204
     assert behind.paths == ["/healthcheck"]
 
 
 def test_what_is_no_http_is_let_through():
-    app, behind = door()
+    app, behind = middleware()
 
     async def run():
         await app({"type": "lifespan", "path": "lifespan"}, None, None)
@@ -83,7 +83,7 @@ def test_what_is_no_http_is_let_through():
 
 @pytest.mark.parametrize("path", ["/predict", "/livez", "/metrics"])
 def test_every_answer_carries_the_security_headers(path):
-    sent = knock(door()[0], path=path)
+    sent = request(middleware()[0], path=path)
     headers = dict(sent[0]["headers"])
     assert headers[b"x-content-type-options"] == b"nosniff"
     assert headers[b"cache-control"] == b"no-store"
@@ -92,23 +92,23 @@ def test_every_answer_carries_the_security_headers(path):
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
 def test_only_post_is_a_call(method):
-    sent = knock(door()[0], method=method)
+    sent = request(middleware()[0], method=method)
     assert sent[0]["status"] == 405
     assert dict(sent[0]["headers"])[b"allow"] == b"POST"
 
 
 def test_headers_say_request_id_and_variant():
     asked = []
-    app, _ = door(answer=lambda body, got, started: asked.append(got) or b"{}")
-    knock(app, headers=[(b"x-request-id", b"abc-1"), (b"x-variant", b"fm")])
-    knock(app)
+    app, _ = middleware(answer=lambda body, got, started: asked.append(got) or b"{}")
+    request(app, headers=[(b"x-request-id", b"abc-1"), (b"x-variant", b"fm")])
+    request(app)
     assert asked[0] == ("abc-1", "fm")
     assert asked[1] == (None, None)
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b'"', b"a" * 129, b"\xff", b"a\n"])
 def test_a_request_id_that_cannot_be_logged_is_refused(value):
-    status, answer = status_of(knock(door()[0], headers=[(b"x-request-id", value)]))
+    status, answer = status_of(request(middleware()[0], headers=[(b"x-request-id", value)]))
     assert status == 400
     assert "X-Request-Id" in answer["error"]
 
@@ -123,7 +123,7 @@ def test_a_request_id_that_cannot_be_logged_is_refused(value):
     ],
 )
 def test_a_large_body_is_refused_and_the_connection_closed(headers, parts):
-    sent = knock(door(limits=Limits(body_bytes=10))[0], headers=headers, parts=parts)
+    sent = request(middleware(limits=Limits(body_bytes=10))[0], headers=headers, parts=parts)
     status, answer = status_of(sent)
     assert status == 413
     assert "larger than 10 bytes" in answer["error"]
@@ -131,41 +131,41 @@ def test_a_large_body_is_refused_and_the_connection_closed(headers, parts):
 
 
 def test_a_body_that_never_ends_is_given_up():
-    app, _ = door(limits=Limits(body_seconds=0.05))
-    status, answer = status_of(knock(app, parts=[b"{"], hang=True))
+    app, _ = middleware(limits=Limits(body_seconds=0.05))
+    status, answer = status_of(request(app, parts=[b"{"], hang=True))
     assert status == 408
     assert "0.05 s" in answer["error"]
 
 
 def test_a_body_that_never_begins_is_given_up():
-    app, _ = door(limits=Limits(body_seconds=0.05))
-    assert status_of(knock(app, parts=[], hang=True))[0] == 408
+    app, _ = middleware(limits=Limits(body_seconds=0.05))
+    assert status_of(request(app, parts=[], hang=True))[0] == 408
 
 
 def test_a_client_that_has_gone_gets_nothing():
-    assert knock(door()[0], parts=[]) == []
+    assert request(middleware()[0], parts=[]) == []
 
 
 @pytest.mark.parametrize("path", ["/predict", "/rank", "/metrics", "/docs.json", "/"])
 def test_with_an_api_key_nothing_is_told_without_it(path):
-    app, behind = door(api_key="secret")
+    app, behind = middleware(api_key="secret")
     for headers in ([], [(b"x-api-key", b"wrong")], [(b"x-api-key", b"")]):
-        status, answer = status_of(knock(app, path=path, headers=headers))
+        status, answer = status_of(request(app, path=path, headers=headers))
         assert status == 401
         assert "X-Api-Key" in answer["error"]
     assert behind.paths == []
-    assert knock(app, path=path, headers=[(b"x-api-key", b"secret")])[0]["status"] in (200, 204)
+    assert request(app, path=path, headers=[(b"x-api-key", b"secret")])[0]["status"] in (200, 204)
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/healthcheck"])
 def test_health_needs_no_key(path):
-    assert knock(door(api_key="secret")[0], path=path)[0]["status"] == 204
+    assert request(middleware(api_key="secret")[0], path=path)[0]["status"] == 204
 
 
 def test_a_defect_is_logged_and_not_shown(caplog):
     def answer(body, asked, started):
         raise RuntimeError("a secret detail")
 
-    status, shown = status_of(knock(door(answer=answer)[0]))
+    status, shown = status_of(request(middleware(answer=answer)[0]))
     assert status == 500
     assert "secret" not in shown["error"] and "secret detail" in caplog.text

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bentos.ctr.models.lineup import Loaded
 from bentos.ctr.models.sources import Source, SourceError
+from bentos.ctr.scoring.serving_state import LoadedModel
 from bentos.ctr.settings import Limits
 from tasks.errors import ClicklabError
 
@@ -16,7 +16,7 @@ RETRY_S = 600.0  # a refused artefact is tried again, silently: this machine may
 _log = logging.getLogger("clicklab.service")
 
 
-class WatchedModel:
+class ManagedModel:
     """Loads the model of a source whenever there is another one.
 
     Parameters
@@ -32,13 +32,13 @@ class WatchedModel:
 
     Attributes
     ----------
-    loaded : Loaded or None
-        What serves, or would if the lineup were complete.
+    loaded : LoadedModel or None
+        What serves, or would if the state were complete.
     """
 
     def __init__(self, name: str, source: Source, limits: Limits, telemetry: Any = None):
         self.name, self.source = name, source
-        self.loaded: Loaded | None = None
+        self.loaded: LoadedModel | None = None
         self._limits, self._telemetry = limits, telemetry
         self._identity: str | None = None  # of what is loaded, if it is from `source`
         self._refused: str | None = None  # identity of what was refused
@@ -58,7 +58,7 @@ class WatchedModel:
         about = {} if self.problem is None else {"problem": self.problem}
         return about | ({"stale_since": _utc(self._reached_at)} if self._unreachable else {})
 
-    def look(self, served: Any) -> Loaded | None:
+    def poll(self, served: Any) -> LoadedModel | None:
         """Load what the source holds if that is new and may serve; return what it replaced, if anything.
 
         Parameters
@@ -96,7 +96,7 @@ class WatchedModel:
             return
         _log.warning("model %s: %s serves meanwhile; %s", self.name, source, self.problem)
 
-    def _take(self, identity: str, served: Any) -> Loaded | None:
+    def _take(self, identity: str, served: Any) -> LoadedModel | None:
         from bentos.ctr.models.admission import RefusedError
 
         try:
@@ -115,7 +115,7 @@ class WatchedModel:
         )
         return before
 
-    def _load(self, identity: str, source: Source, served: Any) -> Loaded:
+    def _load(self, identity: str, source: Source, served: Any) -> LoadedModel:
         from bentos.ctr.models.admission import RefusedError, admit
 
         with tempfile.TemporaryDirectory(prefix="clicklab-model-") as folder:
@@ -153,7 +153,7 @@ class WatchedModel:
         return f"{self.loaded.version} goes on serving" if self.loaded else "nothing serves"
 
 
-def _is_same(before: Loaded, after: Loaded) -> bool:
+def _is_same(before: LoadedModel, after: LoadedModel) -> bool:
     return (before.version, before.model_name) == (after.version, after.model_name)
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bentos.ctr.http import catalogues
-from bentos.ctr.http.catalogues import CatalogueDecoder
-from bentos.ctr.http.request_reader import _Row
+from bentos.ctr.scoring import candidate_cache
+from bentos.ctr.scoring.candidate_cache import CachedRankingDecoder
+from bentos.ctr.scoring.request_reader import _Row
 
 FIELDS = ["a", "b", "größe"]
 COMPACT = (",", ":")
@@ -21,7 +21,7 @@ def body(*candidates, separators=COMPACT, context=None, **more):
 
 
 def decoder():
-    return CatalogueDecoder(_Row, FIELDS)
+    return CachedRankingDecoder(_Row, FIELDS)
 
 
 def rows_of(found):
@@ -99,7 +99,7 @@ def test_no_row_is_lost_to_a_text_that_looks_like_a_cut():
 
 def test_other_fields_have_a_catalogue_of_their_own_and_their_number_is_bounded(monkeypatch):
     """A client that makes up fields cannot fill the memory; the others go on."""
-    monkeypatch.setattr(catalogues, "MAX_SHELVES", 2)
+    monkeypatch.setattr(candidate_cache, "MAX_FIELD_SETS", 2)
     reads = decoder()
     first = reads.decode(body({"a": 1}))
     other = reads.decode(body({"b": 1}))
@@ -110,7 +110,7 @@ def test_other_fields_have_a_catalogue_of_their_own_and_their_number_is_bounded(
 
 def test_a_full_catalogue_is_begun_anew(monkeypatch):
     """What was read before keeps its rows; the candidates that come again are learnt again."""
-    monkeypatch.setattr(catalogues, "MAX_ROWS", 3)
+    monkeypatch.setattr(candidate_cache, "MAX_ROWS", 3)
     reads = decoder()
     first = reads.decode(body({"a": 1}, {"a": 2}))
     assert reads.decode(body({"a": 2}, {"a": 3}, {"a": 4})) is None
@@ -125,7 +125,7 @@ def test_a_full_catalogue_is_begun_anew(monkeypatch):
 def test_of_many_new_candidates_a_few_are_learnt_at_a_time():
     """So that a client whose candidates never come again does not pay for those of others."""
     reads = decoder()
-    many = [{"a": number} for number in range(catalogues.MAX_NEW + 3)]
+    many = [{"a": number} for number in range(candidate_cache.MAX_NEW + 3)]
     assert reads.decode(body(*many)) is None
     assert reads.decode(body(*many)) is None
     assert rows_of(reads.decode(body(*many))) == [{"a": str(row["a"])} for row in many]

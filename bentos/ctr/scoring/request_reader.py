@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import msgspec
 
-from bentos.ctr.http.catalogues import CatalogueDecoder, Decoded
+from bentos.ctr.scoring.candidate_cache import CachedRankingDecoder, Decoded
 from tasks.hashing.contract import HashContract
 from tasks.logs.values import value_text
 from tasks.schema import Schema
@@ -93,7 +93,7 @@ class RequestReader:
         self._knows = self._known.issuperset
         self._decode_row = msgspec.json.Decoder(_Row).decode
         self._decode_ranking = msgspec.json.Decoder(_Ranking).decode
-        self._catalogues = CatalogueDecoder(_Row, self._fields)
+        self._catalogues = CachedRankingDecoder(_Row, self._fields)
 
     def read_impression(self, body: bytes) -> dict[str, Any]:
         """Return the impression in the body of ``/predict``, without keys that are unknown.

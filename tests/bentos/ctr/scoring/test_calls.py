@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bentos.ctr.calls import Asked, Calls
+from bentos.ctr.scoring.calls import Calls, RequestOptions
 from tasks.models.artifact import load_model
 from tasks.schema import Schema, load_schema
 from tests.bentos.ctr.serving import ask, golden_rows, started_worker, trained_model
@@ -83,7 +83,7 @@ def test_an_absent_field_is_a_missing_one_as_in_training(calls, model_dir, name)
 
 def test_an_empty_object_and_unknown_fields_are_answered(calls):
     """Nothing but missing values is a request, and what the schema does not know is ignored and counted."""
-    reader = calls.lineup.champion.reader
+    reader = calls.state.champion.reader
     before = reader.unknown
     assert predict(calls, {"campaign_note": [1, {"a": True}], "click": 1}) == predict(calls, {})
     assert reader.unknown == before + 1
@@ -105,15 +105,15 @@ def test_a_ranking_gives_each_candidate_what_predict_would(calls, model_dir):
 
 def test_a_request_id_is_kept_or_made(calls):
     """Answers can be joined with clicks."""
-    assert ask(calls.predict, ROW, Asked("mine-1"))[1]["request_id"] == "mine-1"
+    assert ask(calls.predict, ROW, RequestOptions("mine-1"))[1]["request_id"] == "mine-1"
     made = [ask(calls.predict, ROW)[1]["request_id"] for _ in range(50)]
     assert len(set(made)) == 50
 
 
 def test_a_variant_can_be_forced_and_an_unknown_one_is_refused(calls):
     """For tests; the message says which there are."""
-    assert predict(calls, ROW, Asked(None, "champion"))["variant"] == "champion"
-    status, answer = ask(calls.predict, ROW, Asked(None, "nobody"))
+    assert predict(calls, ROW, RequestOptions(None, "champion"))["variant"] == "champion"
+    status, answer = ask(calls.predict, ROW, RequestOptions(None, "nobody"))
     assert status == 400
     assert "'nobody'" in answer["error"] and "champion" in answer["error"]
 
@@ -200,9 +200,9 @@ def test_exposures_say_who_was_answered_what_without_the_redacted_value(trial):
     """Both calls, with the shadow's score; the unit is there as a salted hash only."""
     worker, other, log = trial
     row = ROW | {"device_ip": "very-secret-ip"}
-    one = ask(worker.calls.predict, row, Asked("r-1"))[1]
+    one = ask(worker.calls.predict, row, RequestOptions("r-1"))[1]
     ranking = {"context": row, "candidates": [{"C14": "1"}, {"C14": "2"}]}
-    two = ask(worker.calls.rank, ranking, Asked("r-2", "b"))[1]
+    two = ask(worker.calls.rank, ranking, RequestOptions("r-2", "b"))[1]
     worker.calls.exposures.close()
     text = "".join(path.read_text() for path in log.rglob("*.jsonl"))
     lines = {line["request_id"]: line for line in map(json.loads, text.splitlines())}

@@ -19,11 +19,11 @@ from tasks.serving.candidates import Candidates, Catalogue, picker
 
 MAX_ROWS = 8_192  # of a catalogue; a full one is begun anew
 MAX_BYTES = 1_024  # of a candidate that is remembered
-MAX_SHELVES = 8
+MAX_FIELD_SETS = 8
 MAX_NEW = (
     8  # in one ranking: one that has more new candidates is read as if there were no catalogue
 )
-FEW = 2  # of which are remembered
+N_REMEMBERED_OF_MANY = 2  # of which are remembered
 _KEY = b'"candidates"'
 _begin = re.compile(rb'"candidates"\s*:\s*\[\s*\{').search
 _CUTS = (b"},{", b"}, {")
@@ -36,7 +36,7 @@ class Decoded(NamedTuple):
     candidates: Candidates
 
 
-class CatalogueDecoder:
+class CachedRankingDecoder:
     """Reads rankings whose candidates all have the same fields, and remembers those; for one thread.
 
     Parameters
@@ -57,7 +57,7 @@ class CatalogueDecoder:
         self._decode = msgspec.json.Decoder(ranking).decode
         self._decode_row = msgspec.json.Decoder(row).decode
         self._fields = frozenset(fields)
-        self._shelves: dict[frozenset[str], _Shelf] = {}
+        self._caches: dict[frozenset[str], _FieldSetCache] = {}
 
     def decode(self, body: bytes) -> Decoded | None:
         """Return what is in a body, None if it looks otherwise.
@@ -76,45 +76,45 @@ class CatalogueDecoder:
             pieces = listed.split(_CUTS[1])
         try:
             rest = self._decode(b"%b[]%b" % (body[: begin.start()] + _KEY + b":", body[end + 2 :]))
-            shelf = self._shelf_of(pieces[0])
-            candidates = shelf.pick(pieces) if shelf else None
+            cache = self._cache_of(pieces[0])
+            candidates = cache.pick(pieces) if cache else None
         except msgspec.MsgspecError:
             return None
         return Decoded(rest.context, candidates) if candidates else None
 
     def forget(self) -> Iterator[None]:
         """Forget all candidates in bites of a millisecond; for one who reads no more."""
-        for shelf in self._shelves.values():
-            yield from shelf.forget()
+        for cache in self._caches.values():
+            yield from cache.forget()
 
-    def _shelf_of(self, piece: bytes) -> "_Shelf | None":
-        """Return the shelf for a ranking that begins with this candidate, None if there is none."""
-        for shelf in self._shelves.values():
-            if piece in shelf.numbers:
-                return shelf
+    def _cache_of(self, piece: bytes) -> "_FieldSetCache | None":
+        """Return the cache for a ranking that begins with this candidate, None if there is none."""
+        for cache in self._caches.values():
+            if piece in cache.numbers:
+                return cache
         names = frozenset(self._decode_row(b"{%b}" % piece))
         if not names or not names <= self._fields:
             return None
-        if names not in self._shelves and len(self._shelves) < MAX_SHELVES:
-            self._shelves[names] = _Shelf(names, self._decode_row)
-        return self._shelves.get(names)
+        if names not in self._caches and len(self._caches) < MAX_FIELD_SETS:
+            self._caches[names] = _FieldSetCache(names, self._decode_row)
+        return self._caches.get(names)
 
 
-class _Shelf:
+class _FieldSetCache:
     """The candidates that have the same fields: how they were written, and their number in a catalogue."""
 
     def __init__(self, names: frozenset[str], decode_row: Any):
         self._names, self._decode_row = names, decode_row
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self.numbers: dict[bytes, int] = {}
         self._catalogue = Catalogue(self._names)
 
     def forget(self) -> Iterator[None]:
         """Forget what is remembered, column by column."""
         numbers, columns = self.numbers, self._catalogue.columns.values()
-        self._begin_anew()
+        self._reset()
         for remembered in (numbers, *columns):
             remembered.clear()
             yield
@@ -126,7 +126,7 @@ class _Shelf:
             return Candidates.picked(self._catalogue, pick(self.numbers))
         new = [key for key in dict.fromkeys(keys) if key not in self.numbers]
         if len(new) > MAX_NEW:
-            self._learn(new[:FEW])
+            self._learn(new[:N_REMEMBERED_OF_MANY])
             return None
         self._learn(new)
         with suppress(KeyError):
@@ -136,7 +136,7 @@ class _Shelf:
     def _learn(self, keys: Sequence[bytes]) -> None:
         """Remember candidates, but for those that have other fields or are too long."""
         if len(self.numbers) + len(keys) > MAX_ROWS:
-            self._begin_anew()
+            self._reset()
         rows = {key: self._decode_row(b"{%b}" % key) for key in keys if len(key) <= MAX_BYTES}
         texts = {
             key: {name: _text(value) for name, value in row.items()}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bentos.ctr.http import request_reader
-from bentos.ctr.http.request_reader import MAX_CHARS, Refusal, RequestReader
+from bentos.ctr.scoring import request_reader
+from bentos.ctr.scoring.request_reader import MAX_CHARS, Refusal, RequestReader
 from tasks.hashing.contract import HashContract
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.schema import Schema

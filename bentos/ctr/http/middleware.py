@@ -12,9 +12,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from bentos.ctr.calls import Asked, Calls
-from bentos.ctr.http.client_timeouts import Patience
-from bentos.ctr.http.request_reader import Refusal
+from bentos.ctr.http.client_timeouts import SharedTimeout
+from bentos.ctr.scoring.calls import Calls, RequestOptions
+from bentos.ctr.scoring.request_reader import Refusal
 from bentos.ctr.settings import Limits
 
 Message = MutableMapping[str, Any]
@@ -36,7 +36,7 @@ _is_request_id = re.compile(rb"[A-Za-z0-9._:/=+@-]{1,128}").fullmatch
 _log = logging.getLogger("clicklab.service")
 
 
-class FrontDoor:
+class CallsMiddleware:
     """An ASGI app around another one.
 
     Parameters
@@ -56,7 +56,7 @@ class FrontDoor:
     ):
         self._behind, self._calls = behind, calls
         self._limits = limits or Limits()
-        self._patience = Patience(self._limits.body_seconds)
+        self._patience = SharedTimeout(self._limits.body_seconds)
         self._key = api_key.encode() if api_key else None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -94,7 +94,7 @@ class FrontDoor:
                 extra = [(b"connection", b"close")]
         await _send_answer(send, status, answer, extra)
 
-    def _read_headers(self, headers: Headers) -> Asked:
+    def _read_headers(self, headers: Headers) -> RequestOptions:
         """Return what the headers ask for; Refusal if the key is wrong or the body too large."""
         request_id = variant = None
         key = b""
@@ -115,7 +115,7 @@ class FrontDoor:
                 key = value
         if self._key and not hmac.compare_digest(key, self._key):
             raise Refusal(401, _KEY_MISSING)
-        return Asked(request_id, variant)
+        return RequestOptions(request_id, variant)
 
     def _knows(self, headers: Headers) -> bool:
         assert self._key

@@ -14,16 +14,16 @@ import msgspec
 
 from bentos.ctr.experiment.assignment import Assignment
 from bentos.ctr.exposures import ExposureLog
-from bentos.ctr.http.request_reader import Refusal
 from bentos.ctr.metrics.telemetry import Telemetry
-from bentos.ctr.models.lineup import Lineup
+from bentos.ctr.scoring.request_reader import Refusal
+from bentos.ctr.scoring.serving_state import ServingState
 from tasks.errors import ClicklabError
 
 NOT_READY = "no model is loaded yet"
 _json = msgspec.json.Encoder().encode  # shortest digits that give the same number back
 
 
-class Asked(NamedTuple):
+class RequestOptions(NamedTuple):
     """What came with a request besides its body."""
 
     request_id: str | None = None  # the client's own; None: one is made
@@ -31,15 +31,15 @@ class Asked(NamedTuple):
 
 
 class Calls:
-    """Answers ``/predict`` and ``/rank`` with the models of its lineup.
+    """Answers ``/predict`` and ``/rank`` with the models of its state.
 
     Attributes
     ----------
-    lineup
+    state
         The models and the experiment that serve now; None while there are none. Whoever changes
         models assigns another one; a request uses the one it began with.
     why_not_ready
-        What to tell clients while there is no lineup.
+        What to tell clients while there is no state.
 
     Parameters
     ----------
@@ -50,18 +50,18 @@ class Calls:
     """
 
     def __init__(self, telemetry: Telemetry | None = None, exposures: ExposureLog | None = None):
-        self.lineup: Lineup | None = None
+        self.state: ServingState | None = None
         self.why_not_ready = NOT_READY
         self.exposures = exposures
         self.telemetry = telemetry
         self._prefix = secrets.token_hex(6)  # of this worker's request ids
         self._numbers = count(1)
-        self.by_path: dict[str, tuple[str, Callable[[bytes, Asked, float], bytes]]] = {
+        self.by_path: dict[str, tuple[str, Callable[[bytes, RequestOptions, float], bytes]]] = {
             "/predict": ("predict", self.predict),
             "/rank": ("rank", self.rank),
         }
 
-    def predict(self, body: bytes, asked: Asked, started: float) -> bytes:
+    def predict(self, body: bytes, asked: RequestOptions, started: float) -> bytes:
         """Return the answer to one impression as JSON; `started` is when the request came in.
 
         Raises
@@ -69,54 +69,54 @@ class Calls:
         Refusal
             If the request gets no prediction: status, and one line that names the field.
         """
-        lineup = self._ready()
-        row = lineup.champion.reader.read_impression(body)
+        state = self._ready()
+        row = state.champion.reader.read_impression(body)
         request_id = asked.request_id or f"{self._prefix}{next(self._numbers):x}"
-        assigned = _assign(lineup, row, asked, request_id)
+        assigned = _assign(state, row, asked, request_id)
         name = assigned.variant.name
-        loaded = lineup.of(name)
+        loaded = state.of(name)
         try:
             score = loaded.scorer.score(row)
             shadow = {
                 other.name: score if other is loaded else other.scorer.score(row)
-                for other in lineup.shadows
+                for other in state.shadows
             }
         except ClicklabError as error:
             raise Refusal(422, str(error)) from None
-        self._expose(lineup, "predict", assigned, request_id, asked, row, score, shadow)
+        self._expose(state, "predict", assigned, request_id, asked, row, score, shadow)
         answer = b'{"prediction": %b%b, "request_id": "%b"}' % (
             _json(score),
-            lineup.tail(name),
+            state.tail(name),
             request_id.encode(),
         )
         if self.telemetry is not None:
             self.telemetry.answered("predict", name, time.perf_counter() - started, score, 1)
         return answer
 
-    def rank(self, body: bytes, asked: Asked, started: float) -> bytes:
+    def rank(self, body: bytes, asked: RequestOptions, started: float) -> bytes:
         """Return the scores of one context with many candidates, in their order; see :meth:`predict`."""
-        lineup = self._ready()
-        context, candidates = lineup.champion.reader.read_ranking(body)
+        state = self._ready()
+        context, candidates = state.champion.reader.read_ranking(body)
         request_id = asked.request_id or f"{self._prefix}{next(self._numbers):x}"
-        assigned = _assign(lineup, context, asked, request_id)
+        assigned = _assign(state, context, asked, request_id)
         name = assigned.variant.name
-        loaded = lineup.of(name)
+        loaded = state.of(name)
         try:
             scores = loaded.scorer.score_candidates(context, candidates).tolist()
             shadow = {
                 other.name: scores
                 if other is loaded
                 else other.scorer.score_candidates(context, candidates).tolist()
-                for other in lineup.shadows
+                for other in state.shadows
             }
         except ClicklabError as error:
             raise Refusal(422, str(error)) from None
         written = _json(scores)
         seen, p_click = (context, candidates), msgspec.Raw(written)
-        self._expose(lineup, "rank", assigned, request_id, asked, seen, p_click, shadow)
+        self._expose(state, "rank", assigned, request_id, asked, seen, p_click, shadow)
         answer = b'{"predictions": %b%b, "request_id": "%b"}' % (
             written,
-            lineup.tail(name),
+            state.tail(name),
             request_id.encode(),
         )
         if self.telemetry is not None:
@@ -129,18 +129,18 @@ class Calls:
         if self.telemetry is not None:
             self.telemetry.refused(call, status)
 
-    def _ready(self) -> Lineup:
-        if self.lineup is None:
+    def _ready(self) -> ServingState:
+        if self.state is None:
             raise Refusal(503, self.why_not_ready)
-        return self.lineup
+        return self.state
 
     def _expose(
         self,
-        lineup: Lineup,
+        state: ServingState,
         call: str,
         assigned: Assignment,
         request_id: str,
-        asked: Asked,
+        asked: RequestOptions,
         seen: Any,
         p_click: Any,
         shadow: dict[str, Any],
@@ -149,13 +149,15 @@ class Calls:
         if self.exposures is None:
             return
         name = assigned.variant.name
-        who = (name, lineup.of(name).version, assigned.unit_hash, asked.variant is not None)
-        which = (lineup.experiment.digest, assigned.unit_field)
+        who = (name, state.of(name).version, assigned.unit_hash, asked.variant is not None)
+        which = (state.experiment.digest, assigned.unit_field)
         self.exposures.put((request_id, time.time_ns(), call, *who, seen, p_click, shadow, *which))
 
 
-def _assign(lineup: Lineup, row: dict[str, Any], asked: Asked, request_id: str) -> Assignment:
+def _assign(
+    state: ServingState, row: dict[str, Any], asked: RequestOptions, request_id: str
+) -> Assignment:
     try:
-        return lineup.experiment.assign(row, forced=asked.variant, fallback=request_id)
+        return state.experiment.assign(row, forced=asked.variant, fallback=request_id)
     except ClicklabError as error:
         raise Refusal(400, str(error)) from None

@@ -1,0 +1,97 @@
+"""Golden rows: requests with the predictions that the pipeline made for them, kept beside the model.
+
+Publishing, packaging and the service's admission all compare a model against them before it may serve.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasks.errors import ContractError
+
+GOLDEN = "golden.json"
+TOLERANCE = 1e-6  # of a probability, wherever it is computed
+
+
+class Golden(NamedTuple):
+    """Requests, and the prediction that each of them must get.
+
+    Attributes
+    ----------
+    rows
+        Requests: column name to value.
+    p_click
+        Probabilities in [0, 1], one per row.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    p_click: Sequence[float]
+
+
+def read_golden(folder: Path) -> Golden:
+    """Return the golden rows of a model folder.
+
+    Raises
+    ------
+    ContractError
+        If they are missing, unreadable or empty; the message names the file.
+    """
+    path = folder / GOLDEN
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ContractError(f"{path}: no golden rows ({error}); package the model again") from None
+    return load_golden(content, source=str(path))
+
+
+def load_golden(content: bytes, *, source: str) -> Golden:
+    """Return the golden rows in the content of a ``golden.json``; errors as :func:`check_golden_rows`."""
+    try:
+        raw = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ContractError(
+            f"{source}: no golden rows ({error}); package the model again"
+        ) from None
+    return check_golden_rows(raw, source=source)
+
+
+def check_golden_rows(raw: Any, *, source: str) -> Golden:
+    """Return golden rows that arrive as a mapping of ``rows`` and ``p_click``.
+
+    Parameters
+    ----------
+    raw
+        Any value; usually decoded JSON.
+    source
+        Where it comes from, for the message.
+
+    Raises
+    ------
+    ContractError
+        If rows or predictions are missing, empty, of other types, or differ in number.
+
+    Examples
+    --------
+    >>> check_golden_rows({"rows": [{"site_id": "1fbe01fe"}], "p_click": [0.25]}, source="example")
+    Golden(rows=[{'site_id': '1fbe01fe'}], p_click=[0.25])
+    """
+    try:
+        golden = Golden(list(raw["rows"]), [float(p) for p in raw["p_click"]])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ContractError(
+            f"{source}: no golden rows ({reason}); package the model again"
+        ) from None
+    if not golden.rows or len(golden.rows) != len(golden.p_click):
+        raise ContractError(
+            f"{source}: {len(golden.rows)} golden rows and {len(golden.p_click)} predictions; at least one "
+            "row and one prediction per row are needed; run `evaluate` again"
+        )
+    for number, row in enumerate(golden.rows):
+        if not isinstance(row, Mapping):
+            raise ContractError(
+                f"{source}: golden row {number} is not a JSON object, found {type(row).__name__}; "
+                "run `evaluate` again"
+            )
+    return golden
