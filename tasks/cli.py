@@ -147,8 +147,8 @@ def publish(
 ) -> None:
     """Put a model where services look for it; those that follow the pointer swap it in."""
     with _one_line_errors():
-        from tasks.evaluation.comparison import registered_name
         from tasks.pipeline.knobs import read_env
+        from tasks.registry.mlflow_store import registered_name
         from tasks.registry.publish import publish_alias, publish_model
         from tasks.schema import load_schema
 

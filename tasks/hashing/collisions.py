@@ -4,8 +4,8 @@ Each distinct token is hashed once a batch, to 32 bits, and counted; every numbe
 fold of the same hashes. Memory is about 12 bytes a distinct token, twice that while merging.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,9 @@ import pyarrow as pa
 from tasks.errors import ConfigError
 from tasks.hashing.contract import MAX_BITS, HashContract
 from tasks.hashing.encode import columns_of, record_batches, token_columns
+from tasks.logs.log import Log
 
 _MERGE_TOKENS = 1_000_000
-
-
-@runtime_checkable
-class Log(Protocol):
-    """What is needed of a log."""
-
-    def batches(self, *, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]: ...
 
 
 class TokenCounts:
@@ -64,7 +58,9 @@ def count_tokens(
     source: Log | Iterable[pa.RecordBatch | pa.Table], contract: HashContract
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return for each token column its distinct 32-bit hashes and the rows that hold each."""
-    batches = source.batches(columns=columns_of(contract)) if isinstance(source, Log) else source
+    batches: Any = source
+    if hasattr(source, "batches"):
+        batches = source.batches(columns=columns_of(contract))
     counters = [TokenCounts() for _ in range(contract.n_tokens)]
     for batch in batches:
         for part in record_batches(batch, contract):

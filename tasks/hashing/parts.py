@@ -8,10 +8,10 @@ writes the parts that are lacking and no other.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,24 +20,11 @@ from tasks.errors import InputError, disk_errors
 from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
+from tasks.logs.log import Log
 from tasks.storage.files import write_atomic
 
 PLAN = "plan.json"
 _DIGEST_KEY = b"clicklab.plan"
-
-
-class Log(Protocol):
-    """What is needed of a log: rows in order, read in spans, and a digest of its content."""
-
-    @property
-    def n_rows(self) -> int: ...
-
-    @property
-    def manifest(self) -> Mapping[str, Any]: ...
-
-    def batches(
-        self, *, columns: Sequence[str] | None, start: int, stop: int | None, batch_rows: int
-    ) -> Iterator[pa.RecordBatch]: ...
 
 
 class Parts:

@@ -5,12 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
-from tasks.hashing.feature_set import Batch, FeatureSet
-from tasks.hashing.parts import Log, Parts, runs
-
-__all__ = ["Batch", "FeatureSet", "Log", "Written", "make_batch", "write_features"]
+from tasks.hashing.parts import Parts, runs
+from tasks.logs.log import Log
 
 
 class Written(NamedTuple):

@@ -16,7 +16,8 @@ import numpy as np
 
 from tasks.errors import ContractError, InputError
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder, encode_batch
+from tasks.hashing.encode import encode_batch
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.models import pair_scoring, scoring
 from tasks.storage.files import write_atomic
 
@@ -159,7 +160,7 @@ def freeze(
         If a weight is not finite; such a model must not serve.
     """
     weights = _float32(learner.coef_[0])
-    intercept = float(learner.intercept_[0]) + learner.logit_shift_ + 0.0
+    intercept = float(learner.intercept_[0]) + learner.logit_offset_ + 0.0
     params = {
         key: _plain(value) for key, value in learner.get_params().items() if key != "n_features"
     }

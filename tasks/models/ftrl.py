@@ -10,13 +10,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tasks.errors import ConfigError
 from tasks.models import ftrl_kernels as kernels
-from tasks.models.logit_offset import ShiftedLogits
+from tasks.models.logit_offset import LogitOffsetMixin
 from tasks.models.scoring import checked_codes, checked_labels, checked_weights, frozen, sigmoid
 
 _NO_WEIGHTS = frozen(np.ones(1))
 
 
-class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
+class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
     """Logistic regression with a learning rate of its own for every weight, learnt row by row.
 
     Parameters
@@ -151,7 +151,7 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
         """Return logits, float64 ``(n_rows,)``."""
         check_is_fitted(self, "state_")
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-        return np.asarray(X @ self.coef_[0]).ravel() + self.intercept_[0] + self.logit_shift_
+        return np.asarray(X @ self.coef_[0]).ravel() + self.intercept_[0] + self.logit_offset_
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of both labels, ``(n_rows, 2)``."""
@@ -243,7 +243,7 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
         out = np.empty(len(codes))
         arrays = [frozen(array) for array in self._arrays]
         self._kernels.decision_state(codes, *arrays, *self._decision_knobs, out)
-        return out + self.logit_shift_
+        return out + self.logit_offset_
 
     def predict_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""

@@ -9,7 +9,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.errors import ConfigError
-from tasks.models.logit_offset import ShiftedLogits
+from tasks.models.logit_offset import LogitOffsetMixin
 from tasks.models.scoring import (
     checked_codes,
     checked_labels,
@@ -27,7 +27,7 @@ _HELD = (
 )  # fmt: skip
 
 
-class SGDLogistic(ShiftedLogits, SGDClassifier):
+class SGDLogistic(LogitOffsetMixin, SGDClassifier):
     """Logistic regression by stochastic gradient descent; it learns from codes as well as matrices.
 
     Parameters
@@ -149,11 +149,11 @@ class SGDLogistic(ShiftedLogits, SGDClassifier):
     def decision_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return logits of hashed rows, float64 ``(n_rows,)``."""
         check_is_fitted(self, "coef_")
-        return self._learnt_logits(codes) + self.logit_shift_
+        return self._learnt_logits(codes) + self.logit_offset_
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return logits of a matrix, float64 ``(n_rows,)``."""
-        return super().decision_function(X) + self.logit_shift_
+        return super().decision_function(X) + self.logit_offset_
 
     def _learnt_logits(self, codes: np.ndarray) -> np.ndarray:
         weights = np.ascontiguousarray(self.coef_[0])

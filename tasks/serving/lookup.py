@@ -16,7 +16,7 @@ from tasks.errors import InputError
 from tasks.hashing import murmur
 from tasks.hashing.columns import Texts, read_only
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder, invalid_unicode
+from tasks.hashing.row_encoder import RowEncoder, invalid_unicode
 from tasks.logs.values import value_text
 
 Text = str | tuple[str, ...]

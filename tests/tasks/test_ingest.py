@@ -20,9 +20,7 @@ from tasks.errors import ConfigError, InputError
 from tasks.ingest import ingest_log, refused_path
 from tasks.logs.intake import reading
 from tasks.logs.intake.csv_block import COLUMNS, ENCODING, QUOTES
-from tasks.logs.intake.times import TimeParser
 from tasks.logs.log import Log
-from tasks.schema import Schema
 from tests.conftest import ROOT
 from tests.logs import HEADER, OTHER_TEAM, SMALL, hours_of, local_s3, read_all, rows, write_lines
 
@@ -220,40 +218,6 @@ def test_any_arrow_type_becomes_the_same_text(array, tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     ingest_log(str(tmp_path / "a.parquet"), tmp_path / "log", schema=SMALL)
     assert [row["pos"] for row in read_all(tmp_path / "log")] == ["1", "20", None]
-
-
-@given(
-    st.lists(st.datetimes(), min_size=1, max_size=20),
-    st.sampled_from(["iso", "%y%m%d%H", "%Y-%m-%d %H:%M:%S", "%d/%m/%Y %H:%M:%S.%f"]),
-)
-def test_fast_and_slow_times_agree(moments, time_format):
-    """What Arrow parses in bulk is what the schema says of each text."""
-    schema = Schema.from_dict(
-        {
-            "name": "x",
-            "label": "y",
-            "time": {"column": "t", "format": time_format},
-            "fields": {"a": {}},
-        }
-    )
-    texts = [
-        moment.isoformat() if time_format == "iso" else moment.strftime(time_format)
-        for moment in moments
-    ]
-    texts += [
-        "",
-        "garbage",
-        "14023013",
-        "2014-02-30 00:00:00",
-        "2014-02-30T00:00:00",
-        "2014-10-21T24:00:00",
-        "1410211",
-    ]
-    slow = TimeParser(schema).ticks(pa.array(texts), "file")
-    fast = TimeParser(schema).ticks(
-        pa.array(texts + [f"no time {number}" for number in range(2000)]), "file"
-    )
-    assert fast[: len(texts)].tolist() == slow.tolist()
 
 
 @pytest.mark.parametrize(

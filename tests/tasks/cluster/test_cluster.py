@@ -18,8 +18,9 @@ from tasks.cluster.hashing import write_features_on
 from tasks.errors import ConfigError, DivergenceError, InputError, UnavailableError
 from tasks.evaluation.metrics import log_loss
 from tasks.hashing.contract import HashContract
+from tasks.hashing.feature_set import FeatureSet
 from tasks.hashing.split_features import write_split
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.store import write_features
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.logs.split import split_log

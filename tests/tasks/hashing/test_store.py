@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from tasks.errors import ContractError, InputError
-from tasks.hashing import store
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
+from tasks.hashing.feature_set import FeatureSet
 from tasks.hashing.parts import Parts, runs
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.store import write_features
 from tasks.schema import Schema
 
 RAW = {
@@ -272,18 +272,6 @@ def test_a_label_is_zero_or_one(tmp_path, column, message):
     log.table = log.table.set_column(3, "click", column)
     with pytest.raises(InputError, match=message):
         write(tmp_path, log)
-
-
-@pytest.mark.parametrize(
-    "column",
-    [pa.array([True, False]), pa.array([1.0, 0.0]), pa.array(["1", "0"]).dictionary_encode()],
-)
-def test_labels_of_any_type_become_bytes(column):
-    """Booleans, floats and digits are labels too."""
-    batch = pa.table(
-        {"click": column, "when": ["2014-10-21", "2014-10-22"], "site": ["a", "b"], "size": [1, 2]}
-    )
-    assert store.make_batch(batch, CONTRACT).label.tolist() == [1, 0]
 
 
 def test_progress_counts_to_the_end(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import InputError
-from tasks.hashing.encode import RowEncoder
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.serving.lookup import MAX_CACHED_BYTES, CodeLookup
 from tests.impressions import CONTRACT, rows, values
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from tasks.training.checkpoint import learned_state
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.feature_set import FeatureSet
+from tasks.hashing.store import write_features
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import KINDS, make_learner

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tasks.errors import ConfigError, ContractError, DivergenceError, InputError
-from tasks.evaluation.importance import field_importance
 from tasks.evaluation.metrics import log_loss
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
@@ -188,37 +187,6 @@ def model(parts):
     learner = make_learner("ftrl", 256)
     fit_stream(learner, *parts)
     return freeze(learner, small_contract(), name="m")
-
-
-def test_importance_ranks_what_the_click_depends_on(model, parts):
-    """The site strongly, the size weakly, the noise not at all."""
-    table = field_importance(model, parts[1])
-    assert table["field"].tolist()[:2] == ["site", "size"]
-    assert table["importance"][0] > 0.02 > table["importance"][1]
-    assert table["importance"][2] < 0.005
-
-
-def test_importance_by_hand(model, parts):
-    """A field's part of the logit, replaced by its mean."""
-    valid = parts[1]
-    site = model.contributions_codes(valid.codes)[:, 0]
-    logit = model.logits(valid.codes)
-    without = 1 / (1 + np.exp(-(logit - site + site.mean())))
-    expected = log_loss(valid.label, without) - log_loss(
-        valid.label, model.predict_codes(valid.codes)
-    )
-    table = field_importance(model, valid).set_index("field")["importance"]
-    assert table["site"] == pytest.approx(expected, rel=1e-9)
-
-
-def test_importance_takes_rows_from_the_whole_set(model, parts):
-    """Every k-th row, wherever batches are cut, not just the first ones."""
-    valid = parts[1]
-    sampled = field_importance(model, valid, max_rows=100)
-    every_tenth = MemoryRows(valid.codes[::10], valid.label[::10], valid.contract)
-    np.testing.assert_allclose(
-        sampled["importance"], field_importance(model, every_tenth)["importance"], rtol=1e-9
-    )
 
 
 def test_a_refreshed_learner_has_seen_the_newest_rows(parts):

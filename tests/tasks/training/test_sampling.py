@@ -119,4 +119,4 @@ def test_a_fresh_fit_forgets_the_rate(parts, kind):
     learner = make_learner(kind, 256, random_state=0)
     fit_stream(learner, *parts, max_epochs=1, negative_rate=0.3)
     learner.fit(to_csr(parts[0].codes, 256), parts[0].label)
-    assert learner.logit_shift_ == 0
+    assert learner.logit_offset_ == 0

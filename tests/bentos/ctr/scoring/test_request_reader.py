@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bentos.ctr.scoring import request_reader
 from bentos.ctr.scoring.request_reader import MAX_CHARS, Refusal, RequestReader
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.schema import Schema
 
 RAW = {
