@@ -1,4 +1,4 @@
-"""The promises of the repository: layout, verbs, lock, notebooks, documents."""
+"""What the repository promises: layout, verbs, lock, notebooks, documents."""
 
 import ast
 import json
@@ -88,7 +88,7 @@ def test_conda_gets_the_same_pins():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_keeps_the_house_rules(path):
-    """No outputs, short cells, a question as title, one parameters cell, a last word that asserts."""
+    """No outputs, short cells, a question as title, one parameters cell, and an assert."""
     cells = json.loads(path.read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
