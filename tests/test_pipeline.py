@@ -231,7 +231,7 @@ def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, 
 
 
 def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path, monkeypatch):
-    """Nobody is replaced by a model that was never compared with them."""
+    """A champion is replaced only by a model that was compared with it."""
     monkeypatch.chdir(project)
     from tasks import promote
     from tasks.errors import ClicklabError

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import RowEncoder, encode_batch
-from tasks.hashing.values import MISSING, frequent_values, load_values, save_values
+from tasks.hashing.values import MISSING, frequent_values, load_values, write_values
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.schema import load_schema
@@ -76,6 +76,15 @@ def test_missing_values_and_an_empty_span(contract, tmp_path):
         [MISSING, 2, 1],
         ["x", 1, 1],
     ]
-    empty = frequent_values(Rows(), contract, (0, 0))
-    save_values(tmp_path, empty)
+    write_values(Rows(), contract, (0, 0), tmp_path)
+    assert load_values(tmp_path).empty
     pd.testing.assert_index_equal(load_values(tmp_path).columns, values.columns)
+
+
+def test_the_table_of_an_earlier_run_does_not_survive_a_failure(log, contract, tmp_path):
+    """Its codes may be those of another contract."""
+    written = write_values(log, contract, (0, 4000), tmp_path, max_values=9)
+    pd.testing.assert_frame_equal(load_values(tmp_path), written, check_dtype=False)
+    with pytest.raises(AttributeError):
+        write_values(None, contract, (0, 4000), tmp_path)
+    assert list(tmp_path.iterdir()) == []
