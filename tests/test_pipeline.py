@@ -57,7 +57,14 @@ def read(project: Path, name: str) -> dict:
 def outdated(project):
     """What `ploomber build` would run after each change, by the change's name."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(ROOT / "tests" / "changes.py"), json.dumps(CHANGES)],
+        [
+            sys.executable,
+            "-P",
+            "-W",
+            "ignore",
+            str(ROOT / "tests" / "changes.py"),
+            json.dumps(CHANGES),
+        ],
         cwd=project,
         env=environment(project),
         capture_output=True,
