@@ -55,7 +55,7 @@ def test_a_trial_is_an_ordinary_training(parts):
 
 
 def test_a_diverging_trial_loses(parts):
-    """It is in the table without a loss, and the search goes on."""
+    """It is in the table without a loss, and the search continues."""
     fixed = {"learning_rate": "constant"}
     params, trials = search(
         model("sgd", fixed, method="grid", grid={"eta0": [1.7e308, 0.01]}), *parts, seed=1
