@@ -1,6 +1,6 @@
 """Codes of single requests by lookup: what was hashed lately is remembered, value by value.
 
-The texts of a request are worked out as :class:`tasks.hashing.encode.RowEncoder` does, the codes of
+The texts of a request are worked out as :class:`tasks.hashing.row_encoder.RowEncoder` does, the codes of
 texts that are not remembered come from the same kernel; that both give the same codes is tested.
 """
 

@@ -24,7 +24,7 @@ class Epoch:
 
 
 class History(NamedTuple):
-    """What :func:`fit_stream` did; the learner holds the weights of `best_epoch` (counted from 1)."""
+    """What :func:`tasks.training.fit.fit_stream` did; the learner holds the weights of `best_epoch` (counted from 1)."""
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
