@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tasks.figures.optional import left_out
+from tasks.pipeline.knobs import read_env
 from tests.bentos.ctr.serving import served
 from tests.conftest import ROOT, copy_project
 
@@ -224,9 +225,7 @@ def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, 
             "passed": False,
             "reasons": ["calibration ratio 3.000, must lie in [0.8, 1.25]"],
         }
-    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {
-        "ledger": str(tmp_path / "l.jsonl")
-    }
+    tracking = read_env(ROOT / "env.tiny.yaml")["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
     client = mlflow_store.connect(tracking["tracking_uri"])
     before = dict(client.get_registered_model("ctr-avazu").aliases)
     record["champion_version"] = str(before["champion"])
@@ -245,9 +244,7 @@ def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path
 
     record = read(project, "evaluation.json") | {"champion_version": "99"}
     record["ranking"] = record["ranking"][::-1]
-    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {
-        "ledger": str(tmp_path / "l.jsonl")
-    }
+    tracking = read_env(ROOT / "env.tiny.yaml")["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
     with pytest.raises(ClicklabError, match="compared with 99"):
         promote.decide(record, tracking)
 
@@ -326,7 +323,8 @@ def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
 
 def test_ploombers_own_commands_work(project):
     """`ploomber status` and `ploomber task` behave as in any Ploomber project."""
-    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.tiny.yaml"}
+    (project / "env.whole.yaml").write_text(yaml.safe_dump(read_env(project / "env.tiny.yaml")))
+    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.whole.yaml"}
     ploomber = [str(Path(sys.executable).parent / "ploomber")]
     status = subprocess.run(
         [*ploomber, "status"], cwd=project, env=env, capture_output=True, text=True, timeout=120
