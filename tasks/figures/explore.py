@@ -133,8 +133,8 @@ def _which_matter(gain: pd.DataFrame) -> str:
     useful = gain[gain["gain"] > 0].head(3)
     if useful.empty:
         return "No field alone predicts later clicks."
-    named = [f"{field} ({share:.1%})" for field, share in useful["share"].items()]
-    return f"The fields that tell most about later clicks, each alone: {', '.join(named)} off the log loss."
+    named = [f"{field} (by {share:.1%})" for field, share in useful["share"].items()]
+    return f"The fields that, each alone, lower log loss on later rows most: {', '.join(named)}."
 
 
 def _what_is_new(new_values: pd.DataFrame) -> str:

@@ -58,7 +58,7 @@ class FactorizationMachine(FTRLProximal):
     without it, 0.3771 with it, 0.3845 for FTRL (400,000 rows, seed 7).
 
     A vector is drawn when its token is first let in, from the seed and the token's index: nothing
-    depends on the order of rows but what is learnt from them. In :meth:`partial_fit_codes` two tokens of
+    depends on the order of rows but what is learnt from them. In :meth:`FTRLProximal.partial_fit_codes` two tokens of
     a row in one bucket are a pair like any other; a matrix with duplicates summed has no such pair.
 
     References

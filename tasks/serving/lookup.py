@@ -1,6 +1,6 @@
 """Codes of single requests by lookup: recently hashed values are cached, value by value.
 
-Texts are built as :class:`tasks.hashing.encode.RowEncoder` builds them, and codes that are not cached
+Texts are built as :class:`tasks.hashing.row_encoder.RowEncoder` builds them, and codes that are not cached
 come from the same kernel; a test holds the two equal.
 """
 

@@ -56,7 +56,7 @@ def data_check_fails(house: House) -> str:
     house.deploy(knobs.as_file({**house.env, "checks": checks}))
     run = house.start_only("ingest", "validate", data=DATA)
     ended, codes = house.stage.end_of(run), house.exit_codes(run, "validate")
-    shown(ended.get("error") == "DataCheckFailed", f"DataCheckFailed, got {ended.get('error')}")
+    shown(ended.get("error") == "DataCheckError", f"DataCheckError, got {ended.get('error')}")
     shown(codes == [4], f"one attempt with exit code 4, got {codes}")
     told = house.stage.notice(run).split(" | ")[0]
     return f"{ended['error']} after 1 attempt: {told.split(': ', 2)[-1].split(';')[0]}"

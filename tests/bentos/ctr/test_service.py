@@ -11,10 +11,8 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-import bentoml
 import httpx
 import pytest
-from bentoml.exceptions import UnprocessableEntity
 
 from bentos.ctr.http.side_app import SideApp
 from tasks.models.artifact import load_model
@@ -187,6 +185,20 @@ def test_the_packed_requirements_are_enough_for_the_service(model_dir):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def run_python(code, *words, content, **environment):
+    """Return what a process of its own prints: BentoML leaves warnings and state behind."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *words],
+        cwd=ROOT,
+        env=os.environ | {"BENTOML_DO_NOT_TRACK": "True"} | environment,
+        input=json.dumps(content),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
 WITH_AND_WITHOUT = """
 import asyncio, json, sys
 import bentoml
@@ -210,23 +222,13 @@ def test_the_typed_calls_answer_like_the_middleware_in_front_of_them(model_dir):
         ("/predict", {"hour": "x"}),
         ("/rank", {"context": row, "candidates": []}),
     ]
-    environment = os.environ | {
-        "BENTOML_DO_NOT_TRACK": "True",
-        "CLICKLAB_MODEL_DIR": str(model_dir),
-    }
-    found = []
-    for which in "01":
-        command = [sys.executable, "-W", "ignore", "-c", WITH_AND_WITHOUT, which]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            input=json.dumps(requests),
-            capture_output=True,
-            text=True,
+    environment = {"CLICKLAB_MODEL_DIR": str(model_dir)}
+    found = [
+        json.loads(
+            run_python(WITH_AND_WITHOUT, which, content=requests, **environment).splitlines()[-1]
         )
-        assert done.returncode == 0, done.stderr[-2000:]
-        found.append(json.loads(done.stdout.splitlines()[-1]))
+        for which in "01"
+    ]
     for (status, fast), (typed_status, typed) in zip(*found, strict=True):
         assert status == typed_status
         if status == 200:
@@ -259,24 +261,34 @@ def test_the_served_bento_refuses_bad_requests(endpoint, body, status, named):
     assert named in json.loads(answer)["error"]
 
 
+CLIENT = """
+import json, sys
+import bentoml
+from bentoml.exceptions import UnprocessableEntity
+
+context, *rows = json.load(sys.stdin)
+with bentoml.SyncHTTPClient(sys.argv[1]) as client:
+    found = [client.predict(context), client.rank(context=context, candidates=rows)]
+    try:
+        client.predict({"hour": "x"})
+    except UnprocessableEntity as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in BentoML's own imports
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # its client's folder
 def test_bentomls_own_client_makes_both_calls(endpoint, model_dir):
     """`SyncHTTPClient` gets the model's numbers, and raises a refusal with the message that names the field."""
     model = load_model(model_dir)
-    context, *rows = golden_rows(model, 4)["rows"]
-    with bentoml.SyncHTTPClient(endpoint) as client:
-        answer = client.predict(context)
-        assert answer["prediction"] == pytest.approx(model.predict_row(context), abs=1e-9)
-        ranked = client.rank(context=context, candidates=rows)
-        expected = model.predict_rows(rows)
-        assert ranked["predictions"] == pytest.approx(expected, abs=1e-9)
-        assert (ranked["model"], ranked["version"]) == ("ftrl", model.version)
-        with pytest.raises(UnprocessableEntity, match="field 'hour'"):
-            client.predict({"hour": "x"})
+    rows = golden_rows(model, 4)["rows"]
+    done = run_python(CLIENT, endpoint, content=rows)
+    answer, ranked, refusal = json.loads(done.splitlines()[-1])
+    assert answer["prediction"] == pytest.approx(model.predict_row(rows[0]), abs=1e-9)
+    assert ranked["predictions"] == pytest.approx(model.predict_rows(rows[1:]), abs=1e-9)
+    for found in (answer, ranked):
+        assert (found["model"], found["version"]) == ("ftrl", model.version)
+    assert "field 'hour'" in refusal
 
 
 @pytest.mark.slow

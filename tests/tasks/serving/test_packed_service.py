@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -57,6 +58,12 @@ class Handler(BaseHTTPRequestHandler):
 words = sys.argv
 HTTPServer((words[words.index("--host") + 1], int(words[words.index("--port") + 1])), Handler).serve_forever()
 """
+
+
+@pytest.fixture(autouse=True)
+def _short_stop(monkeypatch):
+    """The stand-in leaves its child behind: what does not end by itself is killed at once."""
+    monkeypatch.setattr(packed_service, "_STOP_S", 0.2)
 
 
 @pytest.fixture
@@ -161,6 +168,9 @@ def test_a_live_service_is_asked_over_one_connection_and_ends_with_its_children(
         assert is_running(child)
     assert answers == [(200, ["/predict", {"a": 1}]), (404, ["/none", [2]])]
     assert server.process.poll() is not None
+    deadline = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert not is_running(child)
 
 

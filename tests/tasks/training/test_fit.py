@@ -19,7 +19,7 @@ def parts():
 
 
 class Scripted:
-    """A learner whose validation logit is told beforehand, epoch by epoch; its rows are all clicks."""
+    """A learner with a given validation logit for each epoch; its rows are all clicks."""
 
     def __init__(self, logits, losses=()):
         self.logits, self.losses, self.epoch, self.loss_, self.restored = (
@@ -90,7 +90,7 @@ def test_training_repeats_itself(parts, kind):
 
 
 def test_the_history_is_a_table(parts):
-    """One row an epoch, counted from 1."""
+    """One row per epoch, counted from 1."""
     history = fit_stream(make_learner("ftrl", 256), *parts, max_epochs=2)
     frame = history.to_frame()
     assert list(frame.columns) == [
@@ -150,7 +150,7 @@ def test_every_learner_stops_where_it_diverges(parts, kind, params):
 
 
 @pytest.mark.parametrize("params", [{"factor_alpha": 1e30}, {"factor_l2": 1e308}])
-def test_a_broken_weight_that_no_loss_tells_of_stops_the_training(parts, params):
+def test_a_broken_weight_that_no_loss_shows_stops_the_training(parts, params):
     """Sums of squares that overflowed end the learning of a vector without a sign of it."""
     learner = make_learner("fm", 256, random_state=0, min_evidence=0, **params)
     with pytest.raises(DivergenceError, match=r"epoch 1, by batch 12\): a loss or weight is not"):
@@ -189,7 +189,7 @@ def model(parts):
     return freeze(learner, small_contract(), name="m")
 
 
-def test_a_refreshed_learner_has_seen_the_newest_rows(parts):
+def test_one_more_pass_is_training_on_these_rows(parts):
     """The same as training on, one pass over the rows given."""
     one, other = (make_learner("ftrl", 256).partial_fit_codes(*_arrays(parts[0])) for _ in range(2))
     learn_once(one, parts[1])
