@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import ClicklabError
+from tasks.models.golden import GOLDEN
 from tasks.promote import decide, promote
 from tasks.registry import mlflow_store
 from tasks.registry.ledger import read_ledger
-from tasks.serving.receipt import GOLDEN
 from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.slow  # MLflow makes a database
