@@ -35,7 +35,7 @@ def run(
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
     force: Annotated[bool, typer.Option(help="run every task again")] = False,
 ) -> None:
-    """Build the pipeline, show progress, and end with the table of results."""
+    """Build the pipeline, show progress, and print the table of results."""
     with _one_line_errors():
         started = time.monotonic()
         typer.echo("Loading the pipeline ...", err=True)
@@ -100,7 +100,7 @@ def predict(
         "tasks/schemas/avazu.yaml"
     ),
 ) -> None:
-    """Send the schema's example impression to a running service and show both sides."""
+    """Send the schema's example impression to a running service; print request and answer."""
     import json
     from urllib.error import URLError
     from urllib.request import Request, urlopen
@@ -127,7 +127,7 @@ def predict(
 
 @app.command()
 def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
-    """Prove the packaged model again: notebook, artefact, Bento and live endpoint, both calls."""
+    """Prove the packaged model again: notebook, artifact, Bento and live endpoint give the same numbers."""
     with _one_line_errors():
         from rich.console import Console
 
@@ -145,7 +145,7 @@ def publish(
     ] = None,
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
 ) -> None:
-    """Put a model where services look for it; those that follow the pointer swap it in."""
+    """Publish a model; services that follow the pointer load it."""
     with _one_line_errors():
         from tasks.pipeline.knobs import read_env
         from tasks.registry.mlflow_store import registered_name
@@ -153,7 +153,7 @@ def publish(
         from tasks.schema import load_schema
 
         if not pointer:
-            raise ConfigError("no pointer is named; say POINTER=path/champion.json or s3://...")
+            raise ConfigError("no pointer is named; set POINTER=path/champion.json or s3://...")
         if folder is not None:
             now = publish_model(folder, pointer)
         else:
@@ -166,9 +166,9 @@ def publish(
 @app.command()
 def rollback(
     pointer: Annotated[str, typer.Argument(help="pointer that services follow: path or s3://")],
-    to: Annotated[str | None, typer.Option(help="version; by default the one before")] = None,
+    to: Annotated[str | None, typer.Option(help="version; by default the previous one")] = None,
 ) -> None:
-    """Let a pointer name an earlier version again."""
+    """Point services to an earlier version again."""
     with _one_line_errors():
         from tasks.registry.publish import roll_back
 

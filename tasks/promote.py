@@ -1,4 +1,4 @@
-"""Let the best model that passes its gates serve; refuse the others with their reasons."""
+"""Promote the best model that passes its gates; refuse the others, with reasons."""
 
 import json
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ def promote(
 
 
 def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, Any]:
-    """Register every model of the record, move the aliases, write the ledger, and say what was done.
+    """Register every model of the record, move the aliases, write the ledger, and return the decision.
 
     The best model that passes becomes ``champion``, the next that passes ``challenger`` (else the
     champion before it). If none passes, the champion stays. Every model gets a line in the ledger, and
-    its golden rows beside it, by which a service that loads it from the registry proves it.
+    its golden rows beside it, with which a service that loads it from the registry proves it.
 
     Raises
     ------
     ClicklabError
-        If the champion is not the one that the models were compared with.
+        If the champion is not the one the models were compared with.
     """
     client = mlflow_store.connect(tracking["tracking_uri"])
     name = record["registered_name"]

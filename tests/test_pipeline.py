@@ -124,11 +124,11 @@ def test_a_second_run_with_nothing_changed_runs_nothing(project, outdated):
 FILES = {
     "tasks/simulation/simulate.py": ALL,
     "tasks/validate.py": ALL - {"ingest"},
-    "tasks/logs/exploration.py": {"explore"},
+    "tasks/logs/exploration.py": {"explore", "package", "report"},  # a Bento holds all of tasks/
     "tasks/training/search.py": TRAIN | AFTER_EVALUATE,
     "tasks/evaluation/gates.py": AFTER_EVALUATE,
     "tasks/registry/ledger.py": {"promote", "package", "report"},
-    "tasks/report.py": {"report"},
+    "tasks/report.py": {"package", "report"},
     "bentos/ctr/http/side_app.py": {"package", "report"},
     "tasks/schemas/avazu.yaml": ALL,
     "notebooks/train.ipynb": TRAIN | AFTER_EVALUATE,
@@ -323,8 +323,9 @@ def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
 
 def test_ploombers_own_commands_work(project):
     """`ploomber status` and `ploomber task` behave as in any Ploomber project."""
-    (project / "env.whole.yaml").write_text(yaml.safe_dump(read_env(project / "env.tiny.yaml")))
-    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.whole.yaml"}
+    merged = yaml.safe_dump(read_env(project / "env.tiny.yaml"))  # Ploomber reads one whole file
+    (project / "env.merged.yaml").write_text(merged)
+    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.merged.yaml"}
     ploomber = [str(Path(sys.executable).parent / "ploomber")]
     status = subprocess.run(
         [*ploomber, "status"], cwd=project, env=env, capture_output=True, text=True, timeout=120

@@ -50,7 +50,7 @@ def answer(report: pd.DataFrame, *, chosen: int, n_rows: int) -> str:
     if chosen < enough:
         loss, error = here["excess"], here["excess_se"]
         lines.append(
-            f"- At {chosen} bits log loss is {loss:.4f} (± {2 * error:.4f}) above the best: "
+            f"- At {chosen} bits log loss is {loss:.5f} (± {2 * error:.5f}) above the best: "
             f"set `hash.bits` to {enough}."
         )
     elif chosen > enough:
@@ -68,7 +68,7 @@ def _enough_why(report: pd.DataFrame, enough: int, best: int) -> str:
     if enough == best:
         return "No smaller number comes within two standard errors of it."
     loss, error = report.loc[enough, ["excess", "excess_se"]]
-    return f"{enough} bits are {loss:.4f} (± {2 * error:.4f}) above it, which is within the noise of these rows."
+    return f"{enough} bits are {loss:.5f} (± {2 * error:.5f}) above it, which is within the noise of these rows."
 
 
 def _size(n_weights: int) -> str:

@@ -1,7 +1,7 @@
-"""What sharing buckets means for a log: how many tokens meet, and how much of the traffic notices.
+"""Hash collisions in a log: how many tokens share a bucket, and how much of the traffic is affected.
 
-Each distinct token is hashed once a batch, to 32 bits, and counted; every number of bits is then a
-fold of the same hashes. Memory is about 12 bytes a distinct token, twice that while merging.
+Each distinct token is hashed once per batch, to 32 bits, and counted; every number of bits is then a
+fold of the same hashes. Memory is about 12 bytes per distinct token, twice that while merging.
 """
 
 from collections.abc import Iterable
@@ -22,8 +22,8 @@ _MERGE_TOKENS = 1_000_000
 class TokenCounts:
     """Distinct tokens of one token column and how many rows hold each.
 
-    Tokens are told apart by their 32-bit hash, so of 7 million in one column about one in a
-    thousand goes uncounted.
+    Tokens are distinguished by their 32-bit hash, so of 7 million in one column about one in a
+    thousand is not counted.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class TokenCounts:
         self._n_waiting = 0
 
     def add(self, hashes: np.ndarray, counts: np.ndarray) -> None:
-        """Count `counts` more rows for each of `hashes`, in which a token may be there twice."""
+        """Count `counts` more rows for each of `hashes`, in which a token may occur twice."""
         seen = counts > 0
         self._waiting.append((hashes[seen], counts[seen]))
         self._n_waiting += int(seen.sum())
@@ -77,14 +77,14 @@ def count_tokens(
 def collision_report(
     source: Log | Iterable[pa.RecordBatch | pa.Table], contract: HashContract, bits: Iterable[int]
 ) -> pd.DataFrame:
-    """Return what each number of bits would make of the tokens of a log.
+    """Return the collisions of the tokens of a log for each number of bits.
 
     Parameters
     ----------
     source
         A log, or batches of its rows.
     contract
-        Which tokens; its own number of bits plays no part.
+        Which tokens; its own number of bits is ignored.
     bits
         Numbers of bits to try, each 1 to 30.
 

@@ -17,7 +17,7 @@ from tasks.hashing.columns import Column, Texts, read_column, read_only
 from tasks.hashing.contract import HashContract
 from tasks.hashing.moments import CYCLES, cycle_indices, read_moments
 
-_SPARSE = 4  # a dictionary this many times longer than the batch: hashing it in order still beats jumping about in it
+_SPARSE = 4  # a dictionary this many times longer than the batch: hashing all of it in order is still faster than random access
 
 
 def columns_of(contract: HashContract) -> list[str]:
@@ -88,7 +88,7 @@ def record_batches(
     names = batch.schema.names
     for name in columns_of(contract):
         if names.count(name) != 1:
-            found = "is missing from" if name not in names else "is there twice in"
+            found = "is missing from" if name not in names else "occurs twice in"
             raise InputError(f"column {name!r} {found} the batch; its columns are {names}")
     part = batch.select(columns_of(contract))
     yield from part.to_batches() if isinstance(part, pa.Table) else [part]

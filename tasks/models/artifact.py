@@ -1,7 +1,7 @@
 """A trained model on disk: ``weights.npy`` and ``model.json``, the hash contract inside; no pickle.
 
-A factorization machine has ``latent.npy`` too. The version is a digest of arrays, contract and parameters: training the same thing again, or under
-another name, gives the same version, and a file that was cut or changed no longer fits its own.
+A factorization machine has ``latent.npy`` too. The version is a digest of arrays, contract and parameters: the same training again, or under
+another name, gives the same version, and a truncated or changed file no longer matches its version.
 """
 
 import hashlib
@@ -27,24 +27,24 @@ FORMAT = 1
 
 
 class ScoringModel:
-    """A model that predicts and no longer learns; safe to share between threads.
+    """A trained model, which only predicts; safe to share between threads.
 
     Attributes
     ----------
     name, kind, version
-        What the pipeline calls it, its kind of learner, twelve hex digits of its content.
+        Its name in the pipeline, its kind of learner, twelve hex digits that follow from its content.
     contract
         What its rows are hashed with.
     params, info
-        The learner's parameters; what was noted about the training.
+        The learner's parameters; notes about the training.
     weights
         float32 ``(n_features,)``, read-only.
     latent
         float32 ``(n_features, n_factors)``, read-only, of a factorization machine; else None.
     intercept
-        The bias, and what corrects for rows that training left out.
+        The bias, corrected for rows that training left out.
     kernels, arrays
-        What scores, and what it takes besides codes and intercept; see :mod:`tasks.models.scoring`.
+        The scoring functions, and what they take besides codes and intercept; see :mod:`tasks.models.scoring`.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class ScoringModel:
             )
         if (latent is not None) != (kind in _WITH_LATENT):
             raise InputError(
-                f"model {name!r}: kind {kind!r} does not go {'with' if latent is not None else 'without'} "
-                f"the vectors of {LATENT}; train it again"
+                f"model {name!r}: kind {kind!r} {'has no' if latent is not None else 'needs the'} "
+                f"vectors of {LATENT}; train it again"
             )
         if latent is not None and (
             latent.ndim != 2 or len(latent) != len(weights) or latent.dtype != np.float32
@@ -106,7 +106,7 @@ class ScoringModel:
     def contributions_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return what each token adds to its row's logit, float64 ``(n_rows, n_tokens)``.
 
-        What a pair adds is shared evenly by its two tokens.
+        The contribution of a pair is split evenly between its two tokens.
         """
         codes = scoring.checked_codes(codes, len(self.weights))
         out = np.empty(codes.shape)
@@ -150,7 +150,7 @@ def _version(
 def freeze(
     learner: Any, contract: HashContract, *, name: str, info: Mapping[str, Any] | None = None
 ) -> ScoringModel:
-    """Return what a trained learner knows as a model in memory, exactly as it would be saved.
+    """Return a trained learner as a model in memory, exactly as it would be saved.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def freeze(
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what is infinite then, the model refuses
+    with np.errstate(over="ignore"):  # ScoringModel refuses infinite weights
         out = array.astype(np.float32, order="C")
     out += np.float32(0)  # turns -0.0 into 0.0, which are equal but not the same bytes
     return out
@@ -239,7 +239,7 @@ def load_model(folder: str | Path) -> ScoringModel:
     Raises
     ------
     InputError
-        If a file is missing, cut, or does not fit the version written beside it.
+        If a file is missing or truncated, or does not match the version in ``model.json``.
     ContractError
         If its contract is not one that this version of the code holds.
     """
@@ -266,7 +266,7 @@ def load_model(folder: str | Path) -> ScoringModel:
     model = ScoringModel(np.asarray(weights), intercept, contract, latent=latent, **fields)
     if model.version != version:
         raise InputError(
-            f"{folder}: the content has the version {model.version}, {MODEL} says {version}; "
-            "a file was changed or only half of it was copied; restore all files or train again"
+            f"{folder}: the content has the version {model.version}, but {MODEL} names {version}; "
+            "a file was changed or only partly copied; restore all files or train again"
         )
     return model

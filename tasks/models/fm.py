@@ -15,7 +15,7 @@ _POSITIVE = ("factor_alpha", "factor_beta", "factor_init")
 
 
 class FactorizationMachine(FTRLProximal):
-    """Logistic regression over single tokens and all their pairs, learnt row by row.
+    """Logistic regression over single tokens and all their pairs, learned row by row.
 
     A pair's weight is the dot product of two short vectors, so that what a site and a campaign add
     together can be known before the two have met.
@@ -58,7 +58,7 @@ class FactorizationMachine(FTRLProximal):
     without it, 0.3771 with it, 0.3845 for FTRL (400,000 rows, seed 7).
 
     A vector is drawn when its token is first let in, from the seed and the token's index: nothing
-    depends on the order of rows but what is learnt from them. In :meth:`FTRLProximal.partial_fit_codes` two tokens of
+    depends on the order of rows but what is learned from them. In :meth:`tasks.models.ftrl.FTRLProximal.partial_fit_codes` two tokens of
     a row in one bucket are a pair like any other; a matrix with duplicates summed has no such pair.
 
     References
@@ -161,7 +161,7 @@ class FactorizationMachine(FTRLProximal):
         return self.factor_state_[:, 0]
 
     def snapshot(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
-        """Return a copy of all that was learnt, for :meth:`restore`."""
+        """Return a copy of all learned state, for :meth:`restore`."""
         return self.state_.copy(), self.factor_state_.copy()
 
     def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:  # type: ignore[override]

@@ -17,7 +17,7 @@ _NO_WEIGHTS = frozen(np.ones(1))
 
 
 class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
-    """Logistic regression with a learning rate of its own for every weight, learnt row by row.
+    """Logistic regression with a learning rate of its own for every weight, learned row by row.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     coef_, intercept_
-        Weights ``(1, n_features)`` and bias ``(1,)``, float64, computed anew at each access.
+        Weights ``(1, n_features)`` and bias ``(1,)``, float64, computed at each access.
     state_
         z and n of each weight, float64 ``(n_features + 1, 2)``, the bias last.
     loss_
-        Mean log loss (nats) of the rows of the last call, each predicted before it was learnt.
+        Mean log loss (nats) of the rows of the last call, each predicted before it was learned.
     classes_
         The two labels; codes always have 0 and 1.
 
@@ -126,7 +126,7 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
     # ---- matrices, as scikit-learn has them
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FTRLProximal":
-        """Learn anew from a matrix, dense or sparse, and two labels of any kind."""
+        """Learn from scratch from a matrix, dense or sparse, and two labels of any kind."""
         for name in ("state_", "classes_", "negative_rate_"):
             self.__dict__.pop(name, None)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=True)
@@ -216,7 +216,7 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ContractError
-            If a code lies outside of the weights.
+            If a code is outside the weights.
         ValueError
             If lengths differ, a label is not 0 or 1, or a weight is not a number of 0 or above.
         """
@@ -249,7 +249,7 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
         """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
         return sigmoid(self.decision_codes(codes))
 
-    # ---- what was learnt
+    # ---- learned state
 
     @property
     def coef_(self) -> np.ndarray:
@@ -268,7 +268,7 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
         )
 
     def snapshot(self) -> np.ndarray:
-        """Return a copy of all that was learnt, for :meth:`restore`."""
+        """Return a copy of all learned state, for :meth:`restore`."""
         return self.state_.copy()
 
     def restore(self, snapshot: np.ndarray) -> None:

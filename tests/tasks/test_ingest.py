@@ -384,7 +384,7 @@ def test_every_row_in_is_a_row_out_or_in_quarantine(data, tmp_path):
 def test_too_many_bad_rows_refuse_the_log_and_keep_the_evidence(tmp_path):
     """One line: how many, what share, why, an example with its place, where they all are."""
     lines = [*GOOD[:150], *(line.replace(",141", ",no,141") for line in GOOD[150:])]
-    said = r"raw\.csv: 50 of 200 rows are bad \(25\.0%, allowed 1\.0%\); most often: wrong number of columns \(50 rows, such as '150,1,no,14102212,s3,2' in row 152 of .*raw\.csv\); all of them are in .*log-refused-quarantine\.parquet; mend"
+    said = r"raw\.csv: 50 of 200 rows are bad \(25\.0%, allowed 1\.0%\); most often: wrong number of columns \(50 rows, such as '150,1,no,14102212,s3,2' in row 152 of .*raw\.csv\); all of them are in .*log-refused-quarantine\.parquet; fix"
     with pytest.raises(InputError, match=said):
         ingest_lines(tmp_path, lines, max_bad_share=0.01)
     assert pq.read_table(refused_path(tmp_path / "log")).num_rows == 50
@@ -457,7 +457,7 @@ BAD_FILES = {
     "column.csv": (text(HEADER.replace("click", "clicked") + "\n1,0,14102100,a,1\n"), r"missing column 'click'; found id, clicked, .*schema file"),
     "columns.csv": (text("a,b\n1,2\n"), "missing columns 'id', 'click', 'hour', 'site', 'pos'; found a, b"),
     "semicolons.csv": (text(HEADER.replace(",", ";") + "\n1;0;14102100;a;1\n"), "separated by semicolons"),
-    "twice.csv": (text(HEADER + ",click\n1,0,14102100,a,1,1\n"), "column 'click' is there twice"),
+    "twice.csv": (text(HEADER + ",click\n1,0,14102100,a,1,1\n"), "column 'click' occurs twice"),
     "short.gz": (truncated_gz, r"short\.gz: the gzip stream ends in the middle"),
     "damaged.gz": (damaged_gz, "the gzip stream is damaged"),
     "empty.gz": (lambda path: path.write_bytes(gzip.compress(b"")), "the file is empty"),
@@ -566,7 +566,7 @@ def test_a_folder_that_is_no_log_is_not_replaced(tmp_path):
     """Somebody's files are not ours to delete."""
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "thesis.tex").write_text("x")
-    with pytest.raises(ConfigError, match=r"holds 'thesis\.tex', which is no part of a log"):
+    with pytest.raises(ConfigError, match=r"holds 'thesis\.tex', which is not part of a log"):
         ingest_lines(tmp_path, GOOD)
 
 

@@ -68,7 +68,7 @@ def test_values_outside_the_domain_are_counted_with_examples(tmp_path):
 def test_a_failed_contract_is_one_line(tmp_path):
     """It names the first failed check and where the report is."""
     report = check_log(log_of(tmp_path, rows(300)), SMALL, {"min_ctr": 0.5})
-    said = r"^click rate: 0\.3333, allowed 0\.5 to 0\.9; check what .*; the whole report is in out/page\.md$"
+    said = r"^click rate: 0\.3333, allowed 0\.5 to 0\.9; check what .*; the full report is in out/page\.md$"
     with pytest.raises(DataCheckError, match=said):
         report.raise_if_failed("out/page.md")
 

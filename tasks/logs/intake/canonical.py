@@ -1,8 +1,7 @@
-"""Raw rows to rows of the canonical log; what cannot be one is handed back with a reason.
+"""Raw rows to rows of the canonical log; rows that cannot be converted are returned with a reason.
 
-One canonical text a value, whatever held it: integers in decimal, whole floats without ``.0``,
-booleans as ``true`` and ``false``, nothing (or an empty text) as null. CSV and Parquet of the same
-log therefore become the same rows.
+One canonical text per value, whatever its type was (:mod:`tasks.logs.values`); nothing or an empty
+text is null. CSV and Parquet of the same log therefore become the same rows.
 """
 
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that is not in the log: where it was, why, the value that is to blame, and the whole text."""
+    """A row that is not in the log: its place, the reason, the offending value, and the whole text."""
 
     file: str
     row: int
@@ -49,7 +48,7 @@ class CanonicalRows:
 
 
 class Canonicalizer:
-    """Turn raw rows into canonical ones, remembering the times it has seen."""
+    """Turns raw rows into canonical ones; each distinct time is parsed once."""
 
     def __init__(self, schema: Schema, *, has_truth: bool):
         self._schema = schema
@@ -120,9 +119,9 @@ def _codes(column: pa.Array, name: str, file: str) -> pa.DictionaryArray:
         texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
     # distinct floats such as 0.0 and -0.0 have one text
     if missing or texts.type != coded.dictionary.type:
-        anew = texts.dictionary_encode()
+        recoded = texts.dictionary_encode()
         return pa.DictionaryArray.from_arrays(
-            anew.indices.cast(pa.int32()).take(coded.indices), anew.dictionary
+            recoded.indices.cast(pa.int32()).take(coded.indices), recoded.dictionary
         )
     return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), texts)
 
@@ -153,7 +152,7 @@ def _texts(column: pa.Array, name: str, file: str) -> pa.Array:
 
 
 def _probabilities(column: pa.Array | None, n_rows: int) -> pa.Array:
-    """Return a column as float64, null where it is no probability."""
+    """Return a column as float64, null where it is not a probability."""
     if column is None:
         return pa.nulls(n_rows, pa.float64())
     try:

@@ -21,7 +21,7 @@ def report(losses, error=0.001):
             16,
             [
                 "16 bits are enough in this trial, and chosen",
-                "16 bits are 0.0010 (± 0.0020) above it",
+                "16 bits are 0.00100 (± 0.00200) above it",
             ],
         ),
         (

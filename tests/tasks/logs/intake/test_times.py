@@ -71,9 +71,9 @@ def test_ingest_and_hashing_read_a_text_alike(time_format, moment, noise, at, zo
     (tick,) = TimeParser(schema).ticks(pa.array([text]), "file")
     contract = HashContract.from_schema(schema, bits=8)
     if tick == NOT_A_TIME:
-        with pytest.raises(InputError, match=r"field 't': .* is no time of the format"):
+        with pytest.raises(InputError, match=r"field 't': .* is not a time of the format"):
             read_moments(pa.array([text]), contract)
-        with pytest.raises(InputError, match=r"field 't': .* is no time of the format"):
+        with pytest.raises(InputError, match=r"field 't': .* is not a time of the format"):
             RowEncoder(contract).encode_row({"t": text})
     else:
         (milliseconds,) = read_moments(pa.array([text]), contract)
