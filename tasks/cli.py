@@ -19,7 +19,8 @@ app = typer.Typer(
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _readable_errors() -> Iterator[None]:
+    """Print a known error as one line and exit with its code."""
     try:
         yield
     except ClicklabError as error:
@@ -36,7 +37,7 @@ def run(
     force: Annotated[bool, typer.Option(help="run every task again")] = False,
 ) -> None:
     """Build the pipeline, show progress, and print the table of results."""
-    with _one_line_errors():
+    with _readable_errors():
         started = time.monotonic()
         typer.echo("Loading the pipeline ...", err=True)
         from tasks.pipeline.build import build
@@ -72,7 +73,7 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 7,
 ) -> None:
     """Write an Avazu-shaped log as Kaggle's CSV."""
-    with _one_line_errors():
+    with _readable_errors():
         from tasks.simulation.simulate import write_csv
 
         write_csv(out, rows, seed=seed)
@@ -82,7 +83,7 @@ def simulate(
 @app.command()
 def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Show every promotion decision, oldest first."""
-    with _one_line_errors():
+    with _readable_errors():
         from tasks.pipeline.knobs import read_env
         from tasks.registry.ledger import read_ledger
 
@@ -107,7 +108,7 @@ def predict(
 
     from tasks.schema import load_schema
 
-    with _one_line_errors():
+    with _readable_errors():
         row = load_schema(schema).example_row()
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"--url must begin with http:// or https://, found {url!r}")
@@ -128,7 +129,7 @@ def predict(
 @app.command()
 def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Prove the packaged model again: notebook, artifact, Bento and live endpoint give the same numbers."""
-    with _one_line_errors():
+    with _readable_errors():
         from rich.console import Console
 
         from tasks.pipeline.knobs import read_env
@@ -146,7 +147,7 @@ def publish(
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
 ) -> None:
     """Publish a model; services that follow the pointer load it."""
-    with _one_line_errors():
+    with _readable_errors():
         from tasks.pipeline.knobs import read_env
         from tasks.registry.mlflow_store import registered_name
         from tasks.registry.publish import publish_alias, publish_model
@@ -169,7 +170,7 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="version; by default the previous one")] = None,
 ) -> None:
     """Point services to an earlier version again."""
-    with _one_line_errors():
+    with _readable_errors():
         from tasks.registry.publish import roll_back
 
         now = roll_back(pointer, to=to)

@@ -59,28 +59,7 @@ class ScoringModel:
         info: Mapping[str, Any] | None = None,
         latent: np.ndarray | None = None,
     ):
-        if weights.shape != (contract.n_features,) or weights.dtype != np.float32:
-            raise ContractError(
-                f"weights must be float32 of shape ({contract.n_features},) for a contract of {contract.bits} bits, "
-                f"found {weights.dtype} {weights.shape}"
-            )
-        if (latent is not None) != (kind in _WITH_LATENT):
-            raise InputError(
-                f"model {name!r}: kind {kind!r} {'has no' if latent is not None else 'needs the'} "
-                f"vectors of {LATENT}; train it again"
-            )
-        if latent is not None and (
-            latent.ndim != 2 or len(latent) != len(weights) or latent.dtype != np.float32
-        ):
-            raise ContractError(
-                f"vectors must be float32 of shape ({contract.n_features}, n_factors), "
-                f"found {latent.dtype} {latent.shape}"
-            )
-        arrays = [weights] if latent is None else [weights, latent]
-        if not (all(np.isfinite(array).all() for array in arrays) and np.isfinite(intercept)):
-            raise InputError(
-                f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
-            )
+        arrays = _checked_arrays(weights, latent, intercept, contract, name=name, kind=kind)
         self.weights = scoring.frozen(weights)
         self.latent = None if latent is None else scoring.frozen(latent)
         self.intercept = float(intercept)
@@ -131,6 +110,41 @@ class ScoringModel:
     def predict_batch(self, batch: Any) -> np.ndarray:
         """Return the click probabilities of an Arrow batch or table, hashed with the model's own contract."""
         return self.predict_codes(encode_batch(batch, self.contract))
+
+
+def _checked_arrays(
+    weights: np.ndarray,
+    latent: np.ndarray | None,
+    intercept: float,
+    contract: HashContract,
+    *,
+    name: str,
+    kind: str,
+) -> list[np.ndarray]:
+    """Return the arrays of a model; an error unless they suit kind and contract and are finite."""
+    if weights.shape != (contract.n_features,) or weights.dtype != np.float32:
+        raise ContractError(
+            f"weights must be float32 of shape ({contract.n_features},) for a contract of {contract.bits} bits, "
+            f"found {weights.dtype} {weights.shape}"
+        )
+    if (latent is not None) != (kind in _WITH_LATENT):
+        raise InputError(
+            f"model {name!r}: kind {kind!r} {'has no' if latent is not None else 'needs the'} "
+            f"vectors of {LATENT}; train it again"
+        )
+    if latent is not None and (
+        latent.ndim != 2 or len(latent) != len(weights) or latent.dtype != np.float32
+    ):
+        raise ContractError(
+            f"vectors must be float32 of shape ({contract.n_features}, n_factors), "
+            f"found {latent.dtype} {latent.shape}"
+        )
+    arrays = [weights] if latent is None else [weights, latent]
+    if not (all(np.isfinite(array).all() for array in arrays) and np.isfinite(intercept)):
+        raise InputError(
+            f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
+        )
+    return arrays
 
 
 def _version(

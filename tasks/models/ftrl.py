@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from tasks.errors import ConfigError
 from tasks.models import ftrl_kernels as kernels
 from tasks.models.logit_offset import LogitOffsetMixin
+from tasks.models.params import require_number
 from tasks.models.scoring import checked_codes, checked_labels, checked_weights, frozen, sigmoid
 
 _NO_WEIGHTS = frozen(np.ones(1))
@@ -102,18 +103,7 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
     def check_params(self) -> None:
         """Raise ConfigError, naming the parameter, if one is out of its range."""
         for name in ("alpha", "beta", "l1", "l2"):
-            value = getattr(self, name)
-            is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if (
-                not is_number
-                or not np.isfinite(value)
-                or value < 0
-                or (name == "alpha" and value == 0)
-            ):
-                bound = "above 0" if name == "alpha" else "0 or above"
-                raise ConfigError(
-                    f"{self.kind}: {name} must be a finite number {bound}, found {value!r}"
-                )
+            require_number(self.kind, name, getattr(self, name), positive=name == "alpha")
         if self.beta == 0 and (self.l2 == 0 or self.fit_intercept):
             raise ConfigError(
                 f"{self.kind}: beta must be above 0 where l2 is 0 or there is an intercept, or 0 is divided by 0"

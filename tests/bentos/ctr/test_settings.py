@@ -10,7 +10,7 @@ from bentos.ctr.exposures import ExposureSettings
 from bentos.ctr.models.sources import FolderSource, MlflowSource, PointerSource, make_source
 from bentos.ctr.settings import HERE, Limits, Settings, load_settings
 from tasks.errors import ConfigError
-from tasks.evaluation.comparison import registered_name
+from tasks.registry.mlflow_store import registered_name
 from tasks.schema import load_schema
 from tests.conftest import ROOT
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder, encode_batch
+from tasks.hashing.encode import encode_batch
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.hashing.token_table import MISSING, frequent_values, load_values, write_values
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
