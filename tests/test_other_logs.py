@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks.figures.optional import left_out
 from tests.conftest import copy_project
 from tests.test_pipeline import clicklab
 
@@ -70,6 +71,7 @@ def test_another_teams_log_needs_its_schema_file_and_nothing_else(project):
     best = report["models"][0]
     assert best["roc_auc"] > 0.6
     assert report["bento"]["max_abs_diff"] <= 1e-6
+    assert left_out(project / "products" / "tiny") == []
 
 
 def truncated_gz(folder: Path) -> Path:
