@@ -512,7 +512,7 @@ def test_the_thread_looks_until_it_is_stopped(service, models):
 def test_a_defect_does_not_end_the_watch(service, models, monkeypatch, caplog):
     monkeypatch.setattr(service.watcher, "_update_state", lambda: 1 / 0)
     service.watcher.start()
-    wait_for(lambda: "could not be looked at" in caplog.text)
+    wait_for(lambda: "could not be polled" in caplog.text)
     monkeypatch.undo()
     monkeypatch.setenv("CLICKLAB_MODEL_DIR", "none")
     put(models["two"], service.folder)
