@@ -19,15 +19,14 @@ export BENTOML_DO_NOT_TRACK ?= True
 export DO_NOT_TRACK ?= 1
 export PLOOMBER_STATS_ENABLED ?= false
 export GIT_PYTHON_REFRESH ?= quiet
-# Ploomber and MLflow are found beside each other, whatever else is on PATH.
+# The programs of .venv come first on PATH, so that Ploomber and MLflow find each other.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 ##@ Work
 
 .PHONY: help
-help:  ## list the verbs
+help:  ## list the verbs (bare `make` does the same)
 	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; name another with make PYTHON=/path/to/python3.11")'
@@ -36,28 +35,12 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the packages of requirements.lock into $(VENV) ..."
 	@$(call uv) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(call uv) pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@install -D -m 644 notebooks/jupyter_server_config.json $(VENV)/etc/jupyter/jupyter_server_config.json
+	@mkdir -p $(VENV)/etc/jupyter && cp notebooks/jupyter_server_config.json $(VENV)/etc/jupyter/
 	@rm -f $(VENV)/.installed-*; touch $@
 uv = $$(command -v uv || echo .uv/bin/uv)
 
-.PHONY: setup doctor lock
-setup: $(STAMP)  ## install everything into .venv (again when the lock changed)
-
-AWS ?=
-doctor: $(STAMP)  ## check versions known to break; AWS=1 checks a deployment
-	@$(if $(AWS),$(BIN)/python -m infra.release.doctor --env $(STAGE),$(BIN)/clicklab doctor)
-
-lock:  ## resolve pyproject.toml anew into requirements.lock
-	@$(call uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
-
-.PHONY: clean
-clean:  ## remove products and caches; mlflow/store and .venv stay
-	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
-
-.PHONY: run lab ui serve predict prove publish rollback ledger
-run: $(STAMP)  ## data -> notebooks -> models -> champion -> Bento (DATA=)
+.PHONY: run lab ui
+run: $(STAMP)  ## from a raw log to the champion in a Bento (DATA=, ENV=)
 	@$(BIN)/clicklab run --env $(ENV) $(if $(DATA),--data '$(DATA)')
 
 lab: $(STAMP)  ## JupyterLab; notebooks open with their injected parameters
@@ -67,8 +50,25 @@ ui: $(STAMP)  ## the MLflow UI on http://127.0.0.1:5000
 	@mkdir -p mlflow/store && $(BIN)/mlflow server --backend-store-uri sqlite:///mlflow/store/mlflow.db \
 	  --artifacts-destination mlflow/store/artifacts --host 127.0.0.1 --port 5000 --workers 1
 
+.PHONY: setup doctor lock
+setup: $(STAMP)  ## install into .venv; does nothing unless the lock changed
+
+AWS ?=
+doctor: $(STAMP)  ## check for conflicting versions; AWS=1 checks a deployment
+	@$(if $(AWS),$(BIN)/python -m infra.release.doctor --env $(STAGE),$(BIN)/clicklab doctor)
+
+lock:  ## resolve pyproject.toml anew into requirements.lock
+	@$(call uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+
+.PHONY: clean
+clean:  ## remove products and caches; keep mlflow/store and .venv
+	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
 ##@ Serve and share
 
+.PHONY: serve predict prove publish rollback ledger
 serve: $(STAMP)  ## the champion's Bento on http://127.0.0.1:3000 (HOST=, PORT=)
 	@$(BIN)/bentoml serve ctr:latest --host $(HOST) --port $(PORT)
 
@@ -94,21 +94,21 @@ ledger: $(STAMP)  ## every promotion decision, oldest first
 JOBS ?= 2
 
 .PHONY: test test-fast test-nightly lint check format
-test: $(STAMP)  ## set up and run all tests
+test: $(STAMP)  ## all tests except the nightly ones (JOBS=processes)
 	@$(BIN)/python -m pytest -m 'not nightly' -n $(JOBS) --dist loadfile
 
-test-fast: $(STAMP)  ## the tests that start no servers, kernels or pipelines
+test-fast: $(STAMP)  ## tests that start no servers, kernels or pipelines
 	@$(BIN)/python -m pytest -m 'not slow and not nightly' -n $(JOBS) --dist loadfile
 
 test-nightly: $(STAMP)  ## tests that take minutes each: deployments, rehearsals
 	@$(BIN)/python -m pytest -m nightly
 
-lint: $(STAMP)  ## lint, format and types, nothing changed
+lint: $(STAMP)  ## check style, format and types; change nothing
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-check: lint test  ## what CI runs
+check: lint test  ## lint and test: what CI runs
 
-format: $(STAMP)  ## format the code and strip the notebooks' outputs
+format: $(STAMP)  ## format the code and strip notebook outputs
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/nbstripout --extra-keys 'metadata.papermill metadata.ploomber' notebooks/*.ipynb
 
 ##@ Measure

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.feature_set import FeatureSet
+from tasks.hashing.store import write_features
 from tasks.logs.log import Log
 from tasks.models import make_learner
 from tasks.training.fit import fit_stream

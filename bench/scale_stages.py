@@ -9,8 +9,9 @@ from typing import Any
 from bench import pipeline_path
 from bench.stopwatch import Stopwatch
 from tasks.evaluation import metrics
+from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, make_batch
+from tasks.hashing.feature_set import FeatureSet
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import make_learner

@@ -19,7 +19,8 @@ app = typer.Typer(
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _readable_errors() -> Iterator[None]:
+    """Print a known error as one line and exit with its code."""
     try:
         yield
     except ClicklabError as error:
@@ -35,8 +36,8 @@ def run(
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
     force: Annotated[bool, typer.Option(help="run every task again")] = False,
 ) -> None:
-    """Build the pipeline, show progress, and end with the table of results."""
-    with _one_line_errors():
+    """Build the pipeline, show progress, and print the table of results."""
+    with _readable_errors():
         started = time.monotonic()
         typer.echo("Loading the pipeline ...", err=True)
         from tasks.pipeline.build import build
@@ -72,7 +73,7 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 7,
 ) -> None:
     """Write an Avazu-shaped log as Kaggle's CSV."""
-    with _one_line_errors():
+    with _readable_errors():
         from tasks.simulation.simulate import write_csv
 
         write_csv(out, rows, seed=seed)
@@ -82,7 +83,7 @@ def simulate(
 @app.command()
 def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Show every promotion decision, oldest first."""
-    with _one_line_errors():
+    with _readable_errors():
         from tasks.pipeline.knobs import read_env
         from tasks.registry.ledger import read_ledger
 
@@ -100,14 +101,14 @@ def predict(
         "tasks/schemas/avazu.yaml"
     ),
 ) -> None:
-    """Send the schema's example impression to a running service and show both sides."""
+    """Send the schema's example impression to a running service; print request and answer."""
     import json
     from urllib.error import URLError
     from urllib.request import Request, urlopen
 
     from tasks.schema import load_schema
 
-    with _one_line_errors():
+    with _readable_errors():
         row = load_schema(schema).example_row()
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"--url must begin with http:// or https://, found {url!r}")
@@ -127,8 +128,8 @@ def predict(
 
 @app.command()
 def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
-    """Prove the packaged model again: notebook, artefact, Bento and live endpoint, both calls."""
-    with _one_line_errors():
+    """Prove the packaged model again: notebook, artifact, Bento and live endpoint give the same numbers."""
+    with _readable_errors():
         from rich.console import Console
 
         from tasks.pipeline.knobs import read_env
@@ -145,15 +146,15 @@ def publish(
     ] = None,
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
 ) -> None:
-    """Put a model where services look for it; those that follow the pointer swap it in."""
-    with _one_line_errors():
-        from tasks.evaluation.comparison import registered_name
+    """Publish a model; services that follow the pointer load it."""
+    with _readable_errors():
         from tasks.pipeline.knobs import read_env
+        from tasks.registry.mlflow_store import registered_name
         from tasks.registry.publish import publish_alias, publish_model
         from tasks.schema import load_schema
 
         if not pointer:
-            raise ConfigError("no pointer is named; say POINTER=path/champion.json or s3://...")
+            raise ConfigError("no pointer is named; set POINTER=path/champion.json or s3://...")
         if folder is not None:
             now = publish_model(folder, pointer)
         else:
@@ -166,10 +167,10 @@ def publish(
 @app.command()
 def rollback(
     pointer: Annotated[str, typer.Argument(help="pointer that services follow: path or s3://")],
-    to: Annotated[str | None, typer.Option(help="version; by default the one before")] = None,
+    to: Annotated[str | None, typer.Option(help="version; by default the previous one")] = None,
 ) -> None:
-    """Let a pointer name an earlier version again."""
-    with _one_line_errors():
+    """Point services to an earlier version again."""
+    with _readable_errors():
         from tasks.registry.publish import roll_back
 
         now = roll_back(pointer, to=to)

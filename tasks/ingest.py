@@ -1,8 +1,8 @@
-"""Raw logs to the canonical log: streamed, counted, in order of time, whole or not at all.
+"""Raw logs to the canonical log: streamed, counted, in order of time, complete or not at all.
 
-Every row that comes in is either in the log or in quarantine with a reason. Work happens in a hidden
-folder beside the log, which takes the log's place in the end; what a killed run leaves behind is
-removed by the next one.
+Every row read is either in the log or in quarantine with a reason. The log is written to a hidden
+folder beside its place and moved there at the end; what a killed run leaves behind is removed by
+the next one.
 """
 
 import json
@@ -58,22 +58,22 @@ def ingest_log(
         CSV, ``.gz``, ``.zip`` or Parquet; a folder of those; ``s3://bucket/key-or-prefix``; or
         ``sim://avazu?rows=...&seed=...``.
     folder : path
-        Where the log goes; a log that lies there is replaced when the new one is whole.
+        Where the log goes; an existing log is replaced once the new one is complete.
     schema : Schema
         What the columns mean.
     max_bad_share : float
         Share of bad rows, in [0, 1], above which the log is refused.
     batch_rows, block_bytes : int
-        Rows of Parquet, bytes of CSV that are worked on at a time; the log does not depend on them.
+        Rows of Parquet and bytes of CSV per batch; the log does not depend on them.
     on_progress
         Called with the number of rows read so far.
 
     Raises
     ------
     InputError
-        In one line: what is wrong with which file, and what to do. Nothing is left as a log then.
+        In one line: what is wrong with which file, and what to do. No log is left then.
     DiskFullError
-        If there is no room for the log and what is held beside it meanwhile; nothing is left of it.
+        If the disk is full; nothing is left of the log.
     """
     if not 0 <= max_bad_share <= 1:
         raise ConfigError(f"max_bad_share must be between 0 and 1, got {max_bad_share}")
@@ -86,7 +86,7 @@ def ingest_log(
         run = Intake(source, schema, work, max_bad_share)
         try:
             run.read(batch_rows, block_bytes, on_progress)
-            run.take_out_duplicates()
+            run.remove_duplicates()
             run.check()
             run.sort()
         except Refused:

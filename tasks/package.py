@@ -1,7 +1,7 @@
-"""The Bento: the service, this library and a model in one package, proved before it is built.
+"""Builds the Bento: the service, this library and a model in one package, proved before it is built.
 
-Nothing is built before the golden rows of the evaluation got the same prediction from the notebook,
-the pipeline's model and the very files that are packed, in process and as a live endpoint.
+It is built only if the golden rows of the evaluation get the same predictions from the notebook, the
+pipeline's model and the files to be packed, in process and as a live endpoint.
 """
 
 import json
@@ -37,7 +37,7 @@ def package(
     tracking: Mapping[str, str],
     code: str = "",
 ) -> None:
-    """Ploomber task: package the champion, with the evaluation's rows as the proof."""
+    """Ploomber task: package the champion, proved by the evaluation's golden rows."""
     from tasks.registry import mlflow_store
 
     record = json.loads(Path(str(upstream["evaluate"]["evaluation"])).read_text())
@@ -96,15 +96,15 @@ def package_model(
     Parameters
     ----------
     model_dir
-        A folder that ``save_model`` wrote.
+        A folder written by ``save_model``.
     golden
-        ``rows`` (requests) and ``p_click`` (what the pipeline predicted for them), as many.
+        ``rows`` (requests) and ``p_click`` (the pipeline's predictions, one per row).
     name
-        Of the Bento in the local store; BENTOML_HOME says where that is.
+        Name of the Bento in the local store, whose folder BENTOML_HOME sets.
     receipt_path
         Where to write the receipt as JSON.
     data_digest
-        Of the log that the rows are from.
+        Digest of the log that the rows are from.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def package_model(
     Raises
     ------
     ContractError
-        If the model or the service does not predict what the notebook did.
+        If the model or the service does not reproduce the notebook's predictions.
     ClicklabError
         If the service does not start.
     InputError
@@ -152,7 +152,7 @@ def _prove(
 
 @contextmanager
 def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a temporary folder with everything that goes into the Bento; ``bentoml build`` works in it."""
+    """Yield a temporary folder with the Bento's contents, for ``bentoml build``."""
     model_dir = Path(model_dir)
     if not model_dir.is_dir():
         raise InputError(f"{model_dir}: no such model folder; train and promote a model first")
@@ -180,7 +180,7 @@ def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:
     """
     words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     bentofile = str(_SERVICE / "bentofile.yaml")
-    with _pretended_uv() as path:
+    with _uv_on_path() as path:
         build = (
             "-m",
             "bentoml",
@@ -205,7 +205,7 @@ def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:
 
 
 def _keep_times(folder: Path, tag: str) -> None:
-    """Give the Bento's files the times of the staged ones, so that the kernels compiled for those are used."""
+    """Give the Bento's files the times of the staged ones, so that cached kernels stay valid."""
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
     source = home / "bentos" / tag.replace(":", "/") / "src"
     for path in source.rglob("*.py"):
@@ -215,11 +215,11 @@ def _keep_times(folder: Path, tag: str) -> None:
 
 
 @contextmanager
-def _pretended_uv() -> Iterator[str]:
-    """Yield a PATH on which there is a ``uv``, the real one if there is one.
+def _uv_on_path() -> Iterator[str]:
+    """Yield a PATH with a ``uv`` on it, the real one if installed.
 
-    BentoML wants it even where nothing is to be locked, and else installs it into the environment
-    it runs in, over the network; it never calls it then.
+    BentoML requires it even where nothing is locked, and otherwise installs it from the network into
+    its own environment; it does not call it.
     """
     with tempfile.TemporaryDirectory(prefix="clicklab-uv-") as folder:
         program = Path(folder) / "uv"
@@ -229,7 +229,7 @@ def _pretended_uv() -> Iterator[str]:
 
 
 def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in `folder`, whose copy of the library is imported and no other."""
+    """Run Python in `folder`, importing only its copy of the library."""
     fixed = {"PYTHONPATH": str(folder), "BENTOML_DO_NOT_TRACK": "True", "CLICKLAB_MODEL_DIR": ""}
     command = [sys.executable, "-W", "ignore", *words]
     return subprocess.run(

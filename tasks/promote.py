@@ -1,4 +1,4 @@
-"""Let the best model that passes its gates serve; refuse the others with their reasons."""
+"""Promote the best model that passes its gates; refuse the others, with reasons."""
 
 import json
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ def promote(
 
 
 def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, Any]:
-    """Register every model of the record, move the aliases, write the ledger, and say what was done.
+    """Register every model of the record, move the aliases, write the ledger, and return the decision.
 
     The best model that passes becomes ``champion``, the next that passes ``challenger`` (else the
     champion before it). If none passes, the champion stays. Every model gets a line in the ledger, and
-    its golden rows beside it, by which a service that loads it from the registry proves it.
+    its golden rows beside it, with which a service that loads it from the registry proves it.
 
     Raises
     ------
     ClicklabError
-        If the champion is not the one that the models were compared with.
+        If the champion is not the one the models were compared with.
     """
     client = mlflow_store.connect(tracking["tracking_uri"])
     name = record["registered_name"]
@@ -44,33 +44,30 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     if before is not None and before == record["champion_version"]:
         run_id = client.get_model_version(name, before).run_id
         _add_golden(client, record, mlflow_store.CHAMPION, run_id)
-    winner = next(
-        (model for model in record["ranking"] if record["verdicts"][model]["passed"]), None
-    )
+    passing = [model for model in record["ranking"] if record["verdicts"][model]["passed"]]
+    winner = passing[0] if passing else None
     already = winner is not None and versions[winner] == before
     if before != record["champion_version"] and not already:
         raise ClicklabError(
             f"the champion of {name} is version {before}, but the models were compared with "
             f"{record['champion_version']}; run `ploomber task evaluate --force` and promote again"
         )
-    ledger = resolve(tracking["ledger"])
     if winner is not None and not already:
-        passing = [model for model in record["ranking"] if record["verdicts"][model]["passed"]]
         runner_up = versions[passing[1]] if len(passing) > 1 else before
         mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, runner_up)
         mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[winner])
     for model in record["ranking"]:
-        append_decision(ledger, _entry(record, model, versions, winner, before))
-    champion = versions[winner] if winner else before
+        entry = _entry(record, model, versions, winner, before)
+        append_decision(resolve(tracking["ledger"]), entry)
     return {
         "registered_name": name,
         "champion": winner or "(unchanged)",
-        "champion_version": champion,
+        "champion_version": versions[winner] if winner else before,
         "previous_version": before,
         "refused": {
             model: record["verdicts"][model]["reasons"]
             for model in record["ranking"]
-            if not record["verdicts"][model]["passed"]
+            if model not in passing
         },
         "versions": versions,
     }

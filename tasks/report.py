@@ -14,7 +14,7 @@ from tasks.storage.files import write_atomic
 
 
 def report(product: Any, upstream: Any, code: str = "") -> None:
-    """Ploomber task: gather what the tasks before it wrote into one small record."""
+    """Ploomber task: collect the results of the tasks before it in one small record."""
     evaluation = _read(upstream["evaluate"]["evaluation"])
     log = _read(upstream["ingest"]["log"])
     record = {
@@ -50,7 +50,7 @@ def _read(path: Any) -> dict[str, Any]:
 def render_report(
     path: Path, *, n_ran: int, seconds: float, console: Console | None = None
 ) -> None:
-    """Show the record written by :func:`report` as a table for a person."""
+    """Print the record written by :func:`report` as a table."""
     record = _read(path)
     console = console or Console()
     rows = record["rows"]
@@ -67,7 +67,7 @@ def render_report(
     for row in record["models"]:
         if not row["passed"]:
             console.print(f"{row['model']} was refused: {'; '.join(row['reasons'])}")
-    _say_champion(record, console)
+    _print_champion(record, console)
     for line in left_out(path.parent):
         console.print(f"[yellow]{escape(line)}[/yellow]")
     done = f"{n_ran} tasks ran" if n_ran else "nothing had changed, so nothing ran"
@@ -106,7 +106,7 @@ def _table(record: Mapping[str, Any]) -> Table:
     return table
 
 
-def _say_champion(record: Mapping[str, Any], console: Console) -> None:
+def _print_champion(record: Mapping[str, Any], console: Console) -> None:
     promotion, bento = record["promotion"], record["bento"]
     version = promotion["champion_version"]
     if promotion["previous_version"] == version:

@@ -56,8 +56,8 @@ class Slice:
 class Schema:
     """The declaration of one log. Build it with :func:`load_schema` or :meth:`from_dict`.
 
-    ``unknown_fields`` is what becomes of a request with keys that are no column of the log:
-    ``ignore`` them, which a service counts, or ``refuse`` it.
+    ``unknown_fields`` decides about keys of a request that are no column of the log: ``ignore`` them (a
+    service counts them), or ``refuse`` the request.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Schema:
         unknown = set(raw) - _KEYS
         if unknown:
             raise ConfigError(
-                f"{source}: unknown key {sorted(unknown)[0]!r}; known are {sorted(_KEYS)}"
+                f"{source}: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(_KEYS)}"
             )
         missing = {"name", "label", "time", "fields"} - set(raw)
         if missing:
@@ -203,7 +203,7 @@ class Schema:
 
 
 def _without_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the declaration without a policy that is the default: to write it out changes no digest."""
+    """Return the declaration without a policy that is the default, so that writing it out changes no digest."""
     default = ("unknown_fields", UNKNOWN_FIELDS[0])
     return {key: value for key, value in raw.items() if (key, value) != default}
 

@@ -1,7 +1,7 @@
-"""The data contract: what a log must be before anything is learnt from it, as a readable report."""
+"""The data contract: what must hold for a log before a model is trained on it, as a readable report."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +11,9 @@ import numpy as np
 
 from tasks.errors import ConfigError
 from tasks.logs.log import DUPLICATE, Log, arrow_schema
-from tasks.logs.profile import Facts, gather
+from tasks.logs.profile import LogProfile, profile_log
 from tasks.logs.validation_report import Finding, ValidationReport
+from tasks.logs.values import is_number
 from tasks.schema import Schema, load_schema
 from tasks.storage.files import write_atomic
 
@@ -45,7 +46,7 @@ def check_log(log: Log, schema: Schema, checks: Mapping[str, float]) -> Validati
         The log and its declaration.
     checks
         ``min_ctr`` and ``max_ctr`` bound the click rate, ``max_missing_hours_share`` the share of hours
-        inside the log's span that have no row; what is not given keeps its default.
+        within the log's time span that have no row; a limit that is not given keeps its default.
 
     Raises
     ------
@@ -53,28 +54,25 @@ def check_log(log: Log, schema: Schema, checks: Mapping[str, float]) -> Validati
         If `checks` has an unknown key or a value outside [0, 1].
     """
     limits = _limits(checks)
-    facts = gather(log, schema)
-    steps: list[Callable[[], list[Finding]]] = [
-        lambda: _structure(log, schema, facts),
-        lambda: _click_rate(facts, limits),
-        lambda: _domains(facts),
-        lambda: _time(log, facts, limits),
-        lambda: _quarantined(log),
-        lambda: _emptiness(facts),
+    profile = profile_log(log, schema)
+    findings = [
+        *_structure(log, schema, profile),
+        *_click_rate(profile, limits),
+        *_domains(profile),
+        *_gaps(log, limits),
+        *_thin_days(log),
+        *_quarantined(log),
+        *_emptiness(profile),
     ]
     first, last = log.time_span
-    missing = {
-        name: (item.n_missing + item.n_null) / max(1, facts.n_rows)
-        for name, item in facts.fields.items()
-    }
     return ValidationReport(
         source=log.manifest["source"],
-        n_rows=facts.n_rows,
-        ctr=facts.n_clicks / max(1, facts.n_rows),
+        n_rows=profile.n_rows,
+        ctr=profile.n_clicks / max(1, profile.n_rows),
         time_span=(f"{first:%Y-%m-%d %H:%M:%S}", f"{last:%Y-%m-%d %H:%M:%S}"),
-        findings=[finding for step in steps for finding in step()],
+        findings=findings,
         rows_by_day={day.isoformat(): n_rows for day, n_rows in log.rows_by_day.items()},
-        missing_shares={name: share for name, share in missing.items() if share},
+        missing_shares={name: share for name, share in profile.missing_shares.items() if share},
         quarantine=dict(log.manifest["quarantine"]),
         notes=list(log.manifest["notes"]),
     )
@@ -84,7 +82,7 @@ def _limits(checks: Mapping[str, float]) -> dict[str, float]:
     for name, value in checks.items():
         if name not in DEFAULTS:
             raise ConfigError(f"checks: unknown key {name!r}; known are {', '.join(DEFAULTS)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise ConfigError(f"checks: {name} must be between 0 and 1, got {value!r}")
     limits = {**DEFAULTS, **checks}
     if limits["min_ctr"] >= limits["max_ctr"]:
@@ -94,117 +92,129 @@ def _limits(checks: Mapping[str, float]) -> dict[str, float]:
     return limits
 
 
-def _structure(log: Log, schema: Schema, facts: Facts) -> list[Finding]:
-    wanted = {
-        item.name: str(item.type)
-        for item in arrow_schema(schema, has_truth=schema.truth in log.columns)
+def _structure(log: Log, schema: Schema, profile: LogProfile) -> list[Finding]:
+    """Whether the files are those that ``ingest`` wrote for this schema."""
+    manifest, n_truths = log.manifest, profile.n_bad_truths
+    declared = arrow_schema(schema, has_truth=schema.truth in log.columns)
+    types = {
+        item.name: (str(item.type), profile.types.get(item.name, "missing")) for item in declared
     }
     wrong = [
-        f"{name} is {facts.types.get(name, 'missing')}, not {kind}"
-        for name, kind in wanted.items()
-        if facts.types.get(name) != kind
+        f"{name} is {found}, not {kind}" for name, (kind, found) in types.items() if found != kind
     ]
-    again = "run the task `ingest` again"
-    n_truths = facts.n_bad_truths
+    checks = [
+        (
+            "declaration",
+            manifest["schema_digest"] == schema.digest,
+            f"ingested as {manifest['schema']!r}, digest {manifest['schema_digest']}; now {schema.digest}",
+        ),
+        ("column types", not wrong, "; ".join(wrong) or f"{len(types)} columns as declared"),
+        (
+            "rows complete",
+            profile.n_rows == log.n_rows,
+            f"{profile.n_rows:,} rows in the files, {log.n_rows:,} in the manifest",
+        ),
+        ("labels 0 or 1", not profile.n_bad_labels, f"{profile.n_bad_labels:,} other labels"),
+        (
+            "order of time",
+            not profile.n_out_of_order,
+            f"{profile.n_out_of_order:,} rows earlier than the one before",
+        ),
+    ]
+    if schema.truth in log.columns:
+        checks.append(("known probabilities", not n_truths, f"{n_truths:,} outside [0, 1]"))
     return [
-        Finding("declaration", log.manifest["schema_digest"] == schema.digest, "error", f"ingested as {log.manifest['schema']!r}, digest {log.manifest['schema_digest']}; now {schema.digest}", again),
-        Finding("column types", not wrong, "error", "; ".join(wrong) or f"{len(wanted)} columns as declared", again),
-        Finding("rows complete", facts.n_rows == log.n_rows, "error", f"{facts.n_rows:,} rows in the files, {log.n_rows:,} in the manifest", again),
-        Finding("labels 0 or 1", not facts.n_bad_labels, "error", f"{facts.n_bad_labels:,} other labels", again),
-        Finding("order of time", not facts.n_out_of_order, "error", f"{facts.n_out_of_order:,} rows earlier than the one before", again),
-        *([Finding("known probabilities", not n_truths, "error", f"{n_truths:,} outside [0, 1]", again)] if schema.truth in log.columns else []),
-    ]  # fmt: skip
+        Finding(name, ok, "error", found, "run the task `ingest` again")
+        for name, ok, found in checks
+    ]
 
 
-def _click_rate(facts: Facts, limits: Mapping[str, float]) -> list[Finding]:
-    ctr = facts.n_clicks / max(1, facts.n_rows)
+def _click_rate(profile: LogProfile, limits: Mapping[str, float]) -> list[Finding]:
+    ctr = profile.n_clicks / max(1, profile.n_rows)
     found = f"{ctr:.4f}, allowed {limits['min_ctr']:g} to {limits['max_ctr']:g}"
-    advice = "check what the label column counts, or move checks.min_ctr and checks.max_ctr"
-    return [
-        Finding("click rate", limits["min_ctr"] <= ctr <= limits["max_ctr"], "error", found, advice)
-    ]
+    advice = "check what the label column counts, or change checks.min_ctr and checks.max_ctr"
+    passed = limits["min_ctr"] <= ctr <= limits["max_ctr"]
+    return [Finding("click rate", passed, "error", found, advice)]
 
 
-def _domains(facts: Facts) -> list[Finding]:
+def _domains(profile: LogProfile) -> list[Finding]:
     findings = []
-    for name, item in facts.fields.items():
+    for name, item in profile.fields.items():
         if item.spec.pattern is None:
             continue
-        examples = ", ".join(repr(value[:40]) for value in item.outside)
-        found = (
-            f"{item.n_outside:,} rows outside {item.spec.pattern}, such as {examples}"
-            if item.n_outside
-            else f"all match {item.spec.pattern}"
-        )
-        findings.append(
-            Finding(
-                f"domain of {name}",
-                not item.n_outside,
-                "error",
-                found,
-                "mend the export, or the pattern in the schema",
-            )
-        )
+        found = f"all match {item.spec.pattern}"
+        if item.n_outside:
+            examples = ", ".join(repr(value[:40]) for value in item.outside)
+            found = f"{item.n_outside:,} rows outside {item.spec.pattern}, such as {examples}"
+        advice = "fix the export, or the pattern in the schema"
+        findings.append(Finding(f"domain of {name}", not item.n_outside, "error", found, advice))
     return findings
 
 
-def _time(log: Log, facts: Facts, limits: Mapping[str, float]) -> list[Finding]:
-    hours = list(log.rows_by_hour)
-    n_span = round((hours[-1] - hours[0]) / timedelta(hours=1)) + 1
-    n_gone = n_span - len(hours)
-    gaps = np.array(
-        [round((b - a) / timedelta(hours=1)) - 1 for a, b in pairwise(hours)],
-        dtype=int,
-    )
-    found = f"{n_gone:,} of {n_span:,} hours have no row ({n_gone / n_span:.1%}, allowed {limits['max_missing_hours_share']:.0%})"
-    if n_gone:
-        start = hours[int(gaps.argmax())] + timedelta(hours=1)
-        found += f"; the longest gap is {gaps.max()} h from {start:%Y-%m-%d %H:00}"
-    advice = "fetch the missing files, or move checks.max_missing_hours_share"
-    too_many = n_gone / n_span > limits["max_missing_hours_share"]
+def _gaps(log: Log, limits: Mapping[str, float]) -> list[Finding]:
+    """Whether each hour between the first and the last row has rows."""
+    hours, hour = list(log.rows_by_hour), timedelta(hours=1)
+    n_span = round((hours[-1] - hours[0]) / hour) + 1
+    n_missing, allowed = n_span - len(hours), limits["max_missing_hours_share"]
+    share = n_missing / n_span
+    found = f"{n_missing:,} of {n_span:,} hours have no row ({share:.1%}, allowed {allowed:.0%})"
+    if n_missing:
+        gaps = [round((later - earlier) / hour) - 1 for earlier, later in pairwise(hours)]
+        start = hours[int(np.argmax(gaps))] + hour
+        found += f"; the longest gap is {max(gaps)} h from {start:%Y-%m-%d %H:00}"
+    severity = "error" if share > allowed else "warning"
+    advice = "fetch the missing files, or change checks.max_missing_hours_share"
+    return [Finding("missing hours", not n_missing, severity, found, advice)]
+
+
+def _thin_days(log: Log) -> list[Finding]:
+    """Whether a day has far fewer rows than usual; the first and last day may be partial."""
     counts = log.rows_by_day
-    inner = list(counts.items())[1:-1]
     typical = float(np.median(list(counts.values())))
+    inner = list(counts.items())[1:-1]
     thin = [f"{day} ({n_rows:,})" for day, n_rows in inner if n_rows < _THIN_DAY * typical]
-    said = (
-        f"below {_THIN_DAY:.0%} of the usual {typical:,.0f} rows: {', '.join(thin[:5])}"
-        if thin
-        else f"{len(counts)} days, usually {typical:,.0f} rows"
-    )
-    return [
-        Finding("missing hours", not n_gone, "error" if too_many else "warning", found, advice),
-        Finding(
-            "rows a day", not thin, "warning", said, "see whether these days were exported whole"
-        ),
-    ]
+    found = f"{len(counts)} days, usually {typical:,.0f} rows"
+    if thin:
+        found = f"below {_THIN_DAY:.0%} of the usual {typical:,.0f} rows: {', '.join(thin[:5])}"
+    advice = "check whether the export of these days is complete"
+    return [Finding("rows per day", not thin, "warning", found, advice)]
 
 
 def _quarantined(log: Log) -> list[Finding]:
     reasons = log.manifest["quarantine"]
     n_rows, n_in = log.manifest["n_quarantined"], log.manifest["n_rows_in"]
     n_twice = reasons.get(DUPLICATE, 0)
-    said = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-    found = f"{n_rows:,} of {n_in:,} rows" + (f" ({said})" if said else "")
-    return [
-        Finding("quarantine", not n_rows, "warning", found, f"see {log.folder}/quarantine.parquet"),
-        Finding(
-            "duplicate ids",
-            not n_twice,
-            "warning",
-            f"{n_twice:,} rows, taken out" if n_twice else "none",
-            "see whether a file was exported twice",
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+    found = f"{n_rows:,} of {n_in:,} rows" + (f" ({counts})" if counts else "")
+    twice = f"{n_twice:,} rows, taken out" if n_twice else "none"
+    checks = [
+        ("quarantine", not n_rows, found, f"see {log.folder}/quarantine.parquet"),
+        ("duplicate ids", not n_twice, twice, "check whether a file was exported twice"),
+    ]
+    return [Finding(name, ok, "warning", found, advice) for name, ok, found, advice in checks]
+
+
+def _emptiness(profile: LogProfile) -> list[Finding]:
+    constant = [name for name, item in profile.fields.items() if item.is_constant]
+    shares = profile.missing_shares
+    empty = [f"{name} ({share:.1%})" for name, share in shares.items() if share > _MOSTLY_MISSING]
+    checks = [
+        (
+            "fields that vary",
+            constant,
+            "one value only",
+            "nothing can be learned from such a field; check its export",
+        ),
+        (
+            "fields that are filled",
+            empty,
+            "almost always missing",
+            "check whether the export lost them",
         ),
     ]
-
-
-def _emptiness(facts: Facts) -> list[Finding]:
-    constant = [name for name, item in facts.fields.items() if item.is_constant]
-    empty = []
-    for name, item in facts.fields.items():
-        share = (item.n_missing + item.n_null) / max(1, facts.n_rows)
-        if share > _MOSTLY_MISSING:
-            empty.append(f"{name} ({share:.1%})")
     return [
-        Finding("fields that vary", not constant, "warning", f"one value only: {', '.join(constant)}" if constant else "all", "such a field teaches nothing; see whether it was exported right"),
-        Finding("fields that are filled", not empty, "warning", f"almost always missing: {', '.join(empty)}" if empty else "all", "see whether the export lost them"),
-    ]  # fmt: skip
+        Finding(
+            name, not fields, "warning", f"{what}: {', '.join(fields)}" if fields else "all", advice
+        )
+        for name, fields, what, advice in checks
+    ]

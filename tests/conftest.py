@@ -1,16 +1,19 @@
-"""Shared fixtures: where the real sample lies, and a copy of the project that tests may spoil."""
+"""Shared fixtures: the sample of the real log, and a copy of the project that tests may change."""
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("no-deadline", deadline=None)  # machines are shared: slow is not wrong
+from tasks.serving.packed_service import free_port
+
+__all__ = ["free_port"]
+
+settings.register_profile("no-deadline", deadline=None)  # on a shared machine slow is not wrong
 settings.load_profile("no-deadline")
 
 ROOT = Path(__file__).parents[1]
@@ -18,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet_services() -> None:
-    """No tool phones home, and no test touches the user's own Bento store."""
+    """No tool sends telemetry, and no test reads the user's MLflow settings."""
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["PLOOMBER_STATS_ENABLED"] = "false"
@@ -37,7 +40,7 @@ def real_log() -> Path:
 
 
 def copy_project(target: Path) -> Path:
-    """Copy what is committed or would be to `target`, and return it."""
+    """Copy library, notebooks, service and configuration to `target`, and return it."""
     keep = ("tasks", "notebooks", "bentos")
     for name in keep:
         shutil.copytree(
@@ -56,15 +59,8 @@ def copy_project(target: Path) -> Path:
     return target
 
 
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def stop_group(process: subprocess.Popen) -> None:
-    """End a server and everything it started (it was started in a session of its own)."""
+    """Stop a server that was started in a session of its own, with all its children."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

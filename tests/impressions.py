@@ -1,4 +1,4 @@
-"""Requests of every kind that can be scored, and a contract with all that a contract can have."""
+"""Requests of every kind that can be scored, and a contract that uses every option."""
 
 import math
 
@@ -22,7 +22,7 @@ CONTRACT = HashContract.from_schema(
     bits=18,
 )
 
-# few, so that most are remembered; among them some that are equal to Python and differ as text
+# few, so that most are cached; some are equal in Python and differ as text
 ONES = [1, 1.0, True, np.True_, np.int8(1), "1", "true"]
 OTHERS = [0, -0.0, False, "0", 10**16, 1e16, 0.1, np.float32(0.1), float(np.float32(0.1)), "0.1"]
 MISSING = [None, "", math.nan]

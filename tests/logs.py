@@ -31,7 +31,7 @@ HEADER = "id,click,hour,site,pos"
 
 
 def rows(n_rows: int, *, first_id: int = 0, hours: Sequence[str] = ("14102100",)) -> list[str]:
-    """Return lines of a good log: every third a click, hours spread in order."""
+    """Return lines of a valid log: every third row is a click, hours ascend."""
     return [
         f"{first_id + number},{int(number % 3 == 0)},{hours[number * len(hours) // n_rows]},s{number % 7},{number % 4}"
         for number in range(n_rows)
@@ -59,7 +59,7 @@ def read_all(folder: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def local_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Yield a client of an S3 inside this process, with the bucket ``bucket``."""
+    """Yield a client of an S3 in this process, which has the bucket ``bucket``."""
     import boto3
     from moto import mock_aws
 

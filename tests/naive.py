@@ -1,4 +1,4 @@
-"""Slow, obvious twins of what the library does fast; each builder of a fast path adds its own."""
+"""Slow, obvious twins of the library's fast paths."""
 
 import math
 
@@ -48,7 +48,7 @@ def row_tokens(texts: dict[str, str], crosses: list[list[str]]) -> list[str]:
 def ftrl(rows, labels, *, n_features, alpha, beta, l1, l2, row_weights=None):
     """Return z, n and the summed losses after Algorithm 1 of McMahan et al. (2013) and a bias without penalties.
 
-    A row is a list of (index, value); an index that is there twice is two coordinates with one state.
+    A row is a list of (index, value); an index that occurs twice counts as two coordinates with one state.
     """
     z, n = [0.0] * (n_features + 1), [0.0] * (n_features + 1)
     total = 0.0
@@ -98,7 +98,7 @@ def fm(
 ):  # fmt: skip
     """Return z, n, vectors, their squares and the summed losses: FTRL for the weights, AdaGrad for vectors.
 
-    All tokens of a row see what was there before it; a vector is drawn when n first exceeds `min_evidence`.
+    All tokens of a row see the state before the row; a vector is drawn when n first exceeds `min_evidence`.
     """
     z, n = [0.0] * (n_features + 1), [0.0] * (n_features + 1)
     vectors, squares = ([[0.0] * n_factors for _ in range(n_features)] for _ in range(2))
@@ -144,7 +144,7 @@ def fm(
 
 
 def auc(y_true, p_click):
-    """Return the share of (clicked, other) pairs in which the clicked one is above, ties one half."""
+    """Return the share of (clicked, other) pairs in which the clicked one ranks higher; ties count one half."""
     clicked = [p for y, p in zip(y_true, p_click, strict=True) if y == 1]
     others = [p for y, p in zip(y_true, p_click, strict=True) if y == 0]
     above = sum((p > q) + 0.5 * (p == q) for p in clicked for q in others)

@@ -1,4 +1,4 @@
-"""Stores as real processes and servers on free ports of this machine: MLflow, S3."""
+"""Real servers on free ports of this machine: MLflow and S3."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import free_port, stop_group
 
-# An account that nobody has, and a client that asks once.
+# Invalid credentials, and a client that does not retry.
 IMPATIENT_AWS = {
     "AWS_ACCESS_KEY_ID": "x",
     "AWS_SECRET_ACCESS_KEY": "x",
@@ -28,9 +28,9 @@ IMPATIENT_AWS = {
 def mlflow_server(
     folder: Path, *, port: int | None = None, hosts: str = "127.0.0.1:*"
 ) -> Iterator[str]:
-    """Run MLflow on the store in `folder`, made if it is not there; yield its address.
+    """Run MLflow on the store in `folder`, created if missing; yield its address.
 
-    The server answers only to the Host headers that it is told.
+    The server accepts only requests whose Host header matches `hosts`.
     """
     port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def mlflow_server(
 
 
 def mlflow_client(address: str) -> Any:
-    """Return a client of that store; MLflow notes the last one in the environment, where it is in the way."""
+    """Return a client of that store, and keep MLflow from leaving its address in the environment."""
     from tasks.registry import mlflow_store
 
     os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -77,7 +77,7 @@ def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
 
 
 class S3Server:
-    """An S3 over HTTP with the bucket ``bucket``; it forgets everything when it is made anew."""
+    """An S3 over HTTP with the bucket ``bucket``."""
 
     def __init__(self, port: int):
         from moto.server import ThreadedMotoServer
@@ -88,19 +88,19 @@ class S3Server:
 
     @property
     def client(self) -> Any:
-        """The client that the project uses for it."""
+        """The project's client for it."""
         from tasks.storage.s3 import s3_client
 
         return s3_client()
 
     def stop(self) -> None:
-        """Stop answering; what it holds stays in this process."""
+        """Stop answering; the objects stay in this process."""
         self._server.stop()
 
 
 @contextmanager
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """Yield an empty S3 that this process's clients are pointed at."""
+    """Yield an empty S3 that this process's clients use."""
     from tasks.storage.s3 import _client
 
     port = free_port()

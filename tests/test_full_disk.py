@@ -1,4 +1,4 @@
-"""A full disk: one line, nothing half-written, and the same command goes on when there is room."""
+"""A full disk: one line, no partial files, and the same command resumes when there is room."""
 
 import subprocess
 import sys
@@ -8,7 +8,8 @@ import pytest
 
 from tasks.errors import DiskFullError
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.feature_set import FeatureSet
+from tasks.hashing.store import write_features
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import KINDS, make_learner
@@ -25,7 +26,7 @@ N_ROWS, BATCH_ROWS = 20_000, 2048
 
 
 class Disk:
-    """A disk of its own, as small as a test wants it."""
+    """A small disk, resized by the test."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -36,7 +37,7 @@ class Disk:
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.folder)]
         done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode:
-            pytest.skip("only root may mount a small disk")
+            pytest.skip("mounting a small disk needs root")
         return self.folder
 
     def files(self) -> list[str]:
@@ -54,7 +55,7 @@ def disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A log and its feature sets on a disk with room."""
+    """A log and its feature sets, on a disk with enough room."""
     folder = tmp_path_factory.mktemp("room")
     ingest_log(f"sim://avazu?rows={N_ROWS}&seed=7", folder / "log", schema=SCHEMA)
     log = Log.open(folder / "log")
@@ -65,15 +66,15 @@ def store(tmp_path_factory):
 
 @pytest.mark.parametrize("n_kib", [4, 64, 512, 1000])
 def test_ingest_leaves_nothing(disk, n_kib):
-    """Whatever was being written: quarantine, days, what is held to find duplicates."""
+    """Neither quarantine, nor day files, nor the files that detect duplicates."""
     folder = disk.resize(n_kib)
     with pytest.raises(DiskFullError, match=r"log: cannot be written \(No space left"):
         ingest_log(f"sim://avazu?rows={N_ROWS}&seed=7", folder / "log", schema=SCHEMA)
     assert list(folder.iterdir()) == []
 
 
-def test_hashing_goes_on_when_there_is_room(disk, store):
-    """Whole parts stay, the half-written one is gone; nothing looks like a complete set before it is."""
+def test_hashing_resumes_when_there_is_room(disk, store):
+    """Complete parts stay, the partial one is removed; no manifest exists before the set is complete."""
     folder, log = disk.resize(700), Log.open(store / "log")
     with pytest.raises(DiskFullError, match=r"part-\d+\.arrow: cannot be written"):
         write_features(log, (0, 16_000), CONTRACT, folder / "train", BATCH_ROWS)
@@ -88,7 +89,7 @@ def test_hashing_goes_on_when_there_is_room(disk, store):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_kib", [4, 50])
 def test_training_and_saving_leave_nothing(disk, store, monkeypatch, kind, n_kib):
-    """Neither half a checkpoint nor half a model."""
+    """Neither a partial checkpoint nor a partial model."""
     monkeypatch.setattr(checkpoint, "EVERY_S", 0)
     monkeypatch.setattr(checkpoint, "MAX_SHARE", 1e9)
     folder, parts = disk.resize(n_kib), [FeatureSet(store / name) for name in ("train", "valid")]
@@ -121,8 +122,8 @@ for work in works:
 
 
 @pytest.mark.slow
-def test_a_file_that_may_not_grow_is_told_in_the_same_way(store, tmp_path):
-    """The limit of the process itself, for which nobody has to be root."""
+def test_a_limit_on_file_size_is_reported_in_the_same_way(store, tmp_path):
+    """The limit of the process itself, which needs no root."""
     command = [sys.executable, "-c", LIMITED, str(store), str(tmp_path)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
@@ -136,8 +137,8 @@ def test_a_file_that_may_not_grow_is_told_in_the_same_way(store, tmp_path):
     "text",
     ["[Errno 28] No space left on device", "(sqlite3.OperationalError) database or disk is full"],
 )
-def test_what_others_say_of_a_full_disk_is_one_line(text):
-    """papermill, Ploomber, Optuna and MLflow write too; a kernel's error is known by its words."""
+def test_a_full_disk_reported_by_a_library_is_one_line(text):
+    """papermill, Ploomber, Optuna and MLflow write too; a kernel's error is recognized by its text."""
     error = Exception("long text")
     error.ename, error.evalue = "OSError", text
     wrapped = RuntimeError("Error building task")
@@ -164,7 +165,7 @@ print("on the screen")
 
 @pytest.mark.slow
 def test_a_task_is_not_lost_with_its_log(disk):
-    """What a task prints has no room; the task ends as it would, and the screen stays clean."""
+    """A task whose output has no room ends as it would otherwise, and the screen stays clean."""
     command = [sys.executable, "-c", CHATTY, str(disk.resize(8) / "logs" / "task.log")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("on the screen\n", "")

@@ -30,7 +30,7 @@ def ask(address: str, body: dict | None = None) -> dict:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project, so that saving spoils nothing."""
+    """A copy of the project, because the tests save notebooks."""
     return copy_project(tmp_path_factory.mktemp("lab"))
 
 
@@ -84,7 +84,7 @@ def test_a_notebook_opens_with_its_injected_parameters(jupyterlab, name):
 
 
 def test_saving_an_opened_notebook_keeps_the_injected_cell_out_of_the_file(jupyterlab, project):
-    """What is committed carries no machine's paths."""
+    """The file on disk holds no path of this machine."""
     path = f"{jupyterlab}/api/contents/notebooks/train.ipynb"
     content = ask(path)["content"]
     ask(path, {"type": "notebook", "format": "json", "content": content})

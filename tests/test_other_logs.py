@@ -1,4 +1,4 @@
-"""Logs of other people through the whole pipeline, and input that cannot be used."""
+"""Another team's log through the whole pipeline, and unusable input."""
 
 import csv
 import gzip
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks.figures.optional import left_out
 from tests.conftest import copy_project
 from tests.test_pipeline import clicklab
 
@@ -31,7 +32,7 @@ SHOP = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project whose tiny environment reads a shop's log by the shop's schema."""
+    """A copy of the project whose tiny environment reads a shop's log with the shop's schema."""
     folder = copy_project(tmp_path_factory.mktemp("shop"))
     (folder / "shop.yaml").write_text(yaml.safe_dump(SHOP, sort_keys=False))
     write_shop_log(folder / "shop.csv", n_rows=6000)
@@ -43,7 +44,7 @@ def project(tmp_path_factory):
 
 
 def write_shop_log(path: Path, n_rows: int) -> None:
-    """Write five days of a log with no id and no device, whose pages differ in how they sell."""
+    """Write five days of a log with no id and no device, whose pages differ in their rate of sales."""
     draw = random.Random(7)
     rate = {f"p{number}": 0.05 + 0.03 * number for number in range(12)}
     begin = datetime(2024, 5, 1, tzinfo=UTC)
@@ -70,11 +71,12 @@ def test_another_teams_log_needs_its_schema_file_and_nothing_else(project):
     best = report["models"][0]
     assert best["roc_auc"] > 0.6
     assert report["bento"]["max_abs_diff"] <= 1e-6
+    assert left_out(project / "products" / "tiny") == []
 
 
 def truncated_gz(folder: Path) -> Path:
-    """Return a gz that a broken download left half written."""
-    path = folder / "half.csv.gz"
+    """Return a gz file that a broken download left truncated."""
+    path = folder / "truncated.csv.gz"
     whole = gzip.compress((folder / "shop.csv").read_bytes())
     path.write_bytes(whole[: len(whole) // 2])
     return path
@@ -101,14 +103,14 @@ def one_class(folder: Path) -> Path:
     ("make", "found"),
     [
         (lambda folder: folder / "absent.csv", "no such file"),
-        (truncated_gz, "half.csv.gz"),
+        (truncated_gz, "truncated.csv.gz"),
         (renamed_column, "bought"),
         (one_class, "nobody.csv"),
     ],
-    ids=["missing", "half written", "wrong column", "one class"],
+    ids=["missing", "truncated", "wrong column", "one class"],
 )
 def test_a_log_that_cannot_be_used_is_one_line_and_an_exit_code(project, make, found):
-    """What was found and what to do; no traceback; nothing that was built before is lost."""
+    """It says what was found and what to do, without a traceback; earlier products stay."""
     manifest = project / "products/tiny/log/manifest.json"
     before = manifest.read_text() if manifest.exists() else None
     done = clicklab(project, "run", "--env", "env.shop.yaml", "--data", str(make(project)))

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tasks.figures.optional import left_out
+from tasks.pipeline.knobs import read_env
 from tests.bentos.ctr.serving import served
 from tests.conftest import ROOT, copy_project
 
@@ -56,7 +58,14 @@ def read(project: Path, name: str) -> dict:
 def outdated(project):
     """What `ploomber build` would run after each change, by the change's name."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(ROOT / "tests" / "changes.py"), json.dumps(CHANGES)],
+        [
+            sys.executable,
+            "-P",
+            "-W",
+            "ignore",
+            str(ROOT / "tests" / "changes.py"),
+            json.dumps(CHANGES),
+        ],
         cwd=project,
         env=environment(project),
         capture_output=True,
@@ -115,11 +124,11 @@ def test_a_second_run_with_nothing_changed_runs_nothing(project, outdated):
 FILES = {
     "tasks/simulation/simulate.py": ALL,
     "tasks/validate.py": ALL - {"ingest"},
-    "tasks/logs/exploration.py": {"explore"},
+    "tasks/logs/exploration.py": {"explore", "package", "report"},  # a Bento holds all of tasks/
     "tasks/training/search.py": TRAIN | AFTER_EVALUATE,
     "tasks/evaluation/gates.py": AFTER_EVALUATE,
     "tasks/registry/ledger.py": {"promote", "package", "report"},
-    "tasks/report.py": {"report"},
+    "tasks/report.py": {"package", "report"},
     "bentos/ctr/http/side_app.py": {"package", "report"},
     "tasks/schemas/avazu.yaml": ALL,
     "notebooks/train.ipynb": TRAIN | AFTER_EVALUATE,
@@ -162,7 +171,31 @@ def test_every_training_is_one_run_with_its_record(project, monkeypatch):
         )
         assert "clicklab.code_digest" in run.data.tags
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert {"model", "notebook", "importance.png", "learning_curve.png"} <= files
+        tables = {"trials.json", "importance.json", "top_values.json"}
+        figures = {"importance.png", "learning_curve.png", "top_values.png"}
+        assert {"model", "notebook"} | tables | figures <= files
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        ("explore", r"\d+\.\d% of 20,000 rows were clicked"),
+        ("hash_features", r"\d+ bits are enough in this trial"),
+        ("train-ftrl", r"ftrl: validation log loss 0\.\d{4}, \d+\.\d% below"),
+        ("train-fm", r"raises the odds of a click most"),
+        ("evaluate", r"\w+ has the lowest log loss of 4 models on \d,\d+ test rows"),
+    ],
+)
+def test_each_notebook_ends_with_its_computed_answer(project, task, sentence):
+    """The last cell shows Markdown with the numbers of this run."""
+    cells = read(project, f"{task}.ipynb")["cells"]
+    (output,) = cells[-1]["outputs"]
+    assert re.search(sentence, "".join(output["data"]["text/markdown"]))
+
+
+def test_no_figure_and_no_sentence_is_missing(project):
+    """A fault in one would not stop the run, so it is looked for here."""
+    assert left_out(project / "products" / "tiny") == []
 
 
 def test_the_registry_and_the_ledger_agree(project, monkeypatch):
@@ -192,9 +225,7 @@ def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, 
             "passed": False,
             "reasons": ["calibration ratio 3.000, must lie in [0.8, 1.25]"],
         }
-    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {
-        "ledger": str(tmp_path / "l.jsonl")
-    }
+    tracking = read_env(ROOT / "env.tiny.yaml")["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
     client = mlflow_store.connect(tracking["tracking_uri"])
     before = dict(client.get_registered_model("ctr-avazu").aliases)
     record["champion_version"] = str(before["champion"])
@@ -206,16 +237,14 @@ def test_a_refused_model_leaves_the_champion_and_its_reasons(project, tmp_path, 
 
 
 def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path, monkeypatch):
-    """Nobody is replaced by a model that was never compared with them."""
+    """A champion is replaced only by a model that was compared with it."""
     monkeypatch.chdir(project)
     from tasks import promote
     from tasks.errors import ClicklabError
 
     record = read(project, "evaluation.json") | {"champion_version": "99"}
     record["ranking"] = record["ranking"][::-1]
-    tracking = yaml.safe_load((ROOT / "env.tiny.yaml").read_text())["mlflow"] | {
-        "ledger": str(tmp_path / "l.jsonl")
-    }
+    tracking = read_env(ROOT / "env.tiny.yaml")["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
     with pytest.raises(ClicklabError, match="compared with 99"):
         promote.decide(record, tracking)
 
@@ -294,7 +323,9 @@ def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
 
 def test_ploombers_own_commands_work(project):
     """`ploomber status` and `ploomber task` behave as in any Ploomber project."""
-    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.tiny.yaml"}
+    merged = yaml.safe_dump(read_env(project / "env.tiny.yaml"))  # Ploomber reads one whole file
+    (project / "env.merged.yaml").write_text(merged)
+    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.merged.yaml"}
     ploomber = [str(Path(sys.executable).parent / "ploomber")]
     status = subprocess.run(
         [*ploomber, "status"], cwd=project, env=env, capture_output=True, text=True, timeout=120
@@ -310,3 +341,34 @@ def test_ploombers_own_commands_work(project):
         timeout=120,
     )
     assert task.returncode == 0, task.stderr
+
+
+# ---- faults, last because they change the project
+
+
+def broken(project: Path, path: str, line: str) -> None:
+    """Add a line that spoils a module of the copy."""
+    with (project / path).open("a") as file:
+        file.write(f"\n{line}\n")
+
+
+def test_a_fault_in_a_figure_or_sentence_does_not_fail_the_run(project):
+    """Training, record and model are complete; the closing table names what is missing."""
+    before = read(project, "train-ftrl.json")
+    broken(project, "tasks/figures/train.py", "importance = None")
+    done = clicklab(project, "run", "--env", "env.tiny.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    shown = " ".join(done.stdout.split())
+    assert "train-ftrl: the importance of fields is missing here: TypeError" in shown
+    after = read(project, "train-ftrl.json")
+    assert after["version"] == before["version"]
+    assert after["run_id"] != before["run_id"]
+
+
+def test_a_fault_in_training_fails_the_run(project):
+    """What the model depends on is not optional."""
+    broken(project, "tasks/training/fit.py", "validate = None")
+    done = clicklab(project, "run", "--env", "env.tiny.yaml")
+    assert done.returncode == 1
+    assert "train-ftrl" in done.stderr
+    assert "'NoneType' object is not callable" in done.stderr

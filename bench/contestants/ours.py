@@ -15,7 +15,7 @@ import numpy as np
 from bench.data import contract_of
 from bench.pipeline_path import hash_rows, train
 from bench.stopwatch import Stopwatch, contestant_arguments
-from tasks.hashing.store import FeatureSet
+from tasks.hashing.feature_set import FeatureSet
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models.predict import predict_stream

@@ -1,4 +1,4 @@
-"""The service's knobs: ``serving.yaml``, and what the environment says instead of it."""
+"""The service's settings: ``serving.yaml``, and environment variables that override it."""
 
 import os
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from bentos.ctr.exposures import ExposureSettings
+from bentos.ctr.numbers import positive_number
 from tasks.errors import ConfigError
 
 HERE = Path(__file__).parent
@@ -15,7 +16,7 @@ _KEYS = {"models", "poll_s", "experiment", "exposures", "limits"}
 
 
 class Limits(NamedTuple):
-    """What a request may be at most: bytes, candidates of one ``/rank`` call, seconds to send it."""
+    """Upper limits of a request: bytes, candidates of one ``/rank`` call, seconds to send it."""
 
     body_bytes: int = 262_144
     candidates: int = 1_000
@@ -23,20 +24,20 @@ class Limits(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Everything that can be set from outside.
+    """All settings of the service.
 
     Attributes
     ----------
     models
-        Name of a model to where it comes from, see :mod:`bentos.ctr.models.sources`.
+        Model name to its source, see :mod:`bentos.ctr.models.sources`.
     poll_s
-        Seconds between two looks at the sources.
+        Seconds between two polls of the sources.
     experiment
-        The file that says who gets which variant.
+        The file that declares the variants.
     exposures
         Where exposures are logged, and how.
     limits
-        What a request may be at most.
+        Upper limits of a request.
     api_key
         The key that clients must send, or None.
     """
@@ -52,14 +53,14 @@ class Settings(NamedTuple):
 def load_settings(path: str | Path | None = None) -> Settings:
     """Return the settings in a file, or in the one that CLICKLAB_SERVING names, or the shipped ones.
 
-    CLICKLAB_EXPOSURES stands in for ``exposures.sink``, CLICKLAB_EXPERIMENT for ``experiment``,
-    CLICKLAB_MODEL_POINTER (a pointer file or ``s3://``) for where the model ``champion`` comes from;
-    CLICKLAB_API_KEY, which belongs into no file, is the API key.
+    CLICKLAB_EXPOSURES overrides ``exposures.sink``, CLICKLAB_EXPERIMENT ``experiment``, and
+    CLICKLAB_MODEL_POINTER (a pointer file or ``s3://``) the source of the model ``champion``;
+    CLICKLAB_API_KEY, which belongs in no file, is the API key.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, or holds something else than settings.
+        If the file cannot be read or holds anything but settings.
     """
     path = Path(path or os.environ.get("CLICKLAB_SERVING") or HERE / "serving.yaml")
     raw = _read(path)
@@ -71,7 +72,7 @@ def load_settings(path: str | Path | None = None) -> Settings:
         return Settings(
             models=_models(raw.get("models"))
             | _pointed_to(os.environ.get("CLICKLAB_MODEL_POINTER")),
-            poll_s=_positive("poll_s", raw.get("poll_s", 10)),
+            poll_s=positive_number("poll_s", raw.get("poll_s", 10)),
             experiment=path.parent / experiment,
             exposures=ExposureSettings.from_mapping(exposures),
             limits=_limits(raw.get("limits") or {}),
@@ -117,14 +118,8 @@ def _limits(raw: Any) -> Limits:
     if not isinstance(raw, dict) or (unknown := sorted(map(str, set(raw) - set(Limits._fields)))):
         found = repr(raw) if not isinstance(raw, dict) else repr(unknown[0])
         raise ConfigError(f"limits: expected some of {list(Limits._fields)}, found {found}")
-    for name, value in raw.items():
-        _positive(f"limits.{name}", value)
-        if name != "body_seconds" and not isinstance(value, int):
-            raise ConfigError(f"limits.{name} must be an integer, found {value!r}")
-    return Limits(**raw)
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
-        raise ConfigError(f"{name} must be a number above 0, found {value!r}")
-    return value
+    limits = {
+        name: positive_number(f"limits.{name}", value, is_integer=name != "body_seconds")
+        for name, value in raw.items()
+    }
+    return Limits(**limits)

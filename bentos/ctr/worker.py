@@ -1,4 +1,4 @@
-"""One serving process: its calls, and what runs beside them (models looked after, exposures, metrics)."""
+"""One serving process: its calls, and what runs beside them (model updates, exposures, metrics)."""
 
 import asyncio
 import gc
@@ -14,26 +14,26 @@ from bentos.ctr.settings import Limits, Settings, load_settings
 from tasks.errors import ClicklabError
 
 SHIPPED_SALT = "change me"
-_FLUSH_S, _TELL_EVERY_S = 1.0, 60.0
+_FLUSH_S, _REPORT_EVERY_S = 1.0, 60.0
 _log = logging.getLogger("clicklab.service")
 
 
 class Worker:
-    """Made when the service is imported, which is cheap; :meth:`start` is called once, where it serves.
+    """Created when the service is imported, which is cheap; :meth:`start` is called once per serving process.
 
-    Settings that cannot be used do not stop the process: it stays up to say so on ``/healthcheck``.
+    Invalid settings do not stop the process: it stays up and reports them on ``/healthcheck``.
 
     Parameters
     ----------
     registry
-        Of the metrics; one of its own, for tests.
+        Of the metrics; for tests, a separate one.
 
     Attributes
     ----------
     calls : Calls
         Answers requests.
     settings : Settings or None
-        None if they cannot be used.
+        None if they are invalid.
     """
 
     def __init__(self, *, registry: Any = None) -> None:
@@ -43,21 +43,21 @@ class Worker:
         self._telemetry: Telemetry | None = None
         self._watcher: Any = None
         self._flushing: asyncio.Task[None] | None = None
-        self._has_given_up = False
-        self._n_told, self._tell_again_at = 0, 0.0
+        self._has_failed = False
+        self._n_reported_drops, self._next_report_at = 0, 0.0
         try:
             self.settings = load_settings()
         except ClicklabError as error:
-            self._give_up(error)
+            self._fail(error)
 
     @property
     def limits(self) -> Limits:
-        """What a request may be at most."""
+        """Upper limits of a request."""
         return self.settings.limits if self.settings else Limits()
 
     @property
     def api_key(self) -> str | None:
-        """What clients must send, None for nothing."""
+        """The key that clients must send, None if none."""
         return self.settings.api_key if self.settings else None
 
     @property
@@ -65,10 +65,10 @@ class Worker:
         """Whether requests get predictions."""
         return self.calls.state is not None
 
-    # ---- life
+    # ---- lifecycle
 
     def start(self) -> None:
-        """Load the models, open the exposure log, and begin to look after both."""
+        """Load the models, open the exposure log, and start updating both."""
         logging.getLogger("clicklab").setLevel(os.environ.get("CLICKLAB_LOG", "INFO"))
         if self.settings is None:
             return
@@ -86,18 +86,18 @@ class Worker:
             )
             self._watcher.poll()
         except ClicklabError as error:
-            self._give_up(error)
-        if not self._has_given_up:
+            self._fail(error)
+        if not self._has_failed:
             self._watcher.start()
-            _spare_the_collector()
+            _limit_garbage_collection()
 
     async def keep_counting(self) -> None:
-        """Bring the metrics up to date once a second, from now on."""
-        self._flush()  # the first one makes the series, which takes a while
-        self._flushing = asyncio.create_task(self._flush_for_ever())
+        """Update the metrics once per second from now on."""
+        self._flush()  # the first update creates the series, which takes a while
+        self._flushing = asyncio.create_task(self._flush_periodically())
 
     def stop(self) -> None:
-        """Stop what runs beside the calls; exposures that wait are written."""
+        """Stop what runs beside the calls; queued exposures are written."""
         if self._flushing is not None:
             self._flushing.cancel()
         if self._watcher is not None:
@@ -106,18 +106,18 @@ class Worker:
             self.calls.exposures.close()
         self._flush()
 
-    def _give_up(self, error: ClicklabError) -> None:
-        """Serve nothing until somebody mends the settings and starts this again."""
+    def _fail(self, error: ClicklabError) -> None:
+        """Serve nothing until the settings are fixed and the service is restarted."""
         _log.error("not ready: %s", error)
-        self._has_given_up = True
+        self._has_failed = True
         if self._watcher is not None:
             self._watcher.stop()
         self.calls.state = None
         self.calls.why_not_ready = str(error)
 
     def _swapped(self, old: Any, new: Any) -> None:
-        """Open the exposure log as soon as the fields are known: a misspelt one to redact must not pass."""
-        _spare_the_collector()
+        """Open the exposure log once the fields are known: a misspelled one in `redact` must not pass."""
+        _limit_garbage_collection()
         if self.calls.exposures is not None or self.settings is None:
             return
         from tasks.schema import Schema
@@ -128,11 +128,11 @@ class Worker:
                 self.settings.exposures, columns=schema.required_columns
             )
         except ClicklabError as error:
-            self._give_up(error)
+            self._fail(error)
             return
         if self.calls.exposures.is_on and self._salt() == SHIPPED_SALT:
             _log.warning(
-                "exposures are logged under the salt that everybody knows: set `salt` in %s",
+                "exposures are logged with the publicly known default salt: set `salt` in %s",
                 self.settings.experiment,
             )
 
@@ -140,31 +140,38 @@ class Worker:
         state = self.calls.state
         return state.experiment.salt if state else ""
 
-    async def _flush_for_ever(self) -> None:
+    async def _flush_periodically(self) -> None:
         while True:
             await asyncio.sleep(_FLUSH_S)
             try:
                 self._flush()
             except Exception:
-                _log.exception("the metrics could not be brought up to date")
+                _log.exception("the metrics could not be updated")
 
     def _flush(self) -> None:
         if self._telemetry is not None:
             self._telemetry.flush(self.calls.state, self.calls.exposures)
-        self._tell_of_drops()
+        self._report_drops()
 
-    def _tell_of_drops(self) -> None:
-        """Write a line for alarms that read logs, once a minute at most."""
+    def _report_drops(self) -> None:
+        """Log dropped exposures for alarms on the log, no more than once per minute."""
         log = self.calls.exposures
-        if log is None or log.n_dropped <= self._n_told or time.monotonic() < self._tell_again_at:
+        if (
+            log is None
+            or log.n_dropped <= self._n_reported_drops
+            or time.monotonic() < self._next_report_at
+        ):
             return
-        _log.warning("%d exposures were dropped", log.n_dropped - self._n_told)
-        self._n_told, self._tell_again_at = log.n_dropped, time.monotonic() + _TELL_EVERY_S
+        _log.warning("%d exposures were dropped", log.n_dropped - self._n_reported_drops)
+        self._n_reported_drops, self._next_report_at = (
+            log.n_dropped,
+            time.monotonic() + _REPORT_EVERY_S,
+        )
 
-    # ---- what it says of itself
+    # ---- documents and health
 
     def describe(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Return an OpenAPI document with the calls added, if something is served."""
+        """Return an OpenAPI document with the calls added, if a model serves."""
         state = self.calls.state
         if state is None:
             return document
@@ -180,7 +187,7 @@ class Worker:
         )
 
     def health(self) -> dict[str, Any]:
-        """Return what ``/healthcheck`` answers."""
+        """Return the answer of ``/healthcheck``."""
         state = self.calls.state
         if state is None:
             return {"status": "unavailable", "error": self.calls.why_not_ready}
@@ -214,10 +221,10 @@ class Worker:
         return found
 
 
-def _spare_the_collector() -> None:
+def _limit_garbage_collection() -> None:
     """Keep full collections off the request path: with Python's defaults they are the slowest percent.
 
-    What is loaded by now stays, so it is no longer looked through; requests leave few cycles behind.
+    Objects loaded so far are permanent and exempt from collection; requests leave few cycles behind.
     """
     gc.collect()
     gc.freeze()

@@ -26,7 +26,7 @@ def hash_shard(params: Mapping[str, Any], shard: int, n_shards: int) -> int:
     for name in ("train", "valid", "test"):
         parts = Parts(log, getattr(split, name), contract, folder / name, params["batch_rows"])
         parts.begin()
-        for number in parts.lacking():
+        for number in parts.missing():
             if number % n_shards == shard:
                 n_written += sum(1 for _ in parts.write(number, number + 1))
     return n_written

@@ -13,7 +13,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def start_fargate(options: Mapping[str, Any]) -> Any:
-    """Return a Fargate cluster that has been told to start; closing it removes it.
+    """Return a Fargate cluster that is starting; closing it removes it.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def start_fargate(options: Mapping[str, Any]) -> Any:
     filled = _filled(options)
     try:
         return cls(**filled)
-    except Exception as error:  # of boto, of the network, or Dask's word for either
+    except Exception as error:  # from boto, the network, or Dask
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
             f"engine: the Fargate cluster did not start ({reason}); "
@@ -50,7 +50,7 @@ def _fargate_class() -> Any:
 
 
 def _check_names(cls: Any, options: Mapping[str, Any]) -> None:
-    """Refuse an option that no class on the way would take; Dask itself says so late, and not which."""
+    """Refuse an option that no class in the hierarchy takes; Dask itself reports it late and without its name."""
     known: set[str] = set()
     for base in cls.__mro__:
         if "__init__" in vars(base):
@@ -63,7 +63,7 @@ def _check_names(cls: Any, options: Mapping[str, Any]) -> None:
 
 
 def _filled(options: Mapping[str, Any]) -> Any:
-    """Return the options with variables of the environment in their places."""
+    """Return the options with environment variables filled in."""
     missing: set[str] = set()
 
     def value_of(found: re.Match[str]) -> str:

@@ -47,7 +47,7 @@ def write_features_on(
     folder, log_folder = Path(folder).resolve(), str(log.folder.resolve())
     parts = Parts(log, span, contract, folder, batch_rows)
     parts.begin()
-    lacking, n_rows = parts.lacking(), sum(parts.sizes)
+    lacking, n_rows = parts.missing(), sum(parts.sizes)
     n_done = n_rows - sum(parts.sizes[i] for i in lacking)
     shared = log_folder, span, contract.to_dict(), str(folder), batch_rows, parts.digest
     chunks = list(_chunks(lacking, _TASKS_PER_WORKER * len(client.nthreads())))
@@ -55,8 +55,8 @@ def write_features_on(
         n_done += n_written
         if progress is not None:
             progress(n_done, n_rows)
-    parts.remove_half_written()  # by a worker that was killed
-    if unseen := parts.lacking():
+    parts.remove_partial()  # by a worker that was killed
+    if unseen := parts.missing():
         raise InputError(
             f"{parts.path(unseen[0])}: written by a worker, but not visible here; "
             "log and features must lie on storage that all machines share"

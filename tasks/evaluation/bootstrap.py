@@ -1,4 +1,4 @@
-"""Bootstrap intervals of metrics in one pass over sorted rows a resample.
+"""Bootstrap intervals of metrics in one pass over sorted rows per resample.
 
 A resample gives each row a Poisson(1) count instead of drawing rows: the multinomial bootstrap without
 its fixed number of rows. Counts come from a hash of seed, resample and row, so that two models that are
@@ -73,7 +73,7 @@ def _count(key, row, thresholds):
 def _resample_sums(order, y, p, loss, keys, thresholds, out):
     """Write, for each key, the counted sums of rows, clicks, p, loss and rank pairs to a row of `out`.
 
-    `y`, `p` and `loss` are sorted by p; `order` says which row each was. Pairs are (clicked, other) with
+    `y`, `p` and `loss` are sorted by p; `order` is the original row number. Pairs are (clicked, other) with
     the clicked row above, ties one half.
     """
     for b in range(keys.size):
@@ -226,7 +226,7 @@ def bootstrap_difference(
     """Return the interval of the metric of `p_click` minus that of `p_other`, both on the same resamples.
 
     Narrower than the two intervals suggest, because the models share the luck of the rows; an interval
-    without 0 says that they differ. Parameters and notes as for :func:`bootstrap_interval`.
+    without 0 means that they differ. Parameters and notes as for :func:`bootstrap_interval`.
 
     Examples
     --------

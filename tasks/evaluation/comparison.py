@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.errors import ContractError
 from tasks.evaluation import metrics
 from tasks.evaluation.gates import Gates, Verdict, judge
-from tasks.hashing.contract import HashContract
+from tasks.evaluation.slices import slice_labels, slice_table
 from tasks.hashing.encode import encode_batch
-from tasks.hashing.store import FeatureSet
+from tasks.hashing.feature_set import FeatureSet
 from tasks.logs.log import Log
 from tasks.logs.split import Split
 from tasks.models.artifact import ScoringModel, load_model
@@ -24,12 +23,11 @@ from tasks.schema import Schema
 from tasks.storage.workspace import resolve
 
 CHAMPION = "champion"
-_SLICE_VALUES = 24
 
 
 @dataclass(frozen=True)
 class TestRows:
-    """The test part: where its rows lie in the log, what was clicked, what really was to be expected."""
+    """The test part: where its rows lie in the log, their labels and, if known, their true probabilities."""
 
     __test__ = False
 
@@ -57,7 +55,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What :func:`compare` found; ``ranking`` goes from the lowest log loss up, without the champion."""
+    """What :func:`compare` found; ``ranking`` begins with the lowest log loss and leaves out the champion."""
 
     table: pd.DataFrame
     intervals: pd.DataFrame
@@ -65,11 +63,6 @@ class Comparison:
     verdicts: list[Verdict]
     ranking: list[str]
     truth_log_loss: float | None
-
-
-def registered_name(schema: Schema) -> str:
-    """Return the name in the registry: one registered model a log."""
-    return f"ctr-{schema.name}"
 
 
 def collect(
@@ -115,24 +108,15 @@ def _champion(
 ) -> tuple[ScoringModel, str] | None:
     client = mlflow_store.connect(tracking["tracking_uri"])
     found = mlflow_store.find_alias(
-        client, registered_name(schema), mlflow_store.CHAMPION, folder=folder
+        client, mlflow_store.registered_name(schema), mlflow_store.CHAMPION, folder=folder
     )
     if found is None:
         return None
     model = load_model(found.folder)
-    try:
-        _same_fields(model.contract, schema)
-    except ContractError:
+    needed = Schema.from_dict(model.contract.schema).field_names
+    if not set(needed) <= set(schema.field_names):
         return None  # another declaration of the log: nothing to compare on these rows
     return model, found.registry_version
-
-
-def _same_fields(contract: HashContract, schema: Schema) -> None:
-    needed = set(Schema.from_dict(contract.schema).field_names)
-    if not needed <= set(schema.field_names):
-        raise ContractError(
-            f"the champion needs {sorted(needed - set(schema.field_names))}, which this log lacks"
-        )
 
 
 def score_log(model: ScoringModel, log: Log, span: tuple[int, int]) -> np.ndarray:
@@ -156,24 +140,24 @@ def compare(
     seed: int,
 ) -> Comparison:
     """Return metrics with intervals, slices and verdicts of all models on the test rows."""
-    labels = slice_labels(test, schema)
+    labels = slice_labels(test.log, schema, span=test.span, train_span=test.train_span)
     found = {name: metrics.evaluate(test.y_true, model.p_click) for name, model in scored.items()}
     parts = pd.concat(
-        [_slices(name, test, model.p_click, labels) for name, model in scored.items()],
+        [slice_table(name, test.y_true, model.p_click, labels) for name, model in scored.items()],
         ignore_index=True,
     )
-    ranking = sorted(
-        (name for name in scored if name != CHAMPION), key=lambda name: found[name]["log_loss"]
-    )
+    candidates = (name for name in scored if name != CHAMPION)
+    ranking = sorted(candidates, key=lambda name: found[name]["log_loss"])
+
+    def interval(metric: str, name: str) -> tuple[float, float]:
+        return metrics.bootstrap_interval(
+            metric, test.y_true, scored[name].p_click, n_resamples=n_resamples, seed=seed
+        )
+
     verdicts = [
         judge(
             name,
-            found[name]
-            | {
-                "calibration_interval": _interval(
-                    "calibration_ratio", test, scored[name], n_resamples, seed
-                )
-            },
+            found[name] | {"calibration_interval": interval("calibration_ratio", name)},
             parts[parts["model"] == name].to_dict(orient="records"),
             gates=gates,
             champion=found.get(CHAMPION),
@@ -181,75 +165,11 @@ def compare(
         for name in ranking
     ]
     table = pd.DataFrame(found).T.loc[[*ranking, *([CHAMPION] if CHAMPION in found else [])]]
-    losses = {
-        name: _interval("log_loss", test, scored[name], n_resamples, seed) for name in table.index
-    }
+    losses = {name: interval("log_loss", name) for name in table.index}
     intervals = pd.DataFrame.from_dict(losses, orient="index", columns=["low", "high"])
     intervals.insert(0, "value", table["log_loss"])
     truth = None if test.p_true is None else metrics.log_loss(test.y_true, test.p_true)
     return Comparison(table, intervals, parts, verdicts, ranking, truth)
-
-
-def _interval(
-    metric: str, test: TestRows, scored: Scored, n_resamples: int, seed: int
-) -> tuple[float, float]:
-    return metrics.bootstrap_interval(
-        metric, test.y_true, scored.p_click, n_resamples=n_resamples, seed=seed
-    )
-
-
-def slice_labels(test: TestRows, schema: Schema) -> dict[str, np.ndarray]:
-    """Return for each declared slice the part that every test row belongs to, as text.
-
-    Only the largest values of a field keep their name; the rest are "(other)".
-    """
-    fields = sorted({part.field for part in schema.slices if part.field in schema.field_names})
-    frame = test.log.to_pandas([*fields, schema.time_column], *test.span)
-    labels = {}
-    for part in schema.slices:
-        if part.field == "hour_of_day":
-            values = frame[schema.time_column].dt.strftime("%H")
-        elif part.field == "weekday":
-            values = frame[schema.time_column].dt.day_name()
-        else:
-            values = frame[part.field].astype("str").fillna("(missing)")
-        if part.seen:
-            seen = _seen_values(test.log, part.field, test.train_span)
-            labels[part.name] = np.where(values.isin(seen), "seen in training", "unseen")
-        elif part.missing is not None:
-            constant = schema.missing_values.get(part.field)
-            is_missing = frame[part.field].isna() | (values == constant)
-            labels[part.name] = np.where(is_missing, part.missing, part.other or "other")
-        else:
-            largest = values.value_counts().index[:_SLICE_VALUES]
-            labels[part.name] = values.where(values.isin(largest), "(other)").to_numpy(dtype=object)
-    return labels
-
-
-def _seen_values(log: Log, field: str, span: tuple[int, int]) -> set[str]:
-    seen: set[str] = set()
-    for batch in log.batches(columns=[field], start=span[0], stop=span[1]):
-        seen.update(
-            value for value in batch.column(0).unique().dictionary.to_pylist() if value is not None
-        )
-    return seen
-
-
-def _slices(
-    name: str, test: TestRows, p_click: np.ndarray, labels: Mapping[str, np.ndarray]
-) -> pd.DataFrame:
-    tables = []
-    for slice_name, values in labels.items():
-        table = metrics.by_slice(test.y_true, p_click, values)
-        table.insert(0, "slice", slice_name)
-        tables.append(table.reset_index(names="value"))
-    joined = (
-        pd.concat(tables, ignore_index=True)
-        if tables
-        else pd.DataFrame(columns=["slice", "value", "n_rows", "calibration_ratio"])
-    )
-    joined.insert(0, "model", name)
-    return joined
 
 
 def evaluation_record(
@@ -263,7 +183,7 @@ def evaluation_record(
     """Return what ``promote``, ``package`` and ``report`` need, as JSON-ready data."""
     champion = scored.get(CHAMPION)
     return {
-        "registered_name": registered_name(schema),
+        "registered_name": mlflow_store.registered_name(schema),
         "n_test_rows": test.n_rows,
         "split_note": test.note,
         "log_digest": test.log.manifest["digest"],

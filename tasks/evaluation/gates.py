@@ -19,7 +19,7 @@ class Gates:
         How much worse than the champion, as a share of its normalized entropy on the same rows.
     calibration_ratio
         Lower and upper bound of mean prediction over click rate, on all test rows. A model is refused
-        when its whole 95% interval lies outside, so that few test rows refuse nobody by chance.
+        when its whole 95% interval lies outside, so that a small test part does not refuse a model by chance.
     slice_calibration_ratio
         The same for each slice of at least `min_slice_rows` rows.
     min_slice_rows

@@ -1,4 +1,4 @@
-"""What each field is worth to a model: how much worse it predicts without it."""
+"""Field importance: how much worse a model predicts without a field."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ def field_importance(model: Any, rows: Any, *, max_rows: int = 50_000) -> pd.Dat
     model
         A saved model (:class:`tasks.models.artifact.ScoringModel`).
     rows
-        A feature set with labels, at best one that the model was not trained on.
+        A feature set with labels, preferably one that the model was not trained on.
     max_rows
-        At most this many rows, taken evenly over the whole set.
+        Maximum number of rows, taken evenly over the whole set.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def field_importance(model: Any, rows: Any, *, max_rows: int = 50_000) -> pd.Dat
 
     Notes
     -----
-    Fields share information: of two that say the same, each looks unimportant alone.
+    Fields share information: of two that carry the same, each looks unimportant alone.
     """
     codes, labels = _spread(rows, max_rows)
     parts = model.contributions_codes(codes)

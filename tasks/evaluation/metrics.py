@@ -34,7 +34,7 @@ def log_loss(y_true: Any, p_click: Any) -> float:
     y_true
         Labels 0 or 1, ``(n_rows,)``.
     p_click
-        Probabilities in [0, 1], ``(n_rows,)``; clipped by 2.2e-16, so that one row costs 36 at most.
+        Probabilities in [0, 1], ``(n_rows,)``; clipped by 2.2e-16, so that the maximum for one row is 36.
 
     References
     ----------
@@ -191,7 +191,7 @@ def by_slice(y_true: Any, p_click: Any, values: Any) -> pd.DataFrame:
     y_true, p_click = checked(y_true, p_click)
     codes, names = pd.factorize(np.asarray(values, dtype=object), sort=True, use_na_sentinel=False)
     if len(codes) != len(y_true):
-        raise ValueError(f"values must hold one part a row, {len(y_true)}, found {len(codes)}")
+        raise ValueError(f"values must hold one part per row, {len(y_true)}, found {len(codes)}")
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(names)))
     rows = []

@@ -161,11 +161,16 @@ def _baseline(result: Comparison, metrics: pd.Series) -> str:
 
 def _rival(result: Comparison, who: str, name: str, lead: tuple[float, float] | None) -> str:
     gap = result.table.loc[name, "log_loss"] - result.table.loc[result.ranking[0], "log_loss"]
-    side = "above" if gap > 0 else "below" if gap < 0 else ""
-    text = f"{who} is {abs(gap):.4f} {side} it" if side else f"{who} has the same log loss"
+    if gap == 0:
+        return f"{who} has the very same log loss."
+    text = f"{who} is {_amount(abs(gap))} {'above' if gap > 0 else 'below'} it"
     if lead is None or not np.isfinite(lead).all():
         return f"{text}."
     low, high = lead
     sure = low > 0 or high < 0
-    word = "more than chance" if sure else "it may be chance: these rows cannot tell the two apart"
-    return f"{text} (95% interval of the difference {low:+.4f} to {high:+.4f}): {word}."
+    word = "more than chance" if sure else "it may be chance, these rows cannot tell the two apart"
+    return f"{text} (95% interval of the difference {low:+.5f} to {high:+.5f}): {word}."
+
+
+def _amount(nats: float) -> str:
+    return f"{nats:.4f}" if nats >= 0.00005 else f"{nats:.1e}"

@@ -130,11 +130,11 @@ def answer(
 
 
 def _which_matter(gain: pd.DataFrame) -> str:
-    useful = gain[gain["gain"] > 0].head(3)
+    useful = gain[gain["share"] >= 0.0005].head(3)  # what shows with one decimal
     if useful.empty:
-        return "No field alone predicts later clicks."
-    named = [f"{field} ({share:.1%})" for field, share in useful["share"].items()]
-    return f"The fields that tell most about later clicks, each alone: {', '.join(named)} off the log loss."
+        return "No field alone predicts later clicks noticeably."
+    named = [f"{field} (by {share:.1%})" for field, share in useful["share"].items()]
+    return f"The fields that, each alone, lower log loss on later rows most: {', '.join(named)}."
 
 
 def _what_is_new(new_values: pd.DataFrame) -> str:

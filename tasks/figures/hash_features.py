@@ -38,8 +38,8 @@ def answer(report: pd.DataFrame, *, chosen: int, n_rows: int) -> str:
     enough = min([*close, best])
     here = report.loc[chosen]
     lines = [
-        f"**{enough} bits are enough for this log"
-        + (", as chosen.**" if chosen == enough else f"; {chosen} are chosen.**"),
+        f"**{enough} bits are enough in this trial"
+        + (", and chosen.**" if chosen == enough else f"; {chosen} are chosen.**"),
         "",
         f"- {int(here['n_tokens']):,} distinct tokens meet {2**chosen:,} weights at {chosen} bits: "
         f"{here['colliding_share']:.1%} of them share a weight, and so do {here['colliding_rows_share']:.1%} "
@@ -50,7 +50,7 @@ def answer(report: pd.DataFrame, *, chosen: int, n_rows: int) -> str:
     if chosen < enough:
         loss, error = here["excess"], here["excess_se"]
         lines.append(
-            f"- At {chosen} bits log loss is {loss:.4f} (± {2 * error:.4f}) above the best: "
+            f"- At {chosen} bits log loss is {loss:.5f} (± {2 * error:.5f}) above the best: "
             f"set `hash.bits` to {enough}."
         )
     elif chosen > enough:
@@ -63,11 +63,14 @@ def answer(report: pd.DataFrame, *, chosen: int, n_rows: int) -> str:
 
 
 def _enough_why(report: pd.DataFrame, enough: int, best: int) -> str:
+    if best == report.index.min():
+        return "No smaller number was tried."
     if enough == best:
         return "No smaller number comes within two standard errors of it."
     loss, error = report.loc[enough, ["excess", "excess_se"]]
-    return f"{enough} bits are {loss:.4f} (± {2 * error:.4f}) above it, which is within the noise of these rows."
+    return f"{enough} bits are {loss:.5f} (± {2 * error:.5f}) above it, which is within the noise of these rows."
 
 
 def _size(n_weights: int) -> str:
-    return f"{4 * n_weights / 2**20:,.2g} MB"
+    n_bytes = 4 * n_weights
+    return f"{n_bytes / 2**20:,.0f} MB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:,.0f} KB"

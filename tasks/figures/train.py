@@ -49,14 +49,14 @@ def weights(table: pd.DataFrame, *, title: str) -> Figure:
     colors = [SOFT if "rare" in note else INK for note in table["note"]]
     axes.barh(range(len(table)), table["weight"], color=colors)
     axes.axvline(0, color="black", linewidth=0.8)
-    names = table["field"] + " = " + table["value"].map(_short)
+    names = (table["field"] + " = " + table["value"]).map(_short)
     labels = [f"{name}  ({n:,})" for name, n in zip(names, table["n_rows"], strict=True)]
     axes.set_yticks(range(len(table)), labels)
     axes.set(title=title, xlabel="weight: added to the logit of a row with this value (grey: rare)")
     return figure
 
 
-def _short(text: str, n_chars: int = 40) -> str:
+def _short(text: str, n_chars: int = 44) -> str:
     return text if len(text) <= n_chars else text[: n_chars - 1] + "…"
 
 
@@ -115,7 +115,7 @@ def _fields(importance: pd.DataFrame) -> list[str]:
     if useful.empty:
         return ["- No field lowers validation log loss."]
     named = [f"`{row.field}` ({row.importance:.4f})" for row in useful.head(3).itertuples()]
-    line = f"- It relies most on {', '.join(named)}: so much log loss would rise without the field."
+    line = f"- It relies most on {', '.join(named)}; in brackets, how much log loss rises without the field."
     n_idle = len(importance) - len(useful)
     return [line + (f" {n_idle} of {len(importance)} fields do not help." if n_idle else "")]
 

@@ -1,4 +1,4 @@
-"""Rows of a log to what a learner eats: codes, labels and times, row by row beside each other."""
+"""Rows of a log to what a learner takes: aligned arrays of codes, labels and times."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,11 +1,11 @@
-"""What sharing buckets means for a log: how many tokens meet, and how much of the traffic notices.
+"""Hash collisions in a log: how many tokens share a bucket, and how much of the traffic is affected.
 
-Each distinct token is hashed once a batch, to 32 bits, and counted; every number of bits is then a
-fold of the same hashes. Memory is about 12 bytes a distinct token, twice that while merging.
+Each distinct token is hashed once per batch, to 32 bits, and counted; every number of bits is then a
+fold of the same hashes. Memory is about 12 bytes per distinct token, twice that while merging.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,22 +14,16 @@ import pyarrow as pa
 from tasks.errors import ConfigError
 from tasks.hashing.contract import MAX_BITS, HashContract
 from tasks.hashing.encode import columns_of, record_batches, token_columns
+from tasks.logs.log import Log
 
 _MERGE_TOKENS = 1_000_000
-
-
-@runtime_checkable
-class Log(Protocol):
-    """What is needed of a log."""
-
-    def batches(self, *, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]: ...
 
 
 class TokenCounts:
     """Distinct tokens of one token column and how many rows hold each.
 
-    Tokens are told apart by their 32-bit hash, so of 7 million in one column about one in a
-    thousand goes uncounted.
+    Tokens are distinguished by their 32-bit hash, so of 7 million in one column about one in a
+    thousand is not counted.
     """
 
     def __init__(self) -> None:
@@ -39,7 +33,7 @@ class TokenCounts:
         self._n_waiting = 0
 
     def add(self, hashes: np.ndarray, counts: np.ndarray) -> None:
-        """Count `counts` more rows for each of `hashes`, in which a token may be there twice."""
+        """Count `counts` more rows for each of `hashes`, in which a token may occur twice."""
         seen = counts > 0
         self._waiting.append((hashes[seen], counts[seen]))
         self._n_waiting += int(seen.sum())
@@ -64,7 +58,9 @@ def count_tokens(
     source: Log | Iterable[pa.RecordBatch | pa.Table], contract: HashContract
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return for each token column its distinct 32-bit hashes and the rows that hold each."""
-    batches = source.batches(columns=columns_of(contract)) if isinstance(source, Log) else source
+    batches: Any = source
+    if hasattr(source, "batches"):
+        batches = source.batches(columns=columns_of(contract))
     counters = [TokenCounts() for _ in range(contract.n_tokens)]
     for batch in batches:
         for part in record_batches(batch, contract):
@@ -81,14 +77,14 @@ def count_tokens(
 def collision_report(
     source: Log | Iterable[pa.RecordBatch | pa.Table], contract: HashContract, bits: Iterable[int]
 ) -> pd.DataFrame:
-    """Return what each number of bits would make of the tokens of a log.
+    """Return the collisions of the tokens of a log for each number of bits.
 
     Parameters
     ----------
     source
         A log, or batches of its rows.
     contract
-        Which tokens; its own number of bits plays no part.
+        Which tokens; its own number of bits is ignored.
     bits
         Numbers of bits to try, each 1 to 30.
 

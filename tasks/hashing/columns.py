@@ -88,7 +88,7 @@ def _texts(values: pa.Array, *, name: str) -> Texts:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a view that cannot be written; Arrow's buffers mostly are so, and kernels are compiled for one kind."""
+    """Return a view that cannot be written; Arrow's buffers mostly are, and kernels are compiled for one kind."""
     view = array.view()
     view.flags.writeable = False
     return view

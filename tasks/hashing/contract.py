@@ -1,9 +1,9 @@
-"""The hash contract: everything that decides which weight a value of a row falls on.
+"""The hash contract: everything that decides which weight a value belongs to.
 
-It is a small JSON that travels with the arrays, the model and the Bento; two sides that do not
-hold the same contract refuse to work together.
+It is a small JSON that travels with the arrays, the model and the Bento; a mismatch anywhere is an
+error.
 
-Tokens, in this order, one column of the code array each:
+Tokens, in this order, each a column of the code array:
 
 - a field: ``field=value``, for example ``C1=1005``;
 - a time feature: ``hour_of_day=13`` (0 to 23, UTC) or ``weekday=0`` (Monday is 0);
@@ -32,7 +32,9 @@ import numpy as np
 from tasks.errors import ConfigError, ContractError
 from tasks.schema import TIME_FEATURES, Schema
 
-TOKEN_FORM = "field=value;a*b=va*vb;murmur3_x86_32;v1"  # a change in what a token is changes this
+TOKEN_FORM = (
+    "field=value;a*b=va*vb;murmur3_x86_32;v1"  # changes whenever the definition of a token does
+)
 MAX_BITS = 30
 
 
@@ -51,7 +53,7 @@ class HashContract:
     time_column, time_format
         Where the time features come from, and how its text is read.
     schema_digest, schema
-        The declaration all this comes from, as plain data: ``Schema.from_dict(contract.schema)``.
+        The declaration that all of this comes from, as plain data: ``Schema.from_dict(contract.schema)``.
 
     Examples
     --------
@@ -127,7 +129,7 @@ class HashContract:
             )
         if digest != contract.digest:
             raise ContractError(
-                "the hash contract was changed by hand: its digest does not fit; restore the file"
+                "the hash contract was changed by hand: its digest does not match; restore the file"
             )
         return contract
 
@@ -148,7 +150,7 @@ class HashContract:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the contract as JSON, whole or not at all."""
+        """Write the contract as JSON, atomically."""
         from tasks.storage.files import write_atomic
 
         write_atomic(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
@@ -170,7 +172,7 @@ class HashContract:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens a row has, the width of the code array."""
+        """Tokens per row, the width of the code array."""
         return len(self.fields) + len(self.time_features) + len(self.crosses)
 
     @property

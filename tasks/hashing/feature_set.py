@@ -1,4 +1,4 @@
-"""Feature sets as they are read: the codes, labels and times of a span of a log, memory-mapped."""
+"""Reading feature sets: the codes, labels and times of a span of a log, memory-mapped."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -40,9 +40,9 @@ class FeatureSet:
     Raises
     ------
     InputError
-        If it is not complete: the manifest or a part is missing or cut.
+        If it is not complete: the manifest or a part is missing or truncated.
     ContractError
-        If its contract is not one that this version holds.
+        If its contract is not one of this version.
     """
 
     def __init__(self, folder: str | Path):
@@ -61,7 +61,7 @@ class FeatureSet:
             ) from None
         for path, n_bytes in parts:
             if not path.is_file() or path.stat().st_size != n_bytes:
-                raise InputError(f"{path}: missing or cut; run `hash_features` again")
+                raise InputError(f"{path}: missing or truncated; run `hash_features` again")
 
     @property
     def n_rows(self) -> int:
@@ -95,7 +95,7 @@ class FeatureSet:
         return self._joined(parts)
 
     def load(self) -> Batch:
-        """Return all rows as arrays in memory; for sets that fit there."""
+        """Return all rows as arrays in memory; for sets that fit into memory."""
         return self._joined(list(self.batches()))
 
     def _joined(self, parts: Sequence[Batch]) -> Batch:

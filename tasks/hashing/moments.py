@@ -1,4 +1,7 @@
-"""Moments of rows: the time column as UTC milliseconds, and the features derived from it."""
+"""Moments of rows: the time column as UTC milliseconds, and the features derived from it.
+
+A time that cannot be read is an error here; :mod:`tasks.logs.intake.times` reads those of raw logs.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +14,7 @@ from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
 from tasks.schema import Schema
 
-# feature: (milliseconds a step, steps of the cycle, step of the cycle at 1970-01-01T00:00Z, a Thursday)
+# feature: (milliseconds per step, steps per cycle, step of the cycle at 1970-01-01T00:00Z, a Thursday)
 CYCLES = {"hour_of_day": (3_600_000, 24, 0), "weekday": (86_400_000, 7, 3)}
 _PER_MS = {"us": 1_000, "ns": 1_000_000}
 _NOT_A_TIME = np.iinfo(np.int64).min
@@ -38,7 +41,7 @@ def read_moments(column: pa.Array, contract: HashContract) -> np.ndarray:
     Raises
     ------
     InputError
-        If a text does not follow the format, or the type holds no time.
+        If a text does not follow the format, or the type is not one of times.
     """
     kind = column.type
     if pa.types.is_date(kind):
@@ -71,12 +74,12 @@ def _parse(column: pa.Array, contract: HashContract) -> np.ndarray:
 def bad_time(contract: HashContract, value: Any, error: Exception) -> InputError:
     """Return the error for a value of the time column that cannot be read."""
     return InputError(
-        f"field {contract.time_column!r}: {value!r} is no time of the format {contract.time_format!r} ({error})"
+        f"field {contract.time_column!r}: {value!r} is not a time of the format {contract.time_format!r} ({error})"
     )
 
 
 def to_ms(moment: datetime) -> int:
-    """Return milliseconds since 1970 of a moment that knows its zone, rounded down.
+    """Return milliseconds since 1970 of a moment with a time zone, rounded down.
 
     Examples
     --------

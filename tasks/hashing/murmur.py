@@ -5,7 +5,7 @@ changed kernel imported from elsewhere would go unnoticed.
 
 A token is a prefix (``field=``), the same for a whole column, and a value. The hash state after the
 prefix is worked out once; the up to three prefix bytes that do not fill a block are carried into
-the first block of each value, so that no token is ever put together in memory.
+the first block of each value, so that no token is ever assembled in memory.
 
 References
 ----------
@@ -170,7 +170,7 @@ def gather(
     """Write ``out[i, j] = tables[j][indices[j][i]]``; without indices ``tables[j][i]``.
 
     All arrays are int32 and C-contiguous. They are handed over by address, so that one compiled
-    loop serves any number of columns, and a block of rows is filled while it lies in the L1 cache.
+    loop serves any number of columns, and a block of rows is filled while it is in the L1 cache.
     """
     for array in (*tables, *(rows for rows in indices if rows is not None)):
         if array.dtype != np.int32 or not array.flags.c_contiguous:

@@ -1,17 +1,17 @@
-"""The part files of a feature set: which there are to be, which are finished, how one is written.
+"""The part files of a feature set: which are planned, which are finished, how one is written.
 
-A folder holds ``plan.json`` (written first: what is to be built), one Arrow IPC file a part, and
-``manifest.json`` (written last: the set is complete). Part ``i`` is the rows from
-``i * batch_rows`` on, however the log was read, so that whoever goes on, one process or many,
-writes the parts that are lacking and no other.
+A folder holds ``plan.json`` (written first: what is to be built), one Arrow IPC file per part, and
+``manifest.json`` (written last: the set is complete). Part ``i`` starts at row ``i * batch_rows``,
+however the log was read, so that a resumed run, in one process or many, writes just the missing
+parts.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,24 +20,11 @@ from tasks.errors import InputError, disk_errors
 from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
+from tasks.logs.log import Log
 from tasks.storage.files import write_atomic
 
 PLAN = "plan.json"
 _DIGEST_KEY = b"clicklab.plan"
-
-
-class Log(Protocol):
-    """What is needed of a log: rows in order, read in spans, and a digest of its content."""
-
-    @property
-    def n_rows(self) -> int: ...
-
-    @property
-    def manifest(self) -> Mapping[str, Any]: ...
-
-    def batches(
-        self, *, columns: Sequence[str] | None, start: int, stop: int | None, batch_rows: int
-    ) -> Iterator[pa.RecordBatch]: ...
 
 
 class Parts:
@@ -54,14 +41,14 @@ class Parts:
     folder
         Where the feature set goes.
     batch_rows
-        Rows a part, which is also what is held in memory.
+        Rows per part, which is also what is held in memory.
 
     Attributes
     ----------
     digest
         Of the plan: rows, contract and size of the parts; each part carries it.
     sizes
-        Rows of each part.
+        Rows per part, a list.
 
     Raises
     ------
@@ -80,7 +67,7 @@ class Parts:
         start, stop = span
         if not 0 <= start <= stop <= log.n_rows or batch_rows < 1:
             raise InputError(
-                f"rows {start} to {stop} in parts of {batch_rows} are not to be had from {log.n_rows} rows"
+                f"rows {start} to {stop} in parts of {batch_rows} do not exist in a log of {log.n_rows} rows"
             )
         self.folder = Path(folder)
         self._log, self._span, self._contract, self._batch_rows = log, span, contract, batch_rows
@@ -95,19 +82,19 @@ class Parts:
         self.sizes = [min(batch_rows, stop - begin) for begin in range(start, stop, batch_rows)]
 
     def path(self, number: int) -> Path:
-        """Return where a part lies."""
+        """Return the path of a part."""
         return self.folder / f"part-{number:06d}.arrow"
 
     def begin(self, *, is_shared: bool = False) -> None:
-        """Leave the folder with this plan and parts of no other; old parts go before the new plan comes.
+        """Prepare the folder: the plan is written, and parts of another plan are removed before.
 
-        What a killed run left half-written is removed, unless others may be writing now (`is_shared`).
+        Partial files of a killed run are removed, unless other processes may be writing (`is_shared`).
         """
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / MANIFEST).unlink(missing_ok=True)
         if not is_shared:
-            self.remove_half_written()
+            self.remove_partial()
         try:
             same = json.loads((self.folder / PLAN).read_text()) == self._plan
         except (OSError, ValueError):
@@ -118,24 +105,24 @@ class Parts:
                 path.unlink(missing_ok=True)
             _write_json(self.folder / PLAN, self._plan)
 
-    def remove_half_written(self) -> None:
-        """Remove what killed processes left of parts."""
+    def remove_partial(self) -> None:
+        """Remove partial files of killed processes."""
         for path in self.folder.glob(".part-*.partial"):
             path.unlink(missing_ok=True)
 
-    def lacking(self) -> list[int]:
-        """Return the numbers of the parts that are not there: whole, of this plan and of their length."""
+    def missing(self) -> list[int]:
+        """Return the numbers of the parts that do not exist yet, complete and of this plan."""
         return [i for i, size in enumerate(self.sizes) if not self._is_finished(i, size)]
 
     def write(self, first: int, last: int) -> Iterator[int]:
-        """Write parts `first` to `last` (exclusive), and yield the rows of each when it is there.
+        """Write parts `first` to `last` (exclusive), and yield the number of rows of each once it exists.
 
         Raises
         ------
         InputError
-            If a column is missing, a label is not 0 or 1, or the log holds fewer rows than it says.
+            If a column is missing, a label is not 0 or 1, or the log holds fewer rows than its manifest states.
         DiskFullError
-            If there is no room for a part; those before it stay.
+            If the disk is full; finished parts stay.
         """
         start, stop = self._span
         span = start + first * self._batch_rows, min(start + last * self._batch_rows, stop)
@@ -170,7 +157,7 @@ class Parts:
 
 
 def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield first and one past last of each run of consecutive numbers."""
+    """Yield the first and one past the last of each run of consecutive numbers."""
     first = None
     for i, number in enumerate(numbers):
         first = number if first is None else first

@@ -1,20 +1,17 @@
-"""Feature sets as they are written: a span of a log hashed into parts that survive a killed run."""
+"""Writing feature sets: a span of a log hashed into parts that survive a killed run."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
-from tasks.hashing.feature_set import Batch, FeatureSet
-from tasks.hashing.parts import Log, Parts, runs
-
-__all__ = ["Batch", "FeatureSet", "Log", "Written", "make_batch", "write_features"]
+from tasks.hashing.parts import Parts, runs
+from tasks.logs.log import Log
 
 
 class Written(NamedTuple):
-    """What :func:`write_features` did."""
+    """The result of :func:`write_features`."""
 
     n_rows: int
     n_parts: int
@@ -31,7 +28,7 @@ def write_features(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """Hash a span of a log into `folder`, and say what was done.
+    """Hash a span of a log into `folder` and return what was done.
 
     Parameters
     ----------
@@ -42,30 +39,30 @@ def write_features(
     contract
         What to hash, and how.
     folder
-        Where the feature set goes. Parts that the same plan finished there are kept, those of
-        another plan are removed.
+        Where the feature set goes. Finished parts of the same plan are kept, those of another
+        plan are removed.
     batch_rows
-        Rows a part, which is also what is held in memory.
+        Rows per part, which is also what is held in memory.
     progress
-        Called with rows done and rows in all after each part.
+        Called after each part with the rows done and the total.
 
     Raises
     ------
     InputError
-        If a column is missing, a label is not 0 or 1, or the log holds fewer rows than it says.
+        If a column is missing, a label is not 0 or 1, or the log holds fewer rows than its manifest states.
     DiskFullError
-        If there is no room; parts that are whole stay for the next run.
+        If the disk is full; finished parts stay for the next run.
     """
     since = time.monotonic()
     parts = Parts(log, span, contract, folder, batch_rows)
     parts.begin()
-    lacking, n_rows = parts.lacking(), sum(parts.sizes)
-    n_done = n_rows - sum(parts.sizes[i] for i in lacking)
-    for first, last in runs(lacking):
+    missing, n_rows = parts.missing(), sum(parts.sizes)
+    n_done = n_rows - sum(parts.sizes[i] for i in missing)
+    for first, last in runs(missing):
         for n_written in parts.write(first, last):
             n_done += n_written
             if progress is not None:
                 progress(n_done, n_rows)
     parts.finish()
     n_parts = len(parts.sizes)
-    return Written(n_rows, n_parts, n_parts - len(lacking), time.monotonic() - since)
+    return Written(n_rows, n_parts, n_parts - len(missing), time.monotonic() - since)

@@ -63,15 +63,20 @@ def frequent_values(
     return table.head(max_values).reset_index(drop=True)
 
 
-def save_values(folder: str | Path, values: pd.DataFrame) -> None:
-    """Write the table beside the feature sets."""
-    buffer = io.BytesIO()
+def write_values(
+    log: Log, contract: HashContract, span: tuple[int, int], folder: str | Path, **limits: int
+) -> pd.DataFrame:
+    """Write the table of :func:`frequent_values` beside the feature sets and return it; on failure none is left."""
+    path = Path(folder) / FILE
+    path.unlink(missing_ok=True)  # codes of another contract would name the wrong values
+    values, buffer = frequent_values(log, contract, span, **limits), io.BytesIO()
     values.to_parquet(buffer, index=False)
-    write_atomic(Path(folder) / FILE, buffer.getvalue())
+    write_atomic(path, buffer.getvalue())
+    return values
 
 
 def load_values(folder: str | Path) -> pd.DataFrame:
-    """Return the table that :func:`save_values` wrote."""
+    """Return the table that :func:`write_values` wrote."""
     return pd.read_parquet(Path(folder) / FILE)
 
 

@@ -1,4 +1,4 @@
-"""What a data scientist asks of a log first, as tables; the figures are in :mod:`tasks.figures.explore`."""
+"""Tables for a first look at a log; the figures are in :mod:`tasks.figures.explore`."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _Z95 = 1.959964
 
 
 def sample_log(log: Log, schema: Schema, *, max_rows: int) -> pd.DataFrame:
-    """Return every k-th row as a frame, k chosen so that at most `max_rows` come back.
+    """Return every k-th row as a frame, with k such that no more than `max_rows` are returned.
 
     Columns are those of the log, plus ``hour_of_day`` and ``day`` (a date). A systematic sample
     keeps the shares of days and hours, which a random one only keeps on average.
@@ -37,7 +37,7 @@ def ctr_table(frame: pd.DataFrame, by: str | Sequence[str], *, label: str) -> pd
     Returns
     -------
     DataFrame
-        Columns ``n_rows``, ``share``, ``ctr``, ``low``, ``high``; one row a group, in group order.
+        Columns ``n_rows``, ``share``, ``ctr``, ``low``, ``high``; one row per group, in group order.
 
     References
     ----------

@@ -1,8 +1,8 @@
-"""The canonical log: Parquet in time order, one folder a day, and a manifest that says what is in it.
+"""The canonical log: Parquet in time order, one folder per day, and a manifest that describes it.
 
 Conventions: rows are numbered from 0 in time order over the whole log, so that a span of rows is also
 a span of time. Every field is a dictionary of texts, null where missing; the label is int8, 0 or 1;
-the time is UTC. The manifest is written last: a folder without one is no log.
+the time is UTC. The manifest is written last: a folder without one is not a log.
 """
 
 import json
@@ -43,7 +43,7 @@ class Log:
     ----------
     folder : Path
     manifest : Mapping
-        What ``ingest`` wrote: rows, time span, days, digest, notes.
+        Written by ``ingest``: rows, time span, days, digest, notes.
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]):
@@ -57,7 +57,7 @@ class Log:
         Raises
         ------
         InputError
-            If there is no whole log: no manifest, another format, or files of it are gone.
+            If there is no complete log: no manifest, another format, or missing files.
         """
         folder = Path(folder)
         folder = folder.parent if folder.name == MANIFEST else folder
@@ -65,7 +65,7 @@ class Log:
             manifest = json.loads((folder / MANIFEST).read_text())
         except FileNotFoundError:
             raise InputError(
-                f"{folder}: no {MANIFEST}, so no whole log; run the task `ingest`"
+                f"{folder}: no {MANIFEST}, so no complete log; run the task `ingest`"
             ) from None
         except (OSError, ValueError):
             raise InputError(
@@ -94,7 +94,7 @@ class Log:
 
     @property
     def digest(self) -> str:
-        """Content digest: the same rows give the same one, however they were stored or batched."""
+        """Content digest: the same rows have the same digest, however they are stored or batched."""
         return str(self.manifest["digest"])
 
     @property
@@ -144,9 +144,9 @@ class Log:
         stop: int | None = None,
         batch_rows: int = 65_536,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield rows `start` to `stop` (exclusive) in time order; columns come in the order asked for.
+        """Yield rows `start` to `stop` (exclusive) in time order; columns in the requested order.
 
-        Batches have at most `batch_rows` rows; only the row groups that are needed are read, so memory
+        Batches have at most `batch_rows` rows; only the row groups needed are read, so memory
         does not grow with the log.
         """
         names = list(columns) if columns is not None else self.columns

@@ -1,4 +1,4 @@
-"""What a log holds, gathered in one pass: the numbers that its data contract is judged by."""
+"""The profile of a log, from one pass over it: the numbers that the data contract is checked against."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from tasks.logs.log import Log, ticks_of
 from tasks.schema import Field, Schema
 
 _EXAMPLES = 5
-_REMEMBERED = 200_000
+_MAX_SEEN = 200_000
 
 
 @dataclass
-class FieldFacts:
-    """One field's values: how many rows have none, how many break the pattern, and examples of those."""
+class FieldProfile:
+    """The values of one field: in how many rows they are missing or break the pattern, with examples of those."""
 
     spec: Field
     n_missing: int = 0
@@ -31,7 +31,7 @@ class FieldFacts:
     _first: str | None = field(default=None, repr=False)
 
     def add(self, column: pa.DictionaryArray) -> None:
-        """Take a batch of rows into account."""
+        """Count a batch of rows."""
         values = column.dictionary
         self.n_null += column.null_count
         self._watch_constant(values)
@@ -56,14 +56,14 @@ class FieldFacts:
         self.is_constant = len(values) == 1 and values[0].as_py() == self._first
 
     def _outside(self, values: pa.Array) -> set[str]:
-        """Return the values that break the pattern; each distinct one is tried once (while they are few)."""
+        """Return the values that break the pattern; a distinct value is matched once (while they are few)."""
         new = [
             value for value in values.to_pylist() if value is not None and value not in self._seen
         ]
         if new:
             wrong = values_outside(new, str(self.spec.pattern))
             self._known_wrong |= wrong
-            if len(self._seen) < _REMEMBERED:
+            if len(self._seen) < _MAX_SEEN:
                 self._seen.update(set(new) - wrong)
         return self._known_wrong
 
@@ -98,8 +98,8 @@ def values_outside(values: list[str], pattern: str) -> set[str]:
 
 
 @dataclass
-class Facts:
-    """Everything the checks need to know about a log."""
+class LogProfile:
+    """What the checks need to know about a log."""
 
     n_rows: int = 0
     n_clicks: int = 0
@@ -107,29 +107,33 @@ class Facts:
     n_bad_truths: int = 0
     n_out_of_order: int = 0
     types: dict[str, str] = field(default_factory=dict)
-    fields: dict[str, FieldFacts] = field(default_factory=dict)
+    fields: dict[str, FieldProfile] = field(default_factory=dict)
+
+    @property
+    def missing_shares(self) -> dict[str, float]:
+        """Share of rows without a value, null or the schema's missing-like constant, of each field."""
+        n_rows = max(1, self.n_rows)
+        return {name: (item.n_missing + item.n_null) / n_rows for name, item in self.fields.items()}
 
 
-def gather(log: Log, schema: Schema) -> Facts:
-    """Return the facts of a log, read once, batch by batch."""
-    facts = Facts(fields={spec.name: FieldFacts(spec) for spec in schema.fields})
-    last = None
+def profile_log(log: Log, schema: Schema) -> LogProfile:
+    """Return the profile of a log, which is read once, batch by batch."""
+    profile = LogProfile(fields={spec.name: FieldProfile(spec) for spec in schema.fields})
+    last_tick = np.empty(0, dtype=np.int64)
     truth = schema.truth if schema.truth in log.columns else None
     for batch in log.batches(batch_rows=1 << 20):
-        facts.types.update(
-            {item.name: str(item.type) for item in batch.schema if item.name not in facts.types}
-        )
+        profile.n_rows += batch.num_rows
+        for item in batch.schema:
+            profile.types.setdefault(item.name, str(item.type))
         labels = batch.column(schema.label).to_numpy(zero_copy_only=False)
-        facts.n_rows += batch.num_rows
-        facts.n_clicks += int((labels == 1).sum())
-        facts.n_bad_labels += int(((labels != 0) & (labels != 1)).sum())
-        ticks = ticks_of(batch.column(schema.time_column))
-        before = ticks[:1] if last is None else last
-        facts.n_out_of_order += int((np.diff(ticks, prepend=before) < 0).sum())
-        last = ticks[-1:]
-        for name, found in facts.fields.items():
+        profile.n_clicks += int((labels == 1).sum())
+        profile.n_bad_labels += int(((labels != 0) & (labels != 1)).sum())
+        ticks = np.append(last_tick, ticks_of(batch.column(schema.time_column)))
+        profile.n_out_of_order += int((np.diff(ticks) < 0).sum())
+        last_tick = ticks[-1:]
+        for name, found in profile.fields.items():
             found.add(batch.column(name))
         if truth:
             p_true = batch.column(truth).to_numpy(zero_copy_only=False)
-            facts.n_bad_truths += int((~((p_true >= 0) & (p_true <= 1))).sum())
-    return facts
+            profile.n_bad_truths += int((~((p_true >= 0) & (p_true <= 1))).sum())
+    return profile

@@ -1,4 +1,4 @@
-"""Train, validation and test rows, in that order of time; never at random."""
+"""Train, validation and test rows, in this order of time; never at random."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Split:
-    """Spans of rows of a log, first row and one past the last; ``note`` says how they were cut."""
+    """Spans of rows of a log, first row and one past the last; ``note`` describes how they were cut."""
 
     train: Span
     valid: Span
@@ -65,7 +65,7 @@ def split_log(log: Log, *, valid_share: float = 0.1, test_share: float = 0.1) ->
         )
     if log.n_rows < 3:
         raise InputError(
-            f"{log.folder}: {log.n_rows} rows cannot be split into train, validation and test; three are the least"
+            f"{log.folder}: {log.n_rows} rows cannot be split into train, validation and test; at least three are needed"
         )
     unit, ends = _units(log)
     first = _cut(ends, (1 - valid_share - test_share) * log.n_rows, low=0, high=len(ends) - 3)

@@ -1,4 +1,4 @@
-"""What was found about a log, as data, as a page for people, and as the error that stops the pipeline."""
+"""The findings about a log as data, as a page for people, and as the error that stops the pipeline."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -60,7 +60,7 @@ class ValidationReport:
             first, n_errors = self.errors[0], len(self.errors)
             more = f" (and {n_errors - 1} more)" if n_errors > 1 else ""
             raise DataCheckError(
-                f"{first.check}: {first.found}{more}; {first.advice}; the whole report is in {page}"
+                f"{first.check}: {first.found}{more}; {first.advice}; the full report is in {page}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class ValidationReport:
         } | asdict(self)
 
     def to_markdown(self) -> str:
-        """Return the report as a page: the verdict first, then what failed, then everything else."""
+        """Return the report as a page: the verdict, then failed checks, then everything else."""
         verdict = "May be used" if self.passed else "Must not be used"
         lines = [f"# {verdict}: {self.source}", ""]
         lines += [

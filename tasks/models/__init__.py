@@ -1,4 +1,4 @@
-"""Learners and the artefact they leave."""
+"""Learners and the model files they write."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def make_learner(
     n_features
         Number of weights, ``contract.n_features``.
     random_state
-        Seed of a learner that draws; the others have no use for it.
+        Seed of a learner that draws random numbers; ignored by the others.
     **params
         The learner's own parameters; those left out keep its defaults.
 

@@ -1,7 +1,7 @@
 """A trained model on disk: ``weights.npy`` and ``model.json``, the hash contract inside; no pickle.
 
-A factorization machine has ``latent.npy`` too. The version is a digest of arrays, contract and parameters: training the same thing again, or under
-another name, gives the same version, and a file that was cut or changed no longer fits its own.
+A factorization machine has ``latent.npy`` too. The version is a digest of arrays, contract and parameters: the same training again, or under
+another name, gives the same version, and a truncated or changed file no longer matches its version.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ import numpy as np
 
 from tasks.errors import ContractError, InputError
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder, encode_batch
+from tasks.hashing.encode import encode_batch
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.models import pair_scoring, scoring
 from tasks.storage.files import write_atomic
 
@@ -26,24 +27,24 @@ FORMAT = 1
 
 
 class ScoringModel:
-    """A model that predicts and no longer learns; safe to share between threads.
+    """A trained model, which only predicts; safe to share between threads.
 
     Attributes
     ----------
     name, kind, version
-        What the pipeline calls it, its kind of learner, twelve hex digits of its content.
+        Its name in the pipeline, its kind of learner, twelve hex digits that follow from its content.
     contract
         What its rows are hashed with.
     params, info
-        The learner's parameters; what was noted about the training.
+        The learner's parameters; notes about the training.
     weights
         float32 ``(n_features,)``, read-only.
     latent
         float32 ``(n_features, n_factors)``, read-only, of a factorization machine; else None.
     intercept
-        The bias, and what corrects for rows that training left out.
+        The bias, corrected for rows that training left out.
     kernels, arrays
-        What scores, and what it takes besides codes and intercept; see :mod:`tasks.models.scoring`.
+        The scoring functions, and what they take besides codes and intercept; see :mod:`tasks.models.scoring`.
     """
 
     def __init__(
@@ -58,28 +59,7 @@ class ScoringModel:
         info: Mapping[str, Any] | None = None,
         latent: np.ndarray | None = None,
     ):
-        if weights.shape != (contract.n_features,) or weights.dtype != np.float32:
-            raise ContractError(
-                f"weights must be float32 of shape ({contract.n_features},) for a contract of {contract.bits} bits, "
-                f"found {weights.dtype} {weights.shape}"
-            )
-        if (latent is not None) != (kind in _WITH_LATENT):
-            raise InputError(
-                f"model {name!r}: kind {kind!r} does not go {'with' if latent is not None else 'without'} "
-                f"the vectors of {LATENT}; train it again"
-            )
-        if latent is not None and (
-            latent.ndim != 2 or len(latent) != len(weights) or latent.dtype != np.float32
-        ):
-            raise ContractError(
-                f"vectors must be float32 of shape ({contract.n_features}, n_factors), "
-                f"found {latent.dtype} {latent.shape}"
-            )
-        arrays = [weights] if latent is None else [weights, latent]
-        if not (all(np.isfinite(array).all() for array in arrays) and np.isfinite(intercept)):
-            raise InputError(
-                f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
-            )
+        arrays = _checked_arrays(weights, latent, intercept, contract, name=name, kind=kind)
         self.weights = scoring.frozen(weights)
         self.latent = None if latent is None else scoring.frozen(latent)
         self.intercept = float(intercept)
@@ -105,7 +85,7 @@ class ScoringModel:
     def contributions_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return what each token adds to its row's logit, float64 ``(n_rows, n_tokens)``.
 
-        What a pair adds is shared evenly by its two tokens.
+        The contribution of a pair is split evenly between its two tokens.
         """
         codes = scoring.checked_codes(codes, len(self.weights))
         out = np.empty(codes.shape)
@@ -132,6 +112,41 @@ class ScoringModel:
         return self.predict_codes(encode_batch(batch, self.contract))
 
 
+def _checked_arrays(
+    weights: np.ndarray,
+    latent: np.ndarray | None,
+    intercept: float,
+    contract: HashContract,
+    *,
+    name: str,
+    kind: str,
+) -> list[np.ndarray]:
+    """Return the arrays of a model; an error unless they suit kind and contract and are finite."""
+    if weights.shape != (contract.n_features,) or weights.dtype != np.float32:
+        raise ContractError(
+            f"weights must be float32 of shape ({contract.n_features},) for a contract of {contract.bits} bits, "
+            f"found {weights.dtype} {weights.shape}"
+        )
+    if (latent is not None) != (kind in _WITH_LATENT):
+        raise InputError(
+            f"model {name!r}: kind {kind!r} {'has no' if latent is not None else 'needs the'} "
+            f"vectors of {LATENT}; train it again"
+        )
+    if latent is not None and (
+        latent.ndim != 2 or len(latent) != len(weights) or latent.dtype != np.float32
+    ):
+        raise ContractError(
+            f"vectors must be float32 of shape ({contract.n_features}, n_factors), "
+            f"found {latent.dtype} {latent.shape}"
+        )
+    arrays = [weights] if latent is None else [weights, latent]
+    if not (all(np.isfinite(array).all() for array in arrays) and np.isfinite(intercept)):
+        raise InputError(
+            f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
+        )
+    return arrays
+
+
 def _version(
     arrays: Sequence[np.ndarray],
     intercept: float,
@@ -149,7 +164,7 @@ def _version(
 def freeze(
     learner: Any, contract: HashContract, *, name: str, info: Mapping[str, Any] | None = None
 ) -> ScoringModel:
-    """Return what a trained learner knows as a model in memory, exactly as it would be saved.
+    """Return a trained learner as a model in memory, exactly as it would be saved.
 
     Raises
     ------
@@ -159,7 +174,7 @@ def freeze(
         If a weight is not finite; such a model must not serve.
     """
     weights = _float32(learner.coef_[0])
-    intercept = float(learner.intercept_[0]) + learner.logit_shift_ + 0.0
+    intercept = float(learner.intercept_[0]) + learner.logit_offset_ + 0.0
     params = {
         key: _plain(value) for key, value in learner.get_params().items() if key != "n_features"
     }
@@ -177,7 +192,7 @@ def freeze(
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what is infinite then, the model refuses
+    with np.errstate(over="ignore"):  # ScoringModel refuses infinite weights
         out = array.astype(np.float32, order="C")
     out += np.float32(0)  # turns -0.0 into 0.0, which are equal but not the same bytes
     return out
@@ -238,7 +253,7 @@ def load_model(folder: str | Path) -> ScoringModel:
     Raises
     ------
     InputError
-        If a file is missing, cut, or does not fit the version written beside it.
+        If a file is missing or truncated, or does not match the version in ``model.json``.
     ContractError
         If its contract is not one that this version of the code holds.
     """
@@ -265,7 +280,7 @@ def load_model(folder: str | Path) -> ScoringModel:
     model = ScoringModel(np.asarray(weights), intercept, contract, latent=latent, **fields)
     if model.version != version:
         raise InputError(
-            f"{folder}: the content has the version {model.version}, {MODEL} says {version}; "
-            "a file was changed or only half of it was copied; restore all files or train again"
+            f"{folder}: the content has the version {model.version}, but {MODEL} names {version}; "
+            "a file was changed or only partly copied; restore all files or train again"
         )
     return model

@@ -9,13 +9,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tasks.errors import ConfigError
 from tasks.models import fm_kernels as kernels
 from tasks.models.ftrl import FTRLProximal
+from tasks.models.params import is_integer_between, require_number
 
 _SEEDS = 2**32
 _POSITIVE = ("factor_alpha", "factor_beta", "factor_init")
 
 
 class FactorizationMachine(FTRLProximal):
-    """Logistic regression over single tokens and all their pairs, learnt row by row.
+    """Logistic regression over single tokens and all their pairs, learned row by row.
 
     A pair's weight is the dot product of two short vectors, so that what a site and a campaign add
     together can be known before the two have met.
@@ -58,7 +59,7 @@ class FactorizationMachine(FTRLProximal):
     without it, 0.3771 with it, 0.3845 for FTRL (400,000 rows, seed 7).
 
     A vector is drawn when its token is first let in, from the seed and the token's index: nothing
-    depends on the order of rows but what is learnt from them. In :meth:`partial_fit_codes` two tokens of
+    depends on the order of rows but what is learned from them. In :meth:`tasks.models.ftrl.FTRLProximal.partial_fit_codes` two tokens of
     a row in one bucket are a pair like any other; a matrix with duplicates summed has no such pair.
 
     References
@@ -125,23 +126,14 @@ class FactorizationMachine(FTRLProximal):
     def check_params(self) -> None:
         """Raise ConfigError, naming the parameter, if one is out of its range."""
         super().check_params()
-        if not _is_integer(self.n_factors) or not 1 <= self.n_factors <= 64:
+        if not is_integer_between(self.n_factors, 1, 64):
             raise ConfigError(
                 f"fm: n_factors must be an integer of 1 to 64, found {self.n_factors!r}"
             )
         for name in (*_POSITIVE, "factor_l2", "min_evidence"):
-            value = getattr(self, name)
-            is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if (
-                not is_number
-                or not np.isfinite(value)
-                or value < 0
-                or (name in _POSITIVE and not value)
-            ):
-                bound = "above 0" if name in _POSITIVE else "0 or above"
-                raise ConfigError(f"fm: {name} must be a finite number {bound}, found {value!r}")
+            require_number("fm", name, getattr(self, name), positive=name in _POSITIVE)
         seed = self.random_state
-        if seed is not None and not (_is_integer(seed) and 0 <= seed < _SEEDS):
+        if seed is not None and not is_integer_between(seed, 0, _SEEDS - 1):
             raise ConfigError(f"fm: random_state must be None or 0 to 2**32 - 1, found {seed!r}")
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -161,7 +153,7 @@ class FactorizationMachine(FTRLProximal):
         return self.factor_state_[:, 0]
 
     def snapshot(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
-        """Return a copy of all that was learnt, for :meth:`restore`."""
+        """Return a copy of all learned state, for :meth:`restore`."""
         return self.state_.copy(), self.factor_state_.copy()
 
     def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:  # type: ignore[override]
@@ -194,7 +186,3 @@ class FactorizationMachine(FTRLProximal):
     @property
     def _seed(self) -> int:
         return 0 if self.random_state is None else int(self.random_state)
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

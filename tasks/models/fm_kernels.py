@@ -6,8 +6,8 @@ their squared gradients, so that 4 factors are half a cache line. A sum stops gr
 some ten million rows; that only ends the fall of its learning rate.
 
 Factors are all 0 until a token has shown enough evidence (n above `min_evidence`), so a closed token
-needs no look at its factors: no pair term, no gradient, and memory that is never touched. When it
-opens they are drawn from (seed, index, factor), whatever rows came before.
+does not read its factors: no pair term, no gradient, and memory that is never touched. When it
+opens they are drawn from (seed, index, factor), independent of the rows before.
 
 All tokens of a row see the state from before the row. Open tokens are packed side by side, and
 ``lanes`` is a tuple of as many numbers as there are factors: its length is known when a kernel is
@@ -116,7 +116,7 @@ def learn_codes(
     codes, labels, row_weights, state, factors,
     alpha, beta, l1, l2, use_bias, rate, smooth, decay, scale, min_evidence, seed, lanes,
 ):  # fmt: skip
-    """Learn from rows in order; return the sum of their weighted log losses, each before it was learnt."""
+    """Learn from rows in order; return the sum of their weighted log losses, each before it was learned."""
     n_rows, n_tokens = codes.shape
     index, value = np.empty(n_tokens, np.uint32), np.empty(n_tokens)
     linear, opened, vectors = _room(n_tokens, lanes)

@@ -10,14 +10,15 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tasks.errors import ConfigError
 from tasks.models import ftrl_kernels as kernels
-from tasks.models.logit_offset import ShiftedLogits
+from tasks.models.logit_offset import LogitOffsetMixin
+from tasks.models.params import require_number
 from tasks.models.scoring import checked_codes, checked_labels, checked_weights, frozen, sigmoid
 
 _NO_WEIGHTS = frozen(np.ones(1))
 
 
-class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
-    """Logistic regression with a learning rate of its own for every weight, learnt row by row.
+class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
+    """Logistic regression with a learning rate of its own for every weight, learned row by row.
 
     Parameters
     ----------
@@ -39,11 +40,11 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     coef_, intercept_
-        Weights ``(1, n_features)`` and bias ``(1,)``, float64, computed anew at each access.
+        Weights ``(1, n_features)`` and bias ``(1,)``, float64, computed at each access.
     state_
         z and n of each weight, float64 ``(n_features + 1, 2)``, the bias last.
     loss_
-        Mean log loss (nats) of the rows of the last call, each predicted before it was learnt.
+        Mean log loss (nats) of the rows of the last call, each predicted before it was learned.
     classes_
         The two labels; codes always have 0 and 1.
 
@@ -102,18 +103,7 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
     def check_params(self) -> None:
         """Raise ConfigError, naming the parameter, if one is out of its range."""
         for name in ("alpha", "beta", "l1", "l2"):
-            value = getattr(self, name)
-            is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if (
-                not is_number
-                or not np.isfinite(value)
-                or value < 0
-                or (name == "alpha" and value == 0)
-            ):
-                bound = "above 0" if name == "alpha" else "0 or above"
-                raise ConfigError(
-                    f"{self.kind}: {name} must be a finite number {bound}, found {value!r}"
-                )
+            require_number(self.kind, name, getattr(self, name), positive=name == "alpha")
         if self.beta == 0 and (self.l2 == 0 or self.fit_intercept):
             raise ConfigError(
                 f"{self.kind}: beta must be above 0 where l2 is 0 or there is an intercept, or 0 is divided by 0"
@@ -126,7 +116,7 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
     # ---- matrices, as scikit-learn has them
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FTRLProximal":
-        """Learn anew from a matrix, dense or sparse, and two labels of any kind."""
+        """Learn from scratch from a matrix, dense or sparse, and two labels of any kind."""
         for name in ("state_", "classes_", "negative_rate_"):
             self.__dict__.pop(name, None)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=True)
@@ -151,7 +141,7 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
         """Return logits, float64 ``(n_rows,)``."""
         check_is_fitted(self, "state_")
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-        return np.asarray(X @ self.coef_[0]).ravel() + self.intercept_[0] + self.logit_shift_
+        return np.asarray(X @ self.coef_[0]).ravel() + self.intercept_[0] + self.logit_offset_
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of both labels, ``(n_rows, 2)``."""
@@ -216,7 +206,7 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ContractError
-            If a code lies outside of the weights.
+            If a code is outside the weights.
         ValueError
             If lengths differ, a label is not 0 or 1, or a weight is not a number of 0 or above.
         """
@@ -243,13 +233,13 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
         out = np.empty(len(codes))
         arrays = [frozen(array) for array in self._arrays]
         self._kernels.decision_state(codes, *arrays, *self._decision_knobs, out)
-        return out + self.logit_shift_
+        return out + self.logit_offset_
 
     def predict_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
         return sigmoid(self.decision_codes(codes))
 
-    # ---- what was learnt
+    # ---- learned state
 
     @property
     def coef_(self) -> np.ndarray:
@@ -268,7 +258,7 @@ class FTRLProximal(ShiftedLogits, ClassifierMixin, BaseEstimator):
         )
 
     def snapshot(self) -> np.ndarray:
-        """Return a copy of all that was learnt, for :meth:`restore`."""
+        """Return a copy of all learned state, for :meth:`restore`."""
         return self.state_.copy()
 
     def restore(self, snapshot: np.ndarray) -> None:

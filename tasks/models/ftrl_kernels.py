@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import njit
 
-from tasks.models.prefetch import ask_ahead
+from tasks.models.prefetch import prefetch_ahead
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -42,14 +42,14 @@ def _step_bias(state, gradient, alpha, beta):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def learn_codes(codes, labels, row_weights, state, alpha, beta, l1, l2, use_bias):
-    """Learn from rows in order; return the sum of their weighted log losses, each before it was learnt."""
+    """Learn from rows in order; return the sum of their weighted log losses, each before it was learned."""
     n_rows, n_tokens = codes.shape
     index = np.empty(n_tokens, np.uint32)
     sign, z, n, root, weight = np.empty((5, n_tokens))
     per_alpha, total = 1.0 / alpha, 0.0
     loss = np.zeros(1)
     for i in range(n_rows):
-        ask_ahead(codes, i, state)
+        prefetch_ahead(codes, i, state)
         for j in range(n_tokens):
             code = codes[i, j]
             negative = code >> 31
@@ -128,7 +128,7 @@ def decision_state(codes, state, alpha, beta, l1, l2, use_bias, out):
     n_rows, n_tokens = codes.shape
     per_alpha = 1.0 / alpha
     for i in range(n_rows):
-        ask_ahead(codes, i, state)
+        prefetch_ahead(codes, i, state)
         logit = 0.0
         for j in range(n_tokens):
             code = codes[i, j]

@@ -1,20 +1,20 @@
-"""Click probabilities of a learner that was shown only a share of the rows without a click."""
+"""The constant that corrects the logits of a learner trained on a sample of the rows without a click."""
 
 import math
 
 
-class ShiftedLogits:
-    """What a learner of down-sampled rows adds to its logits, so that they speak of all rows again.
+class LogitOffsetMixin:
+    """Adds a constant to the logits of a learner of down-sampled rows, so that they hold for all rows.
 
     Attributes
     ----------
     negative_rate_
-        Share of the rows without a click that it was shown, above 0, at most 1; whoever leaves rows
-        out sets it (:func:`tasks.training.fit.fit_stream`).
+        Share of the rows without a click that it was trained on, above 0, at most 1; set by what
+        leaves rows out (:func:`tasks.training.fit.fit_stream`).
 
     Notes
     -----
-    Where p is the probability among the rows shown and w the rate, the probability among all rows is
+    Where p is the probability in the sample and w the rate, the probability among all rows is
     p / (p + (1 - p) / w), in logits a constant: logit + log w.
 
     References
@@ -25,6 +25,6 @@ class ShiftedLogits:
     negative_rate_: float = 1.0
 
     @property
-    def logit_shift_(self) -> float:
-        """Logarithm of the rate; 0 where every row was shown."""
+    def logit_offset_(self) -> float:
+        """Logarithm of the rate; 0 where no row was left out."""
         return math.log(self.negative_rate_)

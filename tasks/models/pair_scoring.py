@@ -1,4 +1,4 @@
-"""Codes to click probabilities with weights and vectors: a factorization machine, learnt and saved.
+"""Codes to click probabilities with weights and vectors: a factorization machine, while training and saved.
 
 Conventions are those of :mod:`tasks.models.scoring`; vectors are float32 ``(n_features, n_factors)``,
 and a token's sign is the sign of its vector too. One sum serves a row, a batch and the parts of a

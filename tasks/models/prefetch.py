@@ -1,7 +1,7 @@
-"""One instruction for kernels: ask for a row of a table before it is needed.
+"""Memory prefetching for kernels.
 
 Weights are read at random places of tables larger than any cache, so a learner waits for memory
-unless it says early which rows come next; measured, that is a sixth of an FTRL epoch.
+unless it prefetches the next rows; measured, that is a sixth of an FTRL epoch.
 """
 
 from typing import Any
@@ -12,13 +12,13 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-AHEAD = 4  # rows of codes between asking and use; 2 to 12 measure the same
+AHEAD = 4  # rows of codes between prefetch and use; 2 to 12 measure the same
 _FOR_WRITING, _KEEP_IN_ALL_CACHES, _DATA = 1, 3, 1
 
 
 @intrinsic
 def prefetch_row(typing: Any, table: Any, row: Any) -> Any:  # type: ignore[no-untyped-def]
-    """Ask for the cache line that ``table[row, 0]`` lies in; a hint, without any effect on results."""
+    """Prefetch the cache line of ``table[row, 0]``; a hint, without any effect on results."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
@@ -37,8 +37,8 @@ def prefetch_row(typing: Any, table: Any, row: Any) -> Any:  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def ask_ahead(codes, i, table):
-    """Ask for what the row ``AHEAD`` rows after row `i` will need of `table`, one entry a code."""
+def prefetch_ahead(codes, i, table):
+    """Prefetch what the row ``AHEAD`` rows after row `i` needs of `table`, one entry per code."""
     coming = min(i + AHEAD, codes.shape[0] - 1)
     for j in range(codes.shape[1]):
         code = codes[coming, j]

@@ -23,12 +23,12 @@ def frozen(array: np.ndarray) -> np.ndarray:
 
 
 def checked_codes(codes: np.ndarray, n_features: int) -> np.ndarray:
-    """Return the codes as kernels want them: int32, two-dimensional, contiguous, read-only.
+    """Return the codes as kernels expect them: int32, two-dimensional, contiguous, read-only.
 
     Raises
     ------
     ContractError
-        If they are not codes, or name a weight that the model does not have; kernels do not look.
+        If they are not codes, or name a weight that the model does not have; kernels do not check.
     """
     array = np.asarray(codes)
     if array.ndim != 2 or array.dtype != np.int32:
@@ -44,10 +44,10 @@ def checked_codes(codes: np.ndarray, n_features: int) -> np.ndarray:
 
 
 def checked_labels(y: Any, n_rows: int) -> np.ndarray:
-    """Return labels as a read-only float64 array; ValueError unless they are 0 or 1, one a row."""
+    """Return labels as a read-only float64 array; ValueError unless they are 0 or 1, one per row."""
     labels = np.ascontiguousarray(y, dtype=np.float64)
     if labels.shape != (n_rows,):
-        raise ValueError(f"y must hold one label a row, shape ({n_rows},), found {labels.shape}")
+        raise ValueError(f"y must hold one label per row, shape ({n_rows},), found {labels.shape}")
     if not np.all((labels == 0) | (labels == 1)):
         raise ValueError("y must hold only 0 and 1; map other labels before")
     return frozen(labels)
@@ -58,7 +58,7 @@ def checked_weights(sample_weight: Any, n_rows: int) -> np.ndarray:
     weights = np.ascontiguousarray(sample_weight, dtype=np.float64)
     if weights.shape != (n_rows,):
         raise ValueError(
-            f"sample_weight must hold one weight a row, shape ({n_rows},), found {weights.shape}"
+            f"sample_weight must hold one weight per row, shape ({n_rows},), found {weights.shape}"
         )
     if not np.all(np.isfinite(weights) & (weights >= 0)):
         raise ValueError("sample_weight must hold finite numbers of 0 or above")
@@ -116,7 +116,7 @@ def predict_row(codes, weights, intercept):
 
 
 class Kernels(NamedTuple):
-    """How one kind of model scores: each takes codes and the model's arrays and intercept in order."""
+    """The scoring functions of a kind of model: each takes codes and the model's arrays and intercept in order."""
 
     decision: Any
     contributions: Any

@@ -9,7 +9,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.errors import ConfigError
-from tasks.models.logit_offset import ShiftedLogits
+from tasks.models.logit_offset import LogitOffsetMixin
 from tasks.models.scoring import (
     checked_codes,
     checked_labels,
@@ -27,7 +27,7 @@ _HELD = (
 )  # fmt: skip
 
 
-class SGDLogistic(ShiftedLogits, SGDClassifier):
+class SGDLogistic(LogitOffsetMixin, SGDClassifier):
     """Logistic regression by stochastic gradient descent; it learns from codes as well as matrices.
 
     Parameters
@@ -113,7 +113,7 @@ class SGDLogistic(ShiftedLogits, SGDClassifier):
         intercept_init: Any = None,
         sample_weight: Any = None,
     ) -> "SGDLogistic":
-        """Learn anew from a matrix, as scikit-learn does; what a stream left out is forgotten."""
+        """Learn from scratch from a matrix, as scikit-learn does; a logit offset is reset."""
         self.__dict__.pop("negative_rate_", None)
         return super().fit(X, y, coef_init, intercept_init, sample_weight)
 
@@ -139,7 +139,7 @@ class SGDLogistic(ShiftedLogits, SGDClassifier):
         return self
 
     def _loss_of(self, codes: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
-        logit = self._learnt_logits(codes) if hasattr(self, "coef_") else np.zeros(len(codes))
+        logit = self._raw_logits(codes) if hasattr(self, "coef_") else np.zeros(len(codes))
         losses = np.logaddexp(
             0, np.where(labels == 1, -logit, logit)
         )  # infinite logits stay defined
@@ -149,13 +149,13 @@ class SGDLogistic(ShiftedLogits, SGDClassifier):
     def decision_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return logits of hashed rows, float64 ``(n_rows,)``."""
         check_is_fitted(self, "coef_")
-        return self._learnt_logits(codes) + self.logit_shift_
+        return self._raw_logits(codes) + self.logit_offset_
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return logits of a matrix, float64 ``(n_rows,)``."""
-        return super().decision_function(X) + self.logit_shift_
+        return super().decision_function(X) + self.logit_offset_
 
-    def _learnt_logits(self, codes: np.ndarray) -> np.ndarray:
+    def _raw_logits(self, codes: np.ndarray) -> np.ndarray:
         weights = np.ascontiguousarray(self.coef_[0])
         codes = checked_codes(codes, len(weights))
         out = np.empty(len(codes))
@@ -171,7 +171,7 @@ class SGDLogistic(ShiftedLogits, SGDClassifier):
         return {name: getattr(self, name).copy() for name in _HELD if hasattr(self, name)}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
-        """Go back to the weights of a snapshot; the learning rate stays where it is."""
+        """Restore the weights of a snapshot; the learning rate stays as it is."""
         for name, array in snapshot.items():
             setattr(self, name, array.copy())
 

@@ -64,7 +64,7 @@ def read_ledger(path: str | Path) -> list[dict[str, Any]]:
         if not intact:
             raise InputError(
                 f"{path}: line {number} was changed, cut or removed; restore the file from a backup, "
-                "or move it away to begin a new ledger"
+                "or move it to start a new ledger"
             )
         entries.append(entry)
         previous = entry["digest"]

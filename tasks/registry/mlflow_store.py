@@ -10,11 +10,12 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, InputError, UnavailableError
+from tasks.registry.mlflow_client import ReadableClient, reason_of, unavailable
+from tasks.schema import Schema
 from tasks.storage.availability import is_temporary
 from tasks.storage.locks import sqlite_lock
 from tasks.storage.workspace import resolve_store
@@ -33,39 +34,6 @@ class RegisteredModel:
     folder: Path
 
 
-class _Answering:
-    """An ``MlflowClient`` whose every call raises an UnavailableError where its server is away just now."""
-
-    def __init__(self, client: Any, uri: str):
-        self._client, self._uri = client, uri
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        if not callable(found):
-            return found
-
-        @wraps(found)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return found(*args, **kwargs)
-            except Exception as error:
-                if not is_temporary(error):
-                    raise
-                raise _away(self._uri, error) from None
-
-        return call
-
-
-def _away(uri: str, error: BaseException) -> UnavailableError:
-    return UnavailableError(
-        f"MLflow at {uri!r} cannot be reached just now ({_in_one_line(error)}); run again when it is back"
-    )
-
-
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or "no reason given"
-
-
 def connect(tracking_uri: str) -> Any:
     """Return an ``MlflowClient`` on a store that exists and is migrated.
 
@@ -77,7 +45,7 @@ def connect(tracking_uri: str) -> Any:
     ConfigError
         If the address is not one MLflow can open.
     UnavailableError
-        If the server, or the database, cannot be reached just now; each call of the client raises it then too.
+        If the server, or the database, is temporarily unavailable; each call of the client may raise it, too.
     """
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     warnings.filterwarnings("ignore", message="IProgress not found")  # no progress bars wanted
@@ -92,19 +60,19 @@ def connect(tracking_uri: str) -> Any:
         with sqlite_lock(uri):
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
-            client = _Answering(mlflow.MlflowClient(uri), uri)
+            client = ReadableClient(mlflow.MlflowClient(uri), uri)
             client.search_experiments(max_results=1)
     except UnavailableError:
         raise
     except Exception as error:
         if is_temporary(error):
-            raise _away(uri, error) from None
+            raise unavailable(uri, error) from None
         of_the_database = type(error).__module__.startswith("sqlalchemy")
-        is_full = "disk is full" in str(error)  # whoever runs the task tells that in its own line
+        is_full = "disk is full" in str(error)  # the executor reports a full disk in its own words
         if is_full or not (of_the_database or isinstance(error, MlflowException | OSError)):
             raise
         raise ConfigError(
-            f"MLflow at {uri!r} cannot be used ({_in_one_line(error)}); see `mlflow.tracking_uri` in env.yaml"
+            f"MLflow at {uri!r} cannot be used ({reason_of(error)}); see `mlflow.tracking_uri` in env.yaml"
         ) from None
     return client
 
@@ -114,6 +82,11 @@ def add_to_model(client: Any, run_id: str, name: str, text: str) -> None:
     path = f"{MODEL_PATH}/{name}"
     if path not in [file.path for file in client.list_artifacts(run_id, MODEL_PATH)]:
         client.log_text(run_id, text, path)
+
+
+def registered_name(schema: Schema) -> str:
+    """Return the name in the registry: one registered model per log."""
+    return f"ctr-{schema.name}"
 
 
 def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) -> str:
@@ -134,7 +107,7 @@ def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) ->
 
 
 def set_alias(client: Any, name: str, alias: str, version: str | None) -> None:
-    """Point `alias` at a version, or at none."""
+    """Point `alias` at a version, or remove it if None."""
     if version is None:
         if alias in dict(client.get_registered_model(name).aliases):
             client.delete_registered_model_alias(name, alias)
@@ -148,7 +121,7 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
     Raises
     ------
     InputError
-        If the alias is there but its files are gone.
+        If the alias exists but its files are gone.
     """
     from mlflow.exceptions import MlflowException
 
@@ -162,7 +135,7 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
         local = client.download_artifacts(version.run_id, MODEL_PATH, str(target))
     except (MlflowException, OSError) as error:
         raise InputError(
-            f"the files of {name} version {version.version} ({alias}) cannot be read ({_in_one_line(error)}); "
+            f"the files of {name} version {version.version} ({alias}) cannot be read ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(name, str(version.version), version.run_id, Path(local))

@@ -1,8 +1,8 @@
-"""A model where services look for it: versions side by side, and a small pointer that says which serves.
+"""Publishes models to services: versions side by side, and a small pointer to the one that serves.
 
-The pointer is a JSON file, in a folder or on S3; the versions lie beside it under ``versions/`` and are
-never changed or removed. Services follow the pointer, so that publishing and rolling back are the same
-thing: the pointer is written anew, with one line more in its history.
+The pointer is a JSON file, in a folder or on S3; the versions are stored beside it under ``versions/``
+and never changed or removed. Services follow the pointer, so publishing and rolling back are the same
+operation: the pointer is rewritten with one more entry in its history.
 """
 
 import hashlib
@@ -19,22 +19,22 @@ from tasks.storage.shared_files import SharedFile, join, put_files, read_shared,
 
 FORMAT = 1
 VERSIONS = "versions"
-MODEL_FILES = ("weights.npy", "latent.npy", GOLDEN, "model.json")  # what makes a model folder whole
+MODEL_FILES = ("weights.npy", "latent.npy", GOLDEN, "model.json")  # a complete model folder
 
 
 class Pointer(NamedTuple):
-    """What a pointer says, and the mark of the file it was read from.
+    """The content of a pointer, and the mark of the file it was read from.
 
     Attributes
     ----------
     version
-        Of the model that is to serve.
+        The version to serve.
     folder
-        Where its files lie: relative to the pointer, or absolute.
+        The folder of its files: relative to the pointer, or absolute.
     files
-        Their names; empty if the pointer does not say.
+        Their names; empty if the pointer does not list them.
     history
-        All it ever said, the oldest first: ``version``, ``folder``, ``files``, ``action``, ``time_utc``.
+        All entries, the oldest first: ``version``, ``folder``, ``files``, ``action``, ``time_utc``.
     """
 
     version: str
@@ -47,25 +47,25 @@ class Pointer(NamedTuple):
 def publish_model(
     folder: str | Path, pointer: str, *, golden: Mapping[str, Any] | None = None
 ) -> Pointer:
-    """Put a model folder beside a pointer, let the pointer name it, and return what the pointer says then.
+    """Copy a model folder beside a pointer, point to it, and return the new pointer.
 
     Parameters
     ----------
     folder
         Written by ``save_model``.
     pointer
-        Path or S3 address of the pointer; it need not be there yet.
+        Path or S3 address of the pointer; it need not exist yet.
     golden
-        Rows and predictions to prove the model by (``rows``, ``p_click``); by default those in the folder.
+        Golden rows (``rows``, ``p_click``); by default those in the folder.
 
     Raises
     ------
     InputError
-        If the model or its golden rows are missing, or the place cannot be written.
+        If the model or its golden rows are missing, or the destination cannot be written.
     ContractError
-        If the model does not predict its golden rows: no service would let it in.
+        If the model does not reproduce its golden rows: every service would refuse it.
     ChangedError
-        If somebody else published at the same moment.
+        If the pointer was changed concurrently.
     """
     from tasks.models.artifact import load_model
 
@@ -89,14 +89,14 @@ def publish_model(
 def publish_alias(
     tracking_uri: str, name: str, pointer: str, *, alias: str = "champion"
 ) -> Pointer:
-    """Publish the registered model behind an alias, with the golden rows that promotion put beside it.
+    """Publish the registered model behind an alias, with the golden rows that promotion stored with it.
 
     Raises
     ------
     ConfigError
         If MLflow cannot be used.
     InputError, ContractError, ChangedError
-        If nothing has the alias, and as :func:`publish_model`.
+        If no version has the alias, and as :func:`publish_model`.
     """
     from tasks.registry import mlflow_store
 
@@ -109,21 +109,21 @@ def publish_alias(
 
 
 def roll_back(pointer: str, *, to: str | None = None) -> Pointer:
-    """Let a pointer name an earlier version again, and return what it says then.
+    """Point to an earlier version again, and return the new pointer.
 
     Parameters
     ----------
     pointer
         Path or S3 address.
     to
-        The version; by default the one that served before the present one was published.
+        The version; by default the one that served before the current one was published.
 
     Raises
     ------
     InputError
         If there is no such pointer or version.
     ChangedError
-        If somebody else published at the same moment.
+        If the pointer was changed concurrently.
     """
     now = read_pointer(pointer)
     if to is None:
@@ -139,7 +139,7 @@ def roll_back(pointer: str, *, to: str | None = None) -> Pointer:
 
 
 def read_pointer(pointer: str) -> Pointer:
-    """Return what a pointer says; InputError if there is none, or it is not one."""
+    """Return the content of a pointer; InputError if there is none, ContractError if it is invalid."""
     found = _read(pointer)
     if found is None:
         raise InputError(f"{pointer}: there is no such pointer; publish a model first")
@@ -147,7 +147,7 @@ def read_pointer(pointer: str) -> Pointer:
 
 
 def parse_pointer(blob: SharedFile, *, address: str) -> Pointer:
-    """Return what the file of a pointer says; ContractError if it is not one."""
+    """Return the content of a pointer's file; ContractError if it is invalid."""
     try:
         raw = json.loads(blob.content)
         version, folder = raw["version"], raw["folder"]
@@ -168,7 +168,7 @@ def _read(pointer: str) -> Pointer | None:
 
 
 def _before(now: Pointer) -> Mapping[str, Any] | None:
-    """Return what the pointer named before it was first told its present version, as last published."""
+    """Return the entry before the last publication of the current version, None if there is none."""
     published = [
         number
         for number, entry in enumerate(now.history)
@@ -188,10 +188,10 @@ def _point(pointer: str, now: Pointer | None, target: Mapping[str, Any], *, acti
 
 
 def _check(folder: Path, model: Any, golden: bytes | None) -> None:
-    """Raise unless the model predicts its golden rows, as every service will check again."""
+    """Raise unless the model reproduces its golden rows, as every service checks again."""
     if golden is None:
         raise InputError(
-            f"{folder}: holds no {GOLDEN}, without which no service lets the model in; take the folder "
+            f"{folder}: holds no {GOLDEN}, without which every service refuses the model; use the folder "
             "of a registered or packaged model"
         )
     rows, p_click = load_golden(golden, source=str(folder / GOLDEN))

@@ -7,9 +7,9 @@ from typing import Any
 
 
 class Catalogue:
-    """Candidates that come again and again, such as a bidder's ads: texts by field, one a row.
+    """Recurring candidates, such as a bidder's ads: texts by field, one per row.
 
-    Rows are only ever added, so a row's number stays what it is, and what was worked out for it too.
+    Rows are only added, so a row keeps its number and anything computed for it stays valid.
 
     Attributes
     ----------
@@ -19,7 +19,7 @@ class Catalogue:
     Parameters
     ----------
     names
-        The fields that every row has.
+        The fields of every row.
 
     Examples
     --------
@@ -41,7 +41,7 @@ class Catalogue:
         return self._n_rows
 
     def add(self, rows: Sequence[Mapping[str, str]]) -> range:
-        """Add rows, which all have these fields, and return their numbers."""
+        """Add rows, each with all fields, and return their numbers."""
         for name, column in self.columns.items():
             column.extend(map(itemgetter(name), rows))
         numbers = range(self._n_rows, self._n_rows + len(rows))
@@ -55,20 +55,19 @@ class Candidates:
     Attributes
     ----------
     columns : dict of str to sequence
-        Field to values, one a candidate in their order; the context's value for a candidate that
-        lacks the field, and None if the context lacks it too.
+        Field to values, one per candidate in their order; the context's value where a candidate lacks
+        the field, None if the context lacks it too.
     texts : set of str
-        Columns that are known to hold nothing but texts.
+        Columns known to hold only texts.
     catalogue, numbers
-        The catalogue that all candidates are in, and the number of each there; None and nothing if
-        they are in none.
+        The catalogue of all candidates, and their numbers in it; None and empty without one.
 
     Parameters
     ----------
     columns
-        See above; each as long as `n_rows`.
+        See above; each of length `n_rows`.
     n_rows
-        How many candidates there are: they may have no field of their own.
+        Number of candidates, which may have no fields of their own.
 
     Examples
     --------
@@ -95,7 +94,7 @@ class Candidates:
 
     @classmethod
     def picked(cls, catalogue: Catalogue, numbers: tuple[int, ...]) -> "Candidates":
-        """Return the candidates that have these numbers in a catalogue; columns are made when asked for."""
+        """Return the candidates with these numbers in a catalogue; columns are built on demand."""
         found = cls({}, len(numbers))
         found._columns = None
         found.texts.update(catalogue.columns)
@@ -122,7 +121,7 @@ class Candidates:
 
 
 def picker(keys: Sequence[Any]) -> Any:
-    """Return what takes the values of several keys out of a list or dictionary, always as a tuple."""
+    """Return a function that gets the values of several keys from a list or dictionary as a tuple."""
     if len(keys) > 1:
         return itemgetter(*keys)
     return lambda values: tuple([values[key] for key in keys])

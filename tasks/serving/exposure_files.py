@@ -1,4 +1,4 @@
-"""The files of the exposure log, one record a request: their schema, reading them, Parquet from lines."""
+"""Files of the exposure log, one record per request: schema, reading, and conversion to Parquet."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,7 +47,7 @@ def record_schema(columns: Sequence[str]) -> pa.Schema:
 
 
 def field_names(schema: pa.Schema) -> list[str]:
-    """Return the fields that a file's records hold, of contexts and candidates."""
+    """Return the field names in a file's records, of contexts and candidates."""
     names: dict[str, None] = {}
     for column in ("fields", "candidates"):
         if column in schema.names:
@@ -66,14 +66,14 @@ def map_file(path: Path) -> pa.Buffer:
 
 
 def write_parquet(source: Path, target: Path, *, columns: Sequence[str] = ()) -> int:
-    """Write a file of lines as Parquet and return how many of its lines could not be read.
+    """Write a file of lines as Parquet and return the number of unreadable lines.
 
-    Arrow does it, block by block and without Python's lock; `target` is removed if that fails.
+    Arrow does it block by block without Python's lock; on failure `target` is removed.
 
     Parameters
     ----------
     columns
-        The fields of the requests, so that every file has the same schema; none given, those that occur.
+        The fields of the requests, so that every file has the same schema; if empty, those that occur.
     """
     lines = Lines(map_file(source))
     schema = record_schema(columns or field_names(lines.infer_schema()))
@@ -97,7 +97,7 @@ class Lines:
     Attributes
     ----------
     n_skipped
-        Lines that could not be read: the last one if it has no end, and what is no JSON object.
+        Unreadable lines: the last one if it lacks its newline, and those that are no JSON object.
     """
 
     def __init__(self, data: pa.Buffer):
@@ -106,15 +106,15 @@ class Lines:
         self.n_skipped = int(whole < data.size)
 
     def infer_schema(self) -> pa.Schema:
-        """Return the schema that Arrow takes from the lines."""
+        """Return the schema that Arrow infers from the lines."""
         return self.parse(_inferred)
 
     def read(self, schema: pa.Schema) -> pa.Table:
-        """Return the lines as a table of a schema."""
+        """Return the lines as a table with this schema."""
         return self.parse(lambda data: pa.Table.from_batches(_batches(data, schema), schema))
 
     def parse(self, parser: Callable[[pa.Buffer], _Result]) -> _Result:
-        """Return what a parser makes of the lines; if it fails, of those that are JSON."""
+        """Return a parser's result for the lines; if it fails, for those that are JSON."""
         try:
             return parser(self._data)
         except pa.ArrowInvalid:
@@ -126,7 +126,7 @@ class Lines:
 
 
 def _whole_bytes(data: pa.Buffer) -> int:
-    """Return where the last whole line ends."""
+    """Return where the last complete line ends."""
     tail = min(data.size, _TAIL_BYTES)
     while True:
         found = data.slice(data.size - tail).to_pybytes().rfind(b"\n") + 1

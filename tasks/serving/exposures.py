@@ -1,7 +1,7 @@
-"""The service's exposure log as a table: what was asked, who answered, with which probability.
+"""The service's exposure log as a table: the request, what answered it, and with which probability.
 
-The service writes JSON lines or Parquet, one record a request; here each scored candidate becomes a
-row of its own, whichever the format, so that a late click can be joined to it.
+The service writes JSON lines or Parquet, one record per request; here each scored candidate becomes a
+separate row, whatever the format, so that a late click can be joined to it.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ _PART = ".jsonl.part"
 
 
 def read_exposures(source: str | Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return the exposures of a file, a folder or an S3 address, one row a scored candidate.
+    """Return the exposures of a file, a folder or an S3 address, one row per scored candidate.
 
     Parameters
     ----------
     source
-        What the service's ``exposures.sink`` names, or a file in it. A folder stands for its finished
-        files; one that is still being written (``.part``) can be named itself.
+        The service's ``exposures.sink``, or a file in it. A folder stands for its finished files; one
+        still being written (``.part``) can be named explicitly.
     columns
         The fields to read; by default all, which takes twice as long for JSON lines.
 
@@ -38,15 +38,15 @@ def read_exposures(source: str | Path, *, columns: Sequence[str] | None = None) 
         ``request_id``, ``time`` (UTC), ``call``, ``experiment``, ``variant``, ``version``,
         ``unit_hash``, ``unit_field``, ``forced``; ``position`` (int32, of the candidate, 0 for a
         single impression), ``p_click`` (float64), ``shadow`` (struct of float64 by model), ``fields``
-        (struct of text by field; a candidate's own value goes before the context's, null is a field
-        that was not sent, the empty text one that was sent as null). A struct that would have no
-        members is left out. The metadata's ``n_skipped`` counts lines that could not be read, such as
-        the last one of a killed process.
+        (struct of text by field; a candidate's own value overrides the context's, null is a field
+        that was not sent, the empty text one that was sent as null). A struct without members is
+        left out. The metadata's ``n_skipped`` counts unreadable lines, such as the last one of a
+        killed process.
 
     Raises
     ------
     InputError
-        If there is nothing there, or a file holds no exposures.
+        If nothing is found, or a file holds no exposures.
     """
     files = _list(str(source))
     if columns is None:
@@ -73,7 +73,7 @@ class _File(NamedTuple):
 
 
 class _Records(NamedTuple):
-    """The records of one file, one row a request, and how many lines could not be read."""
+    """The records of one file, one row per request, and the number of unreadable lines."""
 
     table: pa.Table
     n_skipped: int
@@ -140,11 +140,11 @@ def _parquet(file: _File) -> Any:
     return found
 
 
-# ---- one row a candidate
+# ---- one row per candidate
 
 
 class _Places(NamedTuple):
-    """Of each new row: the record it comes from, and its place there."""
+    """For each new row, the record it comes from, and its position there."""
 
     record: np.ndarray
     position: np.ndarray
@@ -153,7 +153,7 @@ class _Places(NamedTuple):
     def within(self, lists: Any, records: np.ndarray | None = None) -> pa.Array:
         """Return each row's index into the flattened `lists`, null where its list is shorter.
 
-        `records` says which record each list belongs to, at most one list each; else there is one a record.
+        `records` gives the record of each list, with no more than one list per record; by default, one each.
         """
         lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
         begins = np.cumsum(lengths) - lengths
@@ -201,7 +201,7 @@ def _column(table: pa.Table, name: str) -> Any:
 
 
 def _field(table: pa.Table, name: str, places: _Places) -> pa.Array:
-    """Return a field's values: the candidate's own, else the context's."""
+    """Return a field's values: the candidate's own, otherwise the context's."""
     own = pa.nulls(len(places.record), pa.string())
     if "fields" not in table.column_names:
         return own
@@ -219,7 +219,7 @@ def _models(table: pa.Table) -> list[str]:
 
 
 def _shadow(shadow: Any, model: str, places: _Places) -> pa.Array:
-    """Return what a model that was not answered with made of each row, null where it was not asked."""
+    """Return a shadow model's probability of each row, null where it did not score."""
     mask = pc.equal(pc.struct_field(shadow.flatten(), "model"), model)
     records = pc.list_parent_indices(shadow).filter(mask).to_numpy()
     lists = pc.struct_field(shadow.flatten(), "p_click").filter(mask)

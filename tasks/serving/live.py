@@ -1,9 +1,9 @@
 """Scores requests one at a time, or one context with many candidates, without a batch of columns.
 
-The scores are those of :meth:`tasks.models.artifact.ScoringModel.predict_row` to the last bit: the
-same codes through the same kernels, and candidates through those of a batch, whose logits are the
-same sum. That goes for factorization machines too: to share the context's part of the sums among
-the candidates would save a few microseconds, and change the last digits.
+The scores equal those of :meth:`tasks.models.artifact.ScoringModel.predict_row` to the last bit: the
+same codes go through the same kernels, and candidates through those of a batch, whose logits are the
+same sum. This holds for factorization machines too: sharing the context's part of the sums among
+candidates would save a few microseconds and change the last digits.
 """
 
 import math
@@ -32,16 +32,16 @@ class LiveScorer:
     model
         What to score with.
     cache_size
-        Codes remembered a token column, 1 or more: about 100 bytes each, 300 at most, in columns
-        that have so many values. A full cache is emptied, which takes 0.3 ms at the default and
-        10 ms at four times as much; to hash a value again costs some 6 us.
+        Maximum number of cached codes per token column, 1 or more: about 100 bytes each, up to 300. A
+        full cache is emptied, which takes 0.3 ms at the default and 10 ms at four times that size;
+        hashing a value again costs about 6 us.
 
     Attributes
     ----------
     model : ScoringModel
         The model.
     n_rows : int
-        Rows scored since the start; a candidate is a row, a request that was refused is none.
+        Rows scored since the start; a candidate counts as a row, a refused request does not.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class LiveScorer:
         self._reset_counts()
 
     def _warm_up(self) -> None:
-        """Score in every way, so that no request waits for a kernel to be compiled."""
+        """Score through every code path, so that no request waits for a kernel to compile."""
         self.score({})
         self.score_candidates({}, [{}])
         for name in self.model.contract.fields:  # in crosses or not
@@ -95,11 +95,10 @@ class LiveScorer:
 
     @property
     def unseen(self) -> np.ndarray:
-        """How often each token was there, and its weight is exactly 0; int64 ``(n_tokens,)``.
+        """How often each token was present with a weight of exactly 0; int64 ``(n_tokens,)``.
 
-        Nothing was learnt of such a token, or a penalty took it back; in a factorization machine it
-        may still have a vector. A value that by chance shares the weight of another one counts as
-        seen. A missing value is missing, not unseen; a cross is unseen whenever its weight is 0.
+        Nothing was learned about such a token, or a penalty reset it; in a factorization machine it
+        may still have a vector. A value whose hash collides with another's counts as seen. A missing value is missing, not unseen; a cross is unseen whenever its weight is 0.
         """
         self._count_held()
         lookup = self._lookup
@@ -135,7 +134,7 @@ class LiveScorer:
     ) -> np.ndarray:
         """Return ``score({**context, **candidate})`` of each candidate, float64 ``(n_candidates,)``.
 
-        The context is hashed once, and of a candidate only its own fields. Rows become columns first.
+        The context is hashed once; of each candidate, only its own fields. Rows become columns first.
 
         Raises
         ------
@@ -157,7 +156,7 @@ class LiveScorer:
         return p_click
 
     def forget(self) -> Iterator[None]:
-        """Forget what was hashed lately, column by column, a millisecond each; for one who scores no more."""
+        """Release cached codes, column by column in about a millisecond each, after this scorer is replaced."""
         for cache in self._lookup.caches:
             cache.clear()
             yield
@@ -174,7 +173,7 @@ class LiveScorer:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _to_probabilities(logits):
-    """Replace logits by probabilities, as the kernels of single rows do it (`np.exp` may round otherwise)."""
+    """Replace logits by probabilities as the single-row kernels do (`np.exp` may round differently)."""
     for i in range(logits.size):
         tail = math.exp(-abs(logits[i]))
         logits[i] = (1.0 if logits[i] >= 0 else tail) / (1.0 + tail)

@@ -1,47 +1,47 @@
-"""Codes of single requests by lookup: what was hashed lately is remembered, value by value.
+"""Codes of single requests by lookup: recently hashed values are cached, value by value.
 
-The texts of a request are worked out as :class:`tasks.hashing.encode.RowEncoder` does, the codes of
-texts that are not remembered come from the same kernel; that both give the same codes is tested.
+Texts are built as :class:`tasks.hashing.row_encoder.RowEncoder` builds them, and codes that are not cached
+come from the same kernel; a test holds the two equal.
 """
 
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tasks.errors import InputError
 from tasks.hashing import murmur
-from tasks.hashing.columns import read_only
+from tasks.hashing.columns import Texts, read_only
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder, invalid_unicode
+from tasks.hashing.row_encoder import RowEncoder, invalid_unicode
 from tasks.logs.values import value_text
 
 Text = str | tuple[str, ...]
-LONGEST_REMEMBERED = 128  # bytes in UTF-8; bounds the memory that a client can fill
-
-
-class Texts(NamedTuple):
-    """Texts as Arrow keeps them: the text of row i is ``data[offsets[i] : offsets[i + 1]]``, in UTF-8."""
-
-    offsets: np.ndarray  # int64, (n_rows + 1,)
-    data: np.ndarray  # uint8
-
-    def extended(self, texts: Sequence[str]) -> "Texts":
-        """Return these texts, and others after them."""
-        parts = [text.encode() for text in texts]
-        ends = self.data.size + np.cumsum([len(part) for part in parts], dtype=np.int64)
-        data = np.frombuffer(b"".join(parts), dtype=np.uint8)
-        return Texts(np.append(self.offsets, ends), np.append(self.data, data))
+MAX_CACHED_BYTES = 128  # bytes in UTF-8; bounds the memory that a client can fill
 
 
 NO_TEXTS = Texts(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint8))
 
 
+def extended(texts: Texts, more: Sequence[str]) -> Texts:
+    """Return these texts with others after them.
+
+    Examples
+    --------
+    >>> extended(extended(NO_TEXTS, ["ab"]), ["", "c"]).offsets.tolist()
+    [0, 2, 2, 3]
+    """
+    parts = [text.encode() for text in more]
+    ends = texts.data.size + np.cumsum([len(part) for part in parts], dtype=np.int64)
+    data = np.frombuffer(b"".join(parts), dtype=np.uint8)
+    return Texts(np.append(texts.offsets, ends), np.append(texts.data, data))
+
+
 class CodeLookup:
-    """The codes of a contract's tokens, remembered by column and text; for one thread.
+    """The codes of a contract's tokens, cached by column and text; for one thread.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ class CodeLookup:
     encoder
         The row encoder of the same contract, for the texts of times.
     cache_size
-        Codes remembered a token column, 1 or more; a full cache is emptied.
+        Cached codes per token column, 1 or more; a full cache is emptied.
 
     Attributes
     ----------
     caches : tuple of dict
-        For each token column, text to code, of a cross the texts of its parts, which are quicker to look
-        up than to join. Only texts are keys: 1, 1.0 and True are equal to Python.
+        Per token column, text to code; the key of a cross is the tuple of its parts, which is faster to look
+        up than to join. Only texts are keys: Python takes 1, 1.0 and True for equal.
     places : dict
         Name of a field to its token column.
     crosses : list of list of int
@@ -117,7 +117,7 @@ class CodeLookup:
         return self._encoder.moment_texts(value)
 
     def codes(self, texts: Sequence[Text]) -> list[int]:
-        """Return the code of each text, one a token column; InputError as :meth:`hash`."""
+        """Return the code of each text, one per token column; InputError as :meth:`hash`."""
         try:
             return [cache[text] for cache, text in zip(self.caches, texts, strict=True)]
         except KeyError:
@@ -146,7 +146,7 @@ class CodeLookup:
     ) -> None:
         """Write the codes of ``begin + text + end`` of one token column to `out`, int32 ``(n,)``.
 
-        Nothing is remembered: to hash a text takes no longer than to look it up.
+        Nothing is cached: hashing a text takes no longer than looking it up.
         """
         before = np.frombuffer(begin.encode(), dtype=np.uint8)
         after = np.frombuffer(end.encode(), dtype=np.uint8)
@@ -154,7 +154,7 @@ class CodeLookup:
         murmur.hash_between(before, after, texts.offsets, texts.data, rows, prefix, self._bits, out)
 
     def hash(self, places: Sequence[int], texts: Sequence[Text]) -> list[int]:
-        """Return the codes of texts of these token columns, and remember them.
+        """Return the codes of texts of these token columns, and cache them.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class CodeLookup:
         murmur.hash_row(values, state, carry, n_prefix, self._bits, out)
         codes: list[int] = out.tolist()
         for place, text, part, code in zip(places, texts, parts, codes, strict=True):
-            if len(part) <= LONGEST_REMEMBERED:
+            if len(part) <= MAX_CACHED_BYTES:
                 cache = self.caches[place]
                 if len(cache) >= self._cache_size:
                     cache.clear()
@@ -185,7 +185,7 @@ def _joined(text: Text) -> str:
 
 
 def _looked_up(codes: Mapping[Text, int], texts: Sequence[Text]) -> np.ndarray:
-    """Return the code of each text; twice as quick as `np.fromiter`."""
+    """Return the code of each text; twice as fast as `np.fromiter`."""
     if len(texts) < 2:  # itemgetter wants a key, and returns a tuple for several only
         return np.array([codes[text] for text in texts], dtype=np.int32)
     return np.frombuffer(struct.pack(f"{len(texts)}i", *itemgetter(*texts)(codes)), dtype=np.int32)

@@ -1,7 +1,7 @@
-"""A packed service asked for predictions: in a process of its own, and live over HTTP.
+"""Requests predictions from a packed service: in a process of its own, and live over HTTP.
 
-Both are asked the very same requests. Whatever the caller's environment says, the service shows only
-the model packed beside it, logs nothing, wants no key, and leaves another service's metrics alone.
+Both get exactly the same requests. Whatever the caller's environment holds, the service serves only
+the model packed with it, logs no exposures, needs no key, and leaves other services' metrics alone.
 """
 
 import json
@@ -42,7 +42,7 @@ _START_S, _UNREADY_S, _STOP_S = 60.0, 10.0, 10.0
 
 @contextmanager
 def isolated(folder: Path) -> Iterator[dict[str, str]]:
-    """Yield the environment for the service of a folder: that folder's code and model, and no more."""
+    """Yield environment variables that limit a service to the code and model of its folder."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -54,7 +54,7 @@ def isolated(folder: Path) -> Iterator[dict[str, str]]:
         yield kept | {
             "PYTHONPATH": str(folder),
             "CLICKLAB_SERVING": str(Path(home) / "serving.yaml"),
-            "BENTOML_HOME": home,  # `bentoml serve` empties the metrics of whoever shares it
+            "BENTOML_HOME": home,  # `bentoml serve` deletes the metrics of services that share it
             "BENTOML_DO_NOT_TRACK": "True",
             "BENTOML_CONFIG_OPTIONS": "services.ctr.workers=1",  # all workers are alike
             "PROMETHEUS_MULTIPROC_DIR": home,
@@ -88,7 +88,7 @@ class Server:
     """``bentoml serve`` on a free port of this machine, from the folder of a packed service."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]):
-        self.port = _free_port()
+        self.port = free_port()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `stop`
         words = ("serve", SERVICE, "--host", HOST, "--port", str(self.port))
         self.process = subprocess.Popen(
@@ -101,7 +101,7 @@ class Server:
         )
 
     def wait_until_ready(self) -> None:
-        """Return as soon as the service is ready; ClicklabError if it never is."""
+        """Return as soon as the service is ready; ClicklabError if it does not become ready."""
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and self.process.poll() is None:
             with suppress(OSError, HTTPException):
@@ -110,7 +110,7 @@ class Server:
                     return
                 deadline = min(deadline, time.monotonic() + _UNREADY_S)
             time.sleep(0.05)
-        raise ClicklabError(f"the service does not get ready ({self._reason()})")
+        raise ClicklabError(f"the service does not become ready ({self._reason()})")
 
     def ask(self, requests: Requests) -> Answers:
         """Return the live answers, over one connection.
@@ -118,7 +118,7 @@ class Server:
         Raises
         ------
         ClicklabError
-            If the service goes away meanwhile.
+            If the service stops or closes the connection.
         """
         connection = HTTPConnection(HOST, self.port, timeout=20)
         try:
@@ -170,7 +170,7 @@ def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
 
 
 def ask_bentoml(*words: str) -> str:
-    """Return what a command of BentoML prints; ClicklabError with its last words if it fails."""
+    """Return the output of a BentoML command; ClicklabError with its last line if it fails."""
     command = [sys.executable, "-W", "ignore", "-m", "bentoml", *words]
     wide = os.environ | {"COLUMNS": "10000"}  # its printer breaks lines, paths too
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
@@ -181,7 +181,7 @@ def ask_bentoml(*words: str) -> str:
 
 
 def latest_bento(name: str) -> tuple[str, Path]:
-    """Return tag and source folder of the Bento of that name that was built last; InputError if none was."""
+    """Return tag and source folder of the latest Bento of that name; InputError if there is none."""
     try:
         said = ask_bentoml("get", f"{name}:latest", "--output", "path")
     except ClicklabError:
@@ -198,13 +198,14 @@ def _post(connection: HTTPConnection, path: str, body: Any) -> tuple[int, Any]:
     return answer.status, json.loads(answer.read())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return probe.getsockname()[1]
 
 
 def last_lines(text: str, n_lines: int = 1) -> str:
-    """Return the last lines that say something, as one."""
+    """Return the last lines that are not blank, as one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[-n_lines:]) or "no reason given"

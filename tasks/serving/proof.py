@@ -1,7 +1,7 @@
 """The proof that a click probability is the same wherever it is computed.
 
-The golden rows, whose predictions the ``evaluate`` notebook left behind, go through the pipeline's
-artefact, the packed service in a process, and its live HTTP endpoint, by both calls.
+The golden rows, whose predictions the ``evaluate`` notebook recorded, go through the pipeline's
+artifact, the packed service in process, and its live HTTP endpoint, by both calls.
 """
 
 import json
@@ -35,35 +35,35 @@ from tasks.storage.files import write_atomic
 from tasks.storage.workspace import resolve
 
 NOTEBOOK, PIPELINE = "notebook", "pipeline"
-_CHUNK = 100  # candidates a call, as a bidder would send
+_CHUNK = 100  # candidates per call, as a bidder would send
 
 
 def prove(
     folder: Path, golden: Mapping[str, Any], artefact: Path, *, data_digest: str | None = None
 ) -> dict[str, Any]:
-    """Return the receipt of a proof that everything which predicts agrees.
+    """Return the receipt of a proof that all predictions agree.
 
     Parameters
     ----------
     folder
         A packed service: ``bentos/``, ``tasks/``, and the model beside the service.
     golden
-        ``rows`` (requests) and ``p_click``, what the notebook predicted for them.
+        ``rows`` (requests) and ``p_click``, the notebook's predictions for them.
     artefact
-        The model folder that the pipeline wrote.
+        The model folder written by the pipeline.
     data_digest
-        Of the log that the rows are from.
+        Digest of the log that the rows are from.
 
     Returns
     -------
     dict
-        ``rows`` (number), ``tolerance``, ``max_abs_diff`` by pair of places, ``digests``,
+        ``rows`` (number), ``tolerance``, ``max_abs_diff`` by pair of places (notebook, pipeline, calls), ``digests``,
         ``versions``, ``proved_utc``.
 
     Raises
     ------
     ContractError
-        If two of them differ by more than 1e-6, or one gives no prediction; names row, place, numbers.
+        If two places differ by more than 1e-6, or one gives no prediction; names row, place, numbers.
     ClicklabError
         If the service cannot be started.
     """
@@ -75,7 +75,7 @@ def prove(
         places = {NOTEBOOK: expected, PIPELINE: predict_artefact(artefact, rows)}
         differences(
             places
-        )  # a service that checks its own rows could only say that it is not ready
+        )  # first, as a service that checks its own rows would only report not being ready
         places |= _predictions("in process", ask_in_process(folder, requests, environment), *asked)
         server.wait_until_ready()
         places |= _predictions("live", server.ask(requests), *asked)
@@ -90,7 +90,7 @@ def prove(
 
 
 def predict_artefact(model_dir: Path, rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Return what the model of a folder predicts when the rows are columns, as in the pipeline."""
+    """Return the predictions of a folder's model for rows in columns, as in the pipeline."""
     import pyarrow as pa
 
     from tasks.hashing.encode import columns_of
@@ -115,7 +115,7 @@ def _predict_requests(rows: Sequence[Mapping[str, Any]]) -> Requests:
 
 
 def _rank_requests(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield the rows as candidates of the first one of each chunk: only what differs from it."""
+    """Yield each chunk as a ranking: its first row is the context, candidates hold what differs."""
     for begin in range(0, len(rows), _CHUNK):
         context, *_ = chunk = rows[begin : begin + _CHUNK]
         candidates = [_difference(context, row) or row for row in chunk]
@@ -130,7 +130,7 @@ def _difference(context: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str,
 def _predictions(
     service: str, answers: Answers, n_rows: int, version: str
 ) -> dict[str, list[float]]:
-    """Return the predictions of each call; ContractError unless the packed model made them all."""
+    """Return the predictions by call; ContractError unless the packed model made them all."""
     for number, (status, answer) in enumerate(answers):
         call = f"row {number}: /predict" if number < n_rows else "/rank"
         if status != 200:
@@ -154,8 +154,7 @@ def differences(places: Mapping[str, Sequence[float]]) -> dict[str, float]:
     Raises
     ------
     ContractError
-        If the two of a pair are further apart than ``TOLERANCE`` in a row, or differ in their number
-        of rows.
+        If a pair differs by more than ``TOLERANCE`` in a row, or in its number of rows.
 
     Examples
     --------
@@ -181,11 +180,11 @@ def _largest(left: str, lefts: Sequence[float], right: str, rights: Sequence[flo
     return max(apart)
 
 
-# ---- again, at any time
+# ---- repeating the proof
 
 
 def prove_products(env: Mapping[str, Any], *, console: Any = None) -> dict[str, Any]:
-    """Prove the Bento that was packaged last again, show a table, and return the receipt.
+    """Repeat the proof of the latest Bento, show a table, and return the receipt.
 
     The receipt is written to ``proof.json`` among the products.
 
@@ -199,9 +198,9 @@ def prove_products(env: Mapping[str, Any], *, console: Any = None) -> dict[str, 
     Raises
     ------
     InputError
-        If there is no Bento, or it was packaged without a proof.
+        If there is no Bento, or it holds no proof.
     ContractError
-        If a file of it is not what was proved then, or two places differ.
+        If one of its files has changed since packaging, or two places differ.
     """
     tag, folder = latest_bento(env["bento"]["name"])
     before, golden = (_packed_json(folder, name, tag) for name in (PROOF, GOLDEN))
@@ -229,7 +228,7 @@ def _packed_json(folder: Path, name: str, tag: str) -> dict[str, Any]:
 
 
 def _artefact(models: Path, version: str) -> Path | None:
-    """Return the folder below `models` that holds this version, None if a later run replaced it."""
+    """Return the folder below `models` with this version, None if a later run replaced it."""
     for path in sorted(models.glob("*/model.json")):
         if json.loads(path.read_text()).get("version") == version:
             return path.parent

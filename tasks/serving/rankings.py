@@ -1,6 +1,6 @@
 """The codes of one context with many candidates: what they share is hashed once.
 
-Candidates out of a catalogue are hashed once for all requests, but for crosses with the context;
+Candidates from a catalogue are hashed once for all requests, except for crosses with the context;
 others are looked up column by column.
 """
 
@@ -15,8 +15,9 @@ import numpy as np
 from numba import njit
 
 from tasks.errors import InputError
+from tasks.hashing.columns import Texts
 from tasks.serving.candidates import Candidates, Catalogue
-from tasks.serving.lookup import NO_TEXTS, CodeLookup, Texts
+from tasks.serving.lookup import NO_TEXTS, CodeLookup, extended
 
 _FIRST_ROWS = 256
 
@@ -29,7 +30,7 @@ class Ranking(NamedTuple):
     codes : ndarray
         int32 ``(n_candidates, n_tokens)``.
     missing : dict of int to int
-        For the columns that have no text somewhere, in how many candidates.
+        Column to the number of candidates that lack a value there, for columns where some do.
     """
 
     codes: np.ndarray
@@ -44,7 +45,7 @@ class RankingHasher:
     lookup
         Of the contract to hash by.
     n_columns
-        How many columns are asked for missing values: fields, then the time.
+        Number of columns whose missing values are counted: fields, then the time.
     """
 
     def __init__(self, lookup: CodeLookup, n_columns: int):
@@ -88,7 +89,7 @@ class RankingHasher:
         return known if known.is_possible else None
 
     def _own_columns(self, shared: Sequence[Any], candidates: Candidates) -> dict[int, Any]:
-        """Return the texts of what differs, by token column."""
+        """Return the texts of the fields that differ, by token column."""
         lookup, own = self._lookup, {}
         try:
             for name, values in candidates.columns.items():
@@ -139,7 +140,7 @@ class _Cross:
     before: Sequence[int]  # token columns of the context
     names: Sequence[str]  # fields of the candidate
     after: Sequence[int]
-    texts: Texts = NO_TEXTS  # of the candidate's fields, joined; one a row of the catalogue
+    texts: Texts = NO_TEXTS  # of the candidate's fields, joined; one per row of the catalogue
 
     def hash(
         self, lookup: CodeLookup, shared: Sequence[str], rows: np.ndarray, out: np.ndarray
@@ -151,7 +152,7 @@ class _Cross:
 
 
 class _CatalogueCodes:
-    """The codes of a catalogue's rows by one contract, worked out as rows come in.
+    """The codes of a catalogue's rows by one contract, computed as rows are added.
 
     Attributes
     ----------
@@ -183,7 +184,7 @@ class _CatalogueCodes:
     def codes(
         self, shared: Sequence[Any], shared_codes: list[int], numbers: Sequence[int]
     ) -> tuple[np.ndarray, dict[int, int]]:
-        """Return the codes of rows with a context, and how many of them lack a text by column."""
+        """Return the codes of rows with a context, and per column how many of them lack a text."""
         if max(numbers) >= self._n_rows:
             self._extend()
         rows = np.frombuffer(struct.pack(f"{len(numbers)}i", *numbers), dtype=np.int32)
@@ -198,7 +199,7 @@ class _CatalogueCodes:
         return codes, missing
 
     def _extend(self) -> None:
-        """Hash the rows that came in."""
+        """Hash the rows added since the last call."""
         begin, end = self._n_rows, len(self._texts[0])
         if end > len(self._codes):
             n_more = max(end - len(self._codes), len(self._codes))
@@ -211,7 +212,8 @@ class _CatalogueCodes:
         self._any_empty = bool(self._is_empty[:end].any())
         for cross in self._crosses:
             parts = [self._columns[name][begin:end] for name in cross.names]
-            cross.texts = cross.texts.extended(list(map("*".join, zip(*parts, strict=True))))
+            joined = list(map("*".join, zip(*parts, strict=True)))
+            cross.texts = extended(cross.texts, joined)
         self._n_rows = end
 
 

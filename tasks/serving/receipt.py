@@ -1,4 +1,4 @@
-"""The receipt of a proof: digests of contract, model and every file that is packed; how it reads."""
+"""The receipt of a proof: digests of contract, model and every packed file, and their table."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.errors import InputError
 
-MODEL = Path("bentos/ctr/model")  # of a packed service, beside its code
+MODEL = Path("bentos/ctr/model")  # in a packed service, beside its code
 PROOF = "proof.json"
 _CODE = ("bentos", "tasks")
 
@@ -36,7 +36,7 @@ def packed_digests(folder: Path) -> dict[str, Any]:
 
 
 def _packed(folder: Path) -> list[str]:
-    """Return the files that count; compiled code and the proof itself do not."""
+    """Return the files to digest: all but compiled code and the proof itself."""
     files = (
         path.relative_to(folder).as_posix()
         for part in _CODE
@@ -51,7 +51,7 @@ def _is_model(path: str) -> bool:
 
 
 def digest_json(data: Any) -> str:
-    """Return 64 hex digits of JSON-ready data, whatever the order of its keys.
+    """Return the SHA-256 of JSON-ready data in hex, independent of the order of keys.
 
     Examples
     --------
@@ -62,17 +62,19 @@ def digest_json(data: Any) -> str:
 
 
 def changed_files(proved: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """Return the paths whose content is another, or that are on one side only."""
+    """Return the paths whose content differs, or that exist on one side only."""
     return sorted(path for path in {**proved, **found} if proved.get(path) != found.get(path))
 
 
 def render_proof(proof: Mapping[str, Any], artefact: Path, *, console: Any = None) -> None:
-    """Show the receipt of a packaged Bento as a table for a person."""
+    """Print the receipt of a packaged Bento as a table."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console, digests = console or Console(), proof["digests"]
-    table = Table(title=f"{proof['bento']}: {proof['rows']} rows", title_justify="left")
+    title = Text(f"{proof['bento']}: {proof['rows']} rows")  # in a str, `:abc:` would be an emoji
+    table = Table(title=title, title_justify="left")
     table.add_column("between")
     table.add_column("and")
     table.add_column("largest difference", justify="right")

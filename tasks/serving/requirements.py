@@ -1,4 +1,4 @@
-"""The pins of the lock that the service needs: the rest of the environment stays out of the Bento."""
+"""The pinned requirements of the service, from the lock file: the rest stays out of the Bento."""
 
 import re
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ SERVING = (
     "pyarrow",
     "pyyaml",
     "uvloop",
-)  # what the service imports, or uvicorn finds; all else in the lock stays out
+)  # what the service imports, or uvicorn uses if present
 
 
 def serving_requirements(lock: str, roots: Sequence[str] = SERVING) -> list[str]:
-    """Return the pins of a lock file that `roots` need, directly or not, sorted.
+    """Return the pinned requirements that `roots` need, directly or indirectly, sorted.
 
-    Reads the ``# via`` notes that uv writes under each pin, so that nothing has to be installed.
+    Reads the ``# via`` comments that uv writes below each requirement, so nothing has to be installed.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Who sees an impression: address, device, model, connection, and C20, which goes with the audience.
 
-Addresses and devices follow Heaps' law; a rank stands for the value until :func:`hex_strings` writes it.
+Addresses and devices follow Heaps' law; a rank stands for the value until :func:`tasks.simulation.draws.hex_strings` writes it.
 """
 
 import numpy as np

@@ -57,7 +57,7 @@ class Clock:
         self.opening = np.exp(-np.arange(self.n_hours) / _SETTLING_HOURS)
 
     def ends(self, n_rows: int) -> np.ndarray:
-        """Return, for each hour, the number of the row after its last one, of `n_rows` in all."""
+        """Return, for each hour, the number of the row after its last one, of `n_rows` in total."""
         ends = np.floor(np.cumsum(self.share) * n_rows + 0.5).astype(np.int64)
         ends[-1] = n_rows
         return ends

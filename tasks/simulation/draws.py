@@ -14,7 +14,7 @@ _HEX = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2").view(np.uint
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """Return the generator that belongs to this seed and key, whatever was drawn elsewhere."""
+    """Return the generator that belongs to this seed and key, independent of draws elsewhere."""
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence([seed, *key])))
 
 
@@ -73,14 +73,14 @@ def assign(
     these, the fraction `cover_at` down the list, cover every category once: a whole log shows them all.
     """
     order = np.argsort(-weights, kind="stable")
-    lacking = shares / shares.sum() * weights.sum()
+    remaining = shares / shares.sum() * weights.sum()
     out = np.empty(len(weights), dtype=np.int32)
     for item in order[:greedy]:
-        out[item] = np.argmax(lacking)
-        lacking[out[item]] -= weights[item]
+        out[item] = np.argmax(remaining)
+        remaining[out[item]] -= weights[item]
     rest = order[greedy:]
     if len(rest):
-        chance = np.maximum(lacking, 0) + 1e-9
+        chance = np.maximum(remaining, 0) + 1e-9
         out[rest] = rng.choice(len(shares), size=len(rest), p=chance / chance.sum())
         cover = min(len(shares), len(rest))
         first = int(cover_at * (len(rest) - cover))

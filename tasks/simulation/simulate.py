@@ -1,6 +1,6 @@
 """An Avazu-shaped ad log of any size, streamed, with a known click probability per row.
 
-Rows come from one seed and are the same whatever the batch size; memory does not grow with their number.
+Rows come from one seed and do not depend on the batch size; memory does not grow with their number.
 The shapes (shares, tails, structure between fields) were measured on the first hour of the real log, and
 the mix drifts from that hour to what is known of all ten days. No row of the real log is in here.
 """

@@ -69,7 +69,7 @@ class Truth:
         """Draw the latent vectors of both sides of each pair, and the category's effect by part of the day.
 
         A vector is its group's (the publisher's category, the campaign's C21 or C18) plus one of its own,
-        so that what was learnt carries over to new campaigns.
+        so that what is learned carries over to new campaigns.
         """
 
         def draw(key: int, size: int, scale: float) -> np.ndarray:
@@ -104,7 +104,7 @@ class Truth:
         return single, pair
 
     def logit(self, rows: dict[str, np.ndarray], opening: np.ndarray) -> np.ndarray:
-        """Return the logit of each row; `opening` says, for each hour, how much of the first hour's mix is left."""
+        """Return the logit of each row; `opening` is, for each hour, how much of the first hour's mix is left."""
         single, pair = self._parts(rows)
         out = (single - self._mean[0]) * self._scale[0] + (pair - self._mean[1]) * self._scale[1]
         hour = rows["hour"]

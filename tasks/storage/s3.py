@@ -54,7 +54,7 @@ def s3_errors(address: str) -> Iterator[None]:
     UnavailableError
         If S3 is temporarily unavailable.
     ChangedError
-        If a condition on the object's content does not hold: it was replaced meanwhile.
+        If a condition on the object's content does not hold: it was replaced in the meantime.
     InputError
         If the address, a permission, the region or the endpoint is wrong.
     """

@@ -99,7 +99,7 @@ def get_files(address: str, into: Path, names: Collection[str]) -> list[str]:
         If the local folder cannot be written to.
     """
     if not is_s3(address):
-        source = Path(address).resolve()  # one folder, even if a link is moved meanwhile
+        source = Path(address).resolve()  # one folder, even if a link changes in the meantime
         found = [name for name in names if (source / name).is_file()]
         for name in found:
             shutil.copyfile(source / name, into / name)
@@ -118,7 +118,7 @@ def get_files(address: str, into: Path, names: Collection[str]) -> list[str]:
 
 
 def join(address: str, place: str) -> str:
-    """Return a place that is absolute, or lies beside the file at `address`.
+    """Return a place as it is if absolute, else relative to the folder of the file at `address`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where things lie: paths in ``env.yaml`` are relative to the project, wherever a kernel starts."""
+"""Where relative paths start: paths in ``env.yaml`` are relative to the project, wherever a kernel starts."""
 
 from pathlib import Path
 

@@ -193,7 +193,13 @@ class Pass:
     ):
         self._learner, self._rows, self._state = learner, rows, state
         self._seed, self._run = seed, run
+        self._number = state.epoch
         self._since = time.perf_counter() - state.seconds
+
+    @property
+    def number(self) -> int:
+        """The epoch, counted from 1."""
+        return self._number
 
     def batches(self) -> Iterator[tuple[Any, np.ndarray]]:
         """Yield codes and labels of each batch; when the next is asked for, the last must be learned."""

@@ -42,8 +42,7 @@ def run_study(
 
     Arguments and errors are those of :func:`tasks.training.search.search`; `run` trains once with parameters.
     """
-    import optuna
-
+    optuna = _import_optuna()
     n_trials = positive(plan, "n_trials")
     space = _space(kind, fixed, plan)
     name = f"{study_name}-{_digest(kind, fixed, plan, space, negative_rate)}"
@@ -124,6 +123,14 @@ def _record(trial: Any) -> dict[str, Any]:
         "seconds": attrs.get("seconds", elapsed),
         "state": attrs.get("state", "pruned"),
     }
+
+
+def _import_optuna() -> Any:
+    """Return Optuna, imported without its warning that progress bars need another package."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import optuna
+    return optuna
 
 
 @contextmanager

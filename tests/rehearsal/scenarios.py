@@ -62,7 +62,7 @@ def data_check_fails(deployment: Deployment) -> str:
     deployment.deploy(env_file({**deployment.env, "checks": checks}))
     run = deployment.start_only("ingest", "validate", data=DATA)
     ended, codes = deployment.end_of(run), deployment.exit_codes(run, "validate")
-    check(ended.get("error") == "DataCheckFailed", f"DataCheckFailed, got {ended.get('error')}")
+    check(ended.get("error") == "DataCheckError", f"DataCheckError, got {ended.get('error')}")
     check(codes == [4], f"one attempt with exit code 4, got {codes}")
     notice = deployment.notice(run).split(" | ")[0]
     return f"{ended['error']} after 1 attempt: {notice.split(': ', 2)[-1].split(';')[0]}"

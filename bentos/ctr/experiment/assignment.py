@@ -1,9 +1,9 @@
-"""Who gets which variant: a salted hash of the unit, weighted, the same in every process and for ever.
+"""Assigns units to variants by a weighted, salted hash: the same in every process, permanently.
 
-Each variant draws a number from the unit's salted hash, and the quickest of an exponential race wins:
+Each variant draws a number from the unit's salted hash, and the minimum of an exponential race wins:
 ``argmin(-log(u) / weight)``, which variant ``v`` wins with probability ``weight[v] / sum(weights)``.
-Against cutting [0, 1) into pieces this has one advantage: whoever moves when a weight is raised moves
-into that variant, however many others there are; nor does the order in the file count.
+Unlike splitting [0, 1) into intervals, raising a weight moves units only into that variant, however many
+others there are, and the order in the file does not matter.
 
 References
 ----------
@@ -40,21 +40,21 @@ class Assignment(NamedTuple):
 
 
 class Experiment:
-    """Variants and who gets which; immutable. :func:`bentos.ctr.experiment.declaration.load_experiment` reads one.
+    """Variants and the assignment of units to them; immutable. :func:`bentos.ctr.experiment.declaration.load_experiment` reads one.
 
     Parameters
     ----------
     name, salt
-        Two experiments that differ in either assign independently. Who knows the salt can find out
-        by trying which unit a hash stands for: keep it as you keep keys.
+        Two experiments that differ in either assign independently. With the salt, unit hashes can be
+        matched to units by trial: keep it as secret as a key.
     unit
-        Fields that say who is asking, the best first; where one is missing, the next stands in.
+        Fields that identify a unit, the best first; where one is missing, the next is used.
     unknown
         By field, values that mean "unknown", such as the null device.
     variants
-        At least one, of which one has a weight above 0; a weight of 0 is served when forced only.
+        One or more, of which one has a weight above 0; a weight of 0 is served only when forced.
     shadows
-        Models that score every request too, without being answered with.
+        Models that score every request without answering.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Experiment:
         fallback
             The request's id, hashed where no unit field holds a value.
         forced
-            The name of a variant that is to answer whatever the hash says.
+            The name of a variant that answers regardless of the hash.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Experiment:
         for variant, scale, base in self._race:
             hasher = base.copy()
             hasher.update(data)
-            # never 0; the int's conversion to float rounds the same way everywhere
+            # never 0; int to float rounds the same way everywhere
             wait = log((int.from_bytes(hasher.digest()) + 0.5) * _SCALE) * scale
             if wait < best:
                 best, winner = wait, variant
@@ -153,14 +153,14 @@ class Experiment:
         return variant
 
     def _text_of(self, value: Any) -> str:
-        """Return a value's text, the empty one if it has none: the scoring names what is wrong with it."""
+        """Return a value's text, empty if it has none: scoring reports what is wrong with it."""
         try:
             return self._text(value)
         except (TypeError, ValueError):
             return ""
 
     def _hasher(self, purpose: str) -> Any:
-        # a JSON list says itself where it ends, so that no two experiments share a beginning
+        # a JSON list is self-delimiting, so that no two experiments share a prefix
         return blake2b(dumps([self.salt, self.name, purpose]).encode(), digest_size=8)
 
     def _digest(self) -> str:

@@ -1,4 +1,4 @@
-"""The experiment that serves: ``experiment.yaml``, read and checked."""
+"""Reads and checks ``experiment.yaml``."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def load_experiment(
     Parameters
     ----------
     path
-        See ``experiment.yaml`` for what can be said.
+        See ``experiment.yaml`` for the keys.
     models
         The names that variants and shadows may use.
     schema
@@ -54,11 +54,11 @@ def _experiment(raw: Any, models: Collection[str], schema: Schema | None) -> Exp
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"two variants are called {twice[0]!r}; each needs its own name")
     if not any(variant.weight > 0 for variant in variants):
-        raise ConfigError("variants: no weight is above 0; somebody must answer")
+        raise ConfigError("variants: no weight is above 0; at least one variant must answer")
     shadows = tuple(_model(name, models) for name in _list("shadows", raw.get("shadows") or []))
     if "unit" not in raw and len(variants) > 1 and not (schema and schema.unit):
         raise ConfigError(
-            "key 'unit' is missing; name the fields that say whom to stick to, or [] to draw anew for each request"
+            "key 'unit' is missing; name the fields that identify a unit, or use [] to assign each request anew"
         )
     unknown = _units(raw.get("unit"), schema)
     return Experiment(
@@ -82,7 +82,7 @@ def _variant(entry: Any, models: Collection[str]) -> Variant:
 
 
 def _units(raw: Any, schema: Schema | None) -> dict[str, frozenset[str]]:
-    """Return each unit field with the values that mean unknown."""
+    """Return each unit field with its values that mean unknown."""
     from tasks.logs.values import value_text
 
     declared = schema.missing_values if schema else {}

@@ -1,4 +1,4 @@
-"""The exposure log: which request was answered by what, with what, written off the request path.
+"""The exposure log: which variant answered which request with what, written off the request path.
 
 :class:`ExposureLog` takes exposures on the event loop; its own threads write them to standard output,
 a folder or S3. :func:`tasks.serving.exposures.read_exposures` reads them back.

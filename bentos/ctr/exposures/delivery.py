@@ -1,7 +1,7 @@
-"""Finished files to where they belong: a folder or S3, as JSON lines or Parquet; retried until it works.
+"""Delivers finished files to a folder or S3, as JSON lines or Parquet; retries until it succeeds.
 
-A file keeps its ``.part`` name until it has arrived, so that whatever a killed process left behind is
-delivered by the next one, and delivering twice is the same as once.
+A file keeps its ``.part`` name until it is delivered, so that the next process delivers what a killed one
+left, and delivering twice has the same result as once.
 """
 
 import logging
@@ -19,7 +19,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 
 
 class Delivery:
-    """A thread that delivers finished parts in turn; it begins with those of processes that died.
+    """A thread that delivers finished parts in turn, beginning with those of dead processes.
 
     Attributes
     ----------
@@ -38,17 +38,17 @@ class Delivery:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits on disk that no more should be written."""
+        """Whether the files waiting on disk exceed the limit for further writes."""
         waiting = sum(part.n_bytes for part in tuple(self._waiting))
         return waiting > self._settings.spool_mb * 1e6
 
-    def hand_over(self, part: Part) -> None:
-        """Take a finished part; it is this object's from now on."""
+    def enqueue(self, part: Part) -> None:
+        """Take over a finished part, to be delivered and released."""
         self._waiting.append(part)
         self._wake.set()
 
     def close(self, timeout_s: float) -> None:
-        """Deliver what waits; what does not arrive in time stays on disk for the next start."""
+        """Deliver waiting parts; those not delivered in time stay on disk for the next start."""
         self._closing.set()
         self._wake.set()
         self._thread.join(max(timeout_s, 0))
@@ -61,13 +61,11 @@ class Delivery:
 
     def _run(self) -> None:
         for part in take_orphans(self._settings.folder):
-            _log.info("recovered %s, left behind by a process that died", part.path.name)
+            _log.info("recovered %s, left by a process that died", part.path.name)
             self._waiting.append(part)
         wait_s = _FIRST_WAIT_S
         while True:
-            closing = (
-                self._closing.is_set()
-            )  # asked first: what was handed over before gets its try
+            closing = self._closing.is_set()  # read first: parts enqueued before get one attempt
             all_done = self._deliver_each()
             if closing:
                 break
@@ -79,33 +77,33 @@ class Delivery:
             part.release()
 
     def _deliver_each(self) -> bool:
-        """Try every waiting part once; return whether none is left."""
+        """Try to deliver every waiting part once; return whether none is left."""
         for _ in range(len(self._waiting)):
             part = self._waiting[0]
             if self._deliver(part):
                 self._waiting.popleft()
                 part.release()
             else:
-                self._waiting.rotate(-1)  # one that never arrives must not hold up the others
+                self._waiting.rotate(-1)  # one that keeps failing must not block the others
         return not self._waiting
 
     def _deliver(self, part: Part) -> bool:
         try:
             part.sync()
             deliver(part, self._settings, self._columns)
-        except Exception as error:  # a full disk, S3, Arrow: whatever it is, the service goes on
+        except Exception as error:  # a full disk, S3, Arrow: the service must continue in any case
             self.n_failed += 1
             if not part.path.exists():
-                _log.error("%s was removed by somebody; its exposures are lost", part.path)
+                _log.error("%s was removed from outside; its exposures are lost", part.path)
                 return True
             reason = " ".join(str(error).split())[:300]
-            _log.warning("%s cannot be delivered, will be tried again: %s", part.path.name, reason)
+            _log.warning("%s cannot be delivered and will be retried: %s", part.path.name, reason)
             return False
         return True
 
 
 def deliver(part: Part, settings: ExposureSettings, columns: Sequence[str]) -> None:
-    """Bring a part to its place and remove it from where it was written."""
+    """Move a part to its destination, converted if needed."""
     if part.n_bytes == 0:
         part.path.unlink()
         return

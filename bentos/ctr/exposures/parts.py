@@ -1,6 +1,6 @@
-"""Files that are still being written: locked while their writer lives, so that an orphan is known.
+"""Files still being written: locked while their writer lives, so that orphans can be recognized.
 
-A lock, unlike a process id, is never another's after a restart, and counts across containers that
+Unlike a process id, a lock cannot be reused after a restart, and it works across containers that
 share a disk.
 """
 
@@ -19,14 +19,14 @@ _FLAGS = os.O_RDWR | os.O_APPEND
 
 
 class Part:
-    """A file of lines under a ``.part`` name, open and locked; :meth:`release` lets go of it.
+    """A file of lines under a ``.part`` name, open and locked; :meth:`release` closes it.
 
     Attributes
     ----------
     path, stem, day
-        Where it is; its name without suffix; the day it was begun, as 2026-03-01.
+        Its path; its name without suffix; the day it was started, as 2026-03-01.
     n_bytes, started
-        What was written; when, in monotonic seconds.
+        Bytes written; start time in monotonic seconds.
     """
 
     def __init__(self, path: Path, descriptor: int):
@@ -37,7 +37,7 @@ class Part:
         self._descriptor = descriptor
 
     def append(self, data: bytes) -> None:
-        """Add whole lines; OSError leaves the file as it was before."""
+        """Append complete lines; an OSError leaves the file unchanged."""
         rest = memoryview(data)
         try:
             while rest:
@@ -49,16 +49,16 @@ class Part:
         self.n_bytes += len(data)
 
     def sync(self) -> None:
-        """Wait until the disk holds what was written."""
+        """Wait until everything written is on disk."""
         os.fsync(self._descriptor)
 
     def release(self) -> None:
-        """Close the file; from now on others may take it for an orphan if it is still there."""
+        """Close the file; from now on other processes treat it as an orphan if it still exists."""
         os.close(self._descriptor)
 
 
 class PartNames:
-    """Names that no other process, machine or start gives: host, process, start, number."""
+    """Names unique across machines, processes and starts: host, process, start, number."""
 
     def __init__(self) -> None:
         host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:64]
@@ -72,17 +72,17 @@ class PartNames:
 
 
 def create_part(folder: Path, names: PartNames) -> Part:
-    """Return a new, empty part in a folder, which is made if it is not there; OSError if it cannot be."""
+    """Return a new, empty part in a folder, which is created if needed; OSError if that fails."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         path = folder / f"{names.next()}{SUFFIX}"
         part = _lock(os.open(path, os.O_CREAT | os.O_EXCL | _FLAGS, 0o640), path)
-        if part is not None:  # else another process took it for an orphan before it was locked
+        if part is not None:  # otherwise another process took it for an orphan before it was locked
             return part
 
 
 def take_orphans(folder: Path) -> Iterator[Part]:
-    """Yield, locked, the parts whose writers are gone."""
+    """Yield, locked, the parts whose writers have died."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         with suppress(OSError):
             part = _lock(os.open(path, _FLAGS), path)
@@ -91,7 +91,7 @@ def take_orphans(folder: Path) -> Iterator[Part]:
 
 
 def _lock(descriptor: int, path: Path) -> Part | None:
-    """Return the part, None if its writer lives or it is no longer there; OSError if locks do not work."""
+    """Return the part, None if its writer lives or it no longer exists; OSError if locking fails."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_ino == path.stat().st_ino:

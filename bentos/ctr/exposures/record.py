@@ -1,7 +1,7 @@
 """One exposure, and the line of JSON that it becomes.
 
 Every line has the same keys with values of the same kind, so that Arrow, Athena and DuckDB read the
-files without being told: a single impression is a ranking of one.
+files without a schema: a single impression is a ranking of one.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,25 +13,25 @@ import msgspec
 from tasks.errors import ConfigError
 from tasks.serving.candidates import Candidates
 
-_DEFAULTS: tuple[Any, ...] = (None, "", "")  # of the last three
+_DEFAULTS: tuple[Any, ...] = (None, "", "")  # of the last three fields
 _N_VALUES = 12
 
 
 class Exposure(NamedTuple):
-    """What the service notes of one answer; a plain tuple in this order will do, and is made faster.
+    """The record of one answer; a plain tuple in this order also works, and is faster to create.
 
     Attributes
     ----------
     request_id, time_ns, call, variant, version
-        Which request, when (since 1970), ``predict`` or ``rank``, answered by whom.
+        The request, its time since 1970, ``predict`` or ``rank``, and what answered.
     unit_hash, forced
-        The unit's salted hash; whether the variant was asked for.
+        The unit's salted hash; whether the variant was requested.
     seen
         The fields, or (fields of the context, :class:`~tasks.serving.candidates.Candidates`).
     p_click
-        The probability, or one for each candidate; these may be JSON already, a :class:`msgspec.Raw`.
+        The probability, or one per candidate; the latter may be JSON already, a :class:`msgspec.Raw`.
     shadow
-        By model that was not answered with, its probability or probabilities.
+        Probability or probabilities by shadow model.
     experiment, unit_field
         The digest of the experiment, and where the unit was found.
     """
@@ -74,14 +74,14 @@ class LineEncoder:
     Parameters
     ----------
     columns
-        The fields to write; none given, all of them.
+        The fields to write; if empty, all.
     redact
         Fields never to write.
 
     Raises
     ------
     ConfigError
-        If a field to redact is none of `columns`: a misspelt name would let its values through.
+        If a field to redact is not in `columns`: a misspelled name would let its values through.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class LineEncoder:
         self._dump = msgspec.json.Encoder().encode
 
     def encode(self, exposure: tuple[Any, ...]) -> bytes:
-        """Return one line, without its end."""
+        """Return one line, without its newline."""
         if len(exposure) < _N_VALUES:
             exposure += _DEFAULTS[len(exposure) - _N_VALUES :]
         request_id, time_ns, call, variant, version, unit_hash = exposure[:6]
@@ -131,7 +131,7 @@ class LineEncoder:
         )
 
     def _fields(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the fields to write, and texts for values: as they are, where that is so."""
+        """Return the fields to write with their values as texts, unchanged if they are texts already."""
         row = self._to_write(row)
         if set(map(type, row.values())) == {str}:
             return row
@@ -139,7 +139,7 @@ class LineEncoder:
         return {n: value if type(value) is str else text(value) for n, value in row.items()}
 
     def _columns_of(self, candidates: Candidates) -> Mapping[str, Sequence[Any]]:
-        """Return the same of candidates."""
+        """Return the same for candidates, by column."""
         columns = self._to_write(candidates.columns)
         if columns.keys() <= candidates.texts:
             return columns
@@ -156,7 +156,7 @@ class LineEncoder:
         return {name: value for name, value in fields.items() if name not in dropped}
 
     def _value(self, value: Any) -> str:
-        """Return a value's text; what cannot be hashed has none."""
+        """Return a value's text, empty if it cannot be hashed."""
         try:
             return self._text(value)
         except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The knobs of the exposure log: ``exposures`` in ``serving.yaml``."""
+"""Settings of the exposure log: ``exposures`` in ``serving.yaml``."""
 
 import tempfile
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bentos.ctr.numbers import positive_number
 from tasks.errors import ConfigError
 
 FORMATS = ("jsonl", "parquet")
-_LARGEST = 1e9
 
 
 class ExposureSettings(NamedTuple):
-    """Where exposures go, and how much may wait on the way; build it with :meth:`from_mapping`.
+    """Where exposures go, and how many may wait on the way; built by :meth:`from_mapping`.
 
     Attributes
     ----------
@@ -22,16 +22,16 @@ class ExposureSettings(NamedTuple):
     format
         ``jsonl`` or ``parquet``; standard output takes ``jsonl`` only.
     rotate_mb, rotate_s
-        A file is finished when it holds so much, or is so old.
+        A file is finished at this size or age.
     queue_rows
-        What may wait in memory; a ranking counts as many rows as it has candidates. What comes
-        beyond is dropped and counted.
+        Maximum number of rows waiting in memory; a ranking counts one row per candidate. Rows beyond
+        it are dropped and counted.
     redact
-        Fields whose values are written nowhere.
+        Fields whose values are never written.
     spool
-        Where files for S3 lie until they are there; by default a temporary folder of that address.
+        Folder of files that wait for upload to S3; by default a temporary folder of that address.
     spool_mb
-        What may lie on disk and wait to be converted or uploaded; beyond it nothing more is written.
+        Maximum size of files waiting for conversion or upload; beyond it nothing more is written.
     """
 
     sink: str = "off"
@@ -50,7 +50,7 @@ class ExposureSettings(NamedTuple):
         Raises
         ------
         ConfigError
-            If a key is unknown or its value cannot be meant; one line names it.
+            If a key is unknown or its value is out of its domain; one line names it.
         """
         if not isinstance(raw, Mapping):
             raise ConfigError(
@@ -61,8 +61,9 @@ class ExposureSettings(NamedTuple):
                 f"exposures: unknown key {unknown[0]!r}; known are {', '.join(cls._fields)}"
             )
         settings = cls(**{**raw, "sink": _sink(raw.get("sink", "off")), "redact": _redact(raw)})
-        for name in ("rotate_mb", "rotate_s", "queue_rows", "spool_mb"):
-            _check_number(name, getattr(settings, name))
+        for name in ("rotate_mb", "rotate_s", "spool_mb"):
+            positive_number(f"exposures: {name}", getattr(settings, name))
+        n_rows = positive_number("exposures: queue_rows", settings.queue_rows, is_integer=True)
         if settings.format not in FORMATS:
             raise ConfigError(
                 f"exposures: format must be {' or '.join(FORMATS)}, found {settings.format!r}"
@@ -71,7 +72,7 @@ class ExposureSettings(NamedTuple):
             raise ConfigError("exposures: standard output takes format jsonl only")
         if not isinstance(settings.spool, str):
             raise ConfigError(f"exposures: spool must be a folder, found {settings.spool!r}")
-        return settings._replace(queue_rows=int(settings.queue_rows))
+        return settings._replace(queue_rows=n_rows)
 
     @property
     def folder(self) -> Path:
@@ -104,11 +105,3 @@ def _redact(raw: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"exposures: redact must be a list of field names, found {names!r}")
     return tuple(names)
-
-
-def _check_number(name: str, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value <= _LARGEST:
-        raise ConfigError(f"exposures: {name} must be a number above 0, found {value!r}")
-    if name == "queue_rows" and value != int(value):
-        raise ConfigError(f"exposures: queue_rows must be an integer, found {value!r}")

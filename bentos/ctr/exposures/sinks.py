@@ -11,24 +11,24 @@ from bentos.ctr.exposures.settings import ExposureSettings
 
 
 class Sink(Protocol):
-    """Takes whole lines, all or none: after an OSError the same lines are offered again."""
+    """Takes complete lines, all or none: after an OSError the caller passes the same lines again."""
 
     @property
     def n_failed(self) -> int:
-        """Failures besides those that `write` raised."""
+        """Failures other than those that `write` raised."""
 
     def write(self, lines: bytes) -> None:
-        """Write lines; OSError if that is impossible now."""
+        """Write lines; OSError if that fails."""
 
     def tick(self) -> None:
-        """Do what is due by time."""
+        """Do work that is due by time."""
 
     def close(self, timeout_s: float) -> None:
         """Finish."""
 
 
 class StdoutSink:
-    """Standard output; several processes may share it, as no write is cut up that is small enough."""
+    """Standard output; processes may share it, as writes of up to PIPE_BUF bytes are atomic."""
 
     n_failed = 0
 
@@ -37,7 +37,7 @@ class StdoutSink:
         self._rest = b""
 
     def write(self, lines: bytes) -> None:
-        """Write lines; after an OSError, go on in the same lines where it happened."""
+        """Write lines; after an OSError, the next call resumes in the same lines."""
         self._rest = self._rest or lines
         while self._rest:
             written = os.write(self._descriptor, self._rest[: _whole_lines(self._rest)])
@@ -47,17 +47,17 @@ class StdoutSink:
         """Nothing is due."""
 
     def close(self, timeout_s: float) -> None:
-        """Nothing to finish: every line is out."""
+        """Nothing to finish: every line is written."""
 
 
 def _whole_lines(lines: bytes) -> int:
-    """Return how much of `lines` a pipe takes in one piece, in whole lines."""
+    """Return how many bytes of `lines` a pipe takes atomically, in complete lines."""
     end = lines.rfind(b"\n", 0, select.PIPE_BUF) + 1
     return end or lines.find(b"\n") + 1 or len(lines)
 
 
 class FileSink:
-    """Parts in a folder, each handed to the delivery when it is large or old enough."""
+    """Parts in a folder, each queued for delivery when it is large or old enough."""
 
     def __init__(self, settings: ExposureSettings, *, columns: tuple[str, ...] = ()):
         self._settings = settings
@@ -71,10 +71,10 @@ class FileSink:
         return self._delivery.n_failed
 
     def write(self, lines: bytes) -> None:
-        """Append lines to the present file, or to a new one."""
+        """Append lines to the current file, or to a new one."""
         if self._part is None:
             if self._delivery.is_full:
-                raise OSError(f"more than {self._settings.spool_mb:g} MB wait to be delivered")
+                raise OSError(f"more than {self._settings.spool_mb:g} MB are waiting for delivery")
             self._part = create_part(self._settings.folder, self._names)
         self._part.append(lines)
         if self._part.n_bytes >= self._settings.rotate_mb * 1e6:
@@ -87,11 +87,11 @@ class FileSink:
             self._finish()
 
     def close(self, timeout_s: float) -> None:
-        """Finish the present file and wait for its delivery."""
+        """Finish the current file and wait for its delivery."""
         self._finish()
         self._delivery.close(timeout_s)
 
     def _finish(self) -> None:
         if self._part is not None:
-            self._delivery.hand_over(self._part)
+            self._delivery.enqueue(self._part)
             self._part = None

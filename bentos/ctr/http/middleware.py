@@ -1,6 +1,6 @@
-"""The door: the outermost ASGI layer, which answers the two calls itself and lets the rest through.
+"""The outermost ASGI layer: answers the two calls itself and passes everything else to BentoML.
 
-BentoML's own layers (metrics, tracing, timeout, context) cost some 400 us a request, scoring 20; so
+BentoML's own layers (metrics, tracing, timeout, context) cost about 400 us per request, scoring 20, so
 the calls are answered before them, with metrics and limits of their own.
 """
 
@@ -30,6 +30,11 @@ SECURITY = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+# BentoML's page at `/` would load Google Tag Manager; it works without
+PAGE_POLICY = (
+    b"content-security-policy",
+    b"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+)
 _JSON = [(b"content-type", b"application/json"), *SECURITY]
 _MAX_ERROR_CHARS = 300
 _is_request_id = re.compile(rb"[A-Za-z0-9._:/=+@-]{1,128}").fullmatch
@@ -37,38 +42,38 @@ _log = logging.getLogger("clicklab.service")
 
 
 class CallsMiddleware:
-    """An ASGI app around another one.
+    """ASGI middleware that answers the two calls and hardens all other answers.
 
     Parameters
     ----------
-    behind
-        Gets every request that is not for `calls`.
+    app
+        Gets every request that is not one of `calls`.
     calls
         Answers ``/predict`` and ``/rank``.
     limits
-        How large a body may be, and how long a client may take to send it.
+        Maximum size of a body, and maximum time for a client to send it.
     api_key
         If given, requests need it in the header ``X-Api-Key``, except for health checks.
     """
 
     def __init__(
-        self, behind: Any, calls: Calls, *, limits: Limits | None = None, api_key: str | None = None
+        self, app: Any, calls: Calls, *, limits: Limits | None = None, api_key: str | None = None
     ):
-        self._behind, self._calls = behind, calls
+        self._app, self._calls = app, calls
         self._limits = limits or Limits()
-        self._patience = SharedTimeout(self._limits.body_seconds)
+        self._body_timeout = SharedTimeout(self._limits.body_seconds)
         self._key = api_key.encode() if api_key else None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] != "http":
-            await self._behind(scope, receive, send)
+            await self._app(scope, receive, send)
         elif scope["path"] in self._calls.by_path:
             await self._answer(scope, receive, send)
-        elif self._key and scope["path"] not in OPEN_PATHS and not self._knows(scope["headers"]):
+        elif self._key and scope["path"] not in OPEN_PATHS and not self._has_key(scope["headers"]):
             await _send_answer(send, 401, _error(_KEY_MISSING), [])
         else:
-            await self._behind(scope, receive, _hardened(send))
+            await self._app(scope, receive, _hardened(send))
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -78,11 +83,11 @@ class CallsMiddleware:
             if scope["method"] != "POST":
                 extra = [(b"allow", b"POST")]
                 raise Refusal(405, "send POST with one JSON object")
-            asked = self._read_headers(scope["headers"])
+            options = self._read_headers(scope["headers"])
             body = await self._read_body(receive)
             if body is None:
                 return
-            answer = call(body, asked, started)
+            answer = call(body, options, started)
         except Refusal as refusal:
             status, answer = refusal.status, _error(str(refusal))
         except Exception:
@@ -95,7 +100,7 @@ class CallsMiddleware:
         await _send_answer(send, status, answer, extra)
 
     def _read_headers(self, headers: Headers) -> RequestOptions:
-        """Return what the headers ask for; Refusal if the key is wrong or the body too large."""
+        """Return the options in the headers; Refusal if the key is wrong or the body too large."""
         request_id = variant = None
         key = b""
         for name, value in headers:
@@ -117,16 +122,16 @@ class CallsMiddleware:
             raise Refusal(401, _KEY_MISSING)
         return RequestOptions(request_id, variant)
 
-    def _knows(self, headers: Headers) -> bool:
+    def _has_key(self, headers: Headers) -> bool:
         assert self._key
         return any(
             name == KEY_HEADER and hmac.compare_digest(value, self._key) for name, value in headers
         )
 
     async def _read_body(self, receive: Receive) -> bytes | None:
-        """Return the request's body, None if the client has gone; Refusal if it is too large or slow."""
+        """Return the body, None if the client has disconnected; Refusal if it is too large or slow."""
         try:
-            body: bytes | None = await self._patience.wait(self._read_parts(receive))
+            body: bytes | None = await self._body_timeout.wait(self._read_parts(receive))
         except TimeoutError:
             seconds = self._limits.body_seconds
             raise Refusal(408, f"the body did not arrive within {seconds:g} s") from None
@@ -158,11 +163,11 @@ class CallsMiddleware:
         return Refusal(
             413,
             f"the body is larger than {self._limits.body_bytes} bytes; "
-            "send one impression, or fewer candidates, a request",
+            "send one impression, or fewer candidates, per request",
         )
 
 
-_KEY_MISSING = "this service wants its API key in the header X-Api-Key"
+_KEY_MISSING = "this service requires its API key in the header X-Api-Key"
 
 
 async def _send_answer(send: Send, status: int, body: bytes, extra: list[Any]) -> None:
@@ -176,7 +181,7 @@ def _hardened(send: Send) -> Send:
 
     async def send_hardened(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *SECURITY]
+            message["headers"] = [*message.get("headers", []), *SECURITY, PAGE_POLICY]
         await send(message)
 
     return send_hardened

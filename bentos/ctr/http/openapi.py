@@ -19,11 +19,11 @@ _ANSWERED_BY = {
         "description": "digest of the model's weights, contract and parameters",
     },
     "variant": {"type": "string", "description": "variant of the experiment that answered"},
-    "request_id": {"type": "string", "description": "as sent in X-Request-Id, or made"},
+    "request_id": {"type": "string", "description": "as sent in X-Request-Id, or generated"},
 }
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _HEALTH = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
-_DIRECTIVES = {  # of strptime, those whose texts a regular expression can tell
+_DIRECTIVES = {  # directives of strptime whose texts a regular expression can match
     "%Y": "[1-9][0-9]{3}",
     "%y": "[0-9]{2}",
     "%m": "(0[1-9]|1[0-2])",
@@ -52,15 +52,15 @@ def describe(
     Parameters
     ----------
     base
-        The document to add to; it is left as it is.
+        The document to add to; it is not modified.
     contract
         Its schema gives the fields and the examples.
     max_candidates, body_bytes
-        What a request may be at most.
+        Upper limits of a request.
     variants
-        The names that the header ``X-Variant`` may force; without any, the header is not described.
+        Names allowed in the header ``X-Variant``; if empty, the header is not described.
     needs_key
-        Whether the calls want the header ``X-Api-Key``.
+        Whether the calls require the header ``X-Api-Key``.
     """
     schema = Schema.from_dict(contract.schema)
     paths = {
@@ -102,12 +102,12 @@ def _impression(schema: Schema, contract: HashContract, example: dict[str, Any])
     refuses = schema.unknown_fields == "refuse"
     if refuses:
         known = [*schema.required_columns, *([schema.truth] if schema.truth else [])]
-        text = "known, and not used to predict"
+        text = "known, but not used to predict"
         unread = {name: {**_UNREAD, "description": text} for name in known}
         properties |= {name: spec for name, spec in unread.items() if name not in properties}
     return {
         "type": "object",
-        "description": "Every field may be left out or null: missing is a value like any other.",
+        "description": "Every field may be omitted or null: missing is a value like any other.",
         "properties": properties,
         "additionalProperties": not refuses,
         "example": example,
@@ -119,7 +119,7 @@ def _ranking(schema: Schema, contract: HashContract, max_candidates: int) -> dic
     shared = {name: value for name, value in schema.example_row().items() if name != own}
     candidates = [{own: schema.fields[-1].example}, {own: None}]
     item = _impression(schema, contract, candidates[0])
-    about = "what differs; a field that is here too stands instead of the context's"
+    about = "the fields that differ; they override those of the context"
     return {
         "type": "object",
         "required": ["context", "candidates"],
@@ -141,7 +141,7 @@ def _time(schema: Schema) -> dict[str, Any]:
     form = "ISO 8601" if schema.time_format == "iso" else schema.time_format
     digits = ", in text or as a number" if _DIGITS.fullmatch(form) else ""
     about = {
-        "description": f"time of the impression, as {form}{digits}; UTC where it names no zone",
+        "description": f"time of the impression, as {form}{digits}; UTC unless it names a zone",
         "example": schema.example_row()[schema.time_column],
     }
     if schema.time_format == "iso":
@@ -153,7 +153,7 @@ def _time(schema: Schema) -> dict[str, Any]:
 
 
 def _time_pattern(time_format: str) -> str | None:
-    """Return a regular expression of the texts of a strptime format, None if it has others in it."""
+    """Return a regular expression for the texts of a strptime format, None if a directive has none."""
     parts = re.findall("%.|[^%]", time_format, flags=re.DOTALL)
     if any(len(part) == 2 and part not in _DIRECTIVES for part in parts):
         return None
@@ -170,7 +170,7 @@ def _answer(name: str, probability: dict[str, Any]) -> dict[str, Any]:
 
 def _probabilities(max_candidates: int) -> dict[str, Any]:
     bounds = {"minItems": 1, "maxItems": max_candidates}
-    return {"type": "array", "items": _PROBABILITY, **bounds, "description": "one a candidate"}
+    return {"type": "array", "items": _PROBABILITY, **bounds, "description": "one per candidate"}
 
 
 def _call(
@@ -179,7 +179,7 @@ def _call(
     name, summary, request = call
     answer = "Prediction" if name == "predict" else "Predictions"
     refusals = {
-        400: "not JSON, not an object, or a header that cannot be taken",
+        400: "not JSON, not an object, or an invalid header",
         **({401: "the API key is missing or wrong"} if needs_key else {}),
         405: "not a POST",
         408: "the body did not arrive in time",
@@ -189,6 +189,7 @@ def _call(
     }
     return {
         "operationId": name,
+        "tags": ["Service APIs"],  # BentoML's own headings
         "summary": summary,
         "parameters": _headers(variants),
         "requestBody": {"required": True, "content": _json(request)},
@@ -205,7 +206,7 @@ def _call(
 
 def _headers(variants: Collection[str]) -> list[dict[str, Any]]:
     request_id = {"type": "string", "pattern": "^[A-Za-z0-9._:/=+@-]{1,128}$"}
-    headers = [_header("X-Request-Id", "comes back in answer and log", request_id)]
+    headers = [_header("X-Request-Id", "returned in the answer and logged", request_id)]
     if variants:
         names = {"type": "string", "enum": [*variants]}
         headers.append(_header("X-Variant", "forces a variant, for tests", names))
@@ -220,6 +221,7 @@ def _healthcheck() -> dict[str, Any]:
     content = {"application/json": {"schema": _HEALTH}}
     return {
         "operationId": "healthcheck",
+        "tags": ["Infrastructure"],
         "summary": "Return which models are served, and whether they reproduce their golden rows",
         "responses": {
             "200": {"description": "ready", "content": content},

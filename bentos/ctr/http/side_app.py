@@ -1,5 +1,5 @@
-"""What stands beside the two calls: health, and the OpenAPI document. A Starlette app, so that BentoML can
-ask which paths it answers and keep the others.
+"""Health and the OpenAPI document, beside the two calls. A Starlette app, so that BentoML can ask which
+paths it answers and keep the others.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ class SideApp(Starlette):
     Parameters
     ----------
     health
-        Returns what ``/healthcheck`` answers; its ``status`` is ``ok`` while requests get predictions.
+        Returns the answer of ``/healthcheck``; its ``status`` is ``ok`` while requests get predictions.
     describe
-        Returns the OpenAPI document it is given, with the calls added if something is served.
+        Returns the given OpenAPI document with the calls added, if a model serves.
     base_document
-        Returns the document of everything else.
+        Returns the document of all other routes.
     """
 
     def __init__(

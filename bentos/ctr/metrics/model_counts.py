@@ -1,4 +1,4 @@
-"""From the running totals of a model's scorer and reader to counters by field."""
+"""Converts running totals of a model's scorer and reader to counters by field."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,10 +9,10 @@ STATES = ("missing", "unseen", "seen")
 
 
 class ModelCounts:
-    """The counters of what serves under one name, whichever version that is.
+    """The counters of the model that serves under one name, whatever its version.
 
-    A swap brings a scorer that counts from 0 again; the old one is read once more then, so that
-    nothing is lost.
+    After a swap a new scorer counts from 0; the old one is then read once more, so that nothing is
+    lost.
     """
 
     def __init__(self, metrics: Metrics, name: str):
@@ -24,7 +24,7 @@ class ModelCounts:
         self._last = _NOTHING
 
     def flush(self, loaded: Any) -> None:
-        """Add what `loaded`, a model of the state, counted since the last time."""
+        """Add what `loaded`, a model of the serving state, counted since the last flush."""
         if loaded is not self._loaded:
             if self._loaded is not None:
                 self._add_new()
@@ -51,7 +51,7 @@ class ModelCounts:
 
 
 class _Totals(NamedTuple):
-    """What a scorer and a reader counted since they were made; (missing, unseen) by field."""
+    """Totals of a scorer and a reader since their creation; (missing, unseen) by field."""
 
     n_rows: int
     n_unknown: int

@@ -1,4 +1,4 @@
-"""The metrics of the service by name, and how many values each of their labels may take."""
+"""The service's metric families, and bounds on the number of their label values."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
 
-OTHER = "other"  # the label of everything beyond a bound
+OTHER = "other"  # the label of values beyond the bound
 _SECONDS = (
     *(1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3),
     *(2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1, 1.0),
@@ -15,10 +15,10 @@ _SECONDS = (
 
 
 class Metrics:
-    """The families, registered when made: once a process and registry.
+    """The metric families, registered on construction: once per process and registry.
 
-    ``prometheus_client`` decides when it is imported whether values are shared between processes,
-    by PROMETHEUS_MULTIPROC_DIR; a BentoML worker has that set before it imports anything.
+    ``prometheus_client`` decides on import whether values are shared between processes, by
+    PROMETHEUS_MULTIPROC_DIR; BentoML sets that in its workers before anything is imported.
     """
 
     def __init__(self, registry: Any = None):
@@ -37,7 +37,7 @@ class Metrics:
 
         self.request_seconds = prometheus_client.Histogram(
             "ctr_request_seconds",
-            "Time from a request's head to its answer, of the answered ones",
+            "Time from a request's head to its answer, for answered requests",
             ["call"],
             buckets=_SECONDS,
             registry=registry,
@@ -51,7 +51,7 @@ class Metrics:
         self.scored = counter("ctr_scored", "Probabilities answered", "variant")
         self.field_values = counter(
             "ctr_field_values",
-            "Values read: missing, unseen (the model learnt no weight for it) or seen",
+            "Values read: missing, unseen (the model learned no weight for it) or seen",
             *("model", "field", "state"),
         )
         self.unknown_fields = counter(
@@ -68,22 +68,22 @@ class Metrics:
             "ctr_model_refusals", "New versions that were refused", "model", "reason"
         )
         self.source_errors = counter(
-            "ctr_source_errors", "Looks at a model's source that failed", "model"
+            "ctr_source_errors", "Failed polls of a model's source", "model"
         )
         self.exposures_queued = gauge(
             "ctr_exposures_queued",
-            "Rows that wait to be written; a ranking has one a candidate",
+            "Rows waiting to be written; a ranking has one per candidate",
             "livesum",
         )
         self.exposures_dropped = counter(
-            "ctr_exposures_dropped", "Exposures given up as the queue was full"
+            "ctr_exposures_dropped", "Exposures dropped because the queue was full"
         )
         self.exposures_written = counter("ctr_exposures_written", "Exposures written")
         self.exposures_failed = counter("ctr_exposures_failed", "Writes of exposures that failed")
 
 
 class Bounded(Generic[Key, Made]):
-    """Makes one thing a key when the key is first asked for; after `bound` keys, the one of `other`."""
+    """Creates one value per key on first use; beyond `bound` keys, all share the value of `other`."""
 
     def __init__(self, make: Callable[[Key], Made], bound: int, other: Key):
         self._make, self._bound, self._other = make, bound, other
@@ -103,5 +103,5 @@ class Bounded(Generic[Key, Made]):
             return self._known[key]
 
     def made(self) -> list[Made]:
-        """Return what was made so far."""
+        """Return the values created so far."""
         return list(self._known.values())

@@ -1,7 +1,7 @@
-"""What the service counts for Prometheus; the values of all workers add up on ``/metrics``.
+"""The service's Prometheus metrics; ``/metrics`` sums over all workers.
 
 BentoML gives its workers one folder, PROMETHEUS_MULTIPROC_DIR. Each keeps its values in files there,
-and whichever worker is asked for ``/metrics`` adds up all files: a dead worker's counters stay.
+and the worker that answers ``/metrics`` sums over all files: a dead worker's counters remain.
 """
 
 import os
@@ -15,25 +15,25 @@ from bentos.ctr.metrics.model_counts import ModelCounts
 from bentos.ctr.metrics.series import OTHER, Bounded, Metrics
 
 CALLS = ("predict", "rank")
-NO_VARIANT = "none"  # of a request that was refused before it had one
-MAX_LABELS = 256  # of each kind; what comes after them is counted as "other"
+NO_VARIANT = "none"  # of a request refused before it had one
+MAX_LABELS = 256  # of each kind; further ones are counted as "other"
 _FORGET_EVERY_S = 10.0
 
 
 class Telemetry:
-    """The metrics of one worker; make one a process.
+    """The metrics of one worker; create one per process.
 
-    :meth:`answered` and :meth:`refused` write requests and latency through at once; scores, fields
-    and gauges go out with :meth:`flush`, which is to be called once a second and at the end.
+    :meth:`answered` and :meth:`refused` record requests and latency immediately; scores, fields and
+    gauges are updated by :meth:`flush`, to be called once per second and at the end.
 
     Label values are the service's own names, never a client's, and bounded in number.
 
     Parameters
     ----------
     variants, models
-        Names known from the start: their series begin at 0, so that the first increase is seen.
+        Names known from the start: their series begin at 0, so that the first increase is visible.
     registry
-        One of its own, for tests.
+        For tests, a separate one.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Telemetry:
     def answered(
         self, call: str, variant: str, seconds: float, score_sum: float, n_scores: int
     ) -> None:
-        """Count an answer, how long it took, and the probabilities in it."""
+        """Count an answer, its duration, and the probabilities in it."""
         answers = self._answers[call, variant]
         answers.observe(seconds)
         answers.inc()
@@ -79,23 +79,23 @@ class Telemetry:
     # ---- when a model changes
 
     def swapped(self, model_name: str, version: str) -> None:
-        """Count that a model was replaced by another version of it."""
+        """Count a swap to another version of a model."""
         model = self._models[model_name]
         model.swaps.inc()
         model.serves(version)
 
     def model_refused(self, model_name: str, reason_kind: str) -> None:
-        """Count a version that was not let in; `reason_kind` is one of few words."""
+        """Count a refused version; `reason_kind` is one of few words."""
         self._models[model_name].refusals[reason_kind].inc()
 
     def source_unreachable(self, model_name: str) -> None:
-        """Count a failed look at where a model comes from."""
+        """Count a failed poll of a model's source."""
         self._models[model_name].source_errors.inc()
 
     # ---- once a second
 
     def flush(self, state: Any, exposure_log: Any = None) -> None:
-        """Bring scores, fields, model ages, versions and the exposure log's counts up to date.
+        """Update scores, fields, model ages, versions and the exposure log's counts.
 
         To be called on the thread that scores.
 
@@ -141,7 +141,7 @@ class Telemetry:
 
 
 class _Answers:
-    """The series of one call and variant, and the scores that wait for the next flush."""
+    """The series of one call and variant, and the scores since the last flush."""
 
     __slots__ = ("_clicks", "_flushed", "_scored", "inc", "n_scores", "observe", "score_sum")
 
@@ -154,7 +154,7 @@ class _Answers:
         self._flushed = (0.0, 0)
 
     def flush(self) -> None:
-        """Write the scores through that came in since the last time."""
+        """Add the scores since the last flush."""
         score_sum, n_scores = self.score_sum, self.n_scores
         if n_scores > self._flushed[1]:
             self._clicks.inc(score_sum - self._flushed[0])
@@ -163,7 +163,7 @@ class _Answers:
 
 
 class _Model:
-    """The series of what serves under one name."""
+    """The series of the model that serves under one name."""
 
     def __init__(self, metrics: Metrics, name: str):
         self.swaps = metrics.model_swaps.labels(name)
@@ -180,15 +180,15 @@ class _Model:
         self._lock = threading.Lock()
 
     def flush(self, loaded: Any) -> None:
-        """Bring the series up to date with what the state holds under the name."""
+        """Update the series from the loaded model."""
         self._counts.flush(loaded)
         since = loaded.loaded_at if loaded.trained_at is None else loaded.trained_at
         self._age.set(max(time.time() - since, 0.0))
         self.serves(loaded.version)
 
     def serves(self, version: str) -> None:
-        """Say that this version serves in this worker, and the one before no longer."""
-        with self._lock:  # a swap is told by another thread than the one that flushes
+        """Record that this version serves in this worker, and the previous one no longer."""
+        with self._lock:  # swaps are reported by another thread than the one that flushes
             if version != self._version:
                 if self._version is not None:
                     self._versions[self._version].set(0)
@@ -197,7 +197,7 @@ class _Model:
 
 
 def forget_dead_workers() -> None:
-    """Remove the gauges of workers that are gone; nobody else does when a worker was killed."""
+    """Remove the gauges of dead workers; a killed worker cannot do it itself."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not folder:
         return

@@ -1,7 +1,7 @@
-"""May a model serve? Its files are whole, its contract is signed, it reads the requests that are served,
-and its golden rows come out as the pipeline said, through the calls that answer live requests.
+"""Decides whether a model may serve: its files are complete, its contract is valid and reads the requests
+being served, and it reproduces its golden rows through the calls that answer live requests.
 
-All this happens in a thread beside the event loop, so what holds the interpreter is done in small bites.
+This runs in a thread beside the event loop, so work that holds the interpreter lock is done in small steps.
 """
 
 import json
@@ -27,7 +27,7 @@ from tasks.schema import Schema
 from tasks.serving.live import LiveScorer
 
 KINDS = ("unreadable", "contract", "schema", "golden_missing", "golden_differs", "error")
-_BITE = 16  # golden rows sent as the candidates of one ranking
+_STEP = 16  # golden rows sent as the candidates of one ranking
 _log = logging.getLogger("clicklab.service")
 
 
@@ -54,11 +54,11 @@ def admit(
     folder
         Holds model and golden rows; may be removed afterwards.
     name, source
-        What ``serving.yaml`` calls the model, and where it came from.
+        The model's name in ``serving.yaml``, and its source.
     limits
-        What a request may be at most.
+        Upper limits of a request.
     served
-        The contract of the model whose requests are served, if there is one.
+        The contract of the requests being served, if there is one.
 
     Raises
     ------
@@ -73,10 +73,10 @@ def admit(
         kind, reason = "contract", str(error)
     except ClicklabError as error:
         kind, reason = "unreadable", str(error)
-    except Exception as error:  # a damaged file may raise anything; what serves must go on
+    except Exception as error:  # a damaged file may raise anything; serving must continue
         _log.exception("a model from %s cannot be loaded", source)
         kind, reason = "error", f"{type(error).__name__}: {error}"
-    # the folder may be a copy, whose name says nothing and is another one each time
+    # the folder may be a temporary copy, whose name means nothing to the reader
     raise RefusedError(kind, reason.replace(str(folder), source))
 
 
@@ -109,7 +109,7 @@ def _admit(
 
 
 def check_same_requests(served: HashContract | None, contract: HashContract) -> None:
-    """Raise RefusedError unless a contract reads the requests that are served; bits, crosses may differ."""
+    """Raise RefusedError unless a contract reads the requests being served; bits and crosses may differ."""
     if served is None:
         return
     ours, theirs = _requests(served), _requests(contract)
@@ -117,7 +117,7 @@ def check_same_requests(served: HashContract | None, contract: HashContract) -> 
         if ours[what] != theirs[what]:
             raise RefusedError(
                 "schema",
-                f"the model is for other requests: {what} {_differing(theirs[what], ours[what])}, served are "
+                f"the model is for other requests: {what} {_differing(theirs[what], ours[what])}, this service answers "
                 f"those of schema {ours['schema']!r}; to serve others, build another Bento",
             )
 
@@ -144,9 +144,9 @@ def check_golden(
     p_click: Sequence[float],
     limits: Limits,
 ) -> float:
-    """Return how far the worst golden row is off, asked for by both calls as a client would.
+    """Return the largest difference of a golden row, requested through both calls as a client would.
 
-    The model gets a scorer and a reader of its own for this, so that no golden row is counted as traffic.
+    The model gets a separate scorer and reader for this, so that no golden row is counted as traffic.
 
     Raises
     ------
@@ -169,21 +169,23 @@ def check_golden(
 
 
 def _answers(model: ScoringModel, rows: Sequence[Any], limits: Limits) -> Iterator[float]:
-    """Yield the prediction of each row asked for alone, then of each in a ranking."""
+    """Yield the prediction of each row from `predict`, then of each from `rank`."""
     calls = Calls()
     calls.state = _trial(model, limits)
     try:
         for number, row in enumerate(rows):
-            yield _ask(calls.predict, row, number)["prediction"]
-        bite = min(_BITE, limits.candidates)
-        for begin in range(0, len(rows), bite):
-            body = {"context": {}, "candidates": rows[begin : begin + bite]}
-            yield from _ask(calls.rank, body, begin)["predictions"]
+            yield _request(calls.predict, row, number)["prediction"]
+        step = min(_STEP, limits.candidates)
+        for begin in range(0, len(rows), step):
+            body = {"context": {}, "candidates": rows[begin : begin + step]}
+            yield from _request(calls.rank, body, begin)["predictions"]
     finally:
-        calls.state = None  # `calls` refers to itself: the model would wait for the collector
+        calls.state = (
+            None  # `calls` refers to itself: the model would stay until a garbage collection
+        )
 
 
-def _ask(call: Any, body: Any, number: int) -> dict[str, Any]:
+def _request(call: Any, body: Any, number: int) -> dict[str, Any]:
     time.sleep(0)  # requests first
     try:
         answer: dict[str, Any] = json.loads(call(json.dumps(body).encode(), RequestOptions(), 0.0))
@@ -211,7 +213,7 @@ def _trial(model: ScoringModel, limits: Limits) -> ServingState:
 
 
 def _trained_at(folder: Path) -> float | None:
-    """Return when the model was trained; it is only shown, so whatever else is there counts as unknown."""
+    """Return when the model was trained, None if unreadable: it is for display only."""
     try:
         text = json.loads((folder / "model.json").read_text())["created_utc"]
         return datetime.fromisoformat(text).timestamp()
@@ -220,7 +222,7 @@ def _trained_at(folder: Path) -> float | None:
 
 
 def warm_kernels(contract: HashContract, limits: Limits) -> None:
-    """Compile what any kind of model needs, or load it, so that no later swap does so beside requests."""
+    """Compile or load the kernels of every kind of model, so that no later swap does so beside requests."""
     schema = Schema.from_dict(contract.schema)
     small = HashContract.from_schema(schema, bits=4)
     weights = np.zeros(small.n_features, dtype=np.float32)

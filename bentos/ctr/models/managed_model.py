@@ -1,4 +1,4 @@
-"""One model of the service: what its source holds now, what serves of it, and what is wrong with the rest."""
+"""One model of the service: what its source holds, what is loaded, and any problem between the two."""
 
 import logging
 import tempfile
@@ -12,41 +12,41 @@ from bentos.ctr.scoring.serving_state import LoadedModel
 from bentos.ctr.settings import Limits
 from tasks.errors import ClicklabError
 
-RETRY_S = 600.0  # a refused artefact is tried again, silently: this machine may have been to blame
+RETRY_S = 600.0  # a refused artifact is retried silently: the fault may have been this machine's
 _log = logging.getLogger("clicklab.service")
 
 
 class ManagedModel:
-    """Loads the model of a source whenever there is another one.
+    """Loads the model of a source whenever it changes.
 
     Parameters
     ----------
     name
-        What ``serving.yaml`` calls it.
+        Its name in ``serving.yaml``.
     source
-        Where it comes from.
+        The source of its files.
     limits
-        What a request may be at most.
+        Upper limits of a request.
     telemetry
-        Counts refusals and failed looks; None for nothing.
+        Counts refusals and failed polls; None to count nothing.
 
     Attributes
     ----------
     loaded : LoadedModel or None
-        What serves, or would if the state were complete.
+        The model that serves, or would if the state were complete.
     """
 
     def __init__(self, name: str, source: Source, limits: Limits, telemetry: Any = None):
         self.name, self.source = name, source
         self.loaded: LoadedModel | None = None
         self._limits, self._telemetry = limits, telemetry
-        self._identity: str | None = None  # of what is loaded, if it is from `source`
-        self._refused: str | None = None  # identity of what was refused
+        self._identity: str | None = None  # of the loaded model, if it is from `source`
+        self._refused: str | None = None  # identity of the refused model
         self._refusal: str | None = None  # why
         self._retry_at = 0.0
         self._unreachable: str | None = None
         self._reached_at: float | None = None
-        self._no_stand_in: str | None = None
+        self._fallback_problem: str | None = None
 
     @property
     def problem(self) -> str | None:
@@ -54,17 +54,17 @@ class ManagedModel:
         return self._unreachable or self._refusal
 
     def problems(self) -> dict[str, Any]:
-        """Return ``problem`` and, if the source is out of reach, ``stale_since``; empty if all is well."""
+        """Return ``problem`` and, if the source is unreachable, ``stale_since``; empty if there is no problem."""
         about = {} if self.problem is None else {"problem": self.problem}
         return about | ({"stale_since": _utc(self._reached_at)} if self._unreachable else {})
 
     def poll(self, served: Any) -> LoadedModel | None:
-        """Load what the source holds if that is new and may serve; return what it replaced, if anything.
+        """Load what the source holds if it is new and may serve; return the model it replaced, if any.
 
         Parameters
         ----------
         served
-            The hash contract of the model whose requests are served, or None.
+            The hash contract of the requests being served, or None.
         """
         try:
             identity = self.source.peek()
@@ -75,26 +75,29 @@ class ManagedModel:
                 return self._take(identity, served)
         except SourceError as error:
             self._note_unreachable(error)
-        except (
-            Exception
-        ) as error:  # whatever a store answers must not end the watch over the others
+        except Exception as error:  # no error of one store may end the polling of the others
             if self._unreachable is None:
-                _log.exception("model %s: %s cannot be looked at", self.name, self.source)
+                _log.exception("model %s: %s cannot be polled", self.name, self.source)
             self._note_unreachable(SourceError(f"{type(error).__name__}: {error}"))
         return None
 
-    def stand_in(self, source: Source) -> None:
-        """Load from another source what serves until the model's own has something."""
+    def load_fallback(self, source: Source) -> None:
+        """Load a model from another source, to serve until the model's own source has one."""
         from bentos.ctr.models.admission import RefusedError  # pulls in numba
 
         try:
             self.loaded = self._load(source.peek(), source, None)
         except (SourceError, RefusedError) as error:
-            if str(error) != self._no_stand_in:
-                _log.error("model %s: nor can %s serve: %s", self.name, source, _line(error))
-            self._no_stand_in = str(error)
+            if str(error) != self._fallback_problem:
+                _log.error(
+                    "model %s: the fallback %s cannot serve either: %s",
+                    self.name,
+                    source,
+                    _line(error),
+                )
+            self._fallback_problem = str(error)
             return
-        _log.warning("model %s: %s serves meanwhile; %s", self.name, source, self.problem)
+        _log.warning("model %s: %s serves as a fallback; %s", self.name, source, self.problem)
 
     def _take(self, identity: str, served: Any) -> LoadedModel | None:
         from bentos.ctr.models.admission import RefusedError
@@ -104,7 +107,9 @@ class ManagedModel:
         except RefusedError as error:
             if self.source.peek() == identity:
                 self._refuse(identity, error)
-            return None  # else it changed while it was copied: the next look gets all of it
+            return (
+                None  # otherwise it changed while being copied: the next poll gets the complete one
+            )
         self._identity, self._refused, self._refusal = identity, None, None
         before = self.loaded
         if before is not None and _is_same(before, loaded):
@@ -125,7 +130,7 @@ class ManagedModel:
                 raise
             except ClicklabError as error:
                 raise RefusedError("unreadable", str(error)) from None
-            # the weights are mapped: removing their file gives the disk back when the model is gone
+            # the weights are mapped: the disk space of their removed file is freed with the model
             return admit(found, name=self.name, source=identity, limits=self._limits, served=served)
 
     def _refuse(self, identity: str, error: Any) -> None:
@@ -141,16 +146,16 @@ class ManagedModel:
         if self._telemetry is not None:
             self._telemetry.source_unreachable(self.name)
         if self._unreachable is None:
-            _log.warning("model %s: out of reach: %s; %s", self.name, _line(error), self._serving())
-        self._unreachable = f"out of reach: {_line(error)}"
+            _log.warning("model %s: unreachable: %s; %s", self.name, _line(error), self._serving())
+        self._unreachable = f"unreachable: {_line(error)}"
 
     def _note_reached(self) -> None:
         if self._unreachable is not None:
-            _log.info("model %s: %s is in reach again", self.name, self.source)
+            _log.info("model %s: %s is reachable again", self.name, self.source)
         self._unreachable, self._reached_at = None, time.time()
 
     def _serving(self) -> str:
-        return f"{self.loaded.version} goes on serving" if self.loaded else "nothing serves"
+        return f"{self.loaded.version} keeps serving" if self.loaded else "no model serves"
 
 
 def _is_same(before: LoadedModel, after: LoadedModel) -> bool:

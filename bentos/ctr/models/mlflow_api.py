@@ -32,7 +32,7 @@ class Version(NamedTuple):
 
 
 class MlflowApi:
-    """A tracking server. Calls raise OSError, with one line, if it does not do its part.
+    """A tracking server. Calls raise OSError with one line if it does not answer as expected.
 
     Credentials are those of MLflow's client: MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and
     MLFLOW_TRACKING_PASSWORD, or in the address.
@@ -45,14 +45,14 @@ class MlflowApi:
     Raises
     ------
     ConfigError
-        If the address is another one: the service asks a server, it opens no database.
+        For any other address: the service queries a server and opens no database.
     """
 
     def __init__(self, address: str):
         try:
             parts = urlsplit(address)
             is_server = parts.scheme in ("http", "https") and bool(parts.hostname)
-        except ValueError:  # of brackets that belong to no IPv6 address
+        except ValueError:  # brackets that are no IPv6 address
             is_server = False
         if not is_server:
             raise ConfigError(
@@ -76,7 +76,7 @@ class MlflowApi:
             raise OSError("did not answer as MLflow does") from None
 
     def copy_model(self, version: Version, into: Path, names: Collection[str]) -> list[str]:
-        """Copy those of a version's files that have such a name, and return their names."""
+        """Copy the files of a version that have one of these names, and return their names."""
         listed = self._json("api/2.0/mlflow/artifacts/list", run_id=version.run_id, path=MODEL_PATH)
         files = listed.get("files", []) if isinstance(listed, dict) else []
         sizes = {
@@ -92,7 +92,7 @@ class MlflowApi:
         answer = self._open("get-artifact", run_uuid=run_id, path=path)
         with answer, target.open("wb") as out:
             shutil.copyfileobj(answer, out, _CHUNK_BYTES)
-        found = target.stat().st_size  # `read(n)` takes a broken connection for the end
+        found = target.stat().st_size  # `read(n)` cannot tell a broken connection from the end
         if size is not None and found != int(size):
             raise OSError(f"broke off after {found} of {size} bytes of {path}")
 
@@ -128,7 +128,7 @@ class MlflowApi:
 
 
 def _message(error: HTTPError) -> str:
-    """Return what the server says of an error, one line; a refused Host header is said in plain text."""
+    """Return the server's message as one line; a refused Host header gets plain text, not JSON."""
     try:
         text = error.read(10_000).decode(errors="replace")
     except (OSError, http.client.HTTPException):

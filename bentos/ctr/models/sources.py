@@ -1,7 +1,7 @@
 """Where a model comes from: the folder packed with the service, another folder, S3, or MLflow's registry.
 
-A source is looked at often, so a look is cheap: it returns a text that changes when another model is
-to serve. What a source holds is judged elsewhere (:mod:`bentos.ctr.models.admission`); here it is only copied.
+Sources are polled often, so a poll is cheap: it returns a text that changes when another model is
+to serve. Models are checked elsewhere (:mod:`bentos.ctr.models.admission`); here they are only copied.
 """
 
 import os
@@ -19,7 +19,7 @@ from tasks.storage.s3 import is_s3
 from tasks.storage.shared_files import get_files, join, read_shared
 
 BUNDLE = Path(__file__).parents[1] / "model"
-_NEEDS: dict[str, tuple[set[str], set[str]]] = {  # keys that must and that may be said
+_NEEDS: dict[str, tuple[set[str], set[str]]] = {  # required and optional keys
     "bundle": (set(), set()),
     "folder": ({"path"}, set()),
     "s3": ({"pointer"}, set()),
@@ -28,14 +28,14 @@ _NEEDS: dict[str, tuple[set[str], set[str]]] = {  # keys that must and that may 
 
 
 class SourceError(ClicklabError):
-    """Nothing can be had from a source now: it does not answer, or there is nothing."""
+    """A source has no model now: it does not answer, or is empty."""
 
 
 class Source(Protocol):
-    """Where a model comes from; ``str`` says it in words."""
+    """Where a model comes from; ``str`` describes it."""
 
     def peek(self) -> str:
-        """Return a text that changes when another model is to serve; SourceError if nobody can say."""
+        """Return a text that changes when another model is to serve; SourceError if that is unknown."""
 
     def fetch(self, into: Path) -> Path:
         """Return the folder of the model's files, copied below `into` where they might change.
@@ -43,50 +43,54 @@ class Source(Protocol):
         Raises
         ------
         SourceError
-            If they cannot be had now.
+            If they are unavailable now.
         ContractError
-            If what is there is no model.
+            If the files are not a model.
         """
 
 
 def make_source(raw: Mapping[str, Any]) -> Source:
-    """Return the source that an entry of ``serving.yaml`` declares; ConfigError if it is not one."""
-    kind, said = raw.get("from"), {key: value for key, value in raw.items() if key != "from"}
+    """Return the source that an entry of ``serving.yaml`` declares; ConfigError if it is invalid."""
+    kind, options = raw.get("from"), {key: value for key, value in raw.items() if key != "from"}
     if not isinstance(kind, str) or kind not in _NEEDS:
         raise ConfigError(f"from: expected one of {', '.join(_NEEDS)}, found {kind!r}")
-    must, may = _NEEDS[kind]
-    if wrong := sorted(map(str, set(said) - must - may)):
-        raise ConfigError(f"from {kind}: unknown key {wrong[0]!r}; known are {sorted(must | may)}")
-    for key in must | set(said):
-        if not isinstance(said.get(key), str) or not said[key]:
-            raise ConfigError(f"from {kind}: {key} must be text, found {said.get(key)!r}")
+    required, optional = _NEEDS[kind]
+    if wrong := sorted(map(str, set(options) - required - optional)):
+        raise ConfigError(
+            f"from {kind}: unknown key {wrong[0]!r}; known are {sorted(required | optional)}"
+        )
+    for key in required | set(options):
+        if not isinstance(options.get(key), str) or not options[key]:
+            raise ConfigError(f"from {kind}: {key} must be text, found {options.get(key)!r}")
     if kind == "bundle":
         return FolderSource(bundle_folder(), is_fixed=True)
     if kind == "folder":
-        path = said["path"]
+        path = options["path"]
         return PointerSource(path) if path.endswith(".json") else FolderSource(Path(path))
     if kind == "s3":
-        if not is_s3(said["pointer"]):
-            raise ConfigError(f"from s3: pointer must begin with s3://, found {said['pointer']!r}")
-        return PointerSource(said["pointer"])
-    address = os.environ.get("MLFLOW_TRACKING_URI") or said.get("tracking_uri", "")
-    return MlflowSource(MlflowApi(address), said["name"], said.get("alias", "champion"))
+        if not is_s3(options["pointer"]):
+            raise ConfigError(
+                f"from s3: pointer must begin with s3://, found {options['pointer']!r}"
+            )
+        return PointerSource(options["pointer"])
+    address = os.environ.get("MLFLOW_TRACKING_URI") or options.get("tracking_uri", "")
+    return MlflowSource(MlflowApi(address), options["name"], options.get("alias", "champion"))
 
 
 def bundle_folder() -> Path:
-    """Return where the model packed with the service lies; CLICKLAB_MODEL_DIR names another place."""
+    """Return the folder of the model packed with the service; CLICKLAB_MODEL_DIR names another."""
     return Path(os.environ.get("CLICKLAB_MODEL_DIR") or BUNDLE)
 
 
 class FolderSource:
-    """A model folder. Put another one in its place by renaming, or by moving a link.
+    """A model folder. Replace it by renaming, or by moving a link.
 
     Parameters
     ----------
     folder
         The folder.
     is_fixed
-        Nobody will write to its files: they are used where they lie, in one copy for all processes.
+        Its files never change: they are used in place, in one copy for all processes.
     """
 
     def __init__(self, folder: Path, *, is_fixed: bool = False):
@@ -126,7 +130,7 @@ class FolderSource:
 
 
 class PointerSource:
-    """A pointer that ``publish_model`` wrote, on S3 or in a folder: it names the version that is to serve."""
+    """A pointer written by ``publish_model``, on S3 or in a folder: it names the version to serve."""
 
     def __init__(self, pointer: str):
         self.pointer = pointer
@@ -135,11 +139,11 @@ class PointerSource:
         return f"pointer {self.pointer}"
 
     def peek(self) -> str:
-        """Return the mark of the pointer's content."""
+        """Return the pointer's address and the mark of its content."""
         return f"{self.pointer} {self._read().mark}"
 
     def fetch(self, into: Path) -> Path:
-        """Copy what the pointer names."""
+        """Copy the version that the pointer names."""
         named = parse_pointer(self._read(), address=self.pointer)
         place = join(self.pointer, named.folder)
         names = [name for name in MODEL_FILES if name in named.files or not named.files]

@@ -1,7 +1,7 @@
-"""Keeps the state up to date: looks at models and experiment, swaps in what is new.
+"""Keeps the serving state up to date: polls sources and experiment, and swaps in what is new.
 
-Looking, loading and checking happen in one thread beside the event loop. What serves is replaced by
-one assignment to ``calls.state``; what cannot be reached, read or admitted leaves it as it is.
+Polling, loading and checking happen in one thread beside the event loop. The state is replaced by one
+assignment to ``calls.state``; a source that is unreachable, unreadable or refused leaves it unchanged.
 """
 
 import logging
@@ -20,26 +20,26 @@ from bentos.ctr.settings import Settings
 from tasks.errors import ConfigError
 from tasks.schema import Schema
 
-EXPERIMENT = "experiment"  # goes where else a model's name does
-_RETIRE_S = 5.0  # until then the last counts of a replaced model have been read
+EXPERIMENT = "experiment"  # used where a model's name is expected
+_RETIRE_S = 5.0  # by then the last counts of a replaced model have been read
 _log = logging.getLogger("clicklab.service")
 
 
 class Watcher:
-    """Fills and replaces the state of `calls`.
+    """Sets and replaces the serving state of `calls`.
 
-    :meth:`poll` does one round; :meth:`start` does it again and again in a thread.
+    :meth:`poll` does one round; :meth:`start` repeats it in a thread.
 
     Parameters
     ----------
     calls
-        Gets ``state``, and ``why_not_ready`` as long as there is none.
+        Receives ``state``, and ``why_not_ready`` while there is none.
     settings
-        Of the service: ``models``, ``experiment``, ``poll_s``, ``limits``.
+        The service's: ``models``, ``experiment``, ``poll_s``, ``limits``.
     telemetry
-        Counts swaps, refusals and failed looks; None for nothing.
+        Counts swaps, refusals and failed polls; None to count nothing.
     on_swap
-        Called after a model was swapped in, with what served before (None at first) and what does now.
+        Called after a swap with the model that served before (None at first) and the new one.
 
     Raises
     ------
@@ -67,17 +67,17 @@ class Watcher:
         self._experiment_file: bytes | None = None
         self._experiment_problem: str | None = None
         self._retired: list[tuple[float, LoadedModel]] = []
-        self._random = random.Random()  # of its own: nobody else's draws depend on it
+        self._random = random.Random()  # separate, so that other draws do not depend on it
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look every ``poll_s`` seconds, give or take a fifth so that workers do not look all at once."""
+        """Poll every ``poll_s`` seconds, plus or minus a fifth so that workers do not poll all at once."""
         self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
-        """End the thread; if it waits for a store, it is left to end with the process."""
+        """Stop the thread; if it waits for a store, it ends with the process."""
         self._stopped.set()
         if self._thread not in (None, threading.current_thread()):
             self._thread.join(timeout_s)  # type: ignore[union-attr]
@@ -87,11 +87,11 @@ class Watcher:
             try:
                 self.poll()
             except Exception:
-                _log.exception("the models could not be looked at; what serves goes on serving")
+                _log.exception("the models could not be polled; the loaded ones keep serving")
 
     def poll(self) -> None:
-        """Look at every source and at the experiment once, and swap in what is new and may serve."""
-        replaced = [self._look_at_primary()]
+        """Check every source and the experiment once, and swap in what is new and may serve."""
+        replaced = [self._poll_primary()]
         if self._served is not None:
             replaced += [
                 model.poll(self._served)
@@ -99,16 +99,16 @@ class Watcher:
                 if model is not self._primary
             ]
         self._read_experiment()
-        self._settle()
+        self._update_state()
         self._retire([loaded for loaded in replaced if loaded is not None])
 
-    def _look_at_primary(self) -> LoadedModel | None:
+    def _poll_primary(self) -> LoadedModel | None:
         primary = self._primary
         replaced = primary.poll(self._served)
         if primary.loaded is None:
             bundle = FolderSource(bundle_folder(), is_fixed=True)
             if str(bundle) != str(primary.source):
-                primary.stand_in(bundle)
+                primary.load_fallback(bundle)
         if primary.loaded is not None and self._served is None:
             from bentos.ctr.models.admission import warm_kernels
 
@@ -117,14 +117,14 @@ class Watcher:
         return replaced
 
     def _read_experiment(self) -> None:
-        """Read the experiment again if its file has changed; one that cannot be read changes nothing."""
+        """Reread the experiment if its file has changed; an unreadable one changes nothing."""
         if self._served is None:
             return
         path = self._settings.experiment
         try:
             content = path.read_bytes()
         except OSError:
-            content = None  # says why when it is loaded
+            content = None  # loading it gives the reason
         if content is not None and content == self._experiment_file:
             return
         schema = Schema.from_dict(self._served.schema)
@@ -138,14 +138,14 @@ class Watcher:
 
     def _refuse_experiment(self, problem: str) -> None:
         if problem != self._experiment_problem:
-            present = "the one before goes on" if self._experiment else "nothing serves"
+            present = "the previous one stays" if self._experiment else "no model serves"
             _log.error("experiment refused: %s; %s", problem, present)
             if self._telemetry is not None:
                 self._telemetry.model_refused(EXPERIMENT, "config")
         self._experiment_problem = problem
 
-    def _settle(self) -> None:
-        """Let serve what is loaded now, if it is not what serves already."""
+    def _update_state(self) -> None:
+        """Replace the serving state if the loaded models or the experiment have changed."""
         now: ServingState | None = self._calls.state
         models = {name: model.loaded for name, model in self._models.items() if model.loaded}
         if self._primary.loaded is None or self._experiment is None:
@@ -158,9 +158,9 @@ class Watcher:
         except ConfigError as error:
             self._calls.why_not_ready = str(error)
             return
-        self._tell(now)
+        self._report_swaps(now)
 
-    def _tell(self, before: ServingState | None) -> None:
+    def _report_swaps(self, before: ServingState | None) -> None:
         for name, loaded in self._calls.state.models.items():
             old = before.models.get(name) if before else None
             if old is loaded:
@@ -171,9 +171,9 @@ class Watcher:
                 self._on_swap(old, loaded)
 
     def _retire(self, replaced: list[LoadedModel]) -> None:
-        """Forget, column by column, what scorers and readers that were replaced a while ago remember.
+        """Release, column by column, the caches of scorers and readers replaced a while ago.
 
-        Python would free a million codes in one go, and hold every request meanwhile.
+        Python would free a million codes at once, and block every request meanwhile.
         """
         now = time.monotonic()
         due = [loaded for when, loaded in self._retired if now - when >= _RETIRE_S]
@@ -189,10 +189,10 @@ class Watcher:
         return self._experiment_problem or "the experiment was not read"
 
     def problems(self) -> dict[str, dict[str, Any]]:
-        """Return what is wrong, by name of the model (or ``experiment``); what serves goes on serving.
+        """Return problems by name of the model (or ``experiment``); loaded models keep serving.
 
-        ``problem`` says it in one line, ``stale_since`` is there while a source is out of reach: when
-        it was last asked with success, None if never.
+        ``problem`` is one line; ``stale_since`` is present while a source is unreachable: the time of
+        the last successful poll, None if there was none.
         """
         found = {name: model.problems() for name, model in self._models.items()}
         if self._experiment_problem is not None:

@@ -1,7 +1,7 @@
-"""The two calls, bytes to bytes: decode, assign a variant, score, note the exposure, answer.
+"""The two calls, bytes to bytes: decode, assign a variant, score, log the exposure, answer.
 
-Nothing here waits or knows HTTP: the door calls it for live requests, the golden-row check for its
-own, so both go the same way.
+Nothing here waits or knows HTTP: the middleware calls it for live requests, admission for golden rows,
+so both take the same path.
 """
 
 import secrets
@@ -24,29 +24,29 @@ _json = msgspec.json.Encoder().encode  # shortest digits that give the same numb
 
 
 class RequestOptions(NamedTuple):
-    """What came with a request besides its body."""
+    """Options of a request, sent in its headers."""
 
-    request_id: str | None = None  # the client's own; None: one is made
+    request_id: str | None = None  # the client's own; None: one is generated
     variant: str | None = None  # forced, for tests
 
 
 class Calls:
-    """Answers ``/predict`` and ``/rank`` with the models of its state.
+    """Answers ``/predict`` and ``/rank`` with the models that serve.
 
     Attributes
     ----------
     state
-        The models and the experiment that serve now; None while there are none. Whoever changes
-        models assigns another one; a request uses the one it began with.
+        The models and the experiment that serve now; None while there are none. A swap assigns a new
+        state; a request uses the one it began with.
     why_not_ready
-        What to tell clients while there is no state.
+        The message for clients while there is no state.
 
     Parameters
     ----------
     telemetry
         Where answers are counted.
     exposures
-        Where they are logged, None for nowhere.
+        The log of answers; None for none.
     """
 
     def __init__(self, telemetry: Telemetry | None = None, exposures: ExposureLog | None = None):
@@ -61,18 +61,18 @@ class Calls:
             "/rank": ("rank", self.rank),
         }
 
-    def predict(self, body: bytes, asked: RequestOptions, started: float) -> bytes:
+    def predict(self, body: bytes, options: RequestOptions, started: float) -> bytes:
         """Return the answer to one impression as JSON; `started` is when the request came in.
 
         Raises
         ------
         Refusal
-            If the request gets no prediction: status, and one line that names the field.
+            If the request gets no prediction: the status, and one line that names the field.
         """
         state = self._ready()
         row = state.champion.reader.read_impression(body)
-        request_id = asked.request_id or f"{self._prefix}{next(self._numbers):x}"
-        assigned = _assign(state, row, asked, request_id)
+        request_id = options.request_id or f"{self._prefix}{next(self._numbers):x}"
+        assigned = _assign(state, row, options, request_id)
         name = assigned.variant.name
         loaded = state.of(name)
         try:
@@ -83,7 +83,7 @@ class Calls:
             }
         except ClicklabError as error:
             raise Refusal(422, str(error)) from None
-        self._expose(state, "predict", assigned, request_id, asked, row, score, shadow)
+        self._expose(state, "predict", assigned, request_id, options, row, score, shadow)
         answer = b'{"prediction": %b%b, "request_id": "%b"}' % (
             _json(score),
             state.tail(name),
@@ -93,12 +93,12 @@ class Calls:
             self.telemetry.answered("predict", name, time.perf_counter() - started, score, 1)
         return answer
 
-    def rank(self, body: bytes, asked: RequestOptions, started: float) -> bytes:
-        """Return the scores of one context with many candidates, in their order; see :meth:`predict`."""
+    def rank(self, body: bytes, options: RequestOptions, started: float) -> bytes:
+        """Return the predictions for one context with many candidates, in their order; see :meth:`predict`."""
         state = self._ready()
         context, candidates = state.champion.reader.read_ranking(body)
-        request_id = asked.request_id or f"{self._prefix}{next(self._numbers):x}"
-        assigned = _assign(state, context, asked, request_id)
+        request_id = options.request_id or f"{self._prefix}{next(self._numbers):x}"
+        assigned = _assign(state, context, options, request_id)
         name = assigned.variant.name
         loaded = state.of(name)
         try:
@@ -113,7 +113,7 @@ class Calls:
             raise Refusal(422, str(error)) from None
         written = _json(scores)
         seen, p_click = (context, candidates), msgspec.Raw(written)
-        self._expose(state, "rank", assigned, request_id, asked, seen, p_click, shadow)
+        self._expose(state, "rank", assigned, request_id, options, seen, p_click, shadow)
         answer = b'{"predictions": %b%b, "request_id": "%b"}' % (
             written,
             state.tail(name),
@@ -140,24 +140,24 @@ class Calls:
         call: str,
         assigned: Assignment,
         request_id: str,
-        asked: RequestOptions,
+        options: RequestOptions,
         seen: Any,
         p_click: Any,
         shadow: dict[str, Any],
     ) -> None:
-        """Note an answer in the exposure log, in the order of :class:`bentos.ctr.exposures.Exposure`."""
+        """Put an answer in the exposure log, in the order of :class:`bentos.ctr.exposures.Exposure`."""
         if self.exposures is None:
             return
         name = assigned.variant.name
-        who = (name, state.of(name).version, assigned.unit_hash, asked.variant is not None)
+        who = (name, state.of(name).version, assigned.unit_hash, options.variant is not None)
         which = (state.experiment.digest, assigned.unit_field)
         self.exposures.put((request_id, time.time_ns(), call, *who, seen, p_click, shadow, *which))
 
 
 def _assign(
-    state: ServingState, row: dict[str, Any], asked: RequestOptions, request_id: str
+    state: ServingState, row: dict[str, Any], options: RequestOptions, request_id: str
 ) -> Assignment:
     try:
-        return state.experiment.assign(row, forced=asked.variant, fallback=request_id)
+        return state.experiment.assign(row, forced=options.variant, fallback=request_id)
     except ClicklabError as error:
         raise Refusal(400, str(error)) from None

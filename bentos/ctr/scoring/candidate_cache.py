@@ -1,10 +1,10 @@
-"""Decodes rankings whose candidates were seen before, byte for byte: a bidder's ads come again and again.
+"""Decodes rankings whose candidates were seen before, byte for byte: a bidder's ads recur.
 
-The list of candidates is cut where one ends and the next begins, and each piece is looked up whole; only
-pieces that are new are read. What is left of the body, with an empty list in place of theirs, is decoded as
-usual. Where no text holds a backslash and ``"candidates"`` is there once, a body is right and means the same
-if what is left is right and each piece is, between braces, an object: so a piece that was cut wrongly is
-found out when it is read, and the body is left to others.
+The list of candidates is split between its objects, and each piece is looked up whole; only new pieces are
+parsed. The rest of the body, with an empty list in place of the candidates, is decoded as usual. If no text
+holds a backslash and ``"candidates"`` occurs once, the body is valid and means the same exactly if the rest is
+valid and each piece, in braces, is an object: a piece that was split wrongly fails to parse, and the body is
+left to the ordinary decoder.
 """
 
 import re
@@ -17,34 +17,32 @@ import msgspec
 from tasks.logs.values import value_text
 from tasks.serving.candidates import Candidates, Catalogue, picker
 
-MAX_ROWS = 8_192  # of a catalogue; a full one is begun anew
-MAX_BYTES = 1_024  # of a candidate that is remembered
+MAX_ROWS = 8_192  # per catalogue; a full one is replaced by an empty one
+MAX_BYTES = 1_024  # of a cached candidate
 MAX_FIELD_SETS = 8
-MAX_NEW = (
-    8  # in one ranking: one that has more new candidates is read as if there were no catalogue
-)
-N_REMEMBERED_OF_MANY = 2  # of which are remembered
+MAX_NEW = 8  # per ranking: one with more new candidates is parsed without the cache
+N_REMEMBERED_OF_MANY = 2  # of which are cached
 _KEY = b'"candidates"'
 _begin = re.compile(rb'"candidates"\s*:\s*\[\s*\{').search
 _CUTS = (b"},{", b"}, {")
 
 
 class Decoded(NamedTuple):
-    """What is in the body of ``/rank``."""
+    """The decoded body of ``/rank``."""
 
     context: dict[str, Any]
     candidates: Candidates
 
 
 class CachedRankingDecoder:
-    """Reads rankings whose candidates all have the same fields, and remembers those; for one thread.
+    """Decodes rankings whose candidates all have the same fields, and caches those; for one thread.
 
     Parameters
     ----------
     row
-        The type that :mod:`msgspec` is to check the context and each candidate against.
+        The type against which :mod:`msgspec` checks the context and each candidate.
     fields
-        What a candidate may have: fields that are hashed. Their values become texts.
+        The fields that a candidate may have: those that are hashed. Their values become texts.
     """
 
     def __init__(self, row: Any, fields: Collection[str]):
@@ -60,7 +58,7 @@ class CachedRankingDecoder:
         self._caches: dict[frozenset[str], _FieldSetCache] = {}
 
     def decode(self, body: bytes) -> Decoded | None:
-        """Return what is in a body, None if it looks otherwise.
+        """Return the decoded body, None if it has another form.
 
         Raises
         ------
@@ -83,12 +81,12 @@ class CachedRankingDecoder:
         return Decoded(rest.context, candidates) if candidates else None
 
     def forget(self) -> Iterator[None]:
-        """Forget all candidates in bites of a millisecond; for one who reads no more."""
+        """Release cached candidates in steps of about a millisecond, after this decoder is replaced."""
         for cache in self._caches.values():
             yield from cache.forget()
 
     def _cache_of(self, piece: bytes) -> "_FieldSetCache | None":
-        """Return the cache for a ranking that begins with this candidate, None if there is none."""
+        """Return the cache for rankings that begin with this candidate, None if there is none."""
         for cache in self._caches.values():
             if piece in cache.numbers:
                 return cache
@@ -101,7 +99,7 @@ class CachedRankingDecoder:
 
 
 class _FieldSetCache:
-    """The candidates that have the same fields: how they were written, and their number in a catalogue."""
+    """Candidates with one set of fields: their bytes, and their number in a catalogue."""
 
     def __init__(self, names: frozenset[str], decode_row: Any):
         self._names, self._decode_row = names, decode_row
@@ -112,29 +110,29 @@ class _FieldSetCache:
         self._catalogue = Catalogue(self._names)
 
     def forget(self) -> Iterator[None]:
-        """Forget what is remembered, column by column."""
+        """Release the cached candidates, column by column."""
         numbers, columns = self.numbers, self._catalogue.columns.values()
         self._reset()
-        for remembered in (numbers, *columns):
-            remembered.clear()
+        for cached in (numbers, *columns):
+            cached.clear()
             yield
 
     def pick(self, keys: Sequence[bytes]) -> Candidates | None:
-        """Return the candidates that are written so; None if one has other fields, or too many are new."""
+        """Return the candidates with these bytes; None if one has other fields, or too many are new."""
         pick = picker(keys)
         with suppress(KeyError):
             return Candidates.picked(self._catalogue, pick(self.numbers))
         new = [key for key in dict.fromkeys(keys) if key not in self.numbers]
         if len(new) > MAX_NEW:
-            self._learn(new[:N_REMEMBERED_OF_MANY])
+            self._add(new[:N_REMEMBERED_OF_MANY])
             return None
-        self._learn(new)
+        self._add(new)
         with suppress(KeyError):
             return Candidates.picked(self._catalogue, pick(self.numbers))
         return None
 
-    def _learn(self, keys: Sequence[bytes]) -> None:
-        """Remember candidates, but for those that have other fields or are too long."""
+    def _add(self, keys: Sequence[bytes]) -> None:
+        """Cache candidates, except those that have other fields or are too long."""
         if len(self.numbers) + len(keys) > MAX_ROWS:
             self._reset()
         rows = {key: self._decode_row(b"{%b}" % key) for key in keys if len(key) <= MAX_BYTES}

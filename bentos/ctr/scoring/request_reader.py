@@ -1,8 +1,8 @@
 """Request bodies to rows: JSON objects, checked against the columns that the hash contract's schema names.
 
-The fast decoder takes a request whose every value is text of a fair length, a finite number or
-null. What it does not take is read once more by the standard library's, to say in one line what is
-wrong with it, or to let pass what is unusual but right.
+The fast decoder takes requests whose values are all text of limited length, finite numbers or null. Other
+bodies are decoded again by the standard library, either to explain in one line what is wrong, or to
+accept what is unusual but valid.
 """
 
 import json
@@ -20,7 +20,7 @@ from tasks.serving.candidates import Candidates
 
 MAX_CHARS = 1_024  # of one value
 _MAX_TEXTS = 16_384
-_MAX_NAME_CHARS = 60  # of a field name that a message repeats
+_MAX_NAME_CHARS = 60  # of a field name quoted in a message
 
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_CHARS)]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # beyond: digits are counted
@@ -35,14 +35,14 @@ class _Ranking(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Refusal(Exception):
-    """A request that gets no prediction: the HTTP status, and one line for whoever sent it.
+    """A request that gets no prediction: the HTTP status, and one line for the client.
 
     Attributes
     ----------
     status : int
         4xx, or 503 while nothing can be served.
     field : str or None
-        The field whose value is the reason, if it is one.
+        The field whose value is the reason, if there is one.
     """
 
     def __init__(self, status: int, message: str, *, field: str | None = None):
@@ -51,7 +51,7 @@ class Refusal(Exception):
 
 
 class _Texts(dict[int, str]):
-    """Remembers how integers are written, a bounded number of them."""
+    """Caches the texts of a bounded number of integers."""
 
     def __missing__(self, value: int) -> str:
         text = value_text(value)
@@ -64,22 +64,21 @@ class _Texts(dict[int, str]):
 class RequestReader:
     """Reads the bodies of both calls; for one thread, such as the service's event loop.
 
-    Integers become the text that the model hashes. Of a key that is there twice, the last one counts.
-    Keys that are no column of the schema are counted and left out, or refused, as the schema's
-    ``unknown_fields`` says. The columns that no token comes from (the label, the id) are known: they
-    are checked and kept.
+    Integers become the text that the model hashes. Of duplicate keys the last one counts. Keys that are
+    no column of the schema are counted and dropped, or refused, as its ``unknown_fields`` says. Columns
+    that give no token (the label, the id) are known: they are checked and kept.
 
     Parameters
     ----------
     contract
-        Its schema says which columns there are.
+        Its schema defines the columns.
     max_candidates
-        Of one ranking.
+        Maximum per ranking.
 
     Attributes
     ----------
     unknown : int
-        Keys left out since the start.
+        Keys dropped since the start.
     """
 
     def __init__(self, contract: HashContract, *, max_candidates: int = 1_000):
@@ -96,7 +95,7 @@ class RequestReader:
         self._catalogues = CachedRankingDecoder(_Row, self._fields)
 
     def read_impression(self, body: bytes) -> dict[str, Any]:
-        """Return the impression in the body of ``/predict``, without keys that are unknown.
+        """Return the impression in the body of ``/predict``, without unknown keys.
 
         Raises
         ------
@@ -111,7 +110,7 @@ class RequestReader:
         return row if self._knows(row) else self._known_part(row)
 
     def read_ranking(self, body: bytes) -> tuple[dict[str, Any], Candidates]:
-        """Return context and candidates in the body of ``/rank``, without keys that are unknown.
+        """Return context and candidates in the body of ``/rank``, without unknown keys.
 
         Raises
         ------
@@ -127,7 +126,7 @@ class RequestReader:
         return context, candidates
 
     def forget(self) -> Iterator[None]:
-        """Forget the candidates that came lately, in bites of a millisecond; for one who reads no more."""
+        """Release cached candidates in steps of about a millisecond, after this reader is replaced."""
         yield from self._catalogues.forget()
 
     def _read_rows(self, body: bytes) -> Decoded:
@@ -146,14 +145,14 @@ class RequestReader:
         return Decoded(context, candidates)
 
     def _write_out(self, row: dict[str, Any]) -> None:
-        """Put texts in the place of integers, once for scoring and for the exposure log."""
+        """Replace integers by their texts, once for scoring and the exposure log."""
         texts, fields = self._texts, self._fields
         for name, value in row.items():
             if type(value) is int and name in fields:
                 row[name] = texts[value]
 
     def _write_out_columns(self, candidates: Candidates) -> None:
-        """Do the same with candidates, and note which columns hold nothing but texts now."""
+        """Do the same for candidates, and note which columns now hold only texts."""
         texts, columns = self._texts, candidates.columns
         for name in columns.keys() & self._fields:
             values = columns[name]
@@ -192,7 +191,7 @@ class RequestReader:
             )
 
     def _checked(self, row: dict[str, Any], where: str = "") -> dict[str, Any]:
-        """Return the row; Refusal if a column's value cannot be taken."""
+        """Return the row; Refusal if a column's value is invalid."""
         for name, value in row.items():
             if name in self._known:
                 fault = _fault(value, may_be_bool=name not in self._read)
@@ -205,7 +204,7 @@ class RequestReader:
         return {name: value for name, value in row.items() if name in self._known}
 
     def _count_unknown(self, names: Collection[str], where: str = "") -> None:
-        """Count keys that are left out; Refusal if the schema says so."""
+        """Count dropped keys; Refusal if the schema refuses them."""
         if names and self._schema.unknown_fields == "refuse":
             raise _unfit(
                 min(names),
@@ -216,8 +215,8 @@ class RequestReader:
 
 
 def _fast(decode: Callable[[bytes], Any], body: bytes) -> Any:
-    """Return what the fast decoder makes of a body, None if it does not take it."""
-    if b"\\" in body and _NUL in body:  # to look for one byte is thirty times quicker
+    """Return the result of the fast decoder, None if it does not accept the body."""
+    if b"\\" in body and _NUL in body:  # searching for one byte is thirty times faster
         return None
     try:
         return decode(body)
@@ -226,7 +225,7 @@ def _fast(decode: Callable[[bytes], Any], body: bytes) -> Any:
 
 
 def _load(body: bytes) -> Any:
-    """Return what is in a body; Refusal if it is not JSON."""
+    """Return the decoded body; Refusal if it is not JSON."""
     try:
         return _decode(str(body, "utf-8"))
     except UnicodeDecodeError as error:
@@ -250,7 +249,7 @@ def _unfit(name: str, fault: str, where: str = "") -> Refusal:
 
 
 def _fault(value: Any, *, may_be_bool: bool = False) -> str | None:
-    """Return what is wrong with a value, None if it can be taken."""
+    """Return what is wrong with a value, None if it is valid."""
     kind = type(value)
     if kind is str:
         return _text_fault(value)
@@ -275,7 +274,7 @@ def _text_fault(text: str) -> str | None:
 
 
 def _too_long(n_found: int, what: str) -> str:
-    return f"a value of {n_found} {what} is too long; at most {MAX_CHARS} are taken"
+    return f"a value of {n_found} {what} is too long; the maximum is {MAX_CHARS}"
 
 
 def _found(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""What serves now: the loaded models and the experiment that says which of them answers whom.
+"""What serves now: the loaded models, and the experiment that chooses among them.
 
-A state never changes. Whoever loads another model makes another state and puts it in the old one's
-place with one assignment; a request keeps the one that it began with.
+A state is immutable. A newly loaded model makes a new state, which replaces the old one by a single
+assignment; a request finishes with the state it began with.
 """
 
 import json
@@ -22,20 +22,20 @@ CHAMPION = "champion"
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model that may answer: its golden rows came out right in this very process.
+    """A model that may answer: it reproduced its golden rows in this process.
 
     Attributes
     ----------
     name
-        What ``serving.yaml`` calls it.
+        Its name in ``serving.yaml``.
     scorer, reader
-        Score requests and read them; both belong to the event loop from the moment they serve.
+        They score and read requests; once serving, only the event loop uses them.
     source
-        Where it came from, in words.
+        A description of its source.
     loaded_at, trained_at
         Seconds since 1970; None if the model does not say when it was trained.
     n_golden, max_abs_diff
-        Golden rows compared, and how far the worst prediction was from the pipeline's.
+        Number of golden rows compared, and the largest difference from the pipeline's predictions.
     """
 
     name: str
@@ -49,7 +49,7 @@ class LoadedModel:
 
     @property
     def model_name(self) -> str:
-        """What the pipeline calls the model."""
+        """The model's name in the pipeline."""
         return self.scorer.model.name
 
     @property
@@ -59,7 +59,7 @@ class LoadedModel:
 
     @property
     def tail(self) -> bytes:
-        """What an answer says of the model, as the inside of a JSON object: ``, "model": ..., "version": ...``."""
+        """The model's part of an answer, as the inside of a JSON object: ``, "model": ..., "version": ...``."""
         model = self.scorer.model
         return (
             f', "model": {json.dumps(model.name)}, "version": {json.dumps(model.version)}'.encode()
@@ -72,10 +72,10 @@ class ServingState:
     Parameters
     ----------
     models
-        By the names of ``serving.yaml``; those that could not be loaded are absent.
+        By name in ``serving.yaml``; those that could not be loaded are absent.
     experiment
-        As declared. A variant whose model is absent is left out: its units go to the others, as if its
-        weight were 0, and come back when the model is there. So does a shadow.
+        As declared. A variant or shadow whose model is absent is left out: its units go to the other
+        variants, as if its weight were 0, and return once the model is loaded.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class ServingState:
     experiment : Experiment
         The variants that can answer.
     shadows : tuple of LoadedModel
-        What scores every request besides.
+        Models that score every request without answering.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class ServingState:
         return self._by_variant[variant]
 
     def tail(self, variant: str) -> bytes:
-        """Return what an answer of a variant says besides its numbers: model, version and variant."""
+        """Return the part of a variant's answer after the numbers: model, version and variant."""
         return self._tails[variant]
 
 
@@ -127,7 +127,7 @@ def without_missing_models(experiment: Experiment, models: Mapping[str, Any]) ->
     shadows = tuple(name for name in experiment.shadows if name in models)
     if not any(variant.weight > 0 for variant in variants):
         raise ConfigError(
-            f"experiment {experiment.name!r}: no variant can answer, as of its models none is loaded"
+            f"experiment {experiment.name!r}: no variant can answer, as none of its models is loaded"
         )
     if len(variants) == len(experiment.variants) and shadows == experiment.shadows:
         return experiment

@@ -1,10 +1,10 @@
-"""Raw rows to rows of the canonical log; what cannot be one is handed back with a reason.
+"""Raw rows to rows of the canonical log; rows that cannot be converted are returned with a reason.
 
-One canonical text a value, whatever held it: integers in decimal, whole floats without ``.0``,
-booleans as ``true`` and ``false``, nothing (or an empty text) as null. CSV and Parquet of the same
-log therefore become the same rows.
+One canonical text per value, whatever its type was (:mod:`tasks.logs.values`); nothing or an empty
+text is null. CSV and Parquet of the same log therefore become the same rows.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,12 @@ LABEL, TIME_BAD, ID_EMPTY, TRUTH = (
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
 
 
+Blame = tuple[np.ndarray, str, pa.Array]  # the rows that are wrong, why, and the column at fault
+
+
 @dataclass(frozen=True)
 class BadRow:
-    """A row that is not in the log: where it was, why, the value that is to blame, and the whole text."""
+    """A row that is not in the log: its place, the reason, the offending value, and the whole text."""
 
     file: str
     row: int
@@ -49,7 +52,7 @@ class CanonicalRows:
 
 
 class Canonicalizer:
-    """Turn raw rows into canonical ones, remembering the times it has seen."""
+    """Turns raw rows into canonical ones; each distinct time is parsed once."""
 
     def __init__(self, schema: Schema, *, has_truth: bool):
         self._schema = schema
@@ -60,7 +63,7 @@ class Canonicalizer:
     def __call__(self, raw: RawRows) -> CanonicalRows:
         """Return good and bad rows of a batch; InputError if a column's type holds no values."""
         schema, columns = self._schema, raw.columns
-        blame: list[tuple[np.ndarray, str, pa.Array]] = []
+        blame: list[Blame] = []
         label = self._labels(_codes(columns[schema.label], schema.label, raw.file))
         blame.append((label < 0, LABEL, columns[schema.label]))
         ticks = self._times.ticks(columns[schema.time_column], raw.file)
@@ -82,25 +85,9 @@ class Canonicalizer:
             [ready[field.name] for field in self._arrow], schema=self._arrow
         )
         wrong = np.logical_or.reduce([mask for mask, _, _ in blame])
-        bad = [
-            BadRow(raw.file, line.number, line.reason, line.text[:80], line.text)
-            for line in raw.bad
-        ]
+        bad = sorted([*_bad_lines(raw), *_bad_rows(raw, wrong, blame)], key=lambda found: found.row)
         if not wrong.any():
             return CanonicalRows(batch, raw.numbers, bad)
-        for row in np.flatnonzero(wrong):
-            reason, column = next((reason, column) for mask, reason, column in blame if mask[row])
-            value = column[int(row)].as_py()
-            bad.append(
-                BadRow(
-                    raw.file,
-                    int(raw.numbers[row]),
-                    reason,
-                    "" if value is None else str(value),
-                    raw.text(int(row)),
-                )
-            )
-        bad.sort(key=lambda found: found.row)
         return CanonicalRows(batch.filter(pa.array(~wrong)), raw.numbers[~wrong], bad)
 
     @staticmethod
@@ -109,6 +96,20 @@ class Canonicalizer:
         return np.array([*known, -1], dtype=np.int8)[
             codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         ]
+
+
+def _bad_lines(raw: RawRows) -> Iterator[BadRow]:
+    for line in raw.bad:
+        yield BadRow(raw.file, line.number, line.reason, line.text[:80], line.text)
+
+
+def _bad_rows(raw: RawRows, wrong: np.ndarray, blame: list[Blame]) -> Iterator[BadRow]:
+    """Yield the rows that are wrong, each with the first reason that applies and the value it blames."""
+    for row in np.flatnonzero(wrong).tolist():
+        reason, column = next((reason, column) for mask, reason, column in blame if mask[row])
+        value = column[row].as_py()
+        text = "" if value is None else str(value)
+        yield BadRow(raw.file, int(raw.numbers[row]), reason, text, raw.text(row))
 
 
 def _codes(column: pa.Array, name: str, file: str) -> pa.DictionaryArray:
@@ -120,9 +121,9 @@ def _codes(column: pa.Array, name: str, file: str) -> pa.DictionaryArray:
         texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
     # distinct floats such as 0.0 and -0.0 have one text
     if missing or texts.type != coded.dictionary.type:
-        anew = texts.dictionary_encode()
+        recoded = texts.dictionary_encode()
         return pa.DictionaryArray.from_arrays(
-            anew.indices.cast(pa.int32()).take(coded.indices), anew.dictionary
+            recoded.indices.cast(pa.int32()).take(coded.indices), recoded.dictionary
         )
     return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), texts)
 
@@ -153,7 +154,7 @@ def _texts(column: pa.Array, name: str, file: str) -> pa.Array:
 
 
 def _probabilities(column: pa.Array | None, n_rows: int) -> pa.Array:
-    """Return a column as float64, null where it is no probability."""
+    """Return a column as float64, null where it is not a probability."""
     if column is None:
         return pa.nulls(n_rows, pa.float64())
     try:

@@ -1,8 +1,8 @@
 """Lines of CSV to columns of text, with every bad line accounted for.
 
-A line is a row: quotes may hold commas, not line breaks, so that one stray quote spoils its own line
-only. Arrow parses whole blocks; a block in which its count of rows is not the count of lines is taken
-apart. What comes out does not depend on where blocks were cut.
+A line is a row: quotes may hold commas but no line breaks, so that a stray quote damages only its own
+line. Arrow parses whole blocks; a block in which rows and lines differ in number is bisected. The result
+does not depend on where blocks were cut.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ _CACHE_BYTES = 1 << 20  # Arrow is quickest on pieces that fit into the processo
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that is no row: its number in the file (the header is 1), why, and the text itself."""
+    """A line that is not a row: its number in the file (the header is 1), the reason, and its text."""
 
     number: int
     reason: str
@@ -29,9 +29,9 @@ class BadLine:
 
 @dataclass
 class RawRows:
-    """Rows as found: columns of any type, where each row was, and lines that are no rows.
+    """Rows as read: columns of any type, the number of each row in its file, and lines that are not rows.
 
-    ``text(i)`` returns row ``i`` as it stood in the file; it is called for bad rows only.
+    ``text(i)`` returns row ``i`` as in the file; it is called for bad rows only.
     """
 
     file: str
@@ -67,7 +67,7 @@ class Layout:
                 include_columns=list(types),
                 null_values=[],
                 strings_can_be_null=False,
-                check_utf8=False,  # checked before, for the whole line and not for these columns only
+                check_utf8=False,  # checked before, for whole lines rather than these columns
             ),
         )
 
@@ -105,7 +105,7 @@ def parse_block(block: bytes, file: str, first_number: int, layout: Layout) -> R
 
 
 def _has_odd_lines(block: bytes) -> bool:
-    """Return whether there are empty lines, carriage returns that end no line, or bytes that are no text."""
+    """Return whether there are empty lines, carriage returns within a line, or bytes that are not text."""
     if not block.isascii():
         try:
             block.decode()
@@ -121,7 +121,7 @@ def _parse_whole(block: bytes, layout: Layout) -> tuple[pa.Table, list[tuple[int
     """Return table and bad lines (counted from 0), or None if lines and rows do not agree."""
     n_lines = block.count(b"\n") + (not block.endswith(b"\n"))
     quoted = b'"' in block
-    if quoted:  # a last row, taken off again, that an open quote before it would swallow
+    if quoted:  # a sentinel row, removed again, which an open quote before it would swallow
         block = (
             block
             + (b"" if block.endswith(b"\n") else b"\n")
@@ -144,7 +144,7 @@ def _parse_whole(block: bytes, layout: Layout) -> tuple[pa.Table, list[tuple[int
 
 
 def _sort_out(lines: list[bytes]) -> tuple[list[int], list[tuple[int, str, str]]]:
-    """Return places of lines worth parsing, and the bad ones; empty lines are neither."""
+    """Return the places of lines to parse, and the bad lines; empty lines are neither."""
     good, bad = [], []
     for place, line in enumerate(lines):
         line = line.removesuffix(b"\r")
@@ -170,7 +170,7 @@ class _Part:
 
 
 def _bisect(lines: list[bytes], places: list[int], layout: Layout) -> Iterator[_Part]:
-    """Yield lines parsed in as large parts as agree with their number of rows."""
+    """Yield lines parsed in parts as large as possible in which rows and lines agree."""
     if not places:
         return
     found = _parse_whole(

@@ -1,4 +1,4 @@
-"""A stream of CSV to rows, block by block, parsed side by side in memory that does not grow."""
+"""A stream of CSV to rows, block by block, parsed in parallel in constant memory."""
 
 import csv
 from collections import deque
@@ -21,12 +21,12 @@ def read_csv(
     block_bytes: int,
     n_threads: int = 2,
 ) -> Iterator[RawRows]:
-    """Yield the rows of a CSV stream block by block; `find_layout` judges the header.
+    """Yield the rows of a CSV stream block by block; `find_layout` checks the header.
 
     Raises
     ------
     InputError
-        If there is nothing in it, no header, or it is no text.
+        If it is empty, has no header, or is not text.
     """
     blocks = _cut_at_lines(stream, file, block_bytes)
     first = next(blocks, b"")
@@ -92,6 +92,6 @@ def _read_header(block: bytes, file: str) -> tuple[list[str], bytes, int]:
             ) from None
         except csv.Error as error:
             raise InputError(
-                f"{file}: line {n_lines} is no CSV header ({error}); expected column names"
+                f"{file}: line {n_lines} is not a CSV header ({error}); expected column names"
             ) from None
     raise InputError(f"{file}: nothing but empty lines; expected CSV with a header line")

@@ -1,4 +1,4 @@
-"""The Parquet files of a log: rows go to the file of their day, and a day ends up in order of time."""
+"""The Parquet files of a log: rows go to the file of their day, and each day ends up in order of time."""
 
 import hashlib
 from collections import Counter, OrderedDict
@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.logs.intake.row_hash import codes_of, hash_rows
+from tasks.logs.intake.part_writer import PartWriter
+from tasks.logs.intake.row_hash import hash_rows
 from tasks.logs.log import ticks_of
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000
@@ -44,7 +44,7 @@ class Day:
         return str(np.datetime64(self.number, "D"))
 
     def count(self, ticks: np.ndarray, labels: np.ndarray, hashes: np.ndarray) -> None:
-        """Take rows into account that come next."""
+        """Count the rows that come next."""
         if not ticks.size:
             return
         self.in_order &= bool((ticks[1:] >= ticks[:-1]).all()) and (
@@ -63,17 +63,17 @@ class Day:
 
 
 class DayFiles:
-    """Write rows by day, in any order; :meth:`finish` puts days in order and takes duplicates out."""
+    """Write rows by day, in any order; :meth:`rewrite` sorts a day and takes duplicates out."""
 
     def __init__(self, folder: Path, *, label: str, time: str):
         self._folder, self._label, self._time = folder, label, time
         self.days: dict[int, Day] = {}
         self._waiting: dict[int, list[pa.RecordBatch]] = {}
         self._n_waiting: Counter[int] = Counter()
-        self._open: OrderedDict[int, _PartWriter] = OrderedDict()
+        self._open: OrderedDict[int, PartWriter] = OrderedDict()
 
     def add(self, batch: pa.RecordBatch, *, keys: np.ndarray | None) -> np.ndarray:
-        """Take rows in and return the day of each, int32; `keys` are the hashes of their ids."""
+        """Add rows and return the day of each, int32; `keys` are the hashes of their ids."""
         ticks = ticks_of(batch.column(self._time))
         labels = batch.column(self._label).to_numpy(zero_copy_only=False)
         hashes = hash_rows(batch, keys=keys)
@@ -103,7 +103,7 @@ class DayFiles:
                 self._close(next(iter(self._open)))
             day = self.days[number]
             path = self._folder / f"day={day.name}" / f"part-{len(day.files)}.parquet"
-            writer = self._open[number] = _PartWriter(path)
+            writer = self._open[number] = PartWriter(path)
         self._open.move_to_end(number)
         writer.write(self._waiting.pop(number))
         del self._n_waiting[number]
@@ -114,24 +114,24 @@ class DayFiles:
         self.days[number].files.append((writer.path, writer.n_rows))
 
     def flush(self) -> None:
-        """Write what waits and close every file."""
+        """Write buffered rows and close every file."""
         for number in list(self._waiting):
             self._write(number)
         for number in list(self._open):
             self._close(number)
 
     def abandon(self) -> None:
-        """Close every file without caring what is in it."""
+        """Close every file after a failure; what is in them is discarded."""
         for writer in self._open.values():
-            with suppress(OSError):  # on a full disk the write before has said so
+            with suppress(OSError):  # a full disk was already reported by the write before
                 writer.close()
 
     def rewrite(self, number: int, *, drop: np.ndarray | None) -> None:
-        """Write a day anew in order of time (rows of one moment as they came), without the rows of `drop`."""
+        """Rewrite a day in order of time (ties in order of arrival), without the rows of `drop`."""
         old = self.days[number]
         new = Day(number)
         path = self._folder / f"day={old.name}" / f"part-{len(old.files)}.parquet"
-        writer = _PartWriter(path)
+        writer = PartWriter(path)
         for table in self._in_order(old, drop):
             batch = table.unify_dictionaries().combine_chunks().to_batches()[0]
             ticks = ticks_of(batch.column(self._time))
@@ -151,7 +151,7 @@ class DayFiles:
             del self.days[number]
 
     def _in_order(self, day: Day, drop: np.ndarray | None) -> Iterator[pa.Table]:
-        """Yield a day's rows in order, about a million at a time, reading the day once for each."""
+        """Yield a day's rows in order, about a million at a time; the day is read once per million."""
         if day.in_order:
             bounds = [(day.first_tick, day.last_tick + 1)]
         else:
@@ -186,7 +186,7 @@ class DayFiles:
 
     @staticmethod
     def _groups(day: Day, columns: list[str] | None) -> Iterator[tuple[pa.RecordBatch, int]]:
-        """Yield a day's row groups as they came, each with the number of its first row."""
+        """Yield a day's row groups in order of arrival, each with the number of its first row."""
         first = 0
         for path, _ in day.files:
             with pq.ParquetFile(path) as file:
@@ -198,74 +198,13 @@ class DayFiles:
                     first += batch.num_rows
 
     def column(self, number: int, name: str) -> Iterator[tuple[pa.Array, int]]:
-        """Yield one column of a day in pieces, as it came, each with the number of its first row."""
+        """Yield one column of a day in pieces, in order of arrival, each with the number of its first row."""
         for batch, first in self._groups(self.days[number], [name]):
             yield batch.column(name), first
 
     def rows(self, number: int, mask: np.ndarray) -> Iterator[pa.RecordBatch]:
-        """Yield those rows of a day, as they came."""
+        """Yield the rows of a day where `mask` is true, in order of arrival."""
         for batch, first in self._groups(self.days[number], None):
             part = mask[first : first + batch.num_rows]
             if part.any():
                 yield batch.filter(pa.array(part))
-
-
-class _PartWriter:
-    """One Parquet file; each write is a row group."""
-
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.n_rows = 0
-        self._writer: pq.ParquetWriter | None = None
-
-    def write(self, batches: list[pa.RecordBatch]) -> None:
-        table = pa.Table.from_batches(batches)
-        if len(batches) > 1:
-            table = table.unify_dictionaries().combine_chunks()
-        table = pa.table(
-            [_compact(table.column(name)) for name in table.column_names], schema=table.schema
-        )
-        if self._writer is None:
-            coded = [item.name for item in table.schema if pa.types.is_dictionary(item.type)]
-            self._writer = pq.ParquetWriter(
-                self.path, table.schema, compression="zstd", compression_level=1,
-                use_dictionary=coded, write_statistics=False, dictionary_pagesize_limit=64 << 20,
-            )  # fmt: skip
-        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        self.n_rows += table.num_rows
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _compact(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return dictionary codes without the values that no row has."""
-    if not pa.types.is_dictionary(column.type):
-        return column
-    coded = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    codes = codes_of(coded)
-    used = _used_values(codes, len(coded.dictionary))
-    if used.all():
-        return coded
-    renumbered = _renumber(codes, (np.cumsum(used) - 1).astype(np.int32))
-    indices = pa.array(renumbered, mask=codes < 0) if coded.null_count else pa.array(renumbered)
-    return pa.DictionaryArray.from_arrays(indices, coded.dictionary.filter(pa.array(used)))
-
-
-@numba.njit(cache=True, nogil=True)
-def _used_values(codes, n_values):
-    used = np.zeros(n_values, dtype=np.bool_)
-    for row in range(codes.size):
-        if codes[row] >= 0:
-            used[codes[row]] = True
-    return used
-
-
-@numba.njit(cache=True, nogil=True)
-def _renumber(codes, numbers):
-    out = np.empty(codes.size, dtype=np.int32)
-    for row in range(codes.size):
-        out[row] = numbers[codes[row]] if codes[row] >= 0 else -1
-    return out

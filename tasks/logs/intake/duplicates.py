@@ -1,8 +1,8 @@
-"""Which rows repeat an id that came before, in memory that grows with the repeats, not with the log.
+"""Which rows repeat an earlier id, in memory that grows with the repeats, not with the log.
 
-Each id's 64-bit hash goes to a file. The file is then read as often as needed, each time looking at
-the share of hashes that fits into memory; equal ones are candidates, settled by a second hash. Files
-are read in pieces, not mapped: mapped pages count as memory of the process, all of them in the end.
+Each id's 64-bit hash goes to a file. The file is then read in as many passes as needed, each over
+the share of hashes that fits into memory; equal hashes are candidates, decided by a second hash. Files
+are read in pieces, not mapped, because mapped pages count as memory of the process.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ class Column:
         self.size += values.size
 
     def close(self) -> None:
-        """Close the file; closing twice does no harm."""
+        """Close the file; closing twice is harmless."""
         self._handle.close()
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -84,11 +84,11 @@ def find_candidates(
     Parameters
     ----------
     chunks
-        Yields all keys (uint64) in order, anew at each call.
+        Yields all keys (uint64) in order, from the start at each call.
     n_rows
-        How many there are.
+        Number of keys.
     pass_rows
-        Keys to hold at a time, about.
+        About how many keys to hold in memory.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Rows that are not in the log: where each stood, why, and what it said."""
+"""Rows that are not in the log: the place of each, the reason, and its text."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,8 +27,11 @@ _HOPELESS = 100_000
 
 
 class Quarantine:
-    """Collect bad rows in a Parquet file. ``row`` is the line of a text file (its header is line 1),
-    the row of a Parquet file or simulated log (from 1)."""
+    """Collects bad rows in a Parquet file.
+
+    ``row`` is the line in a text file (its header is line 1) or the row of a Parquet file or simulated log
+    (from 1).
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -43,7 +46,7 @@ class Quarantine:
         return self.reasons.total()
 
     def add(self, rows: Sequence[BadRow]) -> None:
-        """Keep these rows."""
+        """Add rows."""
         for row in rows:
             self.reasons[row.reason] += 1
             self._examples.setdefault(row.reason, row)
@@ -54,7 +57,7 @@ class Quarantine:
     def add_batch(
         self, batch: pa.RecordBatch, *, files: pa.Array, rows: np.ndarray, reason: str, column: str
     ) -> None:
-        """Keep rows of the log that must leave it, many at once; their text is their values, joined."""
+        """Add rows that are removed from the log, many at once; their text is their joined values."""
         values = batch.column(column)
         parts = [pc.fill_null(found.cast(pa.string()), "") for found in batch.columns]
         text = pc.binary_join_element_wise(*parts, ",")
@@ -79,19 +82,19 @@ class Quarantine:
             self._waiting.clear()
 
     def close(self) -> None:
-        """Finish the file; closing twice does no harm."""
+        """Finish the file; closing twice is harmless."""
         if self._writer.is_open:
             self._flush()
             self._writer.close()
 
     def is_hopeless(self, n_rows_in: int, max_bad_share: float) -> bool:
-        """Return whether so many rows are bad that reading on would be a waste."""
+        """Return whether so many rows are bad that reading can stop."""
         return self.n_rows > _HOPELESS and self.n_rows > max(0.5, max_bad_share) * n_rows_in
 
     def refusal(
         self, source: str, *, n_rows_in: int, max_bad_share: float, kept_at: Path, stopped: bool
     ) -> InputError:
-        """Return the error that says why the log is refused, with an example."""
+        """Return the error that explains, with an example, why the log is refused."""
         reason, n_rows = self.reasons.most_common(1)[0]
         row = self._examples[reason]
         read = f"the first {n_rows_in:,}" if stopped else f"{n_rows_in:,}"
@@ -99,5 +102,5 @@ class Quarantine:
         return InputError(
             f"{source}: {self.n_rows:,} of {read} rows are bad ({self.n_rows / n_rows_in:.1%}, allowed {max_bad_share:.1%}); "
             f"most often: {reason} ({n_rows:,} rows, such as {value[:60]!r} in row {row.row} of {row.file}); "
-            f"all of them are in {kept_at}; mend the log or the schema, or raise ingest.max_bad_share"
+            f"all of them are in {kept_at}; fix the log or the schema, or raise ingest.max_bad_share"
         )

@@ -34,7 +34,7 @@ Note = Callable[[str], None]
 def read_source(
     source: str, schema: Schema, *, note: Note, batch_rows: int, block_bytes: int
 ) -> Generator[RawRows, None, None]:
-    """Yield the rows of every file of the source, in order; `note` is told what was ignored.
+    """Yield the rows of every file of the source, in order; `note` is called with what was ignored.
 
     Raises
     ------
@@ -50,20 +50,20 @@ def read_source(
         yield from _read_batches(batches, source, schema, note)
         return
     for file in list_files(source):
-        with _one_line(file.uri):
+        with _file_errors(file.uri):
             yield from _read_file(
                 file, schema, note=note, batch_rows=batch_rows, block_bytes=block_bytes
             )
 
 
 @contextmanager
-def _one_line(uri: str) -> Iterator[None]:
-    """Turn what readers raise about a broken file into one line."""
+def _file_errors(uri: str) -> Iterator[None]:
+    """Turn what readers raise about a damaged file into one line."""
     try:
         yield
     except EOFError:
         raise InputError(
-            f"{uri}: the gzip stream ends in the middle (a half-written or half-downloaded file); fetch it again"
+            f"{uri}: the gzip stream ends in the middle (a partial file); fetch it again"
         ) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{uri}: the gzip stream is damaged ({error}); fetch it again") from None
@@ -111,7 +111,7 @@ def _check_name(file: SourceFile, magic: bytes) -> None:
 
 
 def _texts(handle: BinaryIO, uri: str, magic: bytes) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield name and stream of each text in a file: itself, unpacked, or the members of an archive."""
+    """Yield name and stream of each text in a file: the file itself, decompressed, or an archive's members."""
     if magic.startswith(_GZIP):
         yield uri, gzip.GzipFile(fileobj=handle)  # type: ignore[misc]
     elif magic.startswith(_ZIP):
@@ -123,9 +123,7 @@ def _texts(handle: BinaryIO, uri: str, magic: bytes) -> Iterator[tuple[str, Bina
                 )
             for member in members:
                 if archive.getinfo(member).flag_bits & 1:
-                    raise InputError(
-                        f"{uri}: {member} is encrypted; unpack it yourself and give the CSV"
-                    )
+                    raise InputError(f"{uri}: {member} is encrypted; unpack it and name the CSV")
                 with archive.open(member) as stream:
                     if member.lower().endswith(".gz"):
                         yield f"{uri}/{member}", gzip.GzipFile(fileobj=stream)  # type: ignore[misc]
@@ -147,12 +145,12 @@ def _layout(header: list[str], file: str, schema: Schema, note: Note) -> Layout:
 
 
 def check_columns(found: Sequence[str], file: str, schema: Schema, note: Note) -> list[str]:
-    """Return the columns of a file that the schema names; the others are noted.
+    """Return the columns of a file that the schema names; the others are reported to `note`.
 
     Raises
     ------
     InputError
-        If a column of the schema is missing, or there twice.
+        If a column of the schema is missing or occurs twice.
     """
     missing = [name for name in schema.required_columns if name not in found]
     if missing:
@@ -165,7 +163,7 @@ def check_columns(found: Sequence[str], file: str, schema: Schema, note: Note) -
     ]
     twice = [name for name in wanted if list(found).count(name) > 1]
     if twice:
-        raise InputError(f"{file}: column {twice[0]!r} is there twice; drop or rename one")
+        raise InputError(f"{file}: column {twice[0]!r} occurs twice; drop or rename one")
     extra = [name for name in found if name not in wanted]
     if extra:
         note(f"columns that the schema does not name were ignored: {', '.join(extra)}")
@@ -178,9 +176,9 @@ def _missing_columns(missing: list[str], found: Sequence[str]) -> str:
     )
     line = f"missing {'column' if len(missing) == 1 else 'columns'} {names}"
     if len(found) == 1:
-        for mark, said in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
             if mark in found[0]:
-                return f"{line}: the header is separated by {said}; save it with commas"
+                return f"{line}: the header is separated by {name}; save it with commas"
     shown = ", ".join(found[:8]) + (", ..." if len(found) > 8 else "")
     return f"{line}; found {shown[:200]}"
 

@@ -1,4 +1,4 @@
-"""One reading of a source: rows to day files and quarantine, duplicates out, days in order, everything counted."""
+"""One pass over a source: rows to day files and quarantine, duplicates removed, days sorted, everything counted."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ class Refused(Exception):
 
 @dataclass
 class Intake:
-    """One reading of a source."""
+    """One pass over a source."""
 
     source: str
     schema: Schema
@@ -109,8 +109,8 @@ class Intake:
                 "ids are taken as text, and count as duplicates if the texts are equal"
             )
 
-    def take_out_duplicates(self) -> None:
-        """Move rows whose id came before to quarantine; the first stays."""
+    def remove_duplicates(self) -> None:
+        """Move rows that repeat an earlier id to quarantine; the first one stays."""
         if not self.schema.id:
             return
         candidates = find_candidates(self._keys.chunks, self._keys.size)
@@ -129,9 +129,9 @@ class Intake:
         places = self._places.take(candidates)
         for number in np.unique(days_of[later]).tolist():
             mine = later & (days_of == number)
-            self._take_out(number, rows_of[mine], places[mine])
+            self._remove(number, rows_of[mine], places[mine])
 
-    def _take_out(self, number: int, rows: np.ndarray, places: np.ndarray) -> None:
+    def _remove(self, number: int, rows: np.ndarray, places: np.ndarray) -> None:
         drop = np.zeros(self.days.days[number].n_rows, dtype=bool)
         drop[rows] = True
         names, done = pa.array(self.files), 0
@@ -162,11 +162,11 @@ class Intake:
             )
         if n_clicks in (0, n_rows):
             raise InputError(
-                f"{self.source}: one class only: {self.schema.label!r} is {int(n_clicks > 0)} in all {n_rows:,} rows, so nothing can be learnt; check the label column and the export"
+                f"{self.source}: one class only: {self.schema.label!r} is {int(n_clicks > 0)} in all {n_rows:,} rows, so nothing can be learned; check the label column and the export"
             )
 
     def sort(self) -> None:
-        """Put days in order whose rows did not come so."""
+        """Sort the days whose rows were not in order of time."""
         for number in [number for number, day in self.days.days.items() if not day.in_order]:
             self.days.rewrite(number, drop=None)
 
@@ -188,10 +188,10 @@ class Intake:
         )
 
     def close(self) -> None:
-        """Close every file and remove those that only the reading needed."""
+        """Close every file and remove the temporary ones."""
         self.days.abandon()
         for column in (self._keys, self._places, self._day_numbers):
-            with suppress(OSError):  # on a full disk the write before has said so
+            with suppress(OSError):  # a full disk was already reported by the write before
                 column.close()
             column.path.unlink(missing_ok=True)
         self.quarantine.close()

@@ -1,4 +1,4 @@
-"""A folder that is replaced whole or not at all: the work lies beside it, hidden, until it is done."""
+"""Replaces a folder at once: the new one is built beside it, hidden, until it is complete."""
 
 import os
 import re
@@ -24,13 +24,13 @@ def check_target(folder: Path) -> None:
         ]
         if foreign:
             raise ConfigError(
-                f"{folder}: holds {foreign[0]!r}, which is no part of a log; name a folder that may be replaced"
+                f"{folder}: holds {foreign[0]!r}, which is not part of a log; name a folder that may be replaced"
             )
 
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside the log, gone afterwards; what dead processes left is removed first."""
+    """Yield a hidden folder beside the log, removed afterwards; leftovers of dead processes are removed first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in [
         path
@@ -49,7 +49,7 @@ def workplace(folder: Path) -> Iterator[Path]:
 
 def _is_alive(process: int) -> bool:
     if process == os.getpid():
-        return False  # our own name, left by an earlier process of the same number
+        return False  # our own name, left by an earlier process with the same id
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -60,7 +60,7 @@ def _is_alive(process: int) -> bool:
 
 
 def replace(folder: Path, work: Path) -> None:
-    """Put the new log in the old one's place; between the two steps there is none, never half a one."""
+    """Replace the old log by the new one; between the two steps there is none, but never a partial one."""
     old = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
     if folder.exists():
         folder.rename(old)

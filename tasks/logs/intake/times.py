@@ -1,4 +1,9 @@
-"""The time column to microseconds since 1970, UTC: whole columns fast, every value as the schema says."""
+"""The time column of a raw log to microseconds since 1970, UTC.
+
+Two readers of time share :meth:`tasks.schema.Schema.parse_time`: this one is for logs, fast on whole
+columns and lenient (a bad time is a row for quarantine); :mod:`tasks.hashing.moments` is for rows
+about to be scored, where a bad time is an error. They are fuzzed against each other.
+"""
 
 import re
 
@@ -12,7 +17,7 @@ from tasks.schema import Schema
 
 NOT_A_TIME = np.iinfo(np.int64).min
 _MANY = 2_000
-_REMEMBERED = 1_000_000
+_MAX_KNOWN = 1_000_000
 _PLAIN_ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"
 _ZONED_ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})$"
 _FAST_CODES = set("YymdHMS")
@@ -21,8 +26,8 @@ _FAST_CODES = set("YymdHMS")
 class TimeParser:
     """Read time columns; :meth:`tasks.schema.Schema.parse_time` is the authority for every text.
 
-    Each distinct text is parsed once. Where there are many, Arrow parses them first, and what it
-    reads differently or not at all is left to the schema.
+    Each distinct text is parsed once. Where there are many, Arrow parses them first; what it reads
+    differently or not at all is left to the schema.
     """
 
     def __init__(self, schema: Schema):
@@ -68,7 +73,7 @@ class TimeParser:
             return NOT_A_TIME
         found = self._known.get(text)
         if found is None:
-            if len(self._known) >= _REMEMBERED:
+            if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             try:
                 moment = self._schema.parse_time(text.strip())

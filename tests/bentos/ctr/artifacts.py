@@ -127,12 +127,12 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "contract signed wrongly": (
         contract_edited(lambda contract: contract.update(digest="0" * 16)),
         "contract",
-        "digest does not fit",
+        "digest does not match",
     ),
     "contract of more bits": (
         contract_edited(lambda contract: contract.update(bits=11)),
         "contract",
-        "digest does not fit",
+        "digest does not match",
     ),
     "tokens of another form": (
         contract_edited(lambda contract: contract.update(token_form="v0")),

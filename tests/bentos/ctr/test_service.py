@@ -185,6 +185,58 @@ def test_the_packed_requirements_are_enough_for_the_service(model_dir):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def run_python(code, *words, content, **environment):
+    """Return what a process of its own prints: BentoML leaves warnings and state behind."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *words],
+        cwd=ROOT,
+        env=os.environ | {"BENTOML_DO_NOT_TRACK": "True"} | environment,
+        input=json.dumps(content),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+WITH_AND_WITHOUT = """
+import asyncio, json, sys
+import bentoml
+from bentos.ctr import in_process, service
+
+requests = json.load(sys.stdin)
+apps = service.Ctr.to_asgi(), bentoml.Service.to_asgi(service.Ctr)
+assert type(apps[0]) is service.CallsMiddleware
+answers = [asyncio.run(in_process.answer(app, requests)) for app in apps[int(sys.argv[1]) :][:1]]
+print(json.dumps(answers[0]))
+"""
+
+
+@pytest.mark.slow
+def test_the_typed_calls_answer_like_the_middleware_in_front_of_them(model_dir):
+    """The same numbers, statuses and messages; BentoML wraps an error in a list."""
+    row = golden_rows(load_model(model_dir), 1)["rows"][0]
+    requests = [
+        ("/predict", row),
+        ("/rank", {"context": row, "candidates": [{"C14": 1}, {"C14": None}]}),
+        ("/predict", {"hour": "x"}),
+        ("/rank", {"context": row, "candidates": []}),
+    ]
+    environment = {"CLICKLAB_MODEL_DIR": str(model_dir)}
+    found = [
+        json.loads(
+            run_python(WITH_AND_WITHOUT, which, content=requests, **environment).splitlines()[-1]
+        )
+        for which in "01"
+    ]
+    for (status, fast), (typed_status, typed) in zip(*found, strict=True):
+        assert status == typed_status
+        if status == 200:
+            assert fast | {"request_id": ""} == typed | {"request_id": ""}
+        else:
+            assert [fast] == typed
+
+
 # ---- the real thing
 
 
@@ -207,6 +259,53 @@ def test_the_served_bento_refuses_bad_requests(endpoint, body, status, named):
     found, answer = fetch(f"{endpoint}/predict", body)
     assert found == status
     assert named in json.loads(answer)["error"]
+
+
+CLIENT = """
+import json, sys
+import bentoml
+from bentoml.exceptions import UnprocessableEntity
+
+context, *rows = json.load(sys.stdin)
+with bentoml.SyncHTTPClient(sys.argv[1]) as client:
+    found = [client.predict(context), client.rank(context=context, candidates=rows)]
+    try:
+        client.predict({"hour": "x"})
+    except UnprocessableEntity as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_bentomls_own_client_makes_both_calls(endpoint, model_dir):
+    """`SyncHTTPClient` gets the model's numbers, and raises a refusal with the message that names the field."""
+    model = load_model(model_dir)
+    rows = golden_rows(model, 4)["rows"]
+    done = run_python(CLIENT, endpoint, content=rows)
+    answer, ranked, refusal = json.loads(done.splitlines()[-1])
+    assert answer["prediction"] == pytest.approx(model.predict_row(rows[0]), abs=1e-9)
+    assert ranked["predictions"] == pytest.approx(model.predict_rows(rows[1:]), abs=1e-9)
+    for found in (answer, ranked):
+        assert (found["model"], found["version"]) == ("ftrl", model.version)
+    assert "field 'hour'" in refusal
+
+
+@pytest.mark.slow
+def test_the_page_loads_and_its_examples_are_answered(endpoint):
+    """Swagger UI's files are there, and posting the document's example, as "Execute" does, succeeds."""
+    page = fetch(f"{endpoint}/")[1].decode()
+    files = re.findall(r'(?:src|href)="\./(static_content/[^"]+)"', page)
+    assert any("swagger-ui-bundle.js" in name for name in files)
+    assert [fetch(f"{endpoint}/{name}")[0] for name in files] == [200] * len(files)
+    document = json.loads(fetch(f"{endpoint}/docs.json")[1])
+    assert [server["url"] for server in document["servers"]] == ["."]
+    for path in ("/predict", "/rank"):
+        call = document["paths"][path]["post"]
+        reference = call["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        example = document["components"]["schemas"][reference.rpartition("/")[2]]["example"]
+        assert fetch(f"{endpoint}{path}", json.dumps(example).encode())[0] == 200
+        assert call["tags"][0] in {tag["name"] for tag in document["tags"]}
 
 
 @pytest.mark.slow

@@ -163,7 +163,7 @@ def test_another_account_region_or_no_deployment_is_refused(machine, capsys, tmp
     values = {"account_id": "999999999999", "state_machine_arn": ARN, "bucket": "clicklab"}
     monkeypatch.setenv("CLICKLAB_OUTPUTS", str(write_outputs(tmp_path / "other.json", values)))
     assert _run("submit", "--detach") == 3
-    assert f"of account {ACCOUNT}, the deployment is in 999999999999" in capsys.readouterr().err
+    assert f"account {ACCOUNT}, the deployment is in 999999999999" in capsys.readouterr().err
     monkeypatch.setenv("CLICKLAB_OUTPUTS", str(tmp_path / "none.json"))
     assert _run("list") == 3
     assert "nothing is deployed from here" in capsys.readouterr().err

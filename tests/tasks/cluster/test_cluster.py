@@ -18,8 +18,9 @@ from tasks.cluster.hashing import write_features_on
 from tasks.errors import ConfigError, DivergenceError, InputError, UnavailableError
 from tasks.evaluation.metrics import log_loss
 from tasks.hashing.contract import HashContract
+from tasks.hashing.feature_set import FeatureSet
 from tasks.hashing.split_features import write_split
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.store import write_features
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.logs.split import split_log
@@ -48,14 +49,14 @@ def rows():
     return batch.codes, batch.label
 
 
-def learnt(kind, rows, **params):
+def trained(kind, rows, **params):
     learner = make_learner(kind, 256, random_state=0, **params)
     return learner.partial_fit_codes(*rows)
 
 
 def test_a_shard_starts_from_the_same_weights(rows):
     """State and parameters change together so that an FTRL learner predicts what it did."""
-    learner = learnt("ftrl", rows)
+    learner = trained("ftrl", rows)
     shard = copy_for_shard(learner, 3)
     np.testing.assert_allclose(shard.coef_, learner.coef_, rtol=1e-12)
     np.testing.assert_allclose(shard.intercept_, learner.intercept_, rtol=1e-12)
@@ -63,9 +64,9 @@ def test_a_shard_starts_from_the_same_weights(rows):
 
 
 @pytest.mark.parametrize("kind", ["ftrl", "sgd", "fm"])
-def test_shards_that_learnt_nothing_average_to_the_start(rows, kind):
+def test_shards_that_learned_nothing_average_to_the_start(rows, kind):
     """Dealing out and averaging lose nothing, parameters and shapes included."""
-    start = learnt(kind, rows)
+    start = trained(kind, rows)
     again = average(start, [(copy_for_shard(start, 4), rows) for rows in (5, 7, 9, 11)], 4)
     assert again.get_params() == start.get_params()
     np.testing.assert_allclose(
@@ -76,15 +77,15 @@ def test_shards_that_learnt_nothing_average_to_the_start(rows, kind):
 @pytest.mark.parametrize("kind", ["ftrl", "sgd", "fm"])
 def test_one_shard_is_plain_training(rows, kind):
     """With one worker the averaged learner is the learner, bit for bit."""
-    start = learnt(kind, rows)
-    plain = learnt(kind, rows).partial_fit_codes(*rows)
+    start = trained(kind, rows)
+    plain = trained(kind, rows).partial_fit_codes(*rows)
     averaged = average(start, [(copy_for_shard(start, 1).partial_fit_codes(*rows), 1200)], 1)
     assert (averaged.decision_codes(rows[0]) == plain.decision_codes(rows[0])).all()
 
 
 def test_ftrl_keeps_the_sum_of_squared_gradients(rows):
     """n after two shards is n before and what each of them added: what sets a weight's learning rate."""
-    start = learnt("ftrl", rows)
+    start = trained("ftrl", rows)
     halves = [(rows[0][part], rows[1][part]) for part in (slice(0, 600), slice(600, 1200))]
     shards = [copy_for_shard(start, 2).partial_fit_codes(*half) for half in halves]
     added = sum(shard.state_[:, 1] - start.state_[:, 1] / 2 for shard in shards)
@@ -93,8 +94,8 @@ def test_ftrl_keeps_the_sum_of_squared_gradients(rows):
 
 
 def test_sgd_counts_the_rows_of_all_shards(rows):
-    """The clock of the learning rate goes on as it would in one process."""
-    start = learnt("sgd", rows)
+    """The clock of the learning rate runs as in one process."""
+    start = trained("sgd", rows)
     shards = [(copy_for_shard(start, 3).partial_fit_codes(*rows), 1200) for _ in range(3)]
     merged = average(start, shards, 3)
     assert (merged.t_, merged.eta0) == (1 + 4 * 1200, start.eta0)
@@ -233,7 +234,7 @@ def kill_when(pid_of):
 
 @pytest.mark.slow
 def test_the_scheduler_listens_on_this_machine_only(client):
-    """Whoever reaches a scheduler can run code; nobody else on the network can."""
+    """Anyone who reaches a scheduler can run code, so nobody else on the network may."""
     assert client.scheduler.address.startswith("tcp://127.0.0.1:")
     assert all(address.startswith("tcp://127.0.0.1:") for address in client.nthreads())
 
@@ -251,8 +252,8 @@ def test_features_have_the_bytes_that_one_process_writes(client, store, tmp_path
 
 
 @pytest.mark.slow
-def test_hashing_goes_on_where_one_process_was_killed(client, store, tmp_path):
-    """Finished parts are kept, whoever wrote them."""
+def test_hashing_resumes_where_one_process_was_killed(client, store, tmp_path):
+    """Finished parts are kept, on whatever machine they were written."""
 
     def stop(n_done, n_rows):
         if n_done > 50_000:
@@ -267,7 +268,7 @@ def test_hashing_goes_on_where_one_process_was_killed(client, store, tmp_path):
 
 @pytest.mark.slow
 def test_workers_that_see_another_log_are_refused(client, store, tmp_path):
-    """The worker's own words come back, and nothing looks whole."""
+    """The worker's message comes back, and the set stays incomplete."""
     log = Log(store.folder / "log", {**store.log.manifest, "digest": "another"})
     with pytest.raises(InputError, match="a worker sees another log"):
         write_features_on(client, log, SPANS["train"], store.contract, tmp_path, BATCH_ROWS)
@@ -309,7 +310,7 @@ def test_left_out_rows_are_those_of_one_process(client, store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ftrl", "sgd"])
-def test_a_killed_client_goes_on_from_its_last_round(client, store, tmp_path, monkeypatch, kind):
+def test_a_killed_client_resumes_from_its_last_round(client, store, tmp_path, monkeypatch, kind):
     """The next client learns the rounds that are left, to the bits of an undisturbed run."""
     monkeypatch.setattr(checkpoint, "EVERY_S", 0)
     monkeypatch.setattr(checkpoint, "MAX_SHARE", 1e9)
@@ -420,7 +421,7 @@ class Stalling(FTRLProximal):
 
 @pytest.mark.slow
 def test_training_outlives_a_worker_killed_midway(client, store, tmp_path):
-    """Its shard is learnt again by another, and the weights are those of a run that nothing happened to."""
+    """Another worker repeats its shard, and the weights are those of an undisturbed run."""
 
     def train(flag):
         learner = Stalling(n_features=2**BITS)
@@ -440,7 +441,7 @@ def test_training_outlives_a_worker_killed_midway(client, store, tmp_path):
 
 @pytest.mark.slow
 def test_hashing_outlives_a_worker_killed_midway(client, store, tmp_path):
-    """Half-written parts are written again; nothing of the dead worker is left."""
+    """Partial parts are written again; no file of the dead worker is left."""
     client.wait_for_workers(2, timeout=60)
     pids = client.run(os.getpid)
     killer = kill_when(lambda: next(iter(pids.values())) if any(tmp_path.glob("part-*")) else 0)

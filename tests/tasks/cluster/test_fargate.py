@@ -75,7 +75,7 @@ def test_the_knobs_of_aws_reach_the_cluster(provider):
 
 
 def test_nothing_is_open_to_the_world():
-    """Whoever reaches a Dask scheduler can run code."""
+    """Anyone who reaches a Dask scheduler can run code."""
     assert KNOBS["fargate_use_private_ip"] is True
     assert KNOBS["security_groups"]
 

@@ -83,8 +83,8 @@ def test_an_iso_time_comes_back_as_iso(tmp_path):
 
 
 def test_a_folder_without_a_manifest_is_no_log(tmp_path):
-    """The manifest is written last, so this is what a half-written log looks like."""
-    with pytest.raises(InputError, match="no whole log; run the task `ingest`"):
+    """The manifest is written last, so this is what a partial log looks like."""
+    with pytest.raises(InputError, match="no complete log; run the task `ingest`"):
         Log.open(tmp_path)
 
 

@@ -339,9 +339,9 @@ def test_foreign_vectors_are_refused(folder):
 def test_a_linear_kind_has_no_vectors():
     """And the other kind cannot do without."""
     weights, knobs = np.zeros(256, dtype=np.float32), {"name": "m", "params": {}}
-    with pytest.raises(InputError, match="does not go without"):
+    with pytest.raises(InputError, match="needs the vectors of"):
         ScoringModel(weights, 0.0, small_contract(), kind="fm", **knobs)
-    with pytest.raises(InputError, match="does not go with the vectors"):
+    with pytest.raises(InputError, match="has no vectors of"):
         ScoringModel(weights, 0.0, small_contract(), kind="ftrl", latent=weights[:, None], **knobs)
 
 

@@ -196,7 +196,7 @@ def test_codes_beyond_the_weights_are_refused(code):
     ("y", "weights", "message"),
     [
         ([2], None, "only 0 and 1"),
-        ([0, 1], None, "one label a row"),
+        ([0, 1], None, "one label per row"),
         ([1], [-1.0], "0 or above"),
         ([1], [1, 1], "one weight"),
     ],

@@ -7,7 +7,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tasks.errors import ConfigError
-from tasks.hashing.encode import RowEncoder
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.models import sgd
 from tasks.models.sgd import SGDLogistic, to_csr
 from tests.tasks.models.rows import random_codes, small_contract

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import InputError
-from tasks.hashing.encode import RowEncoder
-from tasks.serving.lookup import LONGEST_REMEMBERED, CodeLookup
+from tasks.hashing.row_encoder import RowEncoder
+from tasks.serving.lookup import MAX_CACHED_BYTES, CodeLookup
 from tests.impressions import CONTRACT, rows, values
 
 ENCODER = RowEncoder(CONTRACT)
@@ -39,7 +39,7 @@ def test_a_client_cannot_fill_the_memory():
     """The number of texts and their length are bounded."""
     found = lookup(cache_size=64)
     for number in range(1000):
-        found.codes(found.texts({"site": f"s{number}", "n": "x" * LONGEST_REMEMBERED + "x"}))
+        found.codes(found.texts({"site": f"s{number}", "n": "x" * MAX_CACHED_BYTES + "x"}))
     site, _, n, *_ = found.caches
     assert 0 < len(site) <= 64
     assert len(n) == 0

@@ -264,7 +264,7 @@ def test_a_service_that_is_never_ready_is_given_up(packed, misbehave, monkeypatc
     with (
         isolated(packed) as environment,
         serving(packed, environment) as server,
-        pytest.raises(ClicklabError, match="does not get ready"),
+        pytest.raises(ClicklabError, match="does not become ready"),
     ):
         server.wait_until_ready()
     with socket.socket() as gone, pytest.raises(ConnectionRefusedError):

@@ -78,7 +78,7 @@ def same(one, other):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("where", [(1, 256), (2, 1536), (2, 3000), (3, 768)])
 def test_a_stopped_training_ends_with_the_same_bits(always, parts, tmp_path, kind, where):
-    """Weights, all else that was learnt, losses of every epoch, and the best one."""
+    """Weights, all other learned state, losses of every epoch, and the best one."""
     path = tmp_path / "deep" / "c.npz"
     whole, history = train(kind, parts)
     with pytest.raises(Stopped):
@@ -93,7 +93,7 @@ def test_a_stopped_training_ends_with_the_same_bits(always, parts, tmp_path, kin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_finished_training_is_not_repeated(always, parts, tmp_path, kind):
-    """Whoever was killed after it finds the learner at its best epoch, without learning a row."""
+    """A run killed afterwards finds the learner at its best epoch, without learning a row."""
     whole, history = train(kind, parts, tmp_path / "c.npz")
     learner, again = train(kind, parts, tmp_path / "c.npz", progress=stop_at(1, 256))
     assert again == history
@@ -107,10 +107,10 @@ def stopped(parts, path, **params):
 
 
 @pytest.mark.parametrize("other", ["rows", "params", "seed", "code", "start", "rate"])
-def test_a_checkpoint_of_something_else_is_left_aside_with_one_line(
+def test_a_checkpoint_of_something_else_is_ignored_with_one_line(
     always, parts, tmp_path, caplog, monkeypatch, other
 ):
-    """Training begins anew, and ends as if it had not been there."""
+    """Training starts over, and ends as if it had not been there."""
     path = tmp_path / "c.npz"
     stopped(parts, path)
     rows = [digested(6, 3000), parts[1]] if other == "rows" else parts
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_something_else_is_left_aside_with_one_line(
 
 
 @pytest.mark.parametrize("n_bytes", [0, 100, 4000])
-def test_a_cut_checkpoint_is_left_aside_with_one_line(always, parts, tmp_path, caplog, n_bytes):
+def test_a_cut_checkpoint_is_ignored_with_one_line(always, parts, tmp_path, caplog, n_bytes):
     """Half a file is no file."""
     path = tmp_path / "c.npz"
     stopped(parts, path)
@@ -146,7 +146,7 @@ def test_a_cut_checkpoint_is_left_aside_with_one_line(always, parts, tmp_path, c
 
 
 def test_a_write_that_fails_leaves_the_last_checkpoint(always, parts, tmp_path, monkeypatch):
-    """A full disk is one line, and what a killed process left half written is removed."""
+    """A full disk is one line, and a partial file of a killed process is removed."""
     path = tmp_path / "c.npz"
     stopped(parts, path)
     before = path.read_bytes()
@@ -187,7 +187,7 @@ def test_checkpoints_take_their_share_of_the_time_and_no_more(tmp_path, monkeypa
 
 
 def test_a_short_training_leaves_no_checkpoint(parts, tmp_path):
-    """What is learnt in the blink of an eye is not worth the writing."""
+    """A run of milliseconds is not worth a file."""
     train("ftrl", parts, tmp_path / "c.npz")
     assert list(tmp_path.iterdir()) == []
 
@@ -204,7 +204,7 @@ def test_trees_come_back_as_they_were():
 
 
 def test_what_cannot_be_kept_is_a_defect():
-    """Another object in a learner would be forgotten without a word."""
+    """Another object in a learner would be lost silently."""
     with pytest.raises(TypeError, match="found <class 'object'>"):
         checkpoint._pack({"a": object()}, [])
 
@@ -223,14 +223,14 @@ def progress(epoch, n_done, n_rows):
         os.kill(os.getpid(), signal.SIGKILL)
 
 learner, history = train(kind, [digested(4, 3000), digested(5, 1000)], path, progress=progress)
-held = {f"learnt_{name}": value for name, value in checkpoint.learned_state(learner).items() if value is not None}
+held = {f"learned_{name}": value for name, value in checkpoint.learned_state(learner).items() if value is not None}
 np.savez(out, losses=[[e.train_log_loss, e.valid_log_loss, e.valid_auc] for e in history.epochs], **held)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_process_goes_on_to_the_same_bits(tmp_path, kind):
+def test_a_killed_process_resumes_to_the_same_bits(tmp_path, kind):
     """SIGKILL in the middle of the second epoch; the next process ends where an undisturbed one does."""
 
     def run(path, out, kill="no"):

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from tasks.training.checkpoint import learned_state
 from tasks.hashing.contract import HashContract
-from tasks.hashing.store import FeatureSet, write_features
+from tasks.hashing.feature_set import FeatureSet
+from tasks.hashing.store import write_features
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import KINDS, make_learner
@@ -56,7 +57,7 @@ for kind in KINDS:
     note(f"losses {kind}", [[e.train_log_loss, e.valid_log_loss, e.valid_auc] for e in history.epochs])
     learn_once(learner, valid, seed=3)
     held = learned_state(learner)
-    note(f"learnt {kind}", [held[name] for name in sorted(held) if isinstance(held[name], np.ndarray)])
+    note(f"learned {kind}", [held[name] for name in sorted(held) if isinstance(held[name], np.ndarray)])
     note(f"predicted {kind}", [learner.predict_codes(valid.load().codes)])
     found[f"version {kind}"] = freeze(learner, contract, name=kind).version
 print(json.dumps(found))
@@ -93,15 +94,15 @@ def found(tmp_path_factory):
 
 
 STAGES = ["ingest", "hash train", "hash valid"]
-LEARNT = ["losses", "learnt", "predicted", "version"]
+LEARNED = ["losses", "learned", "predicted", "version"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "stage", STAGES + [f"{what} {kind}" for kind in ("sgd", "ftrl", "fm") for what in LEARNT]
+    "stage", STAGES + [f"{what} {kind}" for kind in ("sgd", "ftrl", "fm") for what in LEARNED]
 )
 def test_one_thread_and_two_give_the_same_bits(found, stage):
-    """Files, codes, weights, losses and predictions; whoever finishes first changes nothing."""
+    """Files, codes, weights, losses and predictions; the order in which threads finish changes nothing."""
     one, two = found
     assert one[stage] == two[stage]
 
@@ -110,5 +111,5 @@ def test_one_thread_and_two_give_the_same_bits(found, stage):
 def test_nothing_is_left_out(found):
     """Every digest that was taken is compared."""
     assert set(found[0]) == set(STAGES) | {
-        f"{what} {kind}" for kind in ("sgd", "ftrl", "fm") for what in LEARNT
+        f"{what} {kind}" for kind in ("sgd", "ftrl", "fm") for what in LEARNED
     }

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tasks.errors import ConfigError, ContractError, DivergenceError, InputError
-from tasks.evaluation.importance import field_importance
 from tasks.evaluation.metrics import log_loss
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
@@ -20,7 +19,7 @@ def parts():
 
 
 class Scripted:
-    """A learner whose validation logit is told beforehand, epoch by epoch; its rows are all clicks."""
+    """A learner with a given validation logit for each epoch; its rows are all clicks."""
 
     def __init__(self, logits, losses=()):
         self.logits, self.losses, self.epoch, self.loss_, self.restored = (
@@ -91,7 +90,7 @@ def test_training_repeats_itself(parts, kind):
 
 
 def test_the_history_is_a_table(parts):
-    """One row an epoch, counted from 1."""
+    """One row per epoch, counted from 1."""
     history = fit_stream(make_learner("ftrl", 256), *parts, max_epochs=2)
     frame = history.to_frame()
     assert list(frame.columns) == [
@@ -151,7 +150,7 @@ def test_every_learner_stops_where_it_diverges(parts, kind, params):
 
 
 @pytest.mark.parametrize("params", [{"factor_alpha": 1e30}, {"factor_l2": 1e308}])
-def test_a_broken_weight_that_no_loss_tells_of_stops_the_training(parts, params):
+def test_a_broken_weight_that_no_loss_shows_stops_the_training(parts, params):
     """Sums of squares that overflowed end the learning of a vector without a sign of it."""
     learner = make_learner("fm", 256, random_state=0, min_evidence=0, **params)
     with pytest.raises(DivergenceError, match=r"epoch 1, by batch 12\): a loss or weight is not"):
@@ -190,38 +189,7 @@ def model(parts):
     return freeze(learner, small_contract(), name="m")
 
 
-def test_importance_ranks_what_the_click_depends_on(model, parts):
-    """The site strongly, the size weakly, the noise not at all."""
-    table = field_importance(model, parts[1])
-    assert table["field"].tolist()[:2] == ["site", "size"]
-    assert table["importance"][0] > 0.02 > table["importance"][1]
-    assert table["importance"][2] < 0.005
-
-
-def test_importance_by_hand(model, parts):
-    """A field's part of the logit, replaced by its mean."""
-    valid = parts[1]
-    site = model.contributions_codes(valid.codes)[:, 0]
-    logit = model.logits(valid.codes)
-    without = 1 / (1 + np.exp(-(logit - site + site.mean())))
-    expected = log_loss(valid.label, without) - log_loss(
-        valid.label, model.predict_codes(valid.codes)
-    )
-    table = field_importance(model, valid).set_index("field")["importance"]
-    assert table["site"] == pytest.approx(expected, rel=1e-9)
-
-
-def test_importance_takes_rows_from_the_whole_set(model, parts):
-    """Every k-th row, wherever batches are cut, not just the first ones."""
-    valid = parts[1]
-    sampled = field_importance(model, valid, max_rows=100)
-    every_tenth = MemoryRows(valid.codes[::10], valid.label[::10], valid.contract)
-    np.testing.assert_allclose(
-        sampled["importance"], field_importance(model, every_tenth)["importance"], rtol=1e-9
-    )
-
-
-def test_a_refreshed_learner_has_seen_the_newest_rows(parts):
+def test_one_more_pass_is_training_on_these_rows(parts):
     """The same as training on, one pass over the rows given."""
     one, other = (make_learner("ftrl", 256).partial_fit_codes(*_arrays(parts[0])) for _ in range(2))
     learn_once(one, parts[1])

@@ -53,7 +53,7 @@ def parts(rng):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_correction_restores_calibration(parts, kind):
-    """Mean prediction and click rate agree, in learner and saved model, refreshed as well."""
+    """Mean prediction and click rate agree, in learner and saved model, also after one more pass."""
     train, valid = parts
     learner = make_learner(kind, 256, random_state=0)
     history = fit_stream(learner, train, valid, max_epochs=3, negative_rate=0.25, seed=2)
@@ -68,7 +68,7 @@ def test_the_correction_restores_calibration(parts, kind):
 
 
 def test_the_known_probability_is_found(rng):
-    """One token whose click probability is 0.02, learnt from a tenth of its rows without a click."""
+    """One token whose click probability is 0.02, learned from a tenth of its rows without a click."""
     label = (rng.random(60_000) < 0.02).astype(np.uint8)
     rows = MemoryRows(np.zeros((60_000, 1), np.int32), label, small_contract())
     learner = make_learner("ftrl", 256)
@@ -119,4 +119,4 @@ def test_a_fresh_fit_forgets_the_rate(parts, kind):
     learner = make_learner(kind, 256, random_state=0)
     fit_stream(learner, *parts, max_epochs=1, negative_rate=0.3)
     learner.fit(to_csr(parts[0].codes, 256), parts[0].label)
-    assert learner.logit_shift_ == 0
+    assert learner.logit_offset_ == 0

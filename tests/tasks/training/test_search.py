@@ -55,7 +55,7 @@ def test_a_trial_is_an_ordinary_training(parts):
 
 
 def test_a_diverging_trial_loses(parts):
-    """It is in the table without a loss, and the search goes on."""
+    """It is in the table without a loss, and the search continues."""
     fixed = {"learning_rate": "constant"}
     params, trials = search(
         model("sgd", fixed, method="grid", grid={"eta0": [1.7e308, 0.01]}), *parts, seed=1
@@ -148,7 +148,7 @@ def test_a_killed_study_ends_as_one_that_was_not(parts, tmp_path, monkeypatch, a
 WORKER = """
 import sys
 import numpy as np
-from tasks.training import search
+from tasks.training.search import search
 from tests.tasks.models.rows import learnable_rows, small_contract
 
 rng = np.random.default_rng(8)

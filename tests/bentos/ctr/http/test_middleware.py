@@ -90,6 +90,14 @@ def test_every_answer_carries_the_security_headers(path):
     assert headers[b"x-frame-options"] == b"DENY"
 
 
+def test_pages_may_load_nothing_from_elsewhere_and_calls_stay_small():
+    """BentoML's page would load Google Tag Manager; answers of calls carry no policy for pages."""
+    policy = b"content-security-policy"
+    page = dict(request(middleware()[0], path="/", method="GET")[0]["headers"])
+    assert page[policy].startswith(b"default-src 'self';")
+    assert policy not in dict(request(middleware()[0])[0]["headers"])
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
 def test_only_post_is_a_call(method):
     sent = request(middleware()[0], method=method)

@@ -14,7 +14,7 @@ from bentos.ctr.http import middleware
 from bentos.ctr.http.openapi import describe
 from bentos.ctr.scoring.request_reader import MAX_CHARS, Refusal, RequestReader
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.schema import Schema, load_schema
 
 SHOP = {

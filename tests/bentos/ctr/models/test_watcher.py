@@ -182,7 +182,7 @@ def test_a_spoilt_model_leaves_the_old_one_serving(service, models, tmp_path, ca
     assert [told[1] in kind.split("|") for told in service.told.refusals] == [True]
     said = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
     assert len(said) == 1
-    assert f"{version_of(models['one'])} goes on serving" in said[0]
+    assert f"{version_of(models['one'])} keeps serving" in said[0]
     assert service.watcher.problems()["champion"]["problem"].startswith("refused (")
     put(models["two"], service.folder)
     service.poll()
@@ -258,9 +258,9 @@ def test_a_source_out_of_reach_is_counted_and_the_model_goes_stale(service, mode
             service.poll()
     assert service.version == version_of(models["one"])
     assert service.told.unreachable == ["champion"] * 3
-    assert sum("out of reach" in record.getMessage() for record in caplog.records) == 1
+    assert sum("unreachable" in record.getMessage() for record in caplog.records) == 1
     (problem,) = service.watcher.problems().values()
-    assert problem["problem"].startswith("out of reach: ")
+    assert problem["problem"].startswith("unreachable: ")
     assert problem["stale_since"].startswith("20")
     shutil.move(service.folder.with_name("away"), service.folder)
     service.poll()
@@ -299,7 +299,7 @@ def test_whatever_a_source_raises_the_others_are_looked_at(models, tmp_path, mon
 
 def test_without_any_model_it_says_why_and_tries_on(models, tmp_path):
     service = Service(tmp_path).poll()
-    with pytest.raises(Refusal, match=r"champion: out of reach: .*no model folder") as caught:
+    with pytest.raises(Refusal, match=r"champion: unreachable: .*no model folder") as caught:
         service.version
     assert caught.value.status == 503
     assert service.watcher.problems()["champion"]["stale_since"] is None
@@ -313,8 +313,8 @@ def test_the_bundle_serves_until_the_source_has_something(models, tmp_path, capl
     with caplog.at_level(logging.WARNING, "clicklab.service"):
         service = Service(tmp_path).poll()
     assert service.version == version_of(models["one"])
-    assert "serves meanwhile" in caplog.text
-    assert "out of reach" in service.watcher.problems()["champion"]["problem"]
+    assert "serves as a fallback" in caplog.text
+    assert "unreachable" in service.watcher.problems()["champion"]["problem"]
     put(models["two"], service.folder)
     assert service.poll().version == version_of(models["two"])
     assert service.told.swaps == [("champion", version_of(models["two"]))]
@@ -336,7 +336,7 @@ def test_a_spoilt_bundle_is_said_once(models, tmp_path, caplog):
     with caplog.at_level(logging.ERROR, "clicklab.service"):
         for _ in range(3):
             service.poll()
-    assert caplog.text.count("nor can folder") == 1
+    assert caplog.text.count("the fallback folder") == 1
     assert service.calls.state is None
 
 
@@ -414,7 +414,7 @@ def test_a_variant_whose_model_is_not_there_leaves_its_units_to_the_champion(mod
     sources = {name: {"from": "folder", "path": str(tmp_path / name)} for name in ("champion", "challenger")}  # fmt: skip
     service = Service(tmp_path, experiment=two_arms(), **sources).poll()
     assert set(variants_of(service)) == {"champion"}
-    assert "out of reach" in service.watcher.problems()["challenger"]["problem"]
+    assert "unreachable" in service.watcher.problems()["challenger"]["problem"]
     put(models["two"], tmp_path / "challenger")
     assert 60 < variants_of(service.poll()).count("challenger") < 140
 
@@ -510,9 +510,9 @@ def test_the_thread_looks_until_it_is_stopped(service, models):
 
 
 def test_a_defect_does_not_end_the_watch(service, models, monkeypatch, caplog):
-    monkeypatch.setattr(service.watcher, "_settle", lambda: 1 / 0)
+    monkeypatch.setattr(service.watcher, "_update_state", lambda: 1 / 0)
     service.watcher.start()
-    wait_for(lambda: "could not be looked at" in caplog.text)
+    wait_for(lambda: "could not be polled" in caplog.text)
     monkeypatch.undo()
     monkeypatch.setenv("CLICKLAB_MODEL_DIR", "none")
     put(models["two"], service.folder)

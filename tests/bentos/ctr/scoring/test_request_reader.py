@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bentos.ctr.scoring import request_reader
 from bentos.ctr.scoring.request_reader import MAX_CHARS, Refusal, RequestReader
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import RowEncoder
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.schema import Schema
 
 RAW = {
@@ -155,7 +155,7 @@ BAD_VALUES = [
     ('{"a": 1}', "found an object"),
     ("1e999", "found infinity"),
     ("-1e999", "found infinity"),
-    (f'"{LONG}"', "1025 characters is too long; at most 1024 are taken"),
+    (f'"{LONG}"', "1025 characters is too long; the maximum is 1024"),
     ('"' + "x" * 1_000_000 + '"', "1000000 characters is too long"),
     ("1" * 2_000, "2000 digits is too long"),
     ('"a\\u0000b"', "the character NUL"),

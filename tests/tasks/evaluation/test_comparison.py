@@ -1,0 +1,132 @@
+"""All models on the same rows: who ranks first, by which numbers, and what is passed on."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from tasks.evaluation.comparison import (
+    CHAMPION,
+    Scored,
+    TestRows,
+    compare,
+    evaluation_record,
+    golden_rows,
+    score_log,
+)
+from tasks.evaluation.gates import Gates
+from tasks.hashing.contract import HashContract
+from tasks.ingest import ingest_log
+from tasks.logs.log import Log
+from tasks.models import make_learner
+from tasks.models.artifact import freeze
+from tests.logs import SMALL, hours_of, rows, write_lines
+
+N_ROWS, TEST = 600, (400, 600)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """A log of two days, a third of it clicks."""
+    folder = tmp_path_factory.mktemp("comparison")
+    source = write_lines(folder / "raw.csv", rows(N_ROWS, hours=hours_of(2)))
+    ingest_log(str(source), folder / "log", schema=SMALL)
+    return Log.open(folder / "log")
+
+
+@pytest.fixture(scope="module")
+def test(log):
+    """The last third as the test part; every row's true probability is that of the log."""
+    y_true = log.to_pandas(["click"], *TEST)["click"].to_numpy(np.float64)
+    return TestRows(log, TEST, (0, 400), "by row", y_true, np.full(len(y_true), 1 / 3))
+
+
+def scored(test, scale: float, **result) -> Scored:
+    """Return predictions somewhat higher for clicks, on average right, times a scale."""
+    p_click = scale * np.where(test.y_true == 1, 0.4, 0.3)
+    return Scored(None, p_click, {"run_id": "r", "version": "v", **result})
+
+
+@pytest.fixture(scope="module")
+def models(test):
+    """A calibrated model, one that predicts far too much, and the champion."""
+    return {
+        "loud": scored(test, 1.6),
+        "good": scored(test, 1.0),
+        CHAMPION: scored(test, 0.9, registry_version="3"),
+    }
+
+
+@pytest.fixture(scope="module")
+def result(test, models):
+    """The comparison of the three."""
+    return compare(test, models, SMALL, gates=Gates(min_slice_rows=10), n_resamples=50, seed=1)
+
+
+def test_models_are_ranked_by_log_loss_and_the_champion_is_not(result):
+    """The lowest first; the champion stands below as the mark to beat."""
+    assert result.ranking == ["good", "loud"]
+    assert result.table.index.tolist() == ["good", "loud", CHAMPION]
+
+
+def test_the_numbers_are_scikit_learns(result, test, models):
+    """Of each model, on all test rows; an interval holds its value."""
+    for name, model in models.items():
+        row = result.table.loc[name]
+        assert row["log_loss"] == pytest.approx(log_loss(test.y_true, model.p_click))
+        assert row["roc_auc"] == pytest.approx(roc_auc_score(test.y_true, model.p_click))
+        assert row["calibration_ratio"] == pytest.approx(model.p_click.mean() / test.y_true.mean())
+        low, value, high = (result.intervals.loc[name, key] for key in ("low", "value", "high"))
+        assert low < value < high and value == row["log_loss"]
+    assert result.truth_log_loss == pytest.approx(log_loss(test.y_true, test.p_true))
+
+
+def test_gates_judge_each_candidate(result):
+    """By the interval of its calibration: the loud one is refused for it."""
+    verdicts = {verdict.model: verdict.to_dict() for verdict in result.verdicts}
+    assert verdicts["good"]["passed"]
+    assert not verdicts["loud"]["passed"]
+    assert "calibration" in " ".join(verdicts["loud"]["reasons"])
+
+
+def test_without_known_probabilities_there_is_no_truth(test, models):
+    """A real log has none."""
+    real = TestRows(test.log, test.span, test.train_span, test.note, test.y_true, None)
+    found = compare(real, models, SMALL, gates=Gates(), n_resamples=5, seed=1)
+    assert found.truth_log_loss is None
+
+
+def test_golden_rows_are_spread_and_carry_every_models_predictions(test, models):
+    """The first row, the last and one between, each as a request would carry it."""
+    golden = golden_rows(test, models, SMALL, n_rows=3)
+    picks = [0, 99, 199]
+    assert golden["rows"] == [test.log.raw_row(400 + pick, SMALL) for pick in picks]
+    assert set(golden["rows"][0]) == {"hour", "site", "pos"}
+    for name, model in models.items():
+        assert golden["p_click"][name] == model.p_click[picks].tolist()
+
+
+def test_the_record_is_json_and_names_what_later_tasks_read(test, models, result):
+    """``promote`` finds models, verdicts and the champion that they were compared with."""
+    record = evaluation_record(test, models, result, SMALL, n_golden=5)
+    again = json.loads(json.dumps(record))
+    assert again["registered_name"] == "ctr-small"
+    assert again["champion_version"] == "3"
+    assert set(again["models"]) == set(again["verdicts"]) == {"good", "loud"}
+    assert again["metrics"]["good"]["log_loss"] == result.table.loc["good", "log_loss"]
+    assert len(again["golden"]["rows"]) == 5
+    without = {name: model for name, model in models.items() if name != CHAMPION}
+    alone = compare(test, without, SMALL, gates=Gates(), n_resamples=5, seed=1)
+    assert evaluation_record(test, without, alone, SMALL, n_golden=5)["champion_version"] is None
+
+
+def test_a_log_is_scored_with_the_models_own_contract(log):
+    """Row by row as the service would; another number of bits than today's does not matter."""
+    contract = HashContract.from_schema(SMALL, bits=6)
+    learner = make_learner("ftrl", 64).partial_fit_codes(
+        np.arange(contract.n_tokens, dtype=np.int32)[None, :].repeat(9, axis=0), [1, 0, 1] * 3
+    )
+    model = freeze(learner, contract, name="m")
+    expected = [model.predict_row(log.raw_row(row, SMALL)) for row in range(395, 405)]
+    np.testing.assert_array_equal(score_log(model, log, (395, 405)), expected)

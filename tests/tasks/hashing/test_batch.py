@@ -1,0 +1,61 @@
+"""Batches of rows as a learner takes them: codes, labels and times, aligned."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.errors import InputError
+from tasks.hashing.batch import make_batch
+from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import encode_batch
+from tasks.schema import Schema
+
+RAW = {
+    "name": "tiny",
+    "label": "click",
+    "time": {"column": "when", "format": "iso"},
+    "fields": {"site": {}, "size": {}},
+}
+CONTRACT = HashContract.from_schema(Schema.from_dict(RAW), bits=16)
+
+
+def rows(**changes) -> pa.Table:
+    """Return two rows with other columns in the place of those named."""
+    columns = {
+        "click": [1, 0],
+        "when": ["2014-10-21", "2014-10-22"],
+        "site": ["a", "b"],
+        "size": [1, 2],
+    }
+    return pa.table(columns | changes)
+
+
+def test_codes_labels_and_times_belong_to_the_same_rows():
+    """In the order of the rows, in the types of a feature set."""
+    batch = make_batch(rows(), CONTRACT)
+    assert (batch.codes == encode_batch(rows(), CONTRACT)).all()
+    assert (batch.label.tolist(), batch.label.dtype) == ([1, 0], np.uint8)
+    assert batch.time.tolist() == np.array(["2014-10-21", "2014-10-22"], "datetime64[ms]").tolist()
+
+
+def test_chunks_are_one_batch():
+    """A table may come in pieces."""
+    pieces = pa.concat_tables([rows().slice(0, 1), rows().slice(1)])
+    for whole, part in zip(make_batch(rows(), CONTRACT), make_batch(pieces, CONTRACT), strict=True):
+        assert (whole == part).all()
+
+
+@pytest.mark.parametrize("name", ["click", "when", "site"])
+def test_a_missing_column_is_named(name):
+    """With the columns that there are."""
+    with pytest.raises(InputError, match=f"column '{name}' is missing from the batch"):
+        make_batch(rows().drop_columns([name]), CONTRACT)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([True, False]), pa.array([1.0, 0.0]), pa.array(["1", "0"]).dictionary_encode()],
+)
+def test_labels_of_any_type_become_bytes(column):
+    """Booleans, floats and digits are labels too."""
+    assert make_batch(rows(click=column), CONTRACT).label.tolist() == [1, 0]

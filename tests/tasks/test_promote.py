@@ -1,0 +1,144 @@
+"""Who serves next, and what the registry and the ledger say of it; on a real MLflow store."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import ClicklabError
+from tasks.models.golden import GOLDEN
+from tasks.promote import decide, promote
+from tasks.registry import mlflow_store
+from tasks.registry.ledger import read_ledger
+from tests.stores import mlflow_client
+
+pytestmark = pytest.mark.slow  # MLflow makes a database
+ROWS = [{"hour": "14102100", "site": "a"}]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with three runs that hold a model each; and its client."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    client = mlflow_client(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = mlflow_store.open_experiment(client, "ctr", artifact_root=folder / "artifacts")
+    (folder / "model").mkdir()
+    (folder / "model" / "model.json").write_text("{}")
+    runs = {}
+    for name in ("ftrl", "fm", "sgd"):
+        runs[name] = client.create_run(experiment).info.run_id
+        mlflow_store.log_model(client, runs[name], folder / "model")
+    return folder, client, runs
+
+
+@pytest.fixture
+def tracking(store, tmp_path):
+    """The knobs of a promotion; each test has a ledger of its own."""
+    return {
+        "tracking_uri": f"sqlite:///{store[0] / 'mlflow.db'}",
+        "ledger": str(tmp_path / "ledger.jsonl"),
+    }
+
+
+@pytest.fixture
+def record(store, request):
+    """What ``evaluate`` found: ftrl first, fm second, sgd refused; a registered name per test."""
+    _, _, runs = store
+    ranking = ["ftrl", "fm", "sgd"]
+    reasons = {"ftrl": [], "fm": [], "sgd": ["calibration ratio 1.9"]}
+    return {
+        "registered_name": f"ctr-{request.node.name[:60]}",
+        "ranking": ranking,
+        "verdicts": {
+            name: {"passed": not reasons[name], "reasons": reasons[name]} for name in ranking
+        },
+        "models": {name: {"run_id": runs[name], "version": f"{name}-v"} for name in ranking},
+        "metrics": {name: {"log_loss": 0.4} for name in ranking},
+        "golden": {"rows": ROWS, "p_click": {name: [0.2] for name in ranking}},
+        "log_digest": "d",
+        "champion_version": None,
+    }
+
+
+def aliases(store, record) -> dict[str, str]:
+    """Return the aliases in the registry."""
+    found = store[1].get_registered_model(record["registered_name"]).aliases
+    return {alias: str(version) for alias, version in dict(found).items()}
+
+
+def test_the_best_that_passes_is_champion_and_the_next_challenger(store, record, tracking):
+    """Every model is registered and has a line in the ledger, the refused one with its reason."""
+    decision = decide(record, tracking)
+    versions = decision["versions"]
+    assert aliases(store, record) == {"champion": versions["ftrl"], "challenger": versions["fm"]}
+    assert (decision["champion"], decision["previous_version"]) == ("ftrl", None)
+    assert decision["refused"] == {"sgd": ["calibration ratio 1.9"]}
+    entries = {entry["model"]: entry for entry in read_ledger(tracking["ledger"])}
+    decisions = {name: entry["decision"] for name, entry in entries.items()}
+    assert decisions == {"ftrl": "promoted", "fm": "passed", "sgd": "refused"}
+    assert entries["sgd"]["reasons"] == ["calibration ratio 1.9"]
+
+
+def test_golden_rows_lie_beside_each_registered_model(store, record, tracking):
+    """A service that loads a model from the registry proves it by them."""
+    decide(record, tracking)
+    for name, run_id in store[2].items():
+        text = Path(store[1].download_artifacts(run_id, f"model/{GOLDEN}")).read_text()
+        assert json.loads(text) == {"rows": ROWS, "p_click": record["golden"]["p_click"][name]}
+
+
+def test_deciding_twice_changes_nothing(store, record, tracking):
+    """The same runs are the same versions, and a champion does not become its own challenger."""
+    first = decide(record, tracking)
+    before = aliases(store, record)
+    again = decide(record, tracking)
+    assert again["versions"] == first["versions"]
+    assert aliases(store, record) == before
+
+
+def test_the_champion_before_becomes_challenger_when_only_one_passes(store, record, tracking):
+    """The one that served yesterday can be brought back at once."""
+    record["verdicts"]["ftrl"] = {"passed": False, "reasons": ["worse"]}
+    first = decide(record, tracking)
+    record |= {"champion_version": first["champion_version"]}
+    record["verdicts"] = record["verdicts"] | {
+        "ftrl": {"passed": True, "reasons": []}, "fm": {"passed": False, "reasons": ["worse"]}
+    }  # fmt: skip
+    second = decide(record, tracking)
+    versions = second["versions"]
+    assert aliases(store, record) == {"champion": versions["ftrl"], "challenger": versions["fm"]}
+    assert second["previous_version"] == versions["fm"]
+
+
+def test_if_none_passes_the_champion_stays(store, record, tracking):
+    """All are refused, and the ledger says why."""
+    record["champion_version"] = decide(record, tracking)["champion_version"]
+    before = aliases(store, record)
+    for verdict in record["verdicts"].values():
+        verdict |= {"passed": False, "reasons": ["calibration ratio 3.000"]}
+    decision = decide(record, tracking)
+    assert aliases(store, record) == before
+    assert (decision["champion"], decision["champion_version"]) == (
+        "(unchanged)",
+        before["champion"],
+    )
+    assert {entry["decision"] for entry in read_ledger(tracking["ledger"])[3:]} == {"refused"}
+
+
+def test_a_champion_that_changed_meanwhile_stops_the_promotion(store, record, tracking):
+    """A model is replaced only by one that was compared with it."""
+    before = decide(record, tracking)
+    record["ranking"] = ["fm", "ftrl", "sgd"]
+    record["champion_version"] = "99"
+    with pytest.raises(ClicklabError, match="the models were compared with 99"):
+        decide(record, tracking)
+    assert aliases(store, record)["champion"] == before["champion_version"]
+
+
+def test_the_task_writes_its_decision(record, tracking, tmp_path):
+    """From the record that ``evaluate`` left."""
+    (tmp_path / "evaluation.json").write_text(json.dumps(record))
+    upstream = {"evaluate": {"evaluation": str(tmp_path / "evaluation.json")}}
+    promote({"promotion": str(tmp_path / "promotion.json")}, upstream, tracking)
+    decision = json.loads((tmp_path / "promotion.json").read_text())
+    assert decision["champion"] == "ftrl"
