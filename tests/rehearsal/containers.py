@@ -3,11 +3,13 @@
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moto.ecs.models import EC2ContainerServiceBackend as Backend
+from moto.logs.exceptions import ResourceNotFoundException
 from moto.logs.models import logs_backends
 from moto.moto_api import state_manager
 
@@ -164,7 +166,10 @@ def _log(task: Any, container: dict[str, Any]) -> tuple[Any, str]:
     def write(line: str) -> None:
         if line.strip():  # CloudWatch refuses empty messages
             event = {"timestamp": int(time.time() * 1000), "message": line}
-            backend.put_log_events(group, stream, [event])
+            with suppress(
+                ResourceNotFoundException
+            ):  # Terraform deletes the group before the task ends
+                backend.put_log_events(group, stream, [event])
 
     return write, stream
 

@@ -128,8 +128,9 @@ class _FullRun:
 
     def _serve(self, scenarios: Sequence[Scenario]) -> None:
         newest = str(self.deployment.values["service_task_definition"])
-        tags = [*push_images(self.deployment), "missing"]
-        revisions = {tag: _with_tag(self._emulator, newest, tag) for tag in tags}
+        tags = {tag: tag for tag in (*push_images(self.deployment), "missing")}
+        tags["next"] = "good"
+        revisions = {name: _with_tag(self._emulator, newest, tag) for name, tag in tags.items()}
         with behind_load_balancer(self.deployment, revisions) as service:
             title = "the run's Bento is released"
             if self._step(title, lambda: _release(service), SIMULATED):

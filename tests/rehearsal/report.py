@@ -13,8 +13,8 @@ from tasks.errors import ClicklabError
 from tests.rehearsal.scenario import Scenario
 
 _CAPTION = (
-    "{containers} Simulated throughout: AWS's own answers (moto), and IAM: every task, the state machine and the schedule call "
-    "with their role's credentials, which nothing here refuses. moto cannot redrive an execution: a resumed run is a new one."
+    "{containers} Simulated throughout: AWS's own answers (moto). Every task, the state machine and the schedule use their role's "
+    "credentials, but no policy is evaluated. moto cannot redrive an execution: a resumed run is a new one."
 )
 _PROCESSES = "Containers are processes of this machine: no image is built, no network is closed, processors are not limited."
 _PODMAN = (

@@ -27,7 +27,7 @@ class Service:
     Attributes
     ----------
     revisions
-        Task definitions by what their image is: ``good``, ``failing``, ``broken``, ``missing``.
+        Task definitions by what their image is: ``good`` and, with the same image, ``next``; ``failing``, ``broken``, ``missing``.
     row
         An impression to predict.
     """

@@ -68,7 +68,7 @@ def canary_aborted(service: Service) -> str:
     """A good revision gets a share, which `abort` takes back."""
     live = service.wait_settled()
     with service.load(_RATE) as load:
-        service.rollout().canary(service.revisions["good"], 20)
+        service.rollout().canary(service.revisions["next"], 20)
         weight = read_colors(service.values)[live].weight
         service.rollout().abort()
     colors = read_colors(service.values)
@@ -87,8 +87,8 @@ def canary_released(service: Service) -> str:
     """A share first, then all."""
     old = service.wait_settled()
     with service.load(_RATE) as load:
-        service.rollout().canary(service.revisions["good"], 20)
-        service.rollout().release(service.revisions["good"])
+        service.rollout().canary(service.revisions["next"], 20)
+        service.rollout().release(service.revisions["next"])
     new = service.live()
     check(new != old and load.n_failed == 0, f"the other color live, got {dict(load.statuses)}")
     return f"{old} -> {new} over 20 of 100; {load.statuses.total()} requests, none failed"
