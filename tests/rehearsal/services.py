@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.ecs.models import EC2ContainerServiceBackend as Backend
 from moto.ecs.models import ecs_backends
 from moto.elbv2.models import elbv2_backends
 
@@ -20,6 +21,7 @@ DRAIN_S = 2.0
 FAILURE_LIMIT = 3
 SIMULATED = f"ECS's services ({FAILURE_LIMIT} failures, {DRAIN_S:.0f} s to drain)"
 _POLL_S = 0.5
+_update_service = Backend.update_service
 
 
 @dataclass
@@ -27,8 +29,11 @@ class _State:
     """What is remembered of one service."""
 
     tasks: list[Any] = field(default_factory=list)
-    deployment: str = ""
     n_failed: int = 0
+
+    def of(self, revision: str) -> list[Any]:
+        """Return the tasks of a revision."""
+        return [task for task in self.tasks if task.task_definition_arn == revision]
 
 
 class Services:
@@ -43,11 +48,23 @@ class Services:
     def __init__(self, containers: Containers):
         self._containers = containers
         self._states: dict[str, _State] = defaultdict(_State)
-        self._stopping = threading.Event()
+        self._stopping, self._lock = threading.Event(), threading.Lock()
         self.ports: dict[str, set[int]] = defaultdict(set)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, and let UpdateService report tasks of the previous revision at once, as ECS does."""
+        services = self
+
+        def update_service(self: Any, properties: dict[str, Any]) -> Any:
+            is_new = properties.get("task_definition") or properties.get("force_new_deployment")
+            with services._lock:
+                service = _update_service(self, properties)
+                state = services._states[service.arn]
+                state.n_failed = 0 if is_new else state.n_failed
+                services._describe(service, state)
+            return service
+
+        Backend.update_service = update_service
         threading.Thread(target=self._run, daemon=True).start()
 
     def stop(self) -> None:
@@ -59,8 +76,9 @@ class Services:
             for regions in list(ecs_backends.values()):
                 for backend in list(regions.values()):
                     for service in list(backend.services.values()):
-                        if service.load_balancers and service.task_definition:
-                            self._reconcile(backend, service, self._states[service.arn])
+                        with self._lock:
+                            if service.load_balancers and service.task_definition:
+                                self._reconcile(backend, service, self._states[service.arn])
 
     def _reconcile(self, backend: Any, service: Any, state: _State) -> None:
         if service.status == "ACTIVE":
@@ -69,26 +87,23 @@ class Services:
         else:  # deleted, and perhaps its task definition with it
             service.desired_count = 0
         revision = service.task_definition
-        if state.deployment != service.deployments[0]["id"]:  # UpdateService forced a new one
-            state.deployment, state.n_failed = service.deployments[0]["id"], 0
         for task in list(state.tasks):
             if task.last_status == "STOPPED":
                 state.n_failed += not task.is_ready and task.task_definition_arn == revision
                 self._remove(service, state, task)
             elif not task.is_ready and _answers(task):
                 self._register(service, task)
-        current = [task for task in state.tasks if task.task_definition_arn == revision]
-        n_ready = sum(task.is_ready for task in current)
-        has_failed = state.n_failed >= FAILURE_LIMIT
-        for _ in range(0 if has_failed else service.desired_count - len(current)):
-            state.tasks.append(self._start(backend, service, revision))
-        if n_ready >= service.desired_count:
+        current = state.of(revision)
+        if state.n_failed < FAILURE_LIMIT:
+            for _ in range(service.desired_count - len(current)):
+                state.tasks.append(self._start(backend, service, revision))
+        if sum(task.is_ready for task in current) >= service.desired_count:
             old = [task for task in state.tasks if task.task_definition_arn != revision]
             for task in [*current[service.desired_count :], *old]:
                 self._remove(service, state, task)
                 stop = (task, "Scaling activity initiated by deployment")
                 threading.Timer(DRAIN_S, self._containers.stop, stop).start()
-        self._describe(service, state, n_ready, has_failed)
+        self._describe(service, state)
 
     def _start(self, backend: Any, service: Any, revision: str) -> Any:
         return backend.run_task(
@@ -117,13 +132,15 @@ class Services:
         with suppress(Exception):  # it was never registered, or the group is deleted
             _elb(service).deregister_targets(group, [_target(service, task)])
 
-    def _describe(self, service: Any, state: _State, n_ready: int, has_failed: bool) -> None:
+    def _describe(self, service: Any, state: _State) -> None:
         """Write what DescribeServices is to return."""
         running = [task for task in state.tasks if task.last_status == "RUNNING"]
         service.running_count = len(running)
         service.pending_count = len(state.tasks) - len(running)
-        old = [t for t in state.tasks if t.task_definition_arn != service.task_definition]
-        is_done = not old and n_ready >= service.desired_count
+        current = state.of(service.task_definition)
+        n_ready, is_alone = sum(task.is_ready for task in current), len(current) == len(state.tasks)
+        is_done = is_alone and n_ready >= service.desired_count
+        has_failed = state.n_failed >= FAILURE_LIMIT
         primary = {
             **service.deployments[0],
             "taskDefinition": service.task_definition,
@@ -132,8 +149,7 @@ class Services:
             "rolloutState": "FAILED" if has_failed else "COMPLETED" if is_done else "IN_PROGRESS",
             "rolloutStateReason": f"circuit breaker: {FAILURE_LIMIT} tasks ended" * has_failed,
         }
-        before = {**primary, "status": "ACTIVE"}
-        service.deployments = [primary, before] if old else [primary]
+        service.deployments = [primary] if is_alone else [primary, {**primary, "status": "ACTIVE"}]
 
 
 def _answers(task: Any) -> bool:
