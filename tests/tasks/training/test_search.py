@@ -148,7 +148,7 @@ def test_a_killed_study_ends_as_one_that_was_not(parts, tmp_path, monkeypatch, a
 WORKER = """
 import sys
 import numpy as np
-from tasks.training import search
+from tasks.training.search import search
 from tests.tasks.models.rows import learnable_rows, small_contract
 
 rng = np.random.default_rng(8)
