@@ -42,10 +42,10 @@ Checkpoint.save = _save_and_die_once
 """
 
 
-def test_a_killed_kernel_goes_on_to_the_same_model(tmp_path):
-    """Weights, metrics and curve are those of a run that nothing happened to; no checkpoint is left."""
+def test_a_killed_kernel_resumes_to_the_same_model(tmp_path):
+    """Weights, metrics and curve are those of an undisturbed run; no checkpoint is left."""
     project = copy_project(tmp_path)
-    with (project / "tasks" / "checkpoint.py").open("a") as file:
+    with (project / "tasks" / "training" / "checkpoint.py").open("a") as file:
         file.write(KILL_ONCE)
     products = project / "products" / "tiny"
 
@@ -71,5 +71,5 @@ def test_a_killed_kernel_goes_on_to_the_same_model(tmp_path):
     (products / "train-fm.json").unlink()
     code, errors = build()
     assert code == 0, errors
-    assert "training goes on" not in (products / "train-fm.ipynb").read_text()
+    assert "training resumes" not in (products / "train-fm.ipynb").read_text()
     assert outcome() == resumed
