@@ -42,8 +42,8 @@ Checkpoint.save = _save_and_die_once
 """
 
 
-def test_a_killed_kernel_goes_on_to_the_same_model(tmp_path):
-    """Weights, metrics and curve are those of a run that nothing happened to; no checkpoint is left."""
+def test_a_killed_kernel_resumes_to_the_same_model(tmp_path):
+    """Weights, metrics and curve are those of an undisturbed run; no checkpoint is left."""
     project = copy_project(tmp_path)
     with (project / "tasks" / "training" / "checkpoint.py").open("a") as file:
         file.write(KILL_ONCE)
