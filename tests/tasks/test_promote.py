@@ -8,8 +8,8 @@ import pytest
 from tasks.errors import ClicklabError
 from tasks.models.golden import GOLDEN
 from tasks.promote import decide, promote
-from tasks.registry import mlflow_store
 from tasks.registry.ledger import read_ledger
+from tasks.registry.recording import log_model, open_experiment
 from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.slow  # MLflow makes a database
@@ -21,13 +21,13 @@ def store(tmp_path_factory):
     """A store with three runs that hold a model each; and its client."""
     folder = tmp_path_factory.mktemp("mlflow")
     client = mlflow_client(f"sqlite:///{folder / 'mlflow.db'}")
-    experiment = mlflow_store.open_experiment(client, "ctr", artifact_root=folder / "artifacts")
+    experiment = open_experiment(client, "ctr", artifact_root=folder / "artifacts")
     (folder / "model").mkdir()
     (folder / "model" / "model.json").write_text("{}")
     runs = {}
     for name in ("ftrl", "fm", "sgd"):
         runs[name] = client.create_run(experiment).info.run_id
-        mlflow_store.log_model(client, runs[name], folder / "model")
+        log_model(client, runs[name], folder / "model")
     return folder, client, runs
 
 
