@@ -242,7 +242,7 @@ def test_the_typed_calls_answer_like_the_middleware_in_front_of_them(model_dir):
 
 @pytest.mark.slow
 def test_the_served_bento_gives_the_models_numbers(endpoint, model_dir):
-    """Through HTTP, BentoML and the packed files: equal to the artefact to 1e-6."""
+    """Through HTTP, BentoML and the packed files: equal to the artifact to 1e-6."""
     model = load_model(model_dir)
     for row in [*golden_rows(model, 20)["rows"], {}, {"hour": 14102113, "C14": None}]:
         status, body = fetch(f"{endpoint}/predict", json.dumps(row).encode())

@@ -17,7 +17,7 @@ from tasks.models.artifact import load_model
 from tasks.schema import load_schema
 from tasks.serving import packed_service, proof
 from tasks.serving.packed_service import isolated, serving
-from tasks.serving.proof import TOLERANCE, differences, predict_artefact, prove
+from tasks.serving.proof import TOLERANCE, differences, predict_artifact, prove
 from tasks.serving.receipt import MODEL, changed_files, packed_digests
 from tests.bentos.ctr.serving import golden_rows, trained_model
 from tests.conftest import ROOT
@@ -141,13 +141,13 @@ def test_candidates_with_their_context_are_the_rows_again(rows):
         }
 
 
-def test_the_artefact_predicts_columns_as_it_predicts_rows(model_dir):
+def test_the_artifact_predicts_columns_as_it_predicts_rows(model_dir):
     """Missing values, numbers and texts alike."""
     example = load_schema("avazu").example_row()
     rows = [{}, example, example | {"C14": None}, example | {"C14": 15706}, {"hour": 14102100}]
     model = load_model(model_dir)
     expected = [model.predict_row(row) for row in rows]
-    np.testing.assert_allclose(predict_artefact(model_dir, rows), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(predict_artifact(model_dir, rows), expected, rtol=0, atol=1e-12)
 
 
 # ---- digests

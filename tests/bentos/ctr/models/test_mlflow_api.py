@@ -11,7 +11,7 @@ from bentos.ctr.models.mlflow_api import MlflowApi, Version
 from bentos.ctr.models.sources import MlflowSource, SourceError
 from tasks.registry import mlflow_store
 from tasks.registry.publish import MODEL_FILES
-from tests.bentos.ctr.artifacts import artefact
+from tests.bentos.ctr.artifacts import artifact
 from tests.conftest import free_port
 from tests.stores import mlflow_client, mlflow_server
 
@@ -30,7 +30,7 @@ def register(client, folder, experiment="ctr", **where):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return artefact(tmp_path_factory.mktemp("model") / "ftrl")
+    return artifact(tmp_path_factory.mktemp("model") / "ftrl")
 
 
 @pytest.mark.slow

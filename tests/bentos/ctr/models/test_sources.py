@@ -8,7 +8,7 @@ from bentos.ctr.models.sources import BUNDLE, FolderSource, PointerSource, Sourc
 from tasks.errors import ConfigError, ContractError
 from tasks.models.artifact import load_model
 from tasks.registry.publish import publish_model, roll_back
-from tests.bentos.ctr.artifacts import artefact, fm_artefact, put, version_of
+from tests.bentos.ctr.artifacts import artifact, fm_artifact, put, version_of
 from tests.logs import local_s3
 from tests.stores import s3_server
 
@@ -17,7 +17,7 @@ from tests.stores import s3_server
 def models(tmp_path_factory):
     """Two linear models and a factorization machine. Do not write to them."""
     home = tmp_path_factory.mktemp("models")
-    return [artefact(home / "1", seed=1), artefact(home / "2", seed=2), fm_artefact(home / "fm")]
+    return [artifact(home / "1", seed=1), artifact(home / "2", seed=2), fm_artifact(home / "fm")]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tasks.models.artifact import load_model
 from tasks.registry import mlflow_store
 from tasks.registry.publish import publish_model, roll_back
 from tasks.schema import Schema, load_schema
-from tests.bentos.ctr.artifacts import SPOILT, artefact, fm_artefact, put, version_of
+from tests.bentos.ctr.artifacts import SPOILT, artifact, fm_artifact, put, version_of
 from tests.conftest import free_port
 from tests.logs import local_s3
 from tests.stores import mlflow_client, mlflow_server, s3_server
@@ -33,11 +33,11 @@ def models(tmp_path_factory):
     home = tmp_path_factory.mktemp("models")
     foreign = load_schema("avazu").to_dict() | {"name": "shop"}
     return {
-        "one": artefact(home / "one", seed=1),
-        "two": artefact(home / "two", seed=2),
-        "wide": artefact(home / "wide", seed=3, bits=12),
-        "fm": fm_artefact(home / "fm"),
-        "foreign": artefact(home / "foreign", schema=Schema.from_dict(foreign)),
+        "one": artifact(home / "one", seed=1),
+        "two": artifact(home / "two", seed=2),
+        "wide": artifact(home / "wide", seed=3, bits=12),
+        "fm": fm_artifact(home / "fm"),
+        "foreign": artifact(home / "foreign", schema=Schema.from_dict(foreign)),
     }
 
 
@@ -164,7 +164,7 @@ def test_the_same_model_put_there_again_goes_on_with_what_it_remembers(service, 
     assert service.told.swaps == []
 
 
-# ---- artefacts that must not serve
+# ---- artifacts that must not serve
 
 
 @pytest.mark.parametrize("spoilt", SPOILT)
@@ -512,7 +512,7 @@ def test_the_thread_looks_until_it_is_stopped(service, models):
 def test_a_defect_does_not_end_the_watch(service, models, monkeypatch, caplog):
     monkeypatch.setattr(service.watcher, "_update_state", lambda: 1 / 0)
     service.watcher.start()
-    wait_for(lambda: "could not be looked at" in caplog.text)
+    wait_for(lambda: "could not be polled" in caplog.text)
     monkeypatch.undo()
     monkeypatch.setenv("CLICKLAB_MODEL_DIR", "none")
     put(models["two"], service.folder)
