@@ -111,7 +111,7 @@ def test_the_largest_difference_of_each_pair_is_found():
 
 @pytest.mark.parametrize("wrong", [0.25 + 1.1e-6, 0.25 - 1.1e-6, float("nan"), 0.0])
 def test_a_difference_is_one_line_with_row_places_and_numbers(wrong):
-    """Whoever reads it knows where to look."""
+    """It names where to look."""
     with pytest.raises(ContractError) as caught:
         differences({"notebook": [0.5, 0.25], "/rank live": [0.5, wrong]})
     line = str(caught.value)
@@ -154,7 +154,7 @@ def test_the_artifact_predicts_columns_as_it_predicts_rows(model_dir):
 
 
 def test_every_packed_file_has_a_digest_and_code_has_one_of_its_own(packed, misbehave):
-    """The model is told apart from the code; compiled files and the proof itself do not count."""
+    """The model is separate from the code; compiled files and the proof itself do not count."""
     before = packed_digests(packed)
     assert before["model"] == load_model(packed / MODEL).version
     assert {"tasks/schema.py", "tasks/schemas/avazu.yaml", "bentos/ctr/service.py"} <= set(

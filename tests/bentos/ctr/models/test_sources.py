@@ -116,7 +116,7 @@ def test_a_file_written_in_place_is_another_model(models, tmp_path):
 
 
 def test_a_folder_is_copied_as_it_might_change(models, tmp_path, into):
-    """Only the files of a model; whoever writes to the folder later changes nothing here."""
+    """Only the files of a model; later writes to the folder have no effect."""
     source = FolderSource(tmp_path / "model")
     put(models[2], source.folder)
     (source.folder / "notes.txt").write_text("not for the service")
@@ -203,7 +203,7 @@ def test_a_pointer_to_nothing_may_yet_be_mended(models, tmp_path, into):
 
 
 def test_s3_over_http_that_goes_away(models, monkeypatch, into):
-    """A source that does not answer is out of reach, one line."""
+    """A source that does not answer is unreachable, in one line."""
     with s3_server(monkeypatch) as server:
         pointer = "s3://bucket/champion.json"
         publish_model(models[0], pointer)

@@ -1,4 +1,4 @@
-"""The two calls: the models' own numbers, a reason for every refusal, and who answered whom."""
+"""The two calls: the models' own numbers, a reason for every refusal, and which variant answered."""
 
 import json
 
