@@ -81,7 +81,9 @@ def ask_in_process(folder: Path, requests: Requests, environment: Mapping[str, s
     try:
         return [(status, answer) for status, answer in json.loads(done.stdout.splitlines()[-1])]
     except (IndexError, ValueError, TypeError):
-        raise ClicklabError(f"the service cannot be loaded ({last_lines(done.stderr)})") from None
+        killed = f"killed by signal {-done.returncode}: " if done.returncode < 0 else ""
+        reason = f"{killed}{last_lines(done.stderr)}"
+        raise ClicklabError(f"the service cannot be loaded ({reason})") from None
 
 
 class Server:

@@ -39,7 +39,7 @@ _CHUNK = 100  # candidates per call, as a bidder would send
 
 
 def prove(
-    folder: Path, golden: Mapping[str, Any], artefact: Path, *, data_digest: str | None = None
+    folder: Path, golden: Mapping[str, Any], artifact: Path, *, data_digest: str | None = None
 ) -> dict[str, Any]:
     """Return the receipt of a proof that all predictions agree.
 
@@ -49,7 +49,7 @@ def prove(
         A packed service: ``bentos/``, ``tasks/``, and the model beside the service.
     golden
         ``rows`` (requests) and ``p_click``, the notebook's predictions for them.
-    artefact
+    artifact
         The model folder written by the pipeline.
     data_digest
         Digest of the log that the rows are from.
@@ -72,7 +72,7 @@ def prove(
     digests = packed_digests(folder)
     asked = len(rows), digests["model"]
     with isolated(folder) as environment, serving(folder, environment) as server:
-        places = {NOTEBOOK: expected, PIPELINE: predict_artefact(artefact, rows)}
+        places = {NOTEBOOK: expected, PIPELINE: predict_artifact(artifact, rows)}
         differences(
             places
         )  # first, as a service that checks its own rows would only report not being ready
@@ -89,7 +89,7 @@ def prove(
     }
 
 
-def predict_artefact(model_dir: Path, rows: Sequence[Mapping[str, Any]]) -> list[float]:
+def predict_artifact(model_dir: Path, rows: Sequence[Mapping[str, Any]]) -> list[float]:
     """Return the predictions of a folder's model for rows in columns, as in the pipeline."""
     import pyarrow as pa
 
@@ -211,10 +211,10 @@ def prove_products(env: Mapping[str, Any], *, console: Any = None) -> dict[str, 
             f"({len(changed)} files differ); run `make run` again"
         )
     products = resolve(env["products"])
-    artefact = _artefact(products / "models", before["digests"]["model"]) or folder / MODEL
-    proof = {"bento": tag} | prove(folder, golden, artefact, data_digest=before["digests"]["data"])
+    artifact = _artifact(products / "models", before["digests"]["model"]) or folder / MODEL
+    proof = {"bento": tag} | prove(folder, golden, artifact, data_digest=before["digests"]["data"])
     write_atomic(products / PROOF, json.dumps(proof, indent=2))
-    render_proof(proof, artefact, console=console)
+    render_proof(proof, artifact, console=console)
     return proof
 
 
@@ -227,7 +227,7 @@ def _packed_json(folder: Path, name: str, tag: str) -> dict[str, Any]:
         ) from None
 
 
-def _artefact(models: Path, version: str) -> Path | None:
+def _artifact(models: Path, version: str) -> Path | None:
     """Return the folder below `models` with this version, None if a later run replaced it."""
     for path in sorted(models.glob("*/model.json")):
         if json.loads(path.read_text()).get("version") == version:

@@ -66,7 +66,7 @@ def changed_files(proved: Mapping[str, str], found: Mapping[str, str]) -> list[s
     return sorted(path for path in {**proved, **found} if proved.get(path) != found.get(path))
 
 
-def render_proof(proof: Mapping[str, Any], artefact: Path, *, console: Any = None) -> None:
+def render_proof(proof: Mapping[str, Any], artifact: Path, *, console: Any = None) -> None:
     """Print the receipt of a packaged Bento as a table."""
     from rich.console import Console
     from rich.table import Table
@@ -82,7 +82,7 @@ def render_proof(proof: Mapping[str, Any], artefact: Path, *, console: Any = Non
         table.add_row(*pair.split(" | "), f"{diff:.1e}")
     console.print(table)
     console.print(
-        f"All within {proof['tolerance']:g}. Model {digests['model']} from {artefact}, contract "
+        f"All within {proof['tolerance']:g}. Model {digests['model']} from {artifact}, contract "
         f"{digests['contract']}, code {digests['code'][:12]} ({len(digests['files'])} files), "
         f"data {digests['data']}"
     )

@@ -1,7 +1,7 @@
-"""The exposure log: a bounded queue of lines on the event loop, a thread that writes them.
+"""The exposure log: a bounded queue of lines on the event loop, and a thread that writes them.
 
-Lines are made where the exposures come in: a thread for that would want the interpreter's lock all the
-time, and cost the event loop more than it saves.
+Lines are formatted on the event loop: a thread for that would contend for the interpreter lock and
+cost the event loop more than it saves.
 """
 
 import atexit
@@ -23,7 +23,7 @@ _RETRY_S = 0.5
 
 
 class _Chunk(NamedTuple):
-    """Lines that are written together."""
+    """Lines written together."""
 
     lines: bytes
     n_exposures: int
@@ -31,26 +31,26 @@ class _Chunk(NamedTuple):
 
 
 class ExposureLog:
-    """Takes exposures on the event loop and writes them on a thread of its own; one a process.
+    """Takes exposures on the event loop and writes them on a separate thread; one per process.
 
-    Make it in the process that uses it, not before a fork. A sink that fails costs no request
-    anything: what cannot be written waits in memory and is tried again, and what no longer fits into
-    the queue is dropped and counted. After :meth:`close`, ``n_put == n_written + n_dropped``. A process
-    that is killed loses what came in during its last twentieth of a second.
+    Create it in the process that uses it, not before a fork. A failing sink delays no request:
+    exposures wait in memory and are retried, and those that exceed the queue are dropped and counted.
+    After :meth:`close`, ``n_put == n_written + n_dropped``. A killed process loses the exposures of its
+    last twentieth of a second.
 
     Parameters
     ----------
     settings
-        Where to, and how much may wait.
+        The sink, and how many rows may wait.
     columns
-        The fields to log, normally the request's columns; none given, whatever a row holds.
+        The fields to log, normally the request's columns; if empty, all.
 
     Attributes
     ----------
     is_on : bool
         Whether there is a sink; if not, :meth:`put` does nothing.
     n_put, n_written : int
-        Exposures that came in; exposures that the sink has taken.
+        Exposures received; exposures written to the sink.
     """
 
     def __init__(self, settings: ExposureSettings, *, columns: Collection[str] = ()):
@@ -140,12 +140,12 @@ class ExposureLog:
         self._sink.close(self._deadline - time.monotonic())
 
     def _drain(self, sink: Sink) -> bool:
-        """Write what waits, a chunk at a time; False if the sink does not take it now."""
+        """Write queued lines, one chunk at a time; False if the sink fails."""
         while (self._chunk or self._queue) and time.monotonic() < self._deadline:
             self._chunk = self._chunk or self._next_chunk()
             try:
                 sink.write(self._chunk.lines)
-            except Exception as error:  # a full disk, a closed pipe: the service goes on
+            except Exception as error:  # a full disk, a closed pipe: the service must continue
                 self._note_failure(error)
                 return False
             self.n_written += self._chunk.n_exposures

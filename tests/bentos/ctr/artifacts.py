@@ -15,14 +15,14 @@ from tasks.schema import Schema, load_schema
 from tests.bentos.ctr.serving import golden_rows, trained_model
 
 
-def artefact(folder: Path, *, seed: int = 1, bits: int = 10, schema: Schema | None = None) -> Path:
+def artifact(folder: Path, *, seed: int = 1, bits: int = 10, schema: Schema | None = None) -> Path:
     """Write a linear model with its golden rows and return the folder."""
     model = trained_model(folder, schema or load_schema("avazu"), bits=bits, seed=seed)
     (folder / "golden.json").write_text(json.dumps(golden_rows(model)))
     return folder
 
 
-def fm_artefact(folder: Path, *, bits: int = 10) -> Path:
+def fm_artifact(folder: Path, *, bits: int = 10) -> Path:
     """Write a factorization machine with its golden rows and return the folder."""
     contract = HashContract.from_schema(load_schema("avazu"), bits=bits)
     draw = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""What must not hurt requests: a worker killed, the service told to stop under load, a full log disk."""
+"""Faults that must not affect requests: a killed worker, SIGTERM under load, a full log disk."""
 
 import json
 import os

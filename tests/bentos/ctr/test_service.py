@@ -1,4 +1,4 @@
-"""The service as it is run: health, documents, BentoML's own routes, and a process that stops when told."""
+"""The service as it is run: health, documents, BentoML's own routes, and a process that stops on SIGTERM."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from tests.conftest import ROOT
 
 
 def test_the_health_check_names_model_and_parity(worker, model_dir):
-    """Who serves, and that it was checked with how many rows."""
+    """Which model serves, and with how many rows it was checked."""
     model = load_model(model_dir)
     health = worker.health()
     assert health["status"] == "ok"
@@ -100,8 +100,8 @@ def test_settings_that_cannot_be_used_are_said_and_not_served(model_dir, tmp_pat
         assert ask(worker.calls.predict, ROW)[0] == 503
 
 
-def test_a_misspelt_field_to_redact_is_not_served_past(model_dir, tmp_path):
-    """Its values would be logged; nothing serves, nobody looks for models, until it is mended."""
+def test_a_misspelled_field_to_redact_is_not_served_past(model_dir, tmp_path):
+    """Its values would be logged; nothing serves and no model is polled until it is fixed."""
     path = tmp_path / "serving.yaml"
     log = {"sink": str(tmp_path / "log"), "redact": ["device_ipp"]}
     path.write_text(
@@ -242,7 +242,7 @@ def test_the_typed_calls_answer_like_the_middleware_in_front_of_them(model_dir):
 
 @pytest.mark.slow
 def test_the_served_bento_gives_the_models_numbers(endpoint, model_dir):
-    """Through HTTP, BentoML and the packed files: equal to the artefact to 1e-6."""
+    """Through HTTP, BentoML and the packed files: equal to the artifact to 1e-6."""
     model = load_model(model_dir)
     for row in [*golden_rows(model, 20)["rows"], {}, {"hour": 14102113, "C14": None}]:
         status, body = fetch(f"{endpoint}/predict", json.dumps(row).encode())
@@ -340,7 +340,7 @@ def test_a_served_model_that_is_damaged_is_live_but_not_ready(bento, model_dir, 
 
 
 @pytest.mark.slow
-def test_it_listens_on_this_machine_only_and_stops_when_told(bento, tmp_path):
+def test_it_listens_on_this_machine_only_and_stops_on_sigterm(bento, tmp_path):
     """Nothing is open to the network unless --host says so, and SIGTERM ends every process of it."""
     receipt, home = bento
     with served(receipt["bento"], home=home, log=tmp_path / "serve.log") as (address, process):

@@ -173,7 +173,7 @@ def test_every_cut_leaves_the_lines_before_it(tmp_path):
 
 
 def test_broken_lines_in_the_middle_are_skipped_and_counted(tmp_path):
-    """What a crashed disk leaves: zeros, half lines, things that are no record."""
+    """What a crashed disk leaves: zeros, partial lines, JSON that is no record."""
     path = write_lines(tmp_path / "x.jsonl", record(1), record(2))
     first, second = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([first, b"\0" * 40, first[:50], b"7", b"\xff", second, b""]))

@@ -145,6 +145,7 @@ def test_in_process_answers_are_the_last_line_printed(folder):
     [
         ("raise RuntimeError('no model')", "RuntimeError: no model"),
         ("print('not JSON')", "no reason given"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by signal 9: no reason given"),
         ("print('[[200]]')", "no reason given"),
         ("", "no reason given"),
     ],

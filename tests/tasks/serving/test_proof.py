@@ -17,7 +17,7 @@ from tasks.models.artifact import load_model
 from tasks.schema import load_schema
 from tasks.serving import packed_service, proof
 from tasks.serving.packed_service import isolated, serving
-from tasks.serving.proof import TOLERANCE, differences, predict_artefact, prove
+from tasks.serving.proof import TOLERANCE, differences, predict_artifact, prove
 from tasks.serving.receipt import MODEL, changed_files, packed_digests
 from tests.bentos.ctr.serving import golden_rows, trained_model
 from tests.conftest import ROOT
@@ -111,7 +111,7 @@ def test_the_largest_difference_of_each_pair_is_found():
 
 @pytest.mark.parametrize("wrong", [0.25 + 1.1e-6, 0.25 - 1.1e-6, float("nan"), 0.0])
 def test_a_difference_is_one_line_with_row_places_and_numbers(wrong):
-    """Whoever reads it knows where to look."""
+    """It names where to look."""
     with pytest.raises(ContractError) as caught:
         differences({"notebook": [0.5, 0.25], "/rank live": [0.5, wrong]})
     line = str(caught.value)
@@ -141,20 +141,20 @@ def test_candidates_with_their_context_are_the_rows_again(rows):
         }
 
 
-def test_the_artefact_predicts_columns_as_it_predicts_rows(model_dir):
+def test_the_artifact_predicts_columns_as_it_predicts_rows(model_dir):
     """Missing values, numbers and texts alike."""
     example = load_schema("avazu").example_row()
     rows = [{}, example, example | {"C14": None}, example | {"C14": 15706}, {"hour": 14102100}]
     model = load_model(model_dir)
     expected = [model.predict_row(row) for row in rows]
-    np.testing.assert_allclose(predict_artefact(model_dir, rows), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(predict_artifact(model_dir, rows), expected, rtol=0, atol=1e-12)
 
 
 # ---- digests
 
 
 def test_every_packed_file_has_a_digest_and_code_has_one_of_its_own(packed, misbehave):
-    """The model is told apart from the code; compiled files and the proof itself do not count."""
+    """The model is separate from the code; compiled files and the proof itself do not count."""
     before = packed_digests(packed)
     assert before["model"] == load_model(packed / MODEL).version
     assert {"tasks/schema.py", "tasks/schemas/avazu.yaml", "bentos/ctr/service.py"} <= set(

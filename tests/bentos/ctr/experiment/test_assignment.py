@@ -1,4 +1,4 @@
-"""Who gets which variant: by the weights, for ever the same, and nobody moves without need."""
+"""Assignment follows the weights, is permanent, and moves no unit without need."""
 
 import doctest
 import json
@@ -131,7 +131,7 @@ def test_assignments_of_released_versions_stay():
 
 
 def test_the_unit_is_the_first_field_that_is_known():
-    """Null, absent, empty and listed values are unknown; then the next field stands in."""
+    """Null, absent, empty and listed values are unknown; then the next field is used."""
     trial = experiment(1, 1, unknown={"device_id": frozenset(["a99f214a"])})
     by_ip = trial.assign({"device_ip": "ddd2926e"}, fallback="r1")
     assert by_ip.unit_field == "device_ip"
@@ -176,7 +176,7 @@ def test_the_same_value_in_another_field_is_another_unit():
     fallback=st.text(),
 )
 def test_any_value_gets_a_variant(value, fallback):
-    """Whatever a request holds, lone surrogates and lists too, somebody answers."""
+    """Whatever a request holds, lone surrogates and lists too, a variant answers."""
     found = experiment(1, 1).assign({"device_id": value, "other": value}, fallback=fallback)
     assert found.variant.name in "ab"
     assert len(found.unit_hash) == 16
@@ -196,7 +196,7 @@ def test_the_hash_does_not_show_the_unit():
 
 
 def test_a_forced_variant_answers_and_the_unit_stays():
-    """Also one of weight 0, which nobody else gets."""
+    """Also one of weight 0, which no unit gets otherwise."""
     trial = experiment(1, 0)
     plain = trial.assign({"device_id": "x"}, fallback="")
     forced = trial.assign({"device_id": "x"}, fallback="", forced="b")

@@ -1,4 +1,4 @@
-"""The experiment's file: what it may say, and one line for everything else."""
+"""The experiment's file: its keys, and one line for everything else."""
 
 import pytest
 import yaml

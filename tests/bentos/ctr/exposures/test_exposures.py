@@ -205,7 +205,7 @@ def test_redacting_every_column_logs_no_field(tmp_path):
 
 
 def test_a_misspelt_name_under_redact_is_an_error(tmp_path):
-    """Else the values would be logged, and nobody would notice."""
+    """Otherwise the values would be logged unnoticed."""
     settings = ExposureSettings.from_mapping({"sink": str(tmp_path), "redact": ["device"]})
     with pytest.raises(ConfigError, match="redact names 'device', which is no field"):
         ExposureLog(settings, columns=COLUMNS)
@@ -248,7 +248,7 @@ def test_a_file_is_finished_when_it_is_old(tmp_path):
         assert len(list(tmp_path.rglob("*.*"))) == 1
 
 
-def test_files_lie_by_day_under_names_that_nobody_else_gives(tmp_path):
+def test_files_lie_by_day_under_unique_names(tmp_path):
     """Host, process, start and number; the folder is a partition that Athena understands."""
     for _ in range(2):
         with exposure_log(tmp_path) as log:
@@ -313,7 +313,7 @@ def test_a_ranking_counts_by_its_candidates(tmp_path):
 
 
 def test_after_closing_everything_is_dropped_and_closing_again_is_harmless(tmp_path):
-    """A late exposure is counted; nobody writes any more."""
+    """A late exposure is counted, no longer written."""
     with exposure_log(tmp_path) as log:
         log.put(exposure(0))
         log.close()
@@ -528,7 +528,7 @@ def test_standard_output_gets_the_lines():
 
 @pytest.mark.slow
 def test_a_reader_that_stops_reading_stops_nothing_else():
-    """The pipe is full: putting goes on, closing ends in time, the loss is counted."""
+    """The pipe is full: putting still works, closing ends in time, the loss is counted."""
     process = run(STDOUT, "30000", "0.5", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with process:
         n_put, n_written, n_dropped = counts(process)

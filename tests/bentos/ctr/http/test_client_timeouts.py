@@ -1,4 +1,4 @@
-"""Waits end in time, with one timer; whoever is cancelled for another reason is cancelled."""
+"""Waits end in time with one timer; a task cancelled for another reason stays cancelled."""
 
 import asyncio
 
@@ -58,7 +58,7 @@ def test_a_wait_that_is_cancelled_by_others_is_cancelled():
     run(play)
 
 
-def test_no_timer_is_left_when_nobody_waits():
+def test_no_timer_is_left_without_waits():
     """A server without requests sleeps."""
 
     async def play(timeout):

@@ -76,7 +76,7 @@ def test_a_query_names_metrics_and_labels_that_exist(name):
 
 
 def test_every_metric_is_shown_somewhere():
-    """A metric that no panel shows is one nobody looks at."""
+    """A metric without a panel goes unnoticed."""
     shown = {metric for expression in QUERIES.values() for metric, _ in selectors(expression)}
     assert set(labels_by_sample()) - shown == {"ctr_request_seconds_sum"}  # quantiles say more
 
@@ -197,7 +197,7 @@ def total(samples, **labels):
 
 @pytest.mark.slow
 def test_a_scrape_counts_every_request_of_every_worker(busy, unseen):
-    """What was sent is what is counted, whoever answered and whoever is asked."""
+    """Every request is counted, whichever worker answered it or reports the sum."""
     traffic, _ = busy
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: traffic.round(number, unseen), range(N_ROUNDS)))

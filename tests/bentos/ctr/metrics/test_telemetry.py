@@ -257,7 +257,7 @@ def scrape(folder):
 
 
 def test_workers_add_up_and_a_dead_ones_counters_stay(tmp_path):
-    """Killed, not told to stop: its requests still count, what waited in its queue does not."""
+    """After SIGKILL its requests still count; its queue does not."""
     workers = [run(WORKER, number, folder=tmp_path) for number in (30, 12)]
     try:
         assert [worker.stdout.readline() for worker in workers] == ["counted\n"] * 2

@@ -12,14 +12,14 @@ from bentos.ctr.settings import Limits
 from tasks.hashing.contract import HashContract
 from tasks.models.artifact import load_model
 from tasks.schema import Schema, load_schema
-from tests.bentos.ctr.artifacts import SPOILT, artefact, fm_artefact, version_of
+from tests.bentos.ctr.artifacts import SPOILT, artifact, fm_artifact, version_of
 from tests.logs import SMALL
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A model folder. Do not write to it."""
-    return artefact(tmp_path_factory.mktemp("whole"))
+    return artifact(tmp_path_factory.mktemp("whole"))
 
 
 def admitted(folder, served=None):
@@ -31,7 +31,7 @@ def contract_of(folder):
 
 
 def test_a_whole_model_is_ready_to_serve(whole):
-    """It scores as the artefact does, and nothing is counted as traffic yet."""
+    """It scores as the artifact does, and nothing is counted as traffic yet."""
     loaded = admitted(whole)
     row = load_schema("avazu").example_row()
     assert (loaded.name, loaded.model_name, loaded.source) == ("champion", "ftrl", "here")
@@ -66,7 +66,7 @@ def test_a_spoilt_model_is_refused(whole, tmp_path, caplog, spoilt):
 
 
 def test_a_factorization_machine_needs_its_vectors(tmp_path):
-    folder = fm_artefact(tmp_path / "fm")
+    folder = fm_artifact(tmp_path / "fm")
     assert admitted(folder).scorer.model.kind == "fm"
     (folder / "latent.npy").unlink()
     with pytest.raises(RefusedError, match=r"latent\.npy"):
@@ -74,14 +74,14 @@ def test_a_factorization_machine_needs_its_vectors(tmp_path):
 
 
 def test_more_bits_serve_the_same_requests(whole, tmp_path):
-    more = artefact(tmp_path / "more", bits=12)
+    more = artifact(tmp_path / "more", bits=12)
     assert admitted(more, served=contract_of(whole)).scorer.model.contract.bits == 12
 
 
 def test_other_crosses_serve_the_same_requests(whole, tmp_path):
     """Crosses are made from fields that are served already."""
     raw = load_schema("avazu").to_dict() | {"crosses": [["C1", "C14"]]}
-    crossed = artefact(tmp_path / "crossed", schema=Schema.from_dict(raw))
+    crossed = artifact(tmp_path / "crossed", schema=Schema.from_dict(raw))
     assert admitted(crossed, served=contract_of(whole)).n_golden == 8
 
 
@@ -96,7 +96,7 @@ def test_other_crosses_serve_the_same_requests(whole, tmp_path):
 )  # fmt: skip
 def test_a_model_of_other_requests_is_refused(whole, tmp_path, change, said):
     raw = load_schema("avazu").to_dict() | {"crosses": [], "slices": [], "unit": []} | change
-    foreign = artefact(tmp_path / "foreign", schema=Schema.from_dict(raw))
+    foreign = artifact(tmp_path / "foreign", schema=Schema.from_dict(raw))
     with pytest.raises(RefusedError, match=said) as caught:
         admitted(foreign, served=contract_of(whole))
     assert caught.value.kind == "schema"
@@ -104,7 +104,7 @@ def test_a_model_of_other_requests_is_refused(whole, tmp_path, change, said):
 
 def test_another_teams_log_is_admitted_where_nothing_is_served_yet(tmp_path):
     """Nothing here knows a column by name."""
-    assert admitted(artefact(tmp_path / "other", schema=SMALL)).n_golden == 8
+    assert admitted(artifact(tmp_path / "other", schema=SMALL)).n_golden == 8
 
 
 def test_golden_rows_go_through_both_calls(whole, monkeypatch):

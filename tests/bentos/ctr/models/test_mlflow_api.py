@@ -11,7 +11,7 @@ from bentos.ctr.models.mlflow_api import MlflowApi, Version
 from bentos.ctr.models.sources import MlflowSource, SourceError
 from tasks.registry import mlflow_store, recording
 from tasks.registry.publish import MODEL_FILES
-from tests.bentos.ctr.artifacts import artefact
+from tests.bentos.ctr.artifacts import artifact
 from tests.conftest import free_port
 from tests.stores import mlflow_client, mlflow_server
 
@@ -30,7 +30,7 @@ def register(client, folder, experiment="ctr", **where):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return artefact(tmp_path_factory.mktemp("model") / "ftrl")
+    return artifact(tmp_path_factory.mktemp("model") / "ftrl")
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_a_real_server_says_what_is_behind_an_alias(tmp_path, model):
 
 
 class Odd:
-    """A server that answers what it is told: path to (status, headers, body)."""
+    """A server with fixed answers: path to (status, headers, body)."""
 
     def __init__(self):
         self.answers, self.asked = {}, []
@@ -196,6 +196,6 @@ def test_credentials_do_not_follow_a_redirect(odd, monkeypatch):
     assert [headers.get("Authorization") for _, headers in odd.asked] == ["Bearer t0k", None]
 
 
-def test_nobody_there_is_out_of_reach():
+def test_a_server_that_does_not_listen_is_unreachable():
     with pytest.raises(SourceError, match=r"cannot be reached .*refused"):
         MlflowSource(MlflowApi(f"http://127.0.0.1:{free_port()}"), NAME, "champion").peek()

@@ -8,7 +8,7 @@ from bentos.ctr.models.sources import BUNDLE, FolderSource, PointerSource, Sourc
 from tasks.errors import ConfigError, ContractError
 from tasks.models.artifact import load_model
 from tasks.registry.publish import publish_model, roll_back
-from tests.bentos.ctr.artifacts import artefact, fm_artefact, put, version_of
+from tests.bentos.ctr.artifacts import artifact, fm_artifact, put, version_of
 from tests.logs import local_s3
 from tests.stores import s3_server
 
@@ -17,7 +17,7 @@ from tests.stores import s3_server
 def models(tmp_path_factory):
     """Two linear models and a factorization machine. Do not write to them."""
     home = tmp_path_factory.mktemp("models")
-    return [artefact(home / "1", seed=1), artefact(home / "2", seed=2), fm_artefact(home / "fm")]
+    return [artifact(home / "1", seed=1), artifact(home / "2", seed=2), fm_artifact(home / "fm")]
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_file_written_in_place_is_another_model(models, tmp_path):
 
 
 def test_a_folder_is_copied_as_it_might_change(models, tmp_path, into):
-    """Only the files of a model; whoever writes to the folder later changes nothing here."""
+    """Only the files of a model; later writes to the folder have no effect."""
     source = FolderSource(tmp_path / "model")
     put(models[2], source.folder)
     (source.folder / "notes.txt").write_text("not for the service")
@@ -203,7 +203,7 @@ def test_a_pointer_to_nothing_may_yet_be_mended(models, tmp_path, into):
 
 
 def test_s3_over_http_that_goes_away(models, monkeypatch, into):
-    """A source that does not answer is out of reach, one line."""
+    """A source that does not answer is unreachable, in one line."""
     with s3_server(monkeypatch) as server:
         pointer = "s3://bucket/champion.json"
         publish_model(models[0], pointer)

@@ -21,7 +21,7 @@ from tasks.models.artifact import load_model
 from tasks.registry import mlflow_store, recording
 from tasks.registry.publish import publish_model, roll_back
 from tasks.schema import Schema, load_schema
-from tests.bentos.ctr.artifacts import SPOILT, artefact, fm_artefact, put, version_of
+from tests.bentos.ctr.artifacts import SPOILT, artifact, fm_artifact, put, version_of
 from tests.conftest import free_port
 from tests.logs import local_s3
 from tests.stores import mlflow_client, mlflow_server, s3_server
@@ -33,11 +33,11 @@ def models(tmp_path_factory):
     home = tmp_path_factory.mktemp("models")
     foreign = load_schema("avazu").to_dict() | {"name": "shop"}
     return {
-        "one": artefact(home / "one", seed=1),
-        "two": artefact(home / "two", seed=2),
-        "wide": artefact(home / "wide", seed=3, bits=12),
-        "fm": fm_artefact(home / "fm"),
-        "foreign": artefact(home / "foreign", schema=Schema.from_dict(foreign)),
+        "one": artifact(home / "one", seed=1),
+        "two": artifact(home / "two", seed=2),
+        "wide": artifact(home / "wide", seed=3, bits=12),
+        "fm": fm_artifact(home / "fm"),
+        "foreign": artifact(home / "foreign", schema=Schema.from_dict(foreign)),
     }
 
 
@@ -49,7 +49,7 @@ def _no_bundle(monkeypatch, tmp_path):
 
 
 class Counted:
-    """Telemetry that remembers what it was told."""
+    """Telemetry that records its calls."""
 
     def __init__(self):
         self.swaps, self.refusals, self.unreachable = [], [], []
@@ -126,7 +126,7 @@ def service(models, tmp_path):
 
 @pytest.mark.parametrize("name", ["two", "wide", "fm"])
 def test_another_model_is_swapped_in(service, models, name):
-    """Another training, another number of bits, another kind of model; it is counted and told once."""
+    """Another training, another number of bits, another kind of model; it is counted and reported once."""
     before = service.calls.state
     put(models[name], service.folder)
     service.poll()
@@ -139,7 +139,7 @@ def test_another_model_is_swapped_in(service, models, name):
     assert service.on_swap[1:] == [(before.champion, service.calls.state.champion)]
 
 
-def test_what_began_with_the_old_lineup_ends_with_it(service, models):
+def test_what_began_with_the_old_state_ends_with_it(service, models):
     """A swap replaces the state; it does not reach into it."""
     before = service.calls.state
     put(models["two"], service.folder)
@@ -164,7 +164,7 @@ def test_the_same_model_put_there_again_goes_on_with_what_it_remembers(service, 
     assert service.told.swaps == []
 
 
-# ---- artefacts that must not serve
+# ---- artifacts that must not serve
 
 
 @pytest.mark.parametrize("spoilt", SPOILT)
@@ -198,7 +198,7 @@ def test_a_model_of_another_log_leaves_the_old_one_serving(service, models):
 
 
 def test_going_back_to_what_serves_ends_the_problem(service, models, tmp_path):
-    """The pointer is turned back by whoever saw the refusal."""
+    """The operator points back after the refusal."""
     pointer = str(tmp_path / "models" / "champion.json")
     publish_model(models["one"], pointer)
     service = Service(tmp_path, champion={"from": "folder", "path": pointer}).poll()
@@ -213,7 +213,7 @@ def test_going_back_to_what_serves_ends_the_problem(service, models, tmp_path):
 def test_what_was_refused_is_tried_again_after_a_while_in_silence(
     service, models, monkeypatch, spoilt
 ):
-    """This machine may have been to blame; but nobody wants to hear it every ten seconds."""
+    """The fault may have been this machine's; but it is not logged every ten seconds."""
     put(models["two"], service.folder)
     SPOILT[spoilt][0](service.folder)
     monkeypatch.setattr(managed_model, "RETRY_S", 0.0)
@@ -229,7 +229,7 @@ def test_what_was_refused_is_tried_again_after_a_while_in_silence(
 
 
 def test_a_folder_that_changes_while_it_is_copied_is_not_refused(service, models, monkeypatch):
-    """Half of the old and half of the new: the next look gets all of the new."""
+    """A mixture of old and new files: the next poll gets the complete new ones."""
     source = service.watcher._primary.source
     fetch = source.fetch
 
@@ -409,7 +409,7 @@ def test_an_experiment_that_is_gone_changes_nothing(trial):
 
 
 def test_a_variant_whose_model_is_not_there_leaves_its_units_to_the_champion(models, tmp_path):
-    """And gets them when the model comes; nobody else moves."""
+    """And gets them back with its model; no other unit moves."""
     put(models["one"], tmp_path / "champion")
     sources = {name: {"from": "folder", "path": str(tmp_path / name)} for name in ("champion", "challenger")}  # fmt: skip
     service = Service(tmp_path, experiment=two_arms(), **sources).poll()
@@ -621,7 +621,7 @@ NAME = "ctr-avazu"
 
 
 def promote(client, folder, *, golden=True):
-    """Register a model as `promote` does, its golden rows beside it unless told otherwise."""
+    """Register a model as `promote` does, with its golden rows by default."""
     with recording.training_run(client, "ctr", folder.name) as run_id:
         for file in folder.iterdir():
             if file.name != "golden.json":

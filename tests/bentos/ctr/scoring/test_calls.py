@@ -1,4 +1,4 @@
-"""The two calls: the models' own numbers, a reason for every refusal, and who answered whom."""
+"""The two calls: the models' own numbers, a reason for every refusal, and which variant answered."""
 
 import json
 
@@ -50,7 +50,7 @@ def predict(calls, row, asked=None) -> dict:
 
 
 def test_the_answer_is_the_models_own_number(calls, model_dir):
-    """Value, name and version are those of the artefact, to the last bit."""
+    """Value, name and version are those of the artifact, to the last bit."""
     model = load_model(model_dir)
     assert predict(calls, ROW) == {
         "prediction": model.predict_row(ROW),
@@ -90,7 +90,7 @@ def test_an_empty_object_and_unknown_fields_are_answered(calls):
 
 
 def test_a_ranking_gives_each_candidate_what_predict_would(calls, model_dir):
-    """Two witnesses: the other call, and the artefact."""
+    """Two witnesses: the other call, and the artifact."""
     rows = golden_rows(load_model(model_dir), 30)["rows"]
     context = {name: value for name, value in ROW.items() if name != "C14"}
     candidates = [{"C14": str(15_000 + number), "C1": row["C1"]} for number, row in enumerate(rows)]

@@ -108,7 +108,7 @@ def test_other_fields_have_a_catalogue_of_their_own_and_their_number_is_bounded(
     assert reads.decode(body({"a": 1})).candidates.catalogue is first.candidates.catalogue
 
 
-def test_a_full_catalogue_is_begun_anew(monkeypatch):
+def test_a_full_catalogue_is_replaced_by_an_empty_one(monkeypatch):
     """What was read before keeps its rows; the candidates that come again are learnt again."""
     monkeypatch.setattr(candidate_cache, "MAX_ROWS", 3)
     reads = decoder()
@@ -133,7 +133,7 @@ def test_of_many_new_candidates_a_few_are_learnt_at_a_time():
 
 
 def test_what_is_forgotten_is_learnt_again():
-    """Column by column, while nobody waits."""
+    """Column by column, between requests."""
     reads = decoder()
     catalogue = reads.decode(body({"a": 1})).candidates.catalogue
     assert len(list(reads.forget())) == 2

@@ -36,7 +36,7 @@ def test_each_variant_is_answered_by_its_model():
     assert state.shadows == (models["next"],)
 
 
-def test_a_lineup_does_not_change():
+def test_a_state_does_not_change():
     models = {"champion": loaded("champion")}
     state = ServingState(models, experiment("champion"))
     models["next"] = loaded("next")
@@ -74,7 +74,7 @@ def test_a_shadow_without_its_model_is_left_out():
     assert state.declared.shadows == ("next",)
 
 
-def test_where_nobody_can_answer_there_is_no_lineup():
+def test_without_a_variant_that_can_answer_there_is_no_state():
     with pytest.raises(ConfigError, match="no variant can answer"):
         ServingState({"champion": loaded("champion")}, experiment("next"))
 
