@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -166,7 +167,7 @@ def test_another_account_region_or_no_deployment_is_refused(machine, capsys, tmp
     assert f"account {ACCOUNT}, the deployment is in 999999999999" in capsys.readouterr().err
     monkeypatch.setenv("CLICKLAB_OUTPUTS", str(tmp_path / "none.json"))
     assert _run("list") == 3
-    assert "nothing is deployed from here" in capsys.readouterr().err
+    assert "nothing has been deployed from here" in capsys.readouterr().err
 
 
 def test_a_failed_run_is_shown_with_the_task_that_failed(machine, capsys):
@@ -218,10 +219,26 @@ def redriven(monkeypatch):
     return asked
 
 
+def _paused(capsys):
+    """Submit a run and return its id once it waits between its levels.
+
+    Stopped inside a Map, moto's interpreter ends the execution as FAILED where Step Functions says ABORTED.
+    """
+    run, _, _ = _submitted(capsys, "--detach")
+    arn = f"{ARN.replace('stateMachine', 'execution')}:{run}"
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        events = aws("stepfunctions").get_execution_history(executionArn=arn)["events"]
+        if any(event["type"] == "WaitStateEntered" for event in events):
+            return run
+        time.sleep(0.05)
+    raise AssertionError(f"run {run} did not reach its pause")
+
+
 def test_a_run_that_was_broken_off_is_redriven(machine, capsys, redriven):
     """Where Step Functions can, and the definition is still the same."""
     machine(_definition(wait_s=30))
-    run, _, _ = _submitted(capsys, "--detach")
+    run = _paused(capsys)
     assert _run("stop", run) == 0
     assert _run("resume", run) == 1, "it is still broken off"
     assert "redriven from where it was broken off" in capsys.readouterr().out
@@ -258,7 +275,7 @@ def test_a_run_that_does_not_show_up_is_an_error(machine):
 def test_a_run_is_stopped_and_can_be_resumed(machine, capsys):
     """One that has ended cannot be stopped."""
     machine(_definition(wait_s=30))
-    run, _, _ = _submitted(capsys, "--detach")
+    run = _paused(capsys)
     assert _run("resume", run) == 2
     assert f"run {run} is running" in capsys.readouterr().err
     assert _run("stop", run) == 0
