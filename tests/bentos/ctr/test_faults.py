@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, IncompleteRead
 from urllib.parse import urlsplit
 
 import psutil
@@ -29,6 +29,7 @@ class Load(threading.Thread):
         self.host, self.port = urlsplit(address).hostname, urlsplit(address).port
         self.n_answered = 0
         self.broken: list[str] = []  # sent as a whole, and not answered
+        self.cut: list[str] = []  # an answer that began and did not end
         self.refused = 0  # could not connect
         self.stopping = threading.Event()
         self.connection = None
@@ -54,6 +55,10 @@ class Load(threading.Thread):
             self.connection.request("POST", "/predict", BODY)
             answer = self.connection.getresponse()
             data = json.loads(answer.read())
+        except IncompleteRead as error:
+            self.cut.append(str(error))
+            self._hang_up()
+            return
         except (OSError, ValueError) as error:
             if self.n_on_connection:
                 self.broken.append(f"{type(error).__name__}: {error}")
@@ -124,7 +129,7 @@ def test_a_killed_worker_costs_only_what_it_had_in_hand(bento, tmp_path):
             wait_until(lambda: answered(clients) > before + 300)
             wait_until(lambda: len(workers_of(process)) == 2)
             assert victim.pid not in {worker.pid for worker in workers_of(process)}
-        broken = [line for client in clients for line in client.broken]
+        broken = [line for client in clients for line in (*client.broken, *client.cut)]
         assert len(broken) <= len(clients)
         time.sleep(2.5)  # two rounds of counting
         counted = sum(
@@ -151,6 +156,7 @@ def test_told_to_stop_under_load_it_answers_what_it_has_taken(bento, tmp_path):
             process.terminate()
             assert process.wait(timeout=30) == 0
             wait_until(lambda: all(client.refused for client in clients))
+        assert [line for client in clients for line in client.cut] == []
         # a server may close a connection just when the next request is on its way: that one is not taken
         broken = [line for client in clients for line in client.broken]
         assert len(broken) <= 2 * len(clients)  # by each of two workers
