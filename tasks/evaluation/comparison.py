@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.evaluation import metrics
+from tasks.evaluation.bootstrap import bootstrap_difference
 from tasks.evaluation.gates import Gates, Verdict, judge
 from tasks.evaluation.slices import slice_labels, slice_table
 from tasks.hashing.encode import encode_batch
@@ -170,6 +171,27 @@ def compare(
     intervals.insert(0, "value", table["log_loss"])
     truth = None if test.p_true is None else metrics.log_loss(test.y_true, test.p_true)
     return Comparison(table, intervals, parts, verdicts, ranking, truth)
+
+
+def lead_over(
+    name: str,
+    best: str,
+    *,
+    scored: Mapping[str, Scored],
+    test: TestRows,
+    n_resamples: int,
+    seed: int,
+) -> tuple[float, float] | None:
+    """Return the 95% interval of a model's log loss (nats) minus that of `best`; None without that model.
+
+    Both are bootstrapped on the same resamples of the test rows.
+    """
+    if name not in scored:
+        return None
+    p_click, p_best = scored[name].p_click, scored[best].p_click
+    return bootstrap_difference(
+        "log_loss", test.y_true, p_click, p_best, n_resamples=n_resamples, seed=seed
+    )
 
 
 def evaluation_record(

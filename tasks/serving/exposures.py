@@ -18,7 +18,6 @@ from tasks.serving.exposure_files import HEAD, Lines, field_names, map_file, rec
 from tasks.storage.s3 import is_s3, s3_client, s3_errors
 
 _SUFFIXES = (".jsonl", ".parquet")
-_PART = ".jsonl.part"
 
 
 def read_exposures(source: str | Path, *, columns: Sequence[str] | None = None) -> pa.Table:

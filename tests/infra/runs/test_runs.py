@@ -107,7 +107,7 @@ def _submitted(capsys, *words):
 
 
 def test_a_run_is_submitted_and_followed_to_its_end(machine, capsys):
-    """Each task is told as it begins and ends, and the run's input names the run."""
+    """Each task is reported as it begins and ends, and the run's input names the run."""
     run, code, out = _submitted(capsys, "--data", "sim://avazu?rows=10")
     assert code == 0
     assert re.search(r"^ingest: done, \d+ s$", out, re.M)

@@ -1,4 +1,4 @@
-"""The state machine, run by moto's interpreter: how a run goes on, and how it ends, by how its containers end."""
+"""The state machine, run by moto's interpreter: how a run proceeds, and how it ends, by how its containers end."""
 
 import json
 import logging
@@ -108,7 +108,7 @@ def test_one_model_alone(play):
 
 
 def test_an_unknown_model_starts_nothing(play):
-    """And is told."""
+    """And is reported."""
     ran, containers = play(run="r1", model="c")
     assert (ran.status, ran.error, containers.started) == ("FAILED", "ConfigError", [])
     assert "known are [" in ran.told[0]["Message"]
@@ -232,7 +232,7 @@ def test_no_capacity_is_tried_again_on_demand(play):
 
 
 def test_a_shard_is_a_loop_of_its_own(play):
-    """One shard is interrupted and goes on, the others are not started again; for good, it fails the run."""
+    """One shard is interrupted and resumes, the others are not started again; for good, it fails the run."""
     ran, containers = play({"hash_features 1": ["spot"]}, run="r2")
     assert ran.status == "SUCCEEDED"
     assert sorted(containers.started[1:4]) == [

@@ -13,6 +13,7 @@ from tasks.evaluation.comparison import (
     compare,
     evaluation_record,
     golden_rows,
+    lead_over,
     score_log,
 )
 from tasks.evaluation.gates import Gates
@@ -130,3 +131,18 @@ def test_a_log_is_scored_with_the_models_own_contract(log):
     model = freeze(learner, contract, name="m")
     expected = [model.predict_row(log.raw_row(row, SMALL)) for row in range(395, 405)]
     np.testing.assert_array_equal(score_log(model, log, (395, 405)), expected)
+
+
+def test_a_lead_covers_the_difference_and_changes_sign_with_the_order(test, models):
+    """Around scikit-learn's difference of the two losses; mirrored the other way round."""
+    how = {"scored": models, "test": test, "n_resamples": 200, "seed": 3}
+    low, high = lead_over("loud", "good", **how)
+    losses = [log_loss(test.y_true, models[name].p_click) for name in ("loud", "good")]
+    assert low < losses[0] - losses[1] < high
+    assert (low + high) / 2 == pytest.approx(losses[0] - losses[1], abs=0.2 * (high - low))
+    assert lead_over("good", "loud", **how) == pytest.approx((-high, -low))
+
+
+def test_there_is_no_lead_over_a_model_that_is_not_there(test, models):
+    """One model alone has no runner-up, and the first run no champion."""
+    assert lead_over("", "good", scored=models, test=test, n_resamples=10, seed=0) is None

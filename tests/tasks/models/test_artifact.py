@@ -88,7 +88,7 @@ def test_weights_are_mapped_and_read_only(folder):
 
 
 def test_nothing_is_pickled(folder):
-    """Arrays and JSON; whoever reads the file runs no code of ours."""
+    """Arrays and JSON; reading the file runs no code."""
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.npy"]
     assert np.load(folder / "weights.npy", allow_pickle=False).dtype == np.float32
 

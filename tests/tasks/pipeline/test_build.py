@@ -1,4 +1,4 @@
-"""A killed train notebook: the next run goes on in the middle of the epoch, to the same model."""
+"""A killed train notebook: the next run resumes within the epoch, to the same model."""
 
 import json
 import os

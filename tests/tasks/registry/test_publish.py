@@ -118,7 +118,7 @@ def test_without_a_pointer_there_is_no_way_back(pointer):
 
 
 def test_two_who_publish_at_once_do_not_overwrite_each_other(models, pointer):
-    """The later one is told, with what the earlier one wrote in place."""
+    """The later one gets an error, with what the earlier one wrote in place."""
     publish_model(models[0], pointer)
     before = read_shared(pointer)
     publish_model(models[1], pointer)

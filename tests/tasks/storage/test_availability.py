@@ -1,4 +1,4 @@
-"""What is away just now, and what is wrong: MLflow, S3 and PostgreSQL as their clients find them on real sockets."""
+"""What is temporarily unavailable, and what is wrong: MLflow, S3 and PostgreSQL as their clients find them on real sockets."""
 
 import json
 import socket
@@ -212,7 +212,7 @@ def test_mlflow_tells_in_words_what_its_downloads_met():
 # ---- S3
 
 
-def test_s3_that_is_away_is_an_outage_for_whoever_asks(monkeypatch):
+def test_unreachable_s3_is_an_outage_for_every_caller(monkeypatch):
     """Readers of logs, pointers, and a run's own files; nothing listens."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     for ask in ASKING:

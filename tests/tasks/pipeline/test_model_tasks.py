@@ -6,7 +6,7 @@ import yaml
 from tasks.errors import ConfigError
 from tasks.pipeline.build import load_dag
 from tasks.pipeline.knobs import read_env
-from tasks.pipeline.models import check_models, task_lines
+from tasks.pipeline.model_tasks import check_models, task_lines
 from tests.conftest import ROOT, copy_project
 
 
@@ -45,6 +45,22 @@ def test_the_lines_that_are_reported_load_when_pasted(tmp_path, monkeypatch):
     assert "train-extra" in dag["evaluate"].upstream
 
 
+@pytest.mark.parametrize("models", [None, ["a"], "a", 3])
+def test_models_that_are_no_mapping_are_one_line(models):
+    """An emptied or mistyped section, with what was found."""
+    with pytest.raises(ConfigError, match="must be a mapping of names to blocks, found") as caught:
+        check_models(models, ["a"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("block", [None, "ftrl", ["ftrl"]])
+def test_a_block_that_is_no_mapping_is_one_line(block):
+    """`models: {fm: null}` removes nothing; it is an error that names the model."""
+    with pytest.raises(ConfigError, match="model 'a' must be a block with kind") as caught:
+        check_models({"a": block}, ["a"])
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("change", ["add", "remove"])
 def test_a_mismatch_stops_the_load_before_anything_runs(tmp_path, monkeypatch, change):
     """Whether `ploomber build` or `make run` loads the pipeline."""
@@ -54,5 +70,5 @@ def test_a_mismatch_stops_the_load_before_anything_runs(tmp_path, monkeypatch, c
         env["models"]["extra"] = env["models"]["fm"]
     else:
         del env["models"]["fm"]
-    with pytest.raises(Exception, match=r"has no (task|model)"):
+    with pytest.raises(ConfigError, match=r"has no (task|model)"):
         load_dag(env)

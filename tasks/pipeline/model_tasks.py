@@ -26,9 +26,17 @@ def model_block(name: str, models: Mapping[str, Any]) -> Any:
     return models[name]
 
 
-def check_models(models: Mapping[str, Any], trained: list[str]) -> None:
-    """Raise ConfigError unless `models` has exactly the names in `trained`."""
-    for name in models:
+def check_models(models: Any, trained: list[str]) -> None:
+    """Raise ConfigError unless `models` has a block for exactly the names in `trained`."""
+    if not isinstance(models, Mapping):
+        raise ConfigError(
+            f"`models` must be a mapping of names to blocks, found {models!r}; see env.yaml"
+        )
+    for name, block in models.items():
+        if not isinstance(block, Mapping):
+            raise ConfigError(
+                f"model {name!r} must be a block with kind, params and search, found {block!r}"
+            )
         if name not in trained:
             raise ConfigError(
                 f"model {name!r} has no task; add to the trainings of pipeline.yaml:\n{task_lines(name)}"
@@ -43,7 +51,7 @@ def check_models(models: Mapping[str, Any], trained: list[str]) -> None:
 
 def task_lines(name: str) -> str:
     """Return the lines of ``pipeline.yaml`` that train a model of that name."""
-    block = f'{{dotted_path: "tasks.pipeline.models::model_block", name: {name}, models: "{{{{models}}}}"}}'
+    block = f'{{dotted_path: "tasks.pipeline.model_tasks::model_block", name: {name}, models: "{{{{models}}}}"}}'
     products = "{{products}}"
     return (
         f"  - <<: *train\n"
