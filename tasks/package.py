@@ -19,7 +19,7 @@ from typing import Any
 
 from tasks.errors import ClicklabError, ContractError, GateError, InputError
 from tasks.models.golden import GOLDEN
-from tasks.pipeline.lineage import files_below
+from tasks.pipeline.code_behind import files_below
 from tasks.serving.packed_service import last_lines
 from tasks.serving.proof import prove
 from tasks.serving.receipt import MODEL, PROOF

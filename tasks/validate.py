@@ -13,7 +13,7 @@ from tasks.errors import ConfigError
 from tasks.logs.log import DUPLICATE, Log, arrow_schema
 from tasks.logs.profile import LogProfile, profile_log
 from tasks.logs.validation_report import Finding, ValidationReport
-from tasks.logs.values import is_number
+from tasks.logs.value_text import is_number
 from tasks.schema import Schema, load_schema
 from tasks.storage.files import write_atomic
 

@@ -133,7 +133,11 @@ def test_the_tables_of_the_architecture_are_the_rooms(folder):
 
 
 OPTIONAL = "cluster"  # imported by functions that are given an engine
-TOP = {"tasks": {"errors", "schema"}, "bentos/ctr": {"settings", "numbers"}, "infra": {"aws"}}
+TOP = {
+    "tasks": {"errors", "schema"},
+    "bentos/ctr": {"settings", "positive_number"},
+    "infra": {"aws"},
+}
 
 
 @pytest.mark.parametrize("folder", TOP)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from bentos.ctr.exposures import ExposureSettings
-from bentos.ctr.numbers import positive_number
+from bentos.ctr.positive_number import positive_number
 from tasks.errors import ConfigError
 
 HERE = Path(__file__).parent

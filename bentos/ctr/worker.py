@@ -73,7 +73,7 @@ class Worker:
         if self.settings is None:
             return
         # pulls in numba, which BentoML's supervisor can do without
-        from bentos.ctr.models.watcher import Watcher
+        from bentos.ctr.models.live_update import Watcher
 
         self._telemetry = Telemetry(models=self.settings.models, registry=self._registry)
         self.calls.telemetry = self._telemetry

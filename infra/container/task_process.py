@@ -11,7 +11,7 @@ GRACE_S = 20.0  # for the task to end by itself, CLICKLAB_GRACE_S; ECS gives 120
 
 
 class TaskProcess:
-    """:mod:`infra.container.task_main` in a session of its own.
+    """:mod:`infra.container.fetch_and_run` in a session of its own.
 
     Parameters
     ----------
@@ -25,7 +25,15 @@ class TaskProcess:
 
     def __init__(self, task: str, report: Path, pass_on: Callable[[str], None]):
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "infra.container.task_main", task, str(report)],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "infra.container.fetch_and_run",
+                task,
+                str(report),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -44,4 +44,4 @@ USER 10001:10001
 # A task has no health check: it ends, and its exit code is its result.
 HEALTHCHECK NONE
 # No shell in between: Python is process 1 and receives SIGTERM. The state machine appends the task.
-CMD ["python", "-m", "infra.container.run_task"]
+CMD ["python", "-m", "infra.container.attempt"]

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from infra.aws import check_account, outputs
-from infra.release.blue_green import read_colors
+from infra.release.canary import Rollout, Timing
 from infra.release.deploy import deploy, fetch_outputs, show_plan
 from infra.release.revisions import choose, image_of
-from infra.release.rollout import Rollout, Timing
 from infra.release.teardown import take_down
+from infra.release.traffic_weights import read_colors
 from tasks.errors import ClicklabError
 
 _MAX_SHARE = 50  # percent; with more, the canary would be the live color

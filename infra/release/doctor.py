@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.aws import client, readable_aws_errors, region_of_environment
 from infra.images.engine import find_engine
-from infra.images.inspect import architecture_of, local_images
+from infra.images.local_images import architecture_of, local_images
 from infra.release.capacity import on_demand_vcpus, spot_vcpus
 from infra.release.terraform_cli import MINIMUM, Terraform, minimum_version
 from infra.release.variables import read_variables, variables_file

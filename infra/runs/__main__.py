@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.aws import check_account, need, outputs
-from infra.runs.commands import resume, stop, submit, switch_schedule
+from infra.runs.commands import stop, submit, switch_schedule
 from infra.runs.executions import arn_of, describe, executions, follow, logs, progress, run_of
+from infra.runs.resume import resume
 from tasks.errors import ClicklabError
 
 _MARKS = {

@@ -1,14 +1,14 @@
-"""Starts, resumes and stops runs, and switches the schedule."""
+"""Start and stop runs, and switch the schedule; resuming is in :mod:`infra.runs.resume`."""
 
 import json
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from infra.aws import client, readable_aws_errors
-from infra.runs.executions import all_of, arn_of, deployed_tasks, describe, next_name, progress
+from infra.runs.executions import deployed_tasks, describe
 from infra.state_machine.dag import models_of
 from tasks.errors import ConfigError, InputError
 
@@ -25,14 +25,6 @@ _SCHEDULE = (  # an update replaces the whole schedule
 )
 
 Values = Mapping[str, Any]
-
-
-class Resumed(NamedTuple):
-    """How a run was resumed: its execution, that execution's number of redrives, and a few words."""
-
-    arn: str
-    n_redrives: int
-    how: str
 
 
 def _say_nothing(_: str) -> None:
@@ -55,7 +47,7 @@ def submit(
         raise ConfigError(f"no model is called {model!r}; the pipeline trains {', '.join(known)}")
     run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     data = _reachable(data, str(values["bucket"]), run, say)
-    _start(values, run, {"run": run, "data": data, "model": model})
+    start(values, run, {"run": run, "data": data, "model": model})
     return run
 
 
@@ -83,51 +75,12 @@ def _reachable(data: str, bucket: str, run: str, say: Callable[[str], None]) -> 
     return f"s3://{bucket}/{key}"
 
 
-def _start(values: Values, name: str, given: Mapping[str, Any]) -> None:
+def start(values: Values, name: str, given: Mapping[str, Any]) -> None:
+    """Start an execution of that name with its input."""
     with readable_aws_errors():
         client("stepfunctions").start_execution(
             stateMachineArn=values["state_machine_arn"], name=name, input=json.dumps(given)
         )
-
-
-def resume(values: Values, run: str) -> Resumed:
-    """Resume a run that failed: redriven if it was stopped, else begun again without what is done.
-
-    Raises
-    ------
-    InputError
-        If there is no such run, or it is running, or it succeeded.
-    """
-    past = all_of(values, run)
-    execution = past[-1]
-    status = execution["status"]
-    if status in ("RUNNING", "SUCCEEDED", "PENDING_REDRIVE"):
-        raise InputError(f"run {run} is {status.lower()}; there is nothing to resume")
-    arn = execution["executionArn"]
-    # a failure has ended in the machine's own Fail state, and a redrive would only enter that again
-    was_broken_off = status in ("ABORTED", "TIMED_OUT")
-    is_redrivable = was_broken_off and execution.get("redriveStatus") == "REDRIVABLE"
-    if is_redrivable and not _has_changed(values, arn):
-        with readable_aws_errors():
-            client("stepfunctions").redrive_execution(executionArn=arn)
-        again = int(execution.get("redriveCount", 0)) + 1
-        return Resumed(arn, again, "redriven from where it was broken off")
-    done = [task.name for task in progress(execution).values() if task.state == "done"]
-    before = json.loads(execution.get("input") or "{}")
-    given = {"run": run, "data": before.get("data", ""), "model": before.get("model", "")}
-    name = next_name(run, len(past))
-    _start(values, name, given | {"done": done})
-    how = f"begun again; {len(done)} tasks are done and stay: {', '.join(done) or 'none'}"
-    return Resumed(arn_of(values, name), 0, how)
-
-
-def _has_changed(values: Values, arn: str) -> bool:
-    """Return whether the definition has changed since the run; a redrive would use the old one."""
-    machine = client("stepfunctions")
-    with readable_aws_errors():
-        now = machine.describe_state_machine(stateMachineArn=values["state_machine_arn"])
-        then = machine.describe_state_machine_for_execution(executionArn=arn)
-    return bool(now["definition"] != then["definition"])
 
 
 def stop(values: Values, run: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.cluster.fargate import start_fargate
 from tasks.errors import ConfigError, UnavailableError
-from tasks.logs.values import is_integer
+from tasks.logs.value_text import is_integer
 from tasks.storage.availability import is_temporary
 
 _CONNECT_S, _START_S = 30, 900  # limits for an answer, and for all workers to start

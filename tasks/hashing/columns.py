@@ -1,6 +1,6 @@
 """Arrow columns as canonical texts: the distinct ones and, for each row, which of them it holds.
 
-The rule of :func:`tasks.logs.values.value_text` applies whatever Arrow type a column has. A missing value
+The rule of :func:`tasks.logs.value_text.value_text` applies whatever Arrow type a column has. A missing value
 is one entry past the last text.
 """
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import InputError
-from tasks.logs.values import is_number_type, is_text_type, number_texts
+from tasks.logs.value_text import is_number_type, is_text_type, number_texts
 
 
 class Texts(NamedTuple):

@@ -13,7 +13,7 @@ from tasks.hashing.columns import read_only
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import token_prefixes
 from tasks.hashing.moments import bad_time, cycle_step, moment_parser, to_ms
-from tasks.logs.values import value_text
+from tasks.logs.value_text import value_text
 
 
 class RowEncoder:

@@ -12,7 +12,7 @@ from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import columns_of, encode_batch
 from tasks.hashing.moments import CYCLES, cycle_indices, read_moments
 from tasks.logs.log import Log
-from tasks.logs.values import value_text
+from tasks.logs.value_text import value_text
 from tasks.storage.files import write_atomic
 
 FILE = "values.parquet"  # beside the feature sets

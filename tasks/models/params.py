@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from tasks.errors import ConfigError
-from tasks.logs.values import is_integer, is_number
+from tasks.logs.value_text import is_integer, is_number
 
 
 def require_number(kind: str, name: str, value: Any, *, positive: bool = False) -> None:

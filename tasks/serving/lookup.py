@@ -17,7 +17,7 @@ from tasks.hashing import murmur
 from tasks.hashing.columns import Texts, read_only
 from tasks.hashing.contract import HashContract
 from tasks.hashing.row_encoder import RowEncoder, invalid_unicode
-from tasks.logs.values import value_text
+from tasks.logs.value_text import value_text
 
 Text = str | tuple[str, ...]
 MAX_CACHED_BYTES = 128  # bytes in UTF-8; bounds the memory that a client can fill

@@ -94,7 +94,7 @@ def predict_artifact(model_dir: Path, rows: Sequence[Mapping[str, Any]]) -> list
     import pyarrow as pa
 
     from tasks.hashing.encode import columns_of
-    from tasks.logs.values import value_text
+    from tasks.logs.value_text import value_text
     from tasks.models.artifact import load_model
 
     model = load_model(model_dir)

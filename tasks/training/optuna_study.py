@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import ConfigError, UnavailableError
-from tasks.logs.values import is_integer
+from tasks.logs.value_text import is_integer
 from tasks.models import learner_class
 from tasks.storage.availability import is_temporary
 from tasks.storage.locks import sqlite_lock

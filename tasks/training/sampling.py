@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tasks.errors import ConfigError
-from tasks.logs.values import is_number
+from tasks.logs.value_text import is_number
 from tasks.models.splitmix import GOLDEN_GAMMA, mix64
 
 

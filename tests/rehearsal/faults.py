@@ -24,7 +24,7 @@ import os
 import sys
 
 words = sys.orig_argv
-if "infra.container.task_main" in words and {task!r} in words and int(os.environ.get("CLICKLAB_ATTEMPT", 1)) <= {attempts}:
+if "infra.container.fetch_and_run" in words and {task!r} in words and int(os.environ.get("CLICKLAB_ATTEMPT", 1)) <= {attempts}:
 {action}
 """
 

@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from infra.release.blue_green import NAMES, read_colors
+from infra.release.traffic_weights import NAMES, read_colors
 from tests.rehearsal.emulator import Emulator
 
 SIMULATED = "the load balancer (a local proxy)"

@@ -3,7 +3,8 @@
 Most run one or two tasks only: the execution's input calls the others done, so they are skipped.
 """
 
-from infra.runs.commands import resume, switch_schedule
+from infra.runs.commands import switch_schedule
+from infra.runs.resume import resume
 from tasks.errors import UnavailableError
 from tests.rehearsal.containers import SPOT_REASON
 from tests.rehearsal.deployment import MODEL, Deployment

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.release.blue_green import read_colors, scale
-from infra.release.rollout import Rollout, Timing
+from infra.release.canary import Rollout, Timing
+from infra.release.traffic_weights import read_colors, scale
 from tasks.schema import load_schema
 from tests.rehearsal.containers import HOST_LOST
 from tests.rehearsal.deployment import Deployment

@@ -1,7 +1,7 @@
 """The service's scenarios: real Bento processes behind the load balancer, moved by the release verbs."""
 
-from infra.release.blue_green import read_colors
-from infra.release.rollout import RolledBackError
+from infra.release.canary import RolledBackError
+from infra.release.traffic_weights import read_colors
 from tests.rehearsal import services
 from tests.rehearsal.load_balancer import SIMULATED
 from tests.rehearsal.scenario import Scenario, check, scenario, wait_for

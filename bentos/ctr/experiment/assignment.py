@@ -82,7 +82,7 @@ class Experiment:
         *,
         unknown: Mapping[str, frozenset[str]] | None = None,
     ):
-        from tasks.logs.values import value_text  # the text that the model hashes
+        from tasks.logs.value_text import value_text  # the text that the model hashes
 
         self.name, self.salt, self.unit = name, salt, tuple(unit)
         self.variants, self.shadows = tuple(variants), tuple(shadows)

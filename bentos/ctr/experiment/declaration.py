@@ -83,7 +83,7 @@ def _variant(entry: Any, models: Collection[str]) -> Variant:
 
 def _units(raw: Any, schema: Schema | None) -> dict[str, frozenset[str]]:
     """Return each unit field with its values that mean unknown."""
-    from tasks.logs.values import value_text
+    from tasks.logs.value_text import value_text
 
     declared = schema.missing_values if schema else {}
     if raw is None:

@@ -93,7 +93,7 @@ class LineEncoder:
     """
 
     def __init__(self, *, columns: Collection[str] = (), redact: Collection[str] = ()):
-        from tasks.logs.values import value_text  # the text that the model hashes
+        from tasks.logs.value_text import value_text  # the text that the model hashes
 
         if wrong := [name for name in redact if columns and name not in columns]:
             raise ConfigError(

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bentos.ctr.numbers import positive_number
+from bentos.ctr.positive_number import positive_number
 from tasks.errors import ConfigError
 
 FORMATS = ("jsonl", "parquet")

@@ -1,5 +1,7 @@
 """The outermost ASGI layer: answers the two calls itself and passes everything else to BentoML.
 
+A body's size and time are limited here, its shape by :mod:`bentos.ctr.scoring.request_reader`.
+
 BentoML's own layers (metrics, tracing, timeout, context) cost about 400 us per request, scoring 20, so
 the calls are answered before them, with metrics and limits of their own.
 """

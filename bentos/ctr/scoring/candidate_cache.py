@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tasks.logs.values import value_text
+from tasks.logs.value_text import value_text
 from tasks.serving.candidates import Candidates, Catalogue, picker
 
 MAX_ROWS = 8_192  # per catalogue; a full one is replaced by an empty one

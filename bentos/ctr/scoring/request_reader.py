@@ -14,7 +14,7 @@ import msgspec
 
 from bentos.ctr.scoring.candidate_cache import CachedRankingDecoder, Decoded
 from tasks.hashing.contract import HashContract
-from tasks.logs.values import value_text
+from tasks.logs.value_text import value_text
 from tasks.schema import Schema
 from tasks.serving.candidates import Candidates
 

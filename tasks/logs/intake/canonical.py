@@ -1,6 +1,6 @@
 """Raw rows to rows of the canonical log; rows that cannot be converted are returned with a reason.
 
-One canonical text per value, whatever its type was (:mod:`tasks.logs.values`); nothing or an empty
+One canonical text per value, whatever its type was (:mod:`tasks.logs.value_text`); nothing or an empty
 text is null. CSV and Parquet of the same log therefore become the same rows.
 """
 
@@ -16,7 +16,7 @@ from tasks.errors import InputError
 from tasks.logs.intake.csv_block import RawRows
 from tasks.logs.intake.times import NOT_A_TIME, TimeParser
 from tasks.logs.log import TIME, arrow_schema
-from tasks.logs.values import is_number_type, is_text_type, number_texts
+from tasks.logs.value_text import is_number_type, is_text_type, number_texts
 from tasks.schema import Schema
 
 LABEL, TIME_BAD, ID_EMPTY, TRUTH = (

@@ -1,4 +1,8 @@
-"""Rows that are not in the log: the place of each, the reason, and its text."""
+"""Rows that are not in the log: the place of each, the reason, and its text.
+
+Reasons are given where a row is read: :mod:`tasks.logs.intake.canonical` (values), :mod:`tasks.logs.intake.csv_block` (lines),
+:mod:`tasks.logs.intake.duplicates` (ids).
+"""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -146,7 +146,7 @@ def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them(task):
     built = build("pipeline")
     for name in ("ingest", "validate", "explore"):
         done = finished(
-            built, ["python", "-m", "infra.container.run_task", name], environment=variables
+            built, ["python", "-m", "infra.container.attempt", name], environment=variables
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert all(json.loads(line) for line in done.stdout.splitlines())
@@ -154,7 +154,7 @@ def test_the_pipelines_image_runs_tasks_as_the_state_machine_starts_them(task):
     names = {one["Key"].removeprefix("runs/one/") for one in found}
     assert {"tasks/explore.json", "products/explore.html", "products/validation.json"} <= names
     unknown = finished(
-        built, ["python", "-m", "infra.container.run_task", "no_such"], environment=variables
+        built, ["python", "-m", "infra.container.attempt", "no_such"], environment=variables
     )
     assert unknown.returncode in (2, 3), unknown.stdout
 
@@ -177,7 +177,7 @@ def test_a_whole_run_writes_below_scratch_alone(task, tmp_path):
 def test_a_task_exits_with_143_on_sigterm(task):
     """As process 1, which ignores SIGTERM by default: 143, not 137."""
     variables, s3 = task
-    command = ["python", "-m", "infra.container.run_task", "ingest"]
+    command = ["python", "-m", "infra.container.attempt", "ingest"]
     with running(build("pipeline"), command, environment=variables, read_only=True) as container:
         until = time.monotonic() + 60
         while not s3.list_objects_v2(Bucket=BUCKET, Prefix="runs/one/started/")["KeyCount"]:

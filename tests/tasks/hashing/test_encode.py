@@ -14,7 +14,7 @@ from tasks.hashing import murmur
 from tasks.hashing.contract import HashContract, split_codes
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.row_encoder import RowEncoder
-from tasks.logs.values import value_text
+from tasks.logs.value_text import value_text
 from tasks.schema import Schema, load_schema
 from tests import naive
 

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.errors import InputError, UnavailableError
 from tasks.logs.sources import fingerprint, list_files
-from tasks.pipeline.lineage import files_behind
+from tasks.pipeline.code_behind import files_behind
 from tests.logs import local_s3
 from tests.stores import IMPATIENT_AWS
 

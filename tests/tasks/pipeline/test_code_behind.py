@@ -9,7 +9,7 @@ from modulefinder import ModuleFinder
 import pytest
 import yaml
 
-from tasks.pipeline.lineage import code_behind, files_behind
+from tasks.pipeline.code_behind import code_behind, files_behind
 from tests.conftest import ROOT, copy_project
 
 SOURCES = {
@@ -108,7 +108,7 @@ def changed(tmp_path_factory):
     """For each module in turn: the sources whose digest changes when it is edited."""
     project = copy_project(tmp_path_factory.mktemp("lineage") / "project")
     code = (
-        "import json, sys, time; from pathlib import Path; from tasks.pipeline.lineage import code_behind\n"
+        "import json, sys, time; from pathlib import Path; from tasks.pipeline.code_behind import code_behind\n"
         "sources, modules = json.load(sys.stdin)\n"
         "digests = lambda: {source: code_behind(source, besides) for source, besides in sources.items()}\n"
         "before, found = digests(), {}\n"

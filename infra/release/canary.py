@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.aws import client, need, readable_aws_errors
-from infra.release.blue_green import Color, read_colors, scale, shift_traffic, short
+from infra.release.traffic_weights import Color, read_colors, scale, shift_traffic, short
 from tasks.errors import GateError, InputError
 
 NEEDED = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.ingest import ingest
-from tasks.pipeline.fingerprint import refresh
+from tasks.pipeline.data_changes import refresh
 from tests.logs import SMALL, rows, write_lines
 
 with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.hashing.columns import read_column
-from tasks.logs.values import is_integer, is_number, number_texts, value_text
+from tasks.logs.value_text import is_integer, is_number, number_texts, value_text
 
 
 def texts_of(column: pa.Array) -> list[str]:

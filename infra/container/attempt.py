@@ -1,6 +1,6 @@
-"""What a container runs: ``python -m infra.container.run_task TASK``, one attempt at one task of a run.
+"""What a container runs: ``python -m infra.container.attempt TASK``, one attempt at one task of a run.
 
-The task itself is a process of its own (:mod:`infra.container.task_main`); this one is small, is process 1 of the container, and
+The task itself is a process of its own (:mod:`infra.container.fetch_and_run`); this one is small, is process 1 of the container, and
 survives when that one is killed. It passes a stop on, keeps what another attempt can resume from, uploads the
 products, records a failure, and exits with a code that the state machine reads: those of
 ``tasks/errors.py``, 137 if the task was killed (memory), 143 if it was stopped.

@@ -74,7 +74,7 @@ class Cloud:
             "HOLD": hold,
             **environment,
         }
-        command = [sys.executable, "-m", "infra.container.run_task", task]
+        command = [sys.executable, "-m", "infra.container.attempt", task]
         return subprocess.Popen(
             command,
             cwd=self.project,

@@ -1,6 +1,6 @@
 """One task in its own process: fetch what it needs, run it if it is outdated, report the result.
 
-Started by :mod:`infra.container.run_task`, which reads ``<report>``, a small JSON file that is rewritten at each stage:
+Started by :mod:`infra.container.attempt`, which reads ``<report>``, a small JSON file that is rewritten at each stage:
 ``folder`` and ``owned`` (where the products are, and which are the task's), ``ran`` (False: nothing had
 changed), ``seconds``, ``summary``, or ``failure``.
 """

@@ -11,8 +11,8 @@ import weakref
 import pytest
 
 from bentos.ctr.exposures import ExposureSettings
-from bentos.ctr.models import admission, managed_model, watcher
-from bentos.ctr.models.watcher import EXPERIMENT, Watcher
+from bentos.ctr.models import admission, live_update, managed_model
+from bentos.ctr.models.live_update import EXPERIMENT, Watcher
 from bentos.ctr.scoring.calls import Calls, RequestOptions
 from bentos.ctr.scoring.request_reader import Refusal
 from bentos.ctr.settings import Limits, Settings
@@ -449,7 +449,7 @@ def loads(monkeypatch):
         return model
 
     monkeypatch.setattr(admission, "load_model", load)
-    monkeypatch.setattr(watcher, "_RETIRE_S", 0.0)
+    monkeypatch.setattr(live_update, "_RETIRE_S", 0.0)
     gc.disable()
     yield loads
     gc.enable()
@@ -482,7 +482,7 @@ def test_what_a_replaced_scorer_remembers_is_forgotten_piecemeal(service, models
     put(models["two"], service.folder)
     service.poll().poll()
     assert sum(map(len, caches)) >= 100
-    monkeypatch.setattr(watcher, "_RETIRE_S", 0.0)
+    monkeypatch.setattr(live_update, "_RETIRE_S", 0.0)
     service.poll()
     assert not any(caches)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from infra.release import __main__ as release
-from infra.release.blue_green import read_colors
+from infra.release.traffic_weights import read_colors
 from tests.infra.blue_green_stage import REPOSITORY, stage
 from tests.infra.cloud import account, aws, write_outputs
 
@@ -71,7 +71,7 @@ def test_a_canarys_share_can_be_raised(scene, second):
 
 def test_an_alarm_rolls_the_canary_back(scene, second, capsys, monkeypatch):
     """All traffic to the previous revision, the canary stopped, exit code 6, one line."""
-    from infra.release.rollout import Rollout
+    from infra.release.canary import Rollout
 
     shift = Rollout._shift
 
@@ -116,7 +116,7 @@ def test_a_broken_image_never_gets_traffic(scene, second, capsys, verb):
 
 def test_a_deployment_given_up_by_ecs_ends_the_wait(scene, second, capsys, monkeypatch):
     """Its reason is reported."""
-    from infra.release import rollout
+    from infra.release import canary
 
     seen = read_colors(scene.values)["green"]
 
@@ -127,7 +127,7 @@ def test_a_deployment_given_up_by_ecs_ends_the_wait(scene, second, capsys, monke
             "green": type(seen)(**{**vars(found["green"]), "healthy": 0, "given_up": reason})
         }
 
-    monkeypatch.setattr(rollout, "read_colors", given_up)
+    monkeypatch.setattr(canary, "read_colors", given_up)
     assert _do("canary", wait="10") == 6
     assert "does not become healthy (tasks failed to start)" in capsys.readouterr().err
     assert scene.weights() == BLUE
@@ -135,7 +135,7 @@ def test_a_deployment_given_up_by_ecs_ends_the_wait(scene, second, capsys, monke
 
 def test_a_canary_whose_tasks_die_is_rolled_back(scene, second, capsys, monkeypatch):
     """Even without an alarm."""
-    from infra.release.rollout import Rollout
+    from infra.release.canary import Rollout
 
     shift = Rollout._shift
 
@@ -191,7 +191,7 @@ def test_the_next_release_goes_to_the_other_color(scene, second):
 
 def test_an_alarm_during_a_release_restores_the_old_color(scene, second, monkeypatch):
     """It still runs, as it is stopped only after the watch."""
-    from infra.release.rollout import Rollout
+    from infra.release.canary import Rollout
 
     monkeypatch.setattr(Rollout, "_refuse_during_alarm", lambda *_: None)
     scene.set_alarm("clicklab-small-green-p99")
@@ -215,7 +215,7 @@ def test_an_interrupted_release_is_rolled_back_or_finished(
     scene, second, monkeypatch, verb, weights, desired
 ):
     """All traffic is on the new color, the old one is not yet stopped."""
-    from infra.release.rollout import Rollout
+    from infra.release.canary import Rollout
 
     with monkeypatch.context() as patch:
         patch.setattr(Rollout, "_watch", _interrupt)
