@@ -176,7 +176,7 @@ def champion_is_version_5(tmp_path, monkeypatch):
     }
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
-    found = mlflow_store.RegisteredModel("ctr-avazu", "5", "run", tmp_path / "downloaded")
+    found = mlflow_store.RegisteredModel("ctr-avazu", "5", "run", tmp_path / "downloaded", "clicks")
     monkeypatch.setattr(mlflow_store, "connect", lambda uri: None)
     monkeypatch.setattr(mlflow_store, "find_alias", lambda client, name, alias, folder: found)
     upstream = {
@@ -198,7 +198,13 @@ def test_the_task_packages_the_champions_files_with_its_own_rows(
     package(product, upstream, {"name": "ctr"}, {"tracking_uri": "unused"})
     folder = product["receipt"].parent / "downloaded"
     golden = {"rows": [{}], "p_click": [0.2]}
-    named = {"name": "ctr", "receipt_path": product["receipt"], "data_digest": "of the log"}
+    facts = {"registered_name": "ctr-avazu", "registered_version": "5", "origin": "clicks"}
+    named = {
+        "name": "ctr",
+        "receipt_path": product["receipt"],
+        "data_digest": "of the log",
+        "facts": facts,
+    }
     assert calls == [((folder, golden), named)]
 
 
