@@ -18,6 +18,7 @@ import numpy as np
 from tasks.errors import ConfigError, UnavailableError
 from tasks.logs.value_text import is_integer
 from tasks.models import learner_class
+from tasks.storage import progress
 from tasks.storage.availability import is_temporary
 from tasks.storage.locks import sqlite_lock
 from tasks.storage.workspace import resolve_store
@@ -67,7 +68,8 @@ def run_study(
             study.enqueue_trial({key: defaults[key] for key in space})
         while (n_done := len(_trials(study, *_FINISHED))) < n_trials:
             study.sampler = _sampler(optuna, seed, n_done, is_shared=is_shared)
-            study.optimize(objective, n_trials=1)
+            with progress.trial(n_done + 1, n_trials):
+                study.optimize(objective, n_trials=1)
         return [_record(trial) for trial in _trials(study, *_FINISHED)]
 
 

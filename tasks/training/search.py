@@ -22,6 +22,7 @@ import pandas as pd
 
 from tasks.errors import ConfigError, DivergenceError
 from tasks.models import make_learner
+from tasks.storage.progress import trial
 from tasks.training.fit import fit_stream
 from tasks.training.history import Epoch
 from tasks.training.optuna_study import Run, positive, run_study
@@ -72,6 +73,8 @@ def search(
     ConfigError
         If the search names an unknown method or knob, or no trial has a finite loss.
     """
+    if not isinstance(model, Mapping) or "kind" not in model:
+        raise ConfigError(f"model must be a block with kind, params and search, found {model!r}")
     plan = dict(model.get("search") or {"method": "fixed"})
     method = plan.get("method")
     if method not in _KEYS:
@@ -159,6 +162,9 @@ def _search_grid(run: Run, grid: Any) -> list[dict[str, Any]]:
         or not all(isinstance(values, list) and values for values in grid.values())
     ):
         raise ConfigError(f"search: grid must map parameters to lists of values, found {grid!r}")
-    return [
-        run(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())
-    ]
+    points = list(itertools.product(*grid.values()))
+    found = []
+    for number, values in enumerate(points, start=1):
+        with trial(number, len(points)):
+            found.append(run(dict(zip(grid, values, strict=True))))
+    return found
