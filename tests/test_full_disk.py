@@ -151,7 +151,7 @@ def test_a_full_disk_reported_by_a_library_is_one_line(text):
 CHATTY = """
 import sys
 from pathlib import Path
-from tasks.pipeline.executor import _printing_to
+from tasks.pipeline.task_process import _printing_to
 
 with _printing_to(Path(sys.argv[1])):
     try:
