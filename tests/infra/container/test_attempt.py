@@ -351,7 +351,7 @@ def test_a_stop_in_the_middle_of_training_is_gone_on_with(cloud):
         process.send_signal(signal.SIGTERM)
         lines = cloud.end(process, 143)
         assert not Path(f"/proc/{kernel}").exists(), "the kernel outlived its container"
-    assert "1 files kept" in messages(lines)
+    assert "1 files saved" in messages(lines)
     assert "train-ftrl.checkpoint.npz" in cloud.keys("runs/train/products/")
     lines = cloud.run("train-ftrl", "train", CLICKLAB_ATTEMPT="2")
     assert "training resumes from here" in messages(lines)
