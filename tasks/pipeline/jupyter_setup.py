@@ -1,0 +1,55 @@
+"""What ``make setup`` configures after the packages: Jupyter in the environment, and notebooks in git.
+
+Everything lies in the environment or in the clone's own git configuration; a user's Jupyter and git settings
+elsewhere are left alone, and win.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tasks.pipeline.notebook_git import configure_git
+from tasks.storage.files import write_atomic
+from tasks.storage.workspace import project_root
+
+FILES: dict[str, dict[str, Any]] = {
+    "etc/jupyter/jupyter_server_config.json": {
+        "ServerApp": {
+            "contents_manager_class": "tasks.pipeline.contents_manager.ContentsManager",
+            "jpserver_extensions": {"ploomber_extension": False},
+        }
+    },
+    # Ploomber's button "Share Notebook" would send a notebook to a service that is no more
+    "etc/jupyter/labconfig/page_config.json": {"disabledExtensions": {"ploomber-extension": True}},
+    "share/jupyter/lab/settings/overrides.json": {
+        "@jupyterlab/apputils-extension:notification": {
+            "fetchNews": "false",
+            "checkForUpdates": False,
+        }
+    },
+    "etc/ipython/ipython_kernel_config.json": {
+        "InteractiveShellApp": {"extensions": ["tasks.pipeline.pip_advice"]}
+    },
+}
+_PIP = "#!{python}\nfrom tasks.pipeline.pip_advice import main\n\nmain()\n"
+
+
+def configure_jupyter(prefix: str | Path) -> None:
+    """Write the settings of JupyterLab and its kernels into an environment, and a ``pip`` that gives advice."""
+    for name, content in FILES.items():
+        write_atomic(Path(prefix) / name, json.dumps(content, indent=2) + "\n")
+    pip = Path(prefix) / "bin" / "pip"
+    if not pip.exists():
+        write_atomic(pip, _PIP.format(python=Path(prefix) / "bin" / "python"))
+        pip.chmod(0o755)
+
+
+def main() -> None:
+    """Configure this environment and this clone."""
+    configure_jupyter(sys.prefix)
+    configure_git(project_root())
+
+
+if __name__ == "__main__":
+    main()
