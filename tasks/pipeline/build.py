@@ -39,7 +39,9 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     try:
         dag = load_dag(env)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Corrupted product metadata")  # one is missing
+            warnings.filterwarnings(
+                "ignore", message="Corrupted product metadata"
+            )  # one is missing
             done = dag.build(force=force)
     except ConfigError:
         raise

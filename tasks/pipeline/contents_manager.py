@@ -22,6 +22,7 @@ from tasks.pipeline.interactive import (
     PARAMETERS,
     as_defaults,
     assignments,
+    differences,
     forget_injected,
     injected_cell,
     parameters_by_hand,
@@ -90,7 +91,9 @@ class ContentsManager(derive_class(TextFileContentsManager)):  # type: ignore[mi
     def _redirect(self, model: dict[str, Any]) -> None:
         if (shown := self.parameters_by_hand(model)) is not None:
             task = self._task(model["path"])
-            injected_cell(model["content"])["source"] = f"{_comment(task)}\n{assignments(shown)}"
+            other = differences(shown, tagged_cell(model["content"], PARAMETERS))
+            source = f"{_comment(task)}\n{assignments(other)}".rstrip()
+            injected_cell(model["content"])["source"] = source
             model["writable"] = bool(task)
 
     def _place(self, path: str) -> Path:
@@ -122,8 +125,9 @@ def _comment(task: str) -> str:
     if not task:
         return "# Written by the pipeline, and read-only. Cells that are run again write to the scratch folder."
     return (
-        f"# Parameters of the task {task}: inputs of the pipeline, products in the scratch folder.\n"
-        "# Change a value here to try it; this cell is not saved. Change env.yaml to keep it."
+        f"# Parameters of the task {task} where they differ from the cell above. Run by hand, this notebook reads the\n"
+        "# pipeline's products and writes to the scratch folder. Assign here to try a value: this cell is not saved.\n"
+        "# To keep a value, change env.yaml."
     )
 
 

@@ -5,8 +5,10 @@ JupyterLab shows these parameters below the ``parameters`` cell (:mod:`tasks.pip
 VS Code, papermill, another Jupyter.
 """
 
+import ast
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,23 @@ def as_defaults(shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the ``parameters`` cell assigns: the same, and the names that only the pipeline fills."""
     first = {key: shown[key] for key in ("upstream", "product")}
     return {**first, **dict.fromkeys(sorted(_UNSEEN), ""), **shown}
+
+
+def differences(shown: Mapping[str, Any], cell: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the parameters that a ``parameters`` cell does not assign, or assigns another value."""
+    known = _literals("".join(cell["source"])) if cell is not None else {}
+    return {key: value for key, value in shown.items() if known.get(key, ...) != value}
+
+
+def _literals(code: str) -> dict[str, Any]:
+    """Return the names that code assigns literals to; none if it is no Python."""
+    found = {}
+    with suppress(SyntaxError):
+        for node in ast.parse(code).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                with suppress(ValueError):
+                    found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
 def _paths(value: Any, root: Path) -> Any:
@@ -97,9 +116,7 @@ def _literal(value: Any, column: int, indent: int = 0) -> str:
         return flat
     pad, inner = " " * indent, " " * (indent + 4)
     heads = (
-        [f"{json.dumps(key)}: " for key in value]
-        if isinstance(value, Mapping)
-        else [""] * len(value)
+        [f"{_text(key)}: " for key in value] if isinstance(value, Mapping) else [""] * len(value)
     )
     items = value.values() if isinstance(value, Mapping) else value
     lines = [
@@ -112,11 +129,15 @@ def _literal(value: Any, column: int, indent: int = 0) -> str:
 
 def _flat(value: Any) -> str:
     if isinstance(value, Mapping):
-        pairs = (f"{json.dumps(key)}: {_flat(item)}" for key, item in value.items())
+        pairs = (f"{_text(key)}: {_flat(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_flat, value))}]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    return _text(value) if isinstance(value, str) else repr(value)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def injected_cell(content: Mapping[str, Any]) -> Any:

@@ -17,10 +17,11 @@ FILES: dict[str, dict[str, Any]] = {
     "etc/jupyter/jupyter_server_config.json": {
         "ServerApp": {
             "contents_manager_class": "tasks.pipeline.contents_manager.ContentsManager",
-            "jpserver_extensions": {"ploomber_extension": False},
-        }
+            # a button of the first sends notebooks to Ploomber's servers, the second starts with a banner
+            "jpserver_extensions": {"ploomber_extension": False, "nbclassic": False},
+        },
+        "LabApp": {"extension_manager": "readonly"},  # what it installed would not be in the lock
     },
-    # Ploomber's button "Share Notebook" would send a notebook to a service that is no more
     "etc/jupyter/labconfig/page_config.json": {"disabledExtensions": {"ploomber-extension": True}},
     "share/jupyter/lab/settings/overrides.json": {
         "@jupyterlab/apputils-extension:notification": {

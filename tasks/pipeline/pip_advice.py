@@ -3,7 +3,9 @@
 Kernels load this as an IPython extension (:mod:`tasks.pipeline.jupyter_setup`); the environment has no pip of its own.
 """
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -25,7 +27,8 @@ def advice(line: str) -> str:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Let ``%pip`` give the advice."""
+    """Let ``%pip`` give the advice, and ``!pip`` find the environment's own, however Jupyter was started."""
+    os.environ["PATH"] = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     shell.register_magic_function(_pip, "line", "pip")
 
 

@@ -169,7 +169,9 @@ def test_a_copied_or_moved_project_is_read_once_and_not_rebuilt(built, tmp_path,
     monkeypatch.chdir(copy)
     read = []
     digest = integrity._digest.__wrapped__
-    monkeypatch.setattr(integrity, "_digest", lambda path, *mark: read.append(path) or digest(path, *mark))
+    monkeypatch.setattr(
+        integrity, "_digest", lambda path, *mark: read.append(path) or digest(path, *mark)
+    )
     assert run() == set()
     assert {path.name for path in read} == {Path(name).name for name in FILES}
     read.clear()
@@ -187,7 +189,11 @@ def test_a_touched_file_is_read_and_nothing_runs(built):
 
 def test_files_that_nobody_recorded_do_not_matter(built):
     """A checkpoint folder of an editor, notes, a scratch folder."""
-    for name in ("products/log/notes.txt", "products/scratch/train/model.json", "products/log/.x/a"):
+    for name in (
+        "products/log/notes.txt",
+        "products/scratch/train/model.json",
+        "products/log/.x/a",
+    ):
         (built / name).parent.mkdir(parents=True, exist_ok=True)
         (built / name).write_text("mine")
     assert run() == set()
