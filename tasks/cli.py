@@ -151,6 +151,20 @@ def predict(
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 3000,
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+) -> None:
+    """Serve the Bento that the pipeline packaged."""
+    with _readable_errors():
+        from tasks.pipeline.knobs import read_env
+        from tasks.serving.bento_store import serve as serve_bento
+
+        serve_bento(read_env(env), host=host, port=port)
+
+
+@app.command()
 def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Prove the packaged model again: notebook, artifact, Bento and live endpoint give the same numbers."""
     with _readable_errors():

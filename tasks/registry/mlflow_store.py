@@ -5,6 +5,7 @@ them. Aliases name the models that serve now, the ledger (:mod:`tasks.registry.l
 Runs are written by :mod:`tasks.registry.recording`.
 """
 
+import json
 import logging
 import os
 import warnings
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError, InputError, UnavailableError
+from tasks.logs.origin import origin_of, slug
 from tasks.registry.mlflow_client import ReadableClient, reason_of, unavailable
 from tasks.schema import Schema
 from tasks.storage.availability import is_temporary
@@ -21,6 +23,7 @@ from tasks.storage.locks import sqlite_lock
 from tasks.storage.workspace import resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+ORIGIN = "clicklab.origin"  # tag of runs and versions: where their rows came from
 MODEL_PATH = "model"  # where a run keeps its model
 
 
@@ -32,6 +35,7 @@ class RegisteredModel:
     registry_version: str
     run_id: str
     folder: Path
+    origin: str | None = None  # where its rows came from; None for a version of an older release
 
 
 def connect(tracking_uri: str) -> Any:
@@ -89,6 +93,17 @@ def registered_name(schema: Schema) -> str:
     return f"ctr-{schema.name}"
 
 
+def experiment_name(experiment: str, origin: str | None) -> str:
+    """Return the experiment for rows of one origin: losses on different data are not comparable.
+
+    Examples
+    --------
+    >>> experiment_name("ctr", "sim://avazu")
+    'ctr-sim-avazu'
+    """
+    return f"{experiment}-{slug(origin)}" if origin else experiment
+
+
 def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) -> str:
     """Register the model of a run and return its version number; registering a run again returns the same one."""
     from mlflow.exceptions import MlflowException
@@ -138,4 +153,19 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
             f"the files of {name} version {version.version} ({alias}) cannot be read ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
-    return RegisteredModel(name, str(version.version), version.run_id, Path(local))
+    return RegisteredModel(
+        name, str(version.version), version.run_id, Path(local), _origin(client, version)
+    )
+
+
+def _origin(client: Any, version: Any) -> str | None:
+    """Return where a version's rows came from: its tag, else what its run recorded as its data."""
+    from mlflow.exceptions import MlflowException
+
+    if tagged := version.tags.get(ORIGIN):
+        return str(tagged)
+    try:
+        inputs = client.get_run(version.run_id).inputs.dataset_inputs
+        return origin_of(json.loads(inputs[0].dataset.source)["uri"]) if inputs else None
+    except (MlflowException, ValueError, KeyError, TypeError):
+        return None
