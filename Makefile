@@ -37,7 +37,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the packages of requirements.lock into $(VENV) ..."
 	@$(call uv) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(call uv) pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@$(BIN)/python -m tasks.pipeline.jupyter_setup
+	@$(BIN)/python -m tasks.jupyter.setup
 	@rm -f $(VENV)/.installed-*; touch $@
 uv = $$(command -v uv || echo .uv/bin/uv)
 
@@ -63,7 +63,7 @@ doctor: $(STAMP)  ## check for conflicting versions; AWS=1 checks a deployment
 
 PACKAGE ?=
 WHY ?=
-add: $(STAMP)  ## add a package and install it; moves no other (PACKAGE=, WHY=)
+add: $(STAMP)  ## add a package, moving no other (PACKAGE=, WHY=)
 	@$(BIN)/clicklab add '$(PACKAGE)' --why '$(WHY)' --compile "$(compile)"
 	@$(MAKE) setup
 
@@ -121,7 +121,7 @@ check: lint test  ## lint and test: what CI runs
 
 format: $(STAMP)  ## format the code and strip notebook outputs
 	@$(BIN)/clicklab parameters
-	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/python -m tasks.pipeline.notebook_git notebooks/*.ipynb
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/python -m tasks.jupyter.notebook_git notebooks/*.ipynb
 
 ##@ Measure
 

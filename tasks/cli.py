@@ -84,7 +84,7 @@ def add(
 def parameters() -> None:
     """Write the values of env.yaml into the `parameters` cells of the pipeline's notebooks."""
     with _readable_errors():
-        from tasks.pipeline.contents_manager import write_parameters
+        from tasks.jupyter.contents_manager import write_parameters
 
         for name in write_parameters(Path.cwd()):
             typer.echo(f"{name}: parameters as in env.yaml")

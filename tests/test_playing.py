@@ -35,7 +35,7 @@ def run(project: Path, *command: str, folder: str = ".") -> subprocess.Completed
     }
     command = [sys.executable, "-W", "ignore", "-m", *command]
     return subprocess.run(
-        command, cwd=project / folder, env=env, capture_output=True, text=True, timeout=600
+        command, cwd=project / folder, env=env, capture_output=True, text=True, timeout=1800
     )
 
 
@@ -92,8 +92,8 @@ def opened(project, monkeypatch):
     monkeypatch.chdir(project)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from tasks.pipeline.contents_manager import ContentsManager
-        from tasks.pipeline.interactive import injected_cell
+        from tasks.jupyter.contents_manager import ContentsManager
+        from tasks.jupyter.interactive import injected_cell
 
     def open_and_run(name: str, assigned: str = "") -> None:
         content = ContentsManager(root_dir=str(project)).get(f"notebooks/{name}.ipynb")["content"]

@@ -1,6 +1,6 @@
 """What a notebook is given when a person runs it: the pipeline's inputs, and products in the scratch folder.
 
-JupyterLab shows these parameters below the ``parameters`` cell (:mod:`tasks.pipeline.contents_manager`). The
+JupyterLab shows these parameters below the ``parameters`` cell (:mod:`tasks.jupyter.contents_manager`). The
 ``parameters`` cell itself holds the same values as literals, for whatever opens a notebook without JupyterLab:
 VS Code, papermill, another Jupyter.
 """

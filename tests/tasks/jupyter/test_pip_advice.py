@@ -7,7 +7,7 @@ from pathlib import Path
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from tasks.pipeline.pip_advice import advice, load_ipython_extension
+from tasks.jupyter.pip_advice import advice, load_ipython_extension
 
 
 def test_the_package_that_was_asked_for_is_named():
@@ -31,7 +31,7 @@ def test_the_program_fails():
     command = [
         sys.executable,
         "-c",
-        "from tasks.pipeline.pip_advice import main; main()",
+        "from tasks.jupyter.pip_advice import main; main()",
         "install",
         "polars",
     ]

@@ -7,13 +7,13 @@ import warnings
 import pytest
 from tornado.web import HTTPError
 
-from tasks.pipeline.interactive import injected_cell, tagged_cell
+from tasks.jupyter.interactive import injected_cell, tagged_cell
 from tasks.storage.workspace import is_scratch
 from tests.conftest import ROOT, copy_project
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ploomber's own imports use what Python deprecated
-    from tasks.pipeline.contents_manager import ContentsManager, write_parameters
+    from tasks.jupyter.contents_manager import ContentsManager, write_parameters
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.pipeline.notebook_git import SETTINGS, configure_git
+from tasks.jupyter.notebook_git import SETTINGS, configure_git
 from tests.conftest import ROOT, copy_project
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.pipeline.notebook_git import configure_git
+from tasks.jupyter.notebook_git import configure_git
 from tasks.storage.files import write_atomic
 from tasks.storage.workspace import project_root
 
 FILES: dict[str, dict[str, Any]] = {
     "etc/jupyter/jupyter_server_config.json": {
         "ServerApp": {
-            "contents_manager_class": "tasks.pipeline.contents_manager.ContentsManager",
+            "contents_manager_class": "tasks.jupyter.contents_manager.ContentsManager",
             # a button of the first sends notebooks to Ploomber's servers, the second starts with a banner
             "jpserver_extensions": {"ploomber_extension": False, "nbclassic": False},
         },
@@ -30,10 +30,10 @@ FILES: dict[str, dict[str, Any]] = {
         }
     },
     "etc/ipython/ipython_kernel_config.json": {
-        "InteractiveShellApp": {"extensions": ["tasks.pipeline.pip_advice"]}
+        "InteractiveShellApp": {"extensions": ["tasks.jupyter.pip_advice"]}
     },
 }
-_PIP = "#!{python}\nfrom tasks.pipeline.pip_advice import main\n\nmain()\n"
+_PIP = "#!{python}\nfrom tasks.jupyter.pip_advice import main\n\nmain()\n"
 
 
 def configure_jupyter(prefix: str | Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from tasks.pipeline.jupyter_setup import FILES, configure_jupyter
+from tasks.jupyter.setup import FILES, configure_jupyter
 
 
 def test_the_settings_are_written_into_the_environment(tmp_path):

@@ -18,7 +18,7 @@ OPTIONS = (
 )
 _BIN = ".venv/bin"
 SETTINGS = {
-    "filter.notebook.clean": f"if test -x {_BIN}/nbstripout; then {_BIN}/python -m tasks.pipeline.notebook_git; else cat; fi",
+    "filter.notebook.clean": f"if test -x {_BIN}/nbstripout; then {_BIN}/python -m tasks.jupyter.notebook_git; else cat; fi",
     "filter.notebook.smudge": "cat",
     "diff.notebook.command": (
         f"f() {{ if test -x {_BIN}/git-nbdiffdriver; then {_BIN}/git-nbdiffdriver diff --ignore-outputs "

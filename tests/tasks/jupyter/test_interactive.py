@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.pipeline.interactive import (
+from tasks.jupyter.interactive import (
     as_defaults,
     assignments,
     differences,

@@ -1,8 +1,8 @@
 """How JupyterLab opens and saves notebooks here: with the pipeline's inputs, and products in the scratch folder.
 
 Ploomber's own contents manager shows the parameters that the pipeline would inject, its products included, so
-that running a notebook by hand would overwrite them. This one is derived from it;
-``notebooks/jupyter_server_config.json`` names it, and the extensions of Ploomber and jupytext leave it in place.
+that running a notebook by hand would overwrite them. This one is derived from it. The configuration that
+``make setup`` writes names it, so the extensions of Ploomber and jupytext leave it in place.
 """
 
 import json
@@ -18,7 +18,7 @@ from ploomber.jupyter.manager import derive_class
 from tornado.web import HTTPError
 
 from tasks.errors import ConfigError
-from tasks.pipeline.interactive import (
+from tasks.jupyter.interactive import (
     PARAMETERS,
     as_defaults,
     assignments,
@@ -94,7 +94,7 @@ class ContentsManager(derive_class(TextFileContentsManager)):  # type: ignore[mi
             other = differences(shown, tagged_cell(model["content"], PARAMETERS))
             source = f"{_comment(task)}\n{assignments(other)}".rstrip()
             injected_cell(model["content"])["source"] = source
-            model["writable"] = bool(task)
+            model["writable"] = model["writable"] and bool(task)
 
     def _place(self, path: str) -> Path:
         return Path(self.root_dir).resolve() / path.strip("/")

@@ -1,6 +1,6 @@
 """What ``%pip`` and ``!pip`` say in a notebook: how a package is added so that everyone and the pipeline get it.
 
-Kernels load this as an IPython extension (:mod:`tasks.pipeline.jupyter_setup`); the environment has no pip of its own.
+Kernels load this as an IPython extension (:mod:`tasks.jupyter.setup`); the environment has no pip of its own.
 """
 
 import os
