@@ -116,7 +116,7 @@ def test_a_model_trained_by_hand_is_not_the_pipelines(project, opened):
     assert by_hand["version"] not in judged.values()
     assert build(project)[0] == set()
     change_gate(project, 501)
-    assert build(project)[0] == {"evaluate", "promote", "report"}
+    assert build(project)[0] == {"evaluate", "promote", "package", "report"}
     assert versions(project) == judged
 
 
