@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.pipeline.executor import Failure, TasksFailed, describe_failure
+from tasks.pipeline.integrity import forget_unreadable
 from tasks.pipeline.knobs import read_env
 
 
@@ -25,6 +26,7 @@ def load_dag(env: dict[str, Any]) -> Any:
     from ploomber.spec import DAGSpec
 
     logging.getLogger("ploomber").setLevel(logging.WARNING)  # it tells the status of each product
+    forget_unreadable(env.get("products", "products"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The following placeholders are declared")
         return DAGSpec("pipeline.yaml", env=env).to_dag()
@@ -36,7 +38,11 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     report = Path(env.get("products", "products")) / "report.json"
     try:
         dag = load_dag(env)
-        done = dag.build(force=force)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Corrupted product metadata"
+            )  # one is missing
+            done = dag.build(force=force)
     except ConfigError:
         raise
     except TasksFailed as error:
