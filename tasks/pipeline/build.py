@@ -13,6 +13,7 @@ from typing import Any
 
 from tasks.errors import ClicklabError, ConfigError
 from tasks.pipeline.executor import Failure, TasksFailed, describe_failure
+from tasks.pipeline.integrity import forget_unreadable
 from tasks.pipeline.knobs import read_env
 from tasks.pipeline.preflight import check_project
 from tasks.storage.workspace import MARKER
@@ -57,6 +58,7 @@ def load_dag(env: dict[str, Any]) -> Any:
     from ploomber.spec import DAGSpec
 
     logging.getLogger("ploomber").setLevel(logging.WARNING)  # it tells the status of each product
+    forget_unreadable(env.get("products", "products"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The following placeholders are declared")
         return DAGSpec(MARKER, env=env).to_dag()
@@ -76,7 +78,12 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     check_project(env)
     report = Path(env["products"]) / "report.json"
     try:
-        done = load_dag(env).build(force=force)
+        dag = load_dag(env)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Corrupted product metadata"
+            )  # one is missing
+            done = dag.build(force=force)
     except TasksFailed as error:
         return Outcome(0, report, error.failures)
     except ClicklabError:

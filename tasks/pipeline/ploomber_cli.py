@@ -17,6 +17,7 @@ import yaml
 from tasks.errors import ConfigError
 from tasks.pipeline.build import load_failure, readable_exit
 from tasks.pipeline.executor import TasksFailed, describe_failure
+from tasks.pipeline.integrity import forget_unreadable
 from tasks.pipeline.knobs import BASE, read_env
 from tasks.pipeline.preflight import check_project
 from tasks.storage.workspace import MARKER, project_root
@@ -43,6 +44,7 @@ def main() -> None:
         rest, changes = _split(words[1:])
         env = read_env(_env_path(root), changes=changes)
         check_project(env)
+        forget_unreadable(env["products"])
         knobs = Path(folder) / BASE
         knobs.write_text(yaml.safe_dump(env, sort_keys=False))
         sys.argv = [sys.argv[0], *rest]
