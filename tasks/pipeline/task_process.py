@@ -132,7 +132,7 @@ def _run(
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _leave)
-    os.environ[progress.FILE] = str(progress_path)
+    progress.send_to(progress_path)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with _printing_to(log):
         sender.send(build(task))

@@ -63,6 +63,12 @@ def report(
     _tell(line(steps, n_done, n_rows, loss, _seconds_left(now)))
 
 
+def send_to(path: str | Path) -> None:
+    """Have what this process and its children report from now on written to a file."""
+    os.environ[FILE] = str(path)
+    vars(_STATE).update(vars(_State()))  # a forked process has its parent's
+
+
 @contextmanager
 def trial(number: int, n_trials: int) -> Iterator[None]:
     """Name the trial of a search around what is reported within it."""
@@ -85,14 +91,14 @@ def line(
     Examples
     --------
     >>> line([("epoch", 2, 8)], 65536, 320000, 0.38124, 75.2)
-    'epoch 2 of 8, 20% of 320,000 rows, log loss 0.3812, up to 1:15 left'
+    'epoch 2 of 8, 20% of 320,000 rows, up to 1:15 left, log loss 0.3812'
     """
     parts = [f"{name} {number} of {n_steps}" for name, number, n_steps in steps]
     parts.append(f"{n_done / n_rows:.0%} of {n_rows:,} rows" if n_rows else f"{n_done:,} rows")
-    if loss is not None:
-        parts.append(f"log loss {loss:.4f}")
     if seconds_left is not None:
         parts.append(f"{'up to ' if steps else ''}{clock_text(seconds_left)} left")
+    if loss is not None:  # last, because a narrow terminal cuts the end
+        parts.append(f"log loss {loss:.4f}")
     return ", ".join(parts)
 
 

@@ -55,7 +55,7 @@ def test_trials_and_epochs_count_as_shares_of_the_whole(told, clock):
     with progress.trial(2, 4):
         progress.report(50, 100, epoch=(1, 2), loss=0.5)
     assert (
-        told[-1] == "trial 2 of 4, epoch 1 of 2, 50% of 100 rows, log loss 0.5000, up to 1:50 left"
+        told[-1] == "trial 2 of 4, epoch 1 of 2, 50% of 100 rows, up to 1:50 left, log loss 0.5000"
     )
 
 
@@ -91,6 +91,16 @@ def test_the_line_goes_to_the_file_that_the_environment_names(monkeypatch, tmp_p
     monkeypatch.setenv(progress.FILE, str(tmp_path / "absent" / "line"))
     clock.now += 1
     progress.report(2, 2)
+
+
+def test_a_process_that_is_sent_to_a_file_starts_afresh(monkeypatch, tmp_path, clock):
+    """A forked one would go on with its parent's trial and estimate."""
+    monkeypatch.setenv(progress.FILE, str(tmp_path / "before"))
+    progress._STATE.trials.append(("trial", 1, 2))
+    progress.report(1, 10)
+    progress.send_to(tmp_path / "line")
+    progress.report(2, 10)
+    assert (tmp_path / "line").read_text() == "20% of 10 rows"
 
 
 def test_outside_a_run_and_jupyterlab_nothing_is_shown(monkeypatch, capsys, clock):
