@@ -90,7 +90,7 @@ def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("
         for entry in read_ledger(read_env(env)["mlflow"]["ledger"]):
             reasons = "; ".join(entry.get("reasons", []))
             typer.echo(
-                f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version']}  {reasons}"
+                f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version'] or '-'}  {reasons}"
             )
 
 
