@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tasks.storage.databases import SQLITE, sqlite_path, with_driver
+
 MARKER = "pipeline.yaml"
 
 
@@ -23,14 +25,12 @@ def resolve(path: str | Path) -> Path:
 
 
 def resolve_store(uri: str) -> str:
-    """Return a store address with a relative SQLite path made absolute; others are left alone.
+    """Return a store address with a relative SQLite path made absolute, and PostgreSQL's driver named.
 
     Examples
     --------
-    >>> resolve_store("postgresql://db/mlflow")
-    'postgresql://db/mlflow'
+    >>> resolve_store("http://127.0.0.1:5000")
+    'http://127.0.0.1:5000'
     """
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
-        return uri
-    return prefix + str(resolve(uri.removeprefix(prefix)))
+    path = sqlite_path(uri)
+    return with_driver(uri) if path is None else SQLITE + str(resolve(path))

@@ -15,17 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from tasks.errors import ConfigError, UnavailableError
+from tasks.errors import ConfigError
 from tasks.logs.value_text import is_integer
 from tasks.models import learner_class
-from tasks.storage.availability import is_temporary
-from tasks.storage.locks import sqlite_lock
-from tasks.storage.workspace import resolve_store
 from tasks.training.history import Epoch
+from tasks.training.optuna_storage import Storage
 
 Run = Callable[..., dict[str, Any]]
 _FINISHED = ("COMPLETE", "PRUNED")
-_ANY = (*_FINISHED, "RUNNING", "FAIL")  # including trials that another machine may be running
 
 
 def run_study(
@@ -61,13 +58,18 @@ def run_study(
             raise optuna.TrialPruned
         return result["valid_log_loss"]
 
+    storage = Storage(plan.get("storage"))
     with _quiet(optuna):
-        study, is_shared = _open_study(optuna, plan.get("storage"), name)
-        if not _trials(study, "WAITING", *(_ANY if is_shared else _FINISHED)):
-            study.enqueue_trial({key: defaults[key] for key in space})
-        while (n_done := len(_trials(study, *_FINISHED))) < n_trials:
-            study.sampler = _sampler(optuna, seed, n_done, is_shared=is_shared)
-            study.optimize(objective, n_trials=1)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=4)
+        study = storage.open_study(optuna, name, direction="minimize", pruner=pruner)
+
+        def sampler(n_done: int) -> Any:
+            return _sampler(optuna, seed, n_done, is_shared=storage.is_shared)
+
+        first = {key: defaults[key] for key in space}
+        storage.run_trials(
+            optuna, study, objective, n_trials=n_trials, first=first, sampler=sampler
+        )
         return [_record(trial) for trial in _trials(study, *_FINISHED)]
 
 
@@ -141,36 +143,10 @@ def _quiet(optuna: Any) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings("ignore", message="Heartbeat of storage")  # kept by run_trials
             yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]:
-    """Return the study of that name, created or joined, and whether other machines may work on it too."""
-    address = resolve_store(storage) if storage else None
-    knobs = {
-        "study_name": name,
-        "direction": "minimize",
-        "load_if_exists": True,
-        "pruner": optuna.pruners.MedianPruner(n_startup_trials=4),
-    }
-    try:
-        with sqlite_lock(address):
-            study = optuna.create_study(storage=address, **knobs)
-        return study, address is not None and not address.startswith("sqlite")
-    except Exception as error:
-        theirs = type(error).__module__.startswith("sqlalchemy")
-        if not theirs and not isinstance(error, ImportError | OSError):
-            raise
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        if is_temporary(error):
-            raise UnavailableError(
-                f"search: storage {storage!r} cannot be reached just now ({reason}); run again when it is back"
-            ) from None
-        raise ConfigError(
-            f"search: storage {storage!r} cannot be used ({reason}); see `search` in env.yaml"
-        ) from None
 
 
 def positive(plan: Mapping[str, Any], name: str, default: int | None = None) -> int:

@@ -16,7 +16,7 @@ from tasks.registry import mlflow_store, recording
 from tasks.storage.availability import is_temporary
 from tasks.storage.s3 import _client
 from tasks.storage.shared_files import read_shared
-from tasks.training.optuna_study import _open_study
+from tasks.training.optuna_storage import Storage
 from tests.conftest import ROOT, free_port
 from tests.stores import IMPATIENT_AWS
 
@@ -31,6 +31,7 @@ def impatient(monkeypatch):
     for name, value in {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+        "CLICKLAB_WAIT_S": "0",
         "MLFLOW_TRACKING_URI": "",  # MLflow notes there where it connected to last
         **IMPATIENT_AWS,
     }.items():
@@ -270,9 +271,9 @@ def test_a_study_whose_database_is_away_is_an_outage(tmp_path):
     import optuna
 
     with pytest.raises(UnavailableError, match="cannot be reached just now"):
-        _open_study(optuna, f"postgresql+psycopg2://x@127.0.0.1:{free_port()}/x", "study")
+        Storage(f"postgresql://x@127.0.0.1:{free_port()}/x").open_study(optuna, "study")
     with pytest.raises(ConfigError, match="cannot be used"):
-        _open_study(optuna, f"sqlite:///{tmp_path}", "study")
+        Storage(f"sqlite:///{tmp_path}").open_study(optuna, "study")
 
 
 def test_a_defect_is_no_outage():
