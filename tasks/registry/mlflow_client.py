@@ -1,5 +1,6 @@
 """An MLflow client whose errors are one line each, and which waits while its database restarts."""
 
+import sqlite3
 from functools import wraps
 from typing import Any
 
@@ -10,6 +11,7 @@ from tasks.storage.databases import (
     is_database,
     one_line,
     refuse_password,
+    sqlite_path,
     without_password,
 )
 
@@ -49,7 +51,10 @@ class ReadableClient:
         return call
 
     def _call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        path = sqlite_path(self._uri)
         try:
+            if path is not None and not path.exists():  # SQLite would begin an empty one
+                raise sqlite3.OperationalError("unable to open database file")
             if is_database(self._uri):
                 return patiently(lambda: function(*args, **kwargs))
             return function(*args, **kwargs)

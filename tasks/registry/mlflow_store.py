@@ -173,7 +173,7 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
         local = client.download_artifacts(version.run_id, MODEL_PATH, str(target))
     except (MlflowException, OSError) as error:
         raise InputError(
-            f"the files of {name} version {version.version} ({alias}) cannot be read ({reason_of(error)}); "
+            f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(name, str(version.version), version.run_id, Path(local))

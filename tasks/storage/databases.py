@@ -24,6 +24,7 @@ _FAULTS: tuple[tuple[str, str, str, type[ClicklabError]], ...] = (
     ("database is locked", "another program has locked it", "close that program, then run again", UnavailableError),
     ("readonly database", "it is read-only", "make the file and its folder writable", ConfigError),
     ("file is not a database|malformed", "the file is not an intact SQLite database", "restore it from a backup, or move it away to begin a new one", ConfigError),
+    ("no such table", "its tables are missing: the file was replaced", "restore it from a backup, or move it away to begin a new one", InputError),
     ("unable to open database file", "the file cannot be opened", "check that its folder exists and is writable", ConfigError),
     ("password authentication failed|no password supplied", "the password is wrong or missing", "set PGPASSWORD, or add a line to ~/.pgpass", ConfigError),
     ('role "[^"]*" does not exist', "there is no such user", "check the address", ConfigError),
