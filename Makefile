@@ -19,6 +19,8 @@ export BENTOML_DO_NOT_TRACK ?= True
 export DO_NOT_TRACK ?= 1
 export PLOOMBER_STATS_ENABLED ?= false
 export GIT_PYTHON_REFRESH ?= quiet
+# Bentos belong to the project, not to the user: two clones do not take each other's.
+export BENTOML_HOME ?= $(CURDIR)/.bentos
 # The programs of .venv come first on PATH, so that Ploomber and MLflow find each other.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -74,7 +76,7 @@ clean:  ## remove products and caches; keep mlflow/store and .venv
 
 .PHONY: serve predict prove publish rollback ledger
 serve: $(STAMP)  ## the champion's Bento on http://127.0.0.1:3000 (HOST=, PORT=)
-	@$(BIN)/bentoml serve ctr:latest --host $(HOST) --port $(PORT)
+	@$(BIN)/clicklab serve --env $(ENV) --host $(HOST) --port $(PORT)
 
 predict: $(STAMP)  ## send the schema's example impression to `make serve`
 	@$(BIN)/clicklab predict --url http://$(HOST):$(PORT)
@@ -167,7 +169,7 @@ stop: $(STAMP)  ## stop a run; it can be resumed (RUN=)
 schedule: $(STAMP)  ## turn the schedule on or off (STATE=on|off)
 	@$(infra).runs schedule $(STATE)
 
-image: $(STAMP)  ## build the images (BENTO=ctr:latest, DIRTY=1)
+image: $(STAMP)  ## build the images (BENTO=tag, DIRTY=1)
 	@$(infra).images build $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
 
 push: $(STAMP)  ## push them to the deployment's repositories

@@ -127,6 +127,20 @@ def predict(
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 3000,
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+) -> None:
+    """Serve the Bento that the pipeline packaged."""
+    with _readable_errors():
+        from tasks.pipeline.knobs import read_env
+        from tasks.serving.bento_store import serve as serve_bento
+
+        serve_bento(read_env(env), host=host, port=port)
+
+
+@app.command()
 def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Prove the packaged model again: notebook, artifact, Bento and live endpoint give the same numbers."""
     with _readable_errors():
@@ -189,8 +203,7 @@ def ui(
         from tasks.pipeline.knobs import read_env
         from tasks.registry.ui import prepare_page
 
-        tracking = read_env(env)["mlflow"]
-        page = prepare_page(tracking, store=store, artifacts=artifacts, port=port)
+        page = prepare_page(read_env(env), store=store, artifacts=artifacts, port=port)
         typer.echo(f"MLflow: {page.address}", err=True)
         os.execve(page.command[0], page.command, os.environ | page.environment)
 

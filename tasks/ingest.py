@@ -16,6 +16,7 @@ from tasks.logs.intake.quarantine import QUARANTINE
 from tasks.logs.intake.reading import Intake, Refused
 from tasks.logs.intake.replacement import check_target, replace, workplace
 from tasks.logs.log import MANIFEST
+from tasks.logs.origin import origin_of
 from tasks.logs.sources import FINGERPRINTS, fingerprint
 from tasks.schema import Schema, load_schema
 from tasks.storage.files import write_atomic
@@ -29,6 +30,7 @@ def ingest(
     data: str,
     schema: str,
     max_bad_share: float,
+    origin: str | None = None,
     code: str = "",
 ) -> None:
     """Ploomber task: read `data` into the log whose manifest is the product ``log``."""
@@ -37,6 +39,7 @@ def ingest(
         Path(str(product["log"])).parent,
         schema=load_schema(schema),
         max_bad_share=max_bad_share,
+        origin=origin,
     )
 
 
@@ -46,6 +49,7 @@ def ingest_log(
     *,
     schema: Schema,
     max_bad_share: float = 0.01,
+    origin: str | None = None,
     batch_rows: int = BATCH_ROWS,
     block_bytes: int = BLOCK_BYTES,
     on_progress: Callable[[int], None] | None = None,
@@ -63,6 +67,8 @@ def ingest_log(
         What the columns mean.
     max_bad_share : float
         Share of bad rows, in [0, 1], above which the log is refused.
+    origin : str, optional
+        A name for where the rows come from, instead of one derived from `source` (:func:`tasks.logs.origin.origin_of`).
     batch_rows, block_bytes : int
         Rows of Parquet and bytes of CSV per batch; the log does not depend on them.
     on_progress
@@ -98,7 +104,7 @@ def ingest_log(
             run.close()
         if fingerprint(source, cache_path=cache_path) != mark:
             raise InputError(f"{source}: changed while it was read; run again when it is complete")
-        manifest = run.manifest(mark)
+        manifest = run.manifest(mark) | {"origin": origin_of(source, origin)}
         write_atomic(work / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         replace(folder, work)
     refused_path(folder).unlink(missing_ok=True)

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ClicklabError, ContractError, GateError, InputError
+from tasks.logs.origin import slug
 from tasks.models.golden import GOLDEN
 from tasks.pipeline.code_behind import files_below
+from tasks.serving.bento_store import bento_home
 from tasks.serving.packed_service import last_lines
 from tasks.serving.proof import prove
 from tasks.serving.receipt import MODEL, PROOF
@@ -65,6 +67,11 @@ def package(
             name=bento["name"],
             receipt_path=receipt,
             data_digest=record["log_digest"],
+            facts={
+                "registered_name": decision["registered_name"],
+                "registered_version": str(version),
+                "origin": champion.origin,
+            },
         )
 
 
@@ -90,6 +97,7 @@ def package_model(
     name: str,
     receipt_path: str | Path | None = None,
     data_digest: str | None = None,
+    facts: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """Prove a model against its golden rows, build its Bento, and return the receipt.
 
@@ -100,11 +108,14 @@ def package_model(
     golden
         ``rows`` (requests) and ``p_click`` (the pipeline's predictions, one per row).
     name
-        Name of the Bento in the local store, whose folder BENTOML_HOME sets.
+        Name of the Bento in the project's store (:func:`tasks.serving.bento_store.bento_home`).
     receipt_path
         Where to write the receipt as JSON.
     data_digest
         Digest of the log that the rows are from.
+    facts
+        What else the receipt states: registered name and version, and the ``origin`` of the model's rows, which
+        becomes a label of the Bento, too.
 
     Returns
     -------
@@ -127,10 +138,13 @@ def package_model(
         record = json.loads((folder / MODEL / "model.json").read_text())
         labels = {"model": record["name"], "version": record["version"]}
         labels["contract"] = proof["digests"]["contract"]
+        if facts and facts.get("origin"):
+            labels["origin"] = slug(str(facts["origin"]))
         tag = build_bento(folder, name=name, labels=labels)
     receipt = {
         "bento": tag,
         **labels,
+        **(facts or {}),
         "n_golden": proof["rows"],
         "max_abs_diff": max(proof["max_abs_diff"].values()),
         "built_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -206,8 +220,7 @@ def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:
 
 def _keep_times(folder: Path, tag: str) -> None:
     """Give the Bento's files the times of the staged ones, so that cached kernels stay valid."""
-    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
-    source = home / "bentos" / tag.replace(":", "/") / "src"
+    source = bento_home() / "bentos" / tag.replace(":", "/") / "src"
     for path in source.rglob("*.py"):
         staged_path = folder / path.relative_to(source)
         if staged_path.is_file():
@@ -230,7 +243,12 @@ def _uv_on_path() -> Iterator[str]:
 
 def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in `folder`, importing only its copy of the library."""
-    fixed = {"PYTHONPATH": str(folder), "BENTOML_DO_NOT_TRACK": "True", "CLICKLAB_MODEL_DIR": ""}
+    fixed = {
+        "PYTHONPATH": str(folder),
+        "BENTOML_HOME": str(bento_home()),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "CLICKLAB_MODEL_DIR": "",
+    }
     command = [sys.executable, "-W", "ignore", *words]
     return subprocess.run(
         command,

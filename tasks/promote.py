@@ -64,6 +64,8 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         "champion": winner or "(unchanged)",
         "champion_version": versions[winner] if winner else before,
         "previous_version": before,
+        "origin": record.get("origin") if winner else record.get("champion_origin"),
+        "replaced_origin": record.get("champion_origin") if winner and not already else None,
         "refused": {
             model: record["verdicts"][model]["reasons"]
             for model in record["ranking"]
@@ -80,6 +82,7 @@ def _register(client: Any, record: Mapping[str, Any], model: str) -> str:
         "artifact_version": result["version"],
         "verdict": "passed" if verdict["passed"] else "refused",
         "reasons": "; ".join(verdict["reasons"])[:4000] or "none",
+        **({mlflow_store.ORIGIN: record["origin"]} if record.get("origin") else {}),
         "log_loss": f"{record['metrics'][model]['log_loss']:.6f}",
     }
     _add_golden(client, record, model, result["run_id"])
@@ -117,6 +120,7 @@ def _entry(
         "run_id": record["models"][model]["run_id"],
         "previous_champion": before,
         "log_digest": record["log_digest"],
+        "origin": record.get("origin"),
         "metrics": record["metrics"][model],
         "reasons": verdict["reasons"],
     }

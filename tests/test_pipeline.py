@@ -34,7 +34,6 @@ def environment(project: Path) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {
         "PYTHONPATH": str(project),
-        "BENTOML_HOME": str(project / "bentoml"),
         "PATH": path,
         "COLUMNS": "160",
     }
@@ -253,7 +252,7 @@ def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path
 def endpoint(project):
     """The Bento of the tiny run, served as `make serve` does, on a free port of this machine."""
     tag = read(project, "package.json")["bento"]
-    with served(tag, home=project / "bentoml", log=project / "serve.log") as (address, _):
+    with served(tag, home=project / ".bentos", log=project / "serve.log") as (address, _):
         yield address
 
 

@@ -64,7 +64,10 @@ def test_two_pipelines_at_once_while_the_server_restarts(tmp_path, monkeypatch):
             runs = [start(project, *words, **team) for project in projects]
             client = client_of(url)
             deadline = time.monotonic() + 200
-            while client.get_experiment_by_name("ctr") is None and time.monotonic() < deadline:
+            while (
+                client.get_experiment_by_name("ctr-sim-avazu") is None
+                and time.monotonic() < deadline
+            ):
                 time.sleep(0.2)
         time.sleep(2)  # the server is gone, and trainings go on
         with page(log, port=port, **place):
@@ -76,7 +79,7 @@ def test_two_pipelines_at_once_while_the_server_restarts(tmp_path, monkeypatch):
                     again = {**team, "PLOOMBER_ENV_FILENAME": "env.tiny.yaml"}
                     assert wait(start(project, *words_again, **again), project)[0] == 0
                     assert wait(start(project, *words, **team), project)[0] == 0
-            number = client.get_experiment_by_name("ctr").experiment_id
+            number = client.get_experiment_by_name("ctr-sim-avazu").experiment_id
             found = client.search_runs([number])
             version = client.get_model_version_by_alias("ctr-avazu", CHAMPION)
         assert sorted(run.info.run_name for run in found) == sorted(

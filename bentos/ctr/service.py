@@ -1,4 +1,4 @@
-"""The Bento's service. ``bentoml serve ctr:latest`` answers on http://127.0.0.1:3000.
+"""The Bento's service. ``make serve`` answers on http://127.0.0.1:3000.
 
 The model is the folder ``model`` beside this file, where packaging puts it; ``serving.yaml`` can name
 other sources.

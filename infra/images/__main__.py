@@ -16,6 +16,8 @@ from infra.images.context import commit, find_bento, staged
 from infra.images.engine import Engine, find_engine
 from infra.images.pushed import PUSHED, image_tag, is_pushed, record_pushed
 from tasks.errors import ClicklabError
+from tasks.pipeline.knobs import read_env
+from tasks.serving.bento_store import packaged
 
 NAMES = ("pipeline", "service", "tracking")
 _CPUS = {
@@ -52,7 +54,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
             "--dirty", action="store_true", help="even if files differ from the commit"
         )
         one.add_argument(
-            "--bento", default="ctr:latest", help="the service's Bento: tag or .bento file"
+            "--bento", default="", help="tag or .bento file; default: what the pipeline packaged"
         )
         one.add_argument("--tag", default="", help="instead of the commit's id and the Bento's tag")
         one.add_argument("--architecture", choices=["X86_64", "ARM64"], default="X86_64")
@@ -69,7 +71,7 @@ def _tags(asked: argparse.Namespace) -> dict[str, str]:
     now = commit(may_be_dirty=asked.dirty)
     tags = dict.fromkeys(asked.names, asked.tag or now)
     if "service" in tags:
-        tag, asked.folder = find_bento(asked.bento)
+        tag, asked.folder = find_bento(asked.bento or packaged(read_env("env.yaml")).tag)
         tags["service"] = asked.tag or image_tag(tag)
     asked.commit = now
     return tags

@@ -91,10 +91,9 @@ def collect(
     )
     champion = _champion(schema, tracking, folder.parent / "champion")
     if champion is not None:
-        model, version = champion
-        scored[CHAMPION] = Scored(
-            model, score_log(model, log, split.test), {"registry_version": version}
-        )
+        model, found = champion
+        known = {"registry_version": found.registry_version, "origin": found.origin}
+        scored[CHAMPION] = Scored(model, score_log(model, log, split.test), known)
     return test, scored
 
 
@@ -106,7 +105,7 @@ def _truth(log: Log, schema: Schema, span: tuple[int, int]) -> np.ndarray | None
 
 def _champion(
     schema: Schema, tracking: Mapping[str, str], folder: Path
-) -> tuple[ScoringModel, str] | None:
+) -> tuple[ScoringModel, mlflow_store.RegisteredModel] | None:
     client = mlflow_store.connect(tracking["tracking_uri"])
     found = mlflow_store.find_alias(
         client, mlflow_store.registered_name(schema), mlflow_store.CHAMPION, folder=folder
@@ -117,7 +116,7 @@ def _champion(
     needed = Schema.from_dict(model.contract.schema).field_names
     if not set(needed) <= set(schema.field_names):
         return None  # another declaration of the log: nothing to compare on these rows
-    return model, found.registry_version
+    return model, found
 
 
 def score_log(model: ScoringModel, log: Log, span: tuple[int, int]) -> np.ndarray:
@@ -155,6 +154,8 @@ def compare(
             metric, test.y_true, scored[name].p_click, n_resamples=n_resamples, seed=seed
         )
 
+    theirs = scored[CHAMPION].result.get("origin") if CHAMPION in scored else None
+    ours = test.log.manifest.get("origin")
     verdicts = [
         judge(
             name,
@@ -162,6 +163,7 @@ def compare(
             parts[parts["model"] == name].to_dict(orient="records"),
             gates=gates,
             champion=found.get(CHAMPION),
+            origins=(ours, theirs) if ours and theirs else None,
         )
         for name in ranking
     ]
@@ -210,6 +212,8 @@ def evaluation_record(
         "split_note": test.note,
         "log_digest": test.log.manifest["digest"],
         "source": test.log.manifest["source"],
+        "origin": test.log.manifest.get("origin"),
+        "champion_origin": champion.result.get("origin") if champion else None,
         "ranking": result.ranking,
         "metrics": {
             name: {key: float(value) for key, value in row.items()}

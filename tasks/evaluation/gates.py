@@ -24,6 +24,8 @@ class Gates:
         The same for each slice of at least `min_slice_rows` rows.
     min_slice_rows
         Smaller slices are shown but not judged: their ratio is mostly noise.
+    allow_other_data
+        Whether a model of rows of another origin may replace the champion.
     """
 
     max_normalized_entropy: float = 1.0
@@ -31,6 +33,7 @@ class Gates:
     calibration_ratio: tuple[float, float] = (0.8, 1.25)
     slice_calibration_ratio: tuple[float, float] = (0.6, 1.6)
     min_slice_rows: int = 2000
+    allow_other_data: bool = False
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Gates":
@@ -56,6 +59,10 @@ class Gates:
             )
         if gates.max_relative_loss < 0 or gates.min_slice_rows < 1:
             raise ConfigError("gates: max_relative_loss must be >= 0 and min_slice_rows >= 1")
+        if not isinstance(gates.allow_other_data, bool):
+            raise ConfigError(
+                f"gates: allow_other_data must be true or false, found {gates.allow_other_data!r}"
+            )
         return gates
 
 
@@ -103,6 +110,7 @@ def judge(
     *,
     gates: Gates,
     champion: Mapping[str, Any] | None = None,
+    origins: tuple[str, str] | None = None,
 ) -> Verdict:
     """Hold one candidate against the gates.
 
@@ -119,6 +127,8 @@ def judge(
         The limits.
     champion
         Metrics of the champion *on the same rows*; None while there is none.
+    origins
+        Where the candidate's rows come from, and the champion's (:mod:`tasks.logs.origin`); None if unknown.
 
     Returns
     -------
@@ -128,6 +138,8 @@ def judge(
     checks = [_below_base_rate(metrics, gates), _calibrated(metrics, gates)]
     if champion is not None:
         checks.append(_no_worse(metrics, champion, gates))
+    if origins is not None:
+        checks.append(_same_origin(*origins, gates))
     large = [part for part in slices if part["n_rows"] >= gates.min_slice_rows]
     checks.append(_slices_calibrated(large, gates))
     return Verdict(model=model, checks=tuple(checks))
@@ -155,6 +167,15 @@ def _no_worse(metrics: Mapping[str, Any], champion: Mapping[str, Any], gates: Ga
     limit = other * (1 + gates.max_relative_loss)
     reason = f"normalized entropy {value:.4f}, the champion has {other:.4f} on the same rows (limit {limit:.4f})"
     return Check("no_worse_than_champion", value <= limit, reason)
+
+
+def _same_origin(origin: str, champion_origin: str, gates: Gates) -> Check:
+    if origin == champion_origin:
+        return Check("same_origin", True, f"champion and candidate learned from {origin}")
+    found = f"it learned from {origin}, the champion from {champion_origin}"
+    if gates.allow_other_data:
+        return Check("same_origin", True, f"{found}: allowed by ALLOW_OTHER_DATA=1")
+    return Check("same_origin", False, f"{found}; to replace it on purpose, set ALLOW_OTHER_DATA=1")
 
 
 def _slices_calibrated(slices: Sequence[Mapping[str, Any]], gates: Gates) -> Check:

@@ -140,9 +140,9 @@ class Parts:
             n_clicks, n_bytes = int(read_part(path).label.sum()), path.stat().st_size
             counts = {"n_rows": n_rows, "n_clicks": n_clicks, "n_bytes": n_bytes}
             parts.append({"file": path.name, **counts})
-        source = self._log.manifest.get("source", "")
+        source, origin = (self._log.manifest.get(key, "") for key in ("source", "origin"))
         totals = {name: sum(part[name] for part in parts) for name in ("n_rows", "n_clicks")}
-        head = {**self._plan, "digest": self.digest, "source": source}
+        head = {**self._plan, "digest": self.digest, "source": source, "origin": origin}
         _write_json(self.folder / MANIFEST, {**head, **totals, "parts": parts})
 
     def _is_finished(self, number: int, n_rows: int) -> bool:

@@ -43,7 +43,7 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     try:
         # beside the load, which takes as long: a store that cannot be used is said before anything is computed
         with ProcessPoolExecutor(1, mp_context=get_context("fork")) as beside:
-            checked = beside.submit(check_tracking, env["mlflow"])
+            checked = beside.submit(check_tracking, env)
             dag = load_dag(env)
             checked.result()
         done = dag.build(force=force)

@@ -1,5 +1,6 @@
 """The knobs of a run: ``env.yaml``, and files such as ``env.tiny.yaml`` that hold only what differs from it."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ import yaml
 from tasks.errors import ConfigError
 
 BASE = "env.yaml"
+ALLOW_OTHER_DATA = (
+    "ALLOW_OTHER_DATA"  # environment variable: one run may replace a champion of other data
+)
 
 
 def read_env(path: str | Path, *, data: str | None = None) -> dict[str, Any]:
@@ -31,7 +35,11 @@ def read_env(path: str | Path, *, data: str | None = None) -> dict[str, Any]:
     env = _read(path)
     if path.name != BASE and base.is_file():
         env = overlay(_read(base), env)
-    return env | ({"data": data} if data else {})
+    if data:  # the name in the file belongs to the data in the file
+        env = env | {"data": data, "origin": None}
+    if os.environ.get(ALLOW_OTHER_DATA, "") not in ("", "0"):
+        env = overlay(env, {"gates": {"allow_other_data": True}})
+    return env
 
 
 def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ them. Aliases name the models that serve now, the ledger (:mod:`tasks.registry.l
 Runs are written by :mod:`tasks.registry.recording`.
 """
 
+import json
 import logging
 import os
 import warnings
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ClicklabError, ConfigError, InputError
+from tasks.logs.origin import origin_of, slug
 from tasks.registry.mlflow_client import (
     KNOB,
     ReadableClient,
@@ -30,6 +32,7 @@ from tasks.storage.s3 import is_s3, s3_client, s3_errors, split_address
 from tasks.storage.workspace import resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+ORIGIN = "clicklab.origin"  # tag of runs and versions: where their rows came from
 MODEL_PATH = "model"  # where a run keeps its model
 
 
@@ -41,6 +44,7 @@ class RegisteredModel:
     registry_version: str
     run_id: str
     folder: Path
+    origin: str | None = None  # where its rows came from; None for a version of an older release
 
 
 def connect(tracking_uri: str) -> Any:
@@ -96,19 +100,23 @@ def connect(tracking_uri: str) -> Any:
         ) from None
 
 
-def check_tracking(tracking: Mapping[str, str]) -> None:
+def check_tracking(knobs: Mapping[str, Any]) -> None:
     """Raise what would stop a run later: a store that cannot be used, a deleted experiment, a missing bucket.
+
+    Parameters
+    ----------
+    knobs
+        As in ``env.yaml``.
 
     Raises
     ------
     ConfigError, InputError, UnavailableError
         As :func:`connect` and the client's calls.
     """
+    tracking = knobs["mlflow"]
     client = connect(tracking["tracking_uri"])
-    found = client.get_experiment_by_name(tracking["experiment"])
-    root = (
-        found.artifact_location if found is not None else str(tracking.get("artifact_root") or "")
-    )
+    found = client.get_experiment_by_name(experiment_of(knobs))
+    root = str(found.artifact_location if found else tracking.get("artifact_root") or "")
     if is_s3(root):
         bucket, prefix = split_address(root)
         with s3_errors(root):
@@ -125,6 +133,24 @@ def add_to_model(client: Any, run_id: str, name: str, text: str) -> None:
 def registered_name(schema: Schema) -> str:
     """Return the name in the registry: one registered model per log."""
     return f"ctr-{schema.name}"
+
+
+def experiment_name(experiment: str, origin: str | None) -> str:
+    """Return the experiment for rows of one origin: losses on different data are not comparable.
+
+    Examples
+    --------
+    >>> experiment_name("ctr", "sim://avazu")
+    'ctr-sim-avazu'
+    """
+    return f"{experiment}-{slug(origin)}" if origin else experiment
+
+
+def experiment_of(knobs: Mapping[str, Any]) -> str:
+    """Return the name of the experiment in which a run with these knobs is recorded."""
+    return experiment_name(
+        knobs["mlflow"]["experiment"], origin_of(knobs["data"], knobs.get("origin"))
+    )
 
 
 def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) -> str:
@@ -176,4 +202,19 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
-    return RegisteredModel(name, str(version.version), version.run_id, Path(local))
+    return RegisteredModel(
+        name, str(version.version), version.run_id, Path(local), _origin(client, version)
+    )
+
+
+def _origin(client: Any, version: Any) -> str | None:
+    """Return where a version's rows came from: its tag, else what its run recorded as its data."""
+    from mlflow.exceptions import MlflowException
+
+    if tagged := version.tags.get(ORIGIN):
+        return str(tagged)
+    try:
+        inputs = client.get_run(version.run_id).inputs.dataset_inputs
+        return origin_of(json.loads(inputs[0].dataset.source)["uri"]) if inputs else None
+    except (MlflowException, ValueError, KeyError, TypeError):
+        return None

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.errors import UnavailableError
-from tasks.registry.mlflow_store import MODEL_PATH, connect
+from tasks.registry.mlflow_store import MODEL_PATH, ORIGIN, connect, experiment_name
 from tasks.storage.workspace import resolve
 
 _TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on the runs
@@ -71,9 +71,11 @@ def record_training(
         As :func:`tasks.registry.mlflow_store.connect`; a run that was begun then ends FAILED.
     """
     client = connect(tracking["tracking_uri"])
-    place = {"artifact_root": tracking.get("artifact_root")}
+    origin = train.manifest.get("origin")
+    place = {"artifact_root": tracking.get("artifact_root"), "origin": origin}
     chosen = [{"epoch": history.best_epoch, **metrics}]
-    with training_run(client, tracking["experiment"], name, **place) as run_id:
+    experiment = experiment_name(tracking["experiment"], origin)
+    with training_run(client, experiment, name, **place) as run_id:
         log_params(client, run_id, {"model": name, **params})
         log_history(client, run_id, history.to_frame().to_dict(orient="records"))
         log_history(client, run_id, chosen)
@@ -115,7 +117,12 @@ def open_experiment(client: Any, name: str, *, artifact_root: str | Path | None 
 
 @contextmanager
 def training_run(
-    client: Any, experiment: str, name: str, *, artifact_root: str | Path | None = None
+    client: Any,
+    experiment: str,
+    name: str,
+    *,
+    artifact_root: str | Path | None = None,
+    origin: str | None = None,
 ) -> Iterator[str]:
     """Open one MLflow run for one training and yield its id; it ends FAILED if the block raises."""
     experiment_id = open_experiment(client, experiment, artifact_root=artifact_root)
@@ -123,6 +130,7 @@ def training_run(
         "mlflow.runName": name,
         "mlflow.user": os.environ.get("USER", "clicklab"),
         **code_version(),
+        **({ORIGIN: origin} if origin else {}),
     }
     run_id = client.create_run(experiment_id, tags=tags).info.run_id
     try:

@@ -25,22 +25,23 @@ class Page(NamedTuple):
 
 
 def prepare_page(
-    tracking: Mapping[str, Any], *, store: str = "", artifacts: str = "", port: int = 5000
+    knobs: Mapping[str, Any], *, store: str = "", artifacts: str = "", port: int = 5000
 ) -> Page:
     """Return the server of a store that was checked: it can be used, and the port is free.
 
     Parameters
     ----------
-    tracking
-        ``mlflow`` in ``env.yaml``.
+    knobs
+        As in ``env.yaml``.
     store, artifacts
-        A team's database and the place of its files; by default those of `tracking`.
+        A team's database and the place of its files; by default those of `knobs`.
 
     Raises
     ------
     ConfigError
         If the port is taken, the store cannot be used, or it has a server already.
     """
+    tracking = knobs["mlflow"]
     named = store or os.environ.get("MLFLOW_TRACKING_URI") or tracking["tracking_uri"]
     if not is_database(named):
         raise ConfigError(f"this store has a server of its own: open {without_password(named)}")
@@ -53,7 +54,7 @@ def prepare_page(
     _refuse_taken(port)
     os.environ["MLFLOW_TRACKING_URI"] = address  # given by hand, so it may hold a password
     client = mlflow_store.connect(address)
-    found = client.get_experiment_by_name(tracking["experiment"])
+    found = client.get_experiment_by_name(mlflow_store.experiment_of(knobs))
     environment = {
         "MLFLOW_BACKEND_STORE_URI": address,  # a command line would show its password
         "MLFLOW_ARTIFACTS_DESTINATION": files if is_s3(files) else str(resolve(files)),

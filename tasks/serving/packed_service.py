@@ -18,7 +18,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ClicklabError, InputError
+from tasks.errors import ClicklabError
+from tasks.serving.bento_store import bento_home
 
 Requests = Sequence[tuple[str, Any]]  # path, what is posted there as JSON
 Answers = list[tuple[int, Any]]  # status, the JSON that came back
@@ -174,24 +175,15 @@ def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
 def ask_bentoml(*words: str) -> str:
     """Return the output of a BentoML command; ClicklabError with its last line if it fails."""
     command = [sys.executable, "-W", "ignore", "-m", "bentoml", *words]
-    wide = os.environ | {"COLUMNS": "10000"}  # its printer breaks lines, paths too
+    wide = os.environ | {
+        "COLUMNS": "10000",
+        "BENTOML_HOME": str(bento_home()),
+    }  # its printer breaks lines
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=wide)
     if done.returncode != 0:
         last = last_lines(done.stderr or done.stdout)
         raise ClicklabError(f"bentoml {words[0]} failed: {last}")
     return done.stdout
-
-
-def latest_bento(name: str) -> tuple[str, Path]:
-    """Return tag and source folder of the latest Bento of that name; InputError if there is none."""
-    try:
-        said = ask_bentoml("get", f"{name}:latest", "--output", "path")
-    except ClicklabError:
-        raise InputError(
-            f"there is no Bento {name!r} to prove; build one with `make run`"
-        ) from None
-    folder = Path(last_lines(said))
-    return f"{folder.parent.name}:{folder.name}", folder / "src"
 
 
 def _post(connection: HTTPConnection, path: str, body: Any) -> tuple[int, Any]:

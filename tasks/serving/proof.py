@@ -15,14 +15,8 @@ from typing import Any
 
 from tasks.errors import ContractError, InputError
 from tasks.models.golden import GOLDEN, TOLERANCE, check_golden_rows
-from tasks.serving.packed_service import (
-    Answers,
-    Requests,
-    ask_in_process,
-    isolated,
-    latest_bento,
-    serving,
-)
+from tasks.serving.bento_store import PROMOTION, Packaged, packaged
+from tasks.serving.packed_service import Answers, Requests, ask_in_process, isolated, serving
 from tasks.serving.receipt import (
     MODEL,
     PROOF,
@@ -184,7 +178,7 @@ def _largest(left: str, lefts: Sequence[float], right: str, rights: Sequence[flo
 
 
 def prove_products(env: Mapping[str, Any], *, console: Any = None) -> dict[str, Any]:
-    """Repeat the proof of the latest Bento, show a table, and return the receipt.
+    """Repeat the proof of the Bento that the pipeline packaged, show a table, and return the receipt.
 
     The receipt is written to ``proof.json`` among the products.
 
@@ -200,10 +194,17 @@ def prove_products(env: Mapping[str, Any], *, console: Any = None) -> dict[str, 
     InputError
         If there is no Bento, or it holds no proof.
     ContractError
-        If one of its files has changed since packaging, or two places differ.
+        If it is not the promoted champion, one of its files has changed since packaging, or two places differ.
     """
-    tag, folder = latest_bento(env["bento"]["name"])
+    bento = packaged(env)
+    tag, folder = bento.tag, bento.folder / "src"
+    champion = _promoted(resolve(env["products"]) / PROMOTION, bento)
     before, golden = (_packed_json(folder, name, tag) for name in (PROOF, GOLDEN))
+    if before["digests"]["model"] != bento.receipt["version"]:
+        raise ContractError(
+            f"{tag} holds model {before['digests']['model']}, but its receipt names {bento.receipt['version']}; "
+            "run `make run` again"
+        )
     changed = changed_files(before["digests"]["files"], packed_digests(folder)["files"])
     if changed:
         raise ContractError(
@@ -212,10 +213,30 @@ def prove_products(env: Mapping[str, Any], *, console: Any = None) -> dict[str, 
         )
     products = resolve(env["products"])
     artifact = _artifact(products / "models", before["digests"]["model"]) or folder / MODEL
-    proof = {"bento": tag} | prove(folder, golden, artifact, data_digest=before["digests"]["data"])
+    proof = {"bento": tag, "champion": champion}
+    proof |= prove(folder, golden, artifact, data_digest=before["digests"]["data"])
     write_atomic(products / PROOF, json.dumps(proof, indent=2))
     render_proof(proof, artifact, console=console)
     return proof
+
+
+def _promoted(path: Path, bento: Packaged) -> str:
+    """Return which registered version the Bento holds; ContractError unless it is the one promoted."""
+    receipt = bento.receipt
+    try:
+        decision = json.loads(path.read_text())
+        name, version = decision["registered_name"], str(decision["champion_version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: no readable promotion ({type(error).__name__}), so nothing says which model should be "
+            "packaged; run `make run`"
+        ) from None
+    if (receipt.get("registered_name"), receipt.get("registered_version")) != (name, version):
+        raise ContractError(
+            f"{bento.tag} holds version {receipt.get('registered_version')} of {receipt.get('registered_name')}, but "
+            f"version {version} of {name} was promoted; run `make run`"
+        )
+    return f"version {version} of {name}"
 
 
 def _packed_json(folder: Path, name: str, tag: str) -> dict[str, Any]:

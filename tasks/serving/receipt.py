@@ -82,7 +82,7 @@ def render_proof(proof: Mapping[str, Any], artifact: Path, *, console: Any = Non
         table.add_row(*pair.split(" | "), f"{diff:.1e}")
     console.print(table)
     console.print(
-        f"All within {proof['tolerance']:g}. Model {digests['model']} from {artifact}, contract "
+        f"All within {proof['tolerance']:g}. Champion: {proof['champion']}. Model {digests['model']} from {artifact}, contract "
         f"{digests['contract']}, code {digests['code'][:12]} ({len(digests['files'])} files), "
         f"data {digests['data']}"
     )

@@ -4,6 +4,7 @@ Workers on one study run exactly as many trials as asked for, together. A trial 
 missing heartbeats and run again; a database that restarts is waited for.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ KNOB = "`search` in env.yaml"
 HEARTBEAT_S, GRACE_S = 15, 90  # a worker counts as dead after this time without a heartbeat
 MAX_RETRIES = 3  # of one trial whose workers die
 POLL_S = 1.0
-_FINISHED = ("COMPLETE", "PRUNED")
+FINISHED = ("COMPLETE", "PRUNED")
 
 
 class Storage:
@@ -76,14 +77,19 @@ class Storage:
         study: Any,
         objective: Callable[[Any], float],
         *,
-        n_trials: int,
+        n_trials: float,
         first: Mapping[str, Any],
         sampler: Callable[[int], Any],
+        seconds: float = math.inf,
     ) -> None:
-        """Run trials until the study has `n_trials` finished ones; other workers on it count.
+        """Run trials until the study's budget is spent; those of other workers count.
 
         Parameters
         ----------
+        n_trials
+            How many finished trials the study may have.
+        seconds
+            How long its finished trials may have taken together.
         first
             The parameters of the first trial.
         sampler
@@ -94,13 +100,13 @@ class Storage:
         UnavailableError
             If the database stays unavailable.
         """
-        begun = (*_FINISHED, "RUNNING", "FAIL") if self.is_shared else _FINISHED
+        begun = (*FINISHED, "RUNNING", "FAIL") if self.is_shared else FINISHED
         try:
             with self.lock(study):
-                if not count(study, "WAITING", *begun):
+                if not trials_in(study, "WAITING", *begun):
                     study.enqueue_trial(dict(first))
-            while (n_done := count(study, *_FINISHED)) < n_trials:
-                study.sampler = sampler(n_done)
+            while not _is_spent(done := trials_in(study, *FINISHED), n_trials, seconds):
+                study.sampler = sampler(len(done))
                 if not self.is_shared:
                     study.optimize(objective, n_trials=1)
                 elif not self._run_claimed(optuna, study, objective, n_trials):
@@ -118,7 +124,7 @@ class Storage:
             yield
 
     def _run_claimed(
-        self, optuna: Any, study: Any, objective: Callable[[Any], float], n_trials: int
+        self, optuna: Any, study: Any, objective: Callable[[Any], float], n_trials: float
     ) -> bool:
         """Run one trial if the study lacks one that nobody runs, and return whether it did."""
         from optuna.storages._heartbeat import get_heartbeat_thread
@@ -126,7 +132,7 @@ class Storage:
         storage = study._storage
         with self.lock(study):
             _fail_dead_trials(optuna, study)
-            if count(study, *_FINISHED, "RUNNING") >= n_trials:
+            if len(trials_in(study, *FINISHED, "RUNNING")) >= n_trials:
                 return False
             trial = study.ask()
             storage.record_heartbeat(trial._trial_id)  # before another worker counts this trial
@@ -172,9 +178,14 @@ class Storage:
         return error
 
 
-def count(study: Any, *states: str) -> int:
-    """Return how many trials of the study are in one of the states."""
-    return sum(trial.state.name in states for trial in study.get_trials(deepcopy=False))
+def trials_in(study: Any, *states: str) -> list[Any]:
+    """Return the trials of the study that are in one of the states."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in states]
+
+
+def _is_spent(done: list[Any], n_trials: float, seconds: float) -> bool:
+    taken = sum(trial.duration.total_seconds() for trial in done if trial.duration)
+    return len(done) >= n_trials or (bool(done) and taken >= seconds)
 
 
 def _fail_dead_trials(optuna: Any, study: Any) -> None:

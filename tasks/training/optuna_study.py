@@ -19,10 +19,9 @@ from tasks.errors import ConfigError
 from tasks.logs.value_text import is_integer
 from tasks.models import learner_class
 from tasks.training.history import Epoch
-from tasks.training.optuna_storage import Storage
+from tasks.training.optuna_storage import FINISHED, Storage, trials_in
 
 Run = Callable[..., dict[str, Any]]
-_FINISHED = ("COMPLETE", "PRUNED")
 
 
 def run_study(
@@ -70,7 +69,7 @@ def run_study(
         storage.run_trials(
             optuna, study, objective, n_trials=n_trials, first=first, sampler=sampler
         )
-        return [_record(trial) for trial in _trials(study, *_FINISHED)]
+        return [_record(trial) for trial in trials_in(study, *FINISHED)]
 
 
 def _space(kind: str, fixed: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,10 +80,6 @@ def _space(kind: str, fixed: Mapping[str, Any], plan: Mapping[str, Any]) -> dict
             "search: nothing is left to search; `params` fixes every parameter of the space"
         )
     return space
-
-
-def _trials(study: Any, *states: str) -> list[Any]:
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in states]
 
 
 def _sampler(optuna: Any, seed: int, n_done: int, *, is_shared: bool) -> Any:

@@ -176,7 +176,7 @@ def champion_is_version_5(tmp_path, monkeypatch):
     }
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
-    found = mlflow_store.RegisteredModel("ctr-avazu", "5", "run", tmp_path / "downloaded")
+    found = mlflow_store.RegisteredModel("ctr-avazu", "5", "run", tmp_path / "downloaded", "clicks")
     monkeypatch.setattr(mlflow_store, "connect", lambda uri: None)
     monkeypatch.setattr(mlflow_store, "find_alias", lambda client, name, alias, folder: found)
     upstream = {
@@ -198,7 +198,13 @@ def test_the_task_packages_the_champions_files_with_its_own_rows(
     package(product, upstream, {"name": "ctr"}, {"tracking_uri": "unused"})
     folder = product["receipt"].parent / "downloaded"
     golden = {"rows": [{}], "p_click": [0.2]}
-    named = {"name": "ctr", "receipt_path": product["receipt"], "data_digest": "of the log"}
+    facts = {"registered_name": "ctr-avazu", "registered_version": "5", "origin": "clicks"}
+    named = {
+        "name": "ctr",
+        "receipt_path": product["receipt"],
+        "data_digest": "of the log",
+        "facts": facts,
+    }
     assert calls == [((folder, golden), named)]
 
 
@@ -228,6 +234,11 @@ def bento(model_dir, golden, tmp_path_factory):
             name="ctr_test",
             receipt_path=folder / "receipt.json",
             data_digest="of the log",
+            facts={
+                "registered_name": "ctr-avazu",
+                "registered_version": "3",
+                "origin": "s3://b/Clicks",
+            },
         )
     name, version = receipt["bento"].split(":")
     return receipt, folder / "home" / "bentos" / name / version, folder
@@ -269,13 +280,33 @@ def test_the_bento_runs_on_its_own_copy_of_the_library(bento):
     assert all(Path(file).is_relative_to(store) for file in done.stdout.split()[-2:]), done.stdout
 
 
+def products_with(receipt, folder, *, promoted="3"):
+    """Return knobs whose products are the receipt of that Bento, and a promotion of that version."""
+    promotion = {"registered_name": "ctr-avazu", "champion_version": promoted}
+    (folder / "package.json").write_text(json.dumps(receipt))
+    (folder / "promotion.json").write_text(json.dumps(promotion))
+    return {"products": str(folder)}
+
+
+@pytest.mark.slow
+def test_another_model_than_the_promoted_one_is_not_proved(bento, tmp_path, monkeypatch):
+    """Neither a Bento of an earlier promotion, nor one whose receipt was exchanged."""
+    receipt, _, store = bento
+    monkeypatch.setenv("BENTOML_HOME", str(store / "home"))
+    with pytest.raises(ContractError, match="holds version 3 of ctr-avazu, but version 4 of"):
+        prove_products(products_with(receipt, tmp_path, promoted="4"))
+    with pytest.raises(ContractError, match="its receipt names 0123456789ab"):
+        prove_products(products_with(receipt | {"version": "0123456789ab"}, tmp_path))
+    assert not (tmp_path / "proof.json").exists()
+
+
 @pytest.mark.slow
 def test_the_packaged_bento_can_be_proved_again(bento, tmp_path, monkeypatch):
     """A table for a person, a receipt among the products, with the digests of the first proof."""
     receipt, _, store = bento
     monkeypatch.setenv("BENTOML_HOME", str(store / "home"))
     console = Console(file=io.StringIO(), width=200)
-    env = {"bento": {"name": "ctr_test"}, "products": str(tmp_path)}
+    env = products_with(receipt, tmp_path)
     proof = prove_products(env, console=console)
     assert proof["bento"] == receipt["bento"]
     assert proof["digests"] == receipt["proof"]["digests"]
@@ -287,25 +318,17 @@ def test_the_packaged_bento_can_be_proved_again(bento, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_bento_that_was_touched_is_not_proved(bento, tmp_path, monkeypatch):
     """Code or model: the first file that differs is named."""
-    _, built, store = bento
+    receipt, built, store = bento
     monkeypatch.setenv("BENTOML_HOME", str(store / "home"))
     file = built / "src/tasks/errors.py"
     before = file.read_text()
     file.write_text(before + "\n")
     try:
         with pytest.raises(ContractError, match=r"tasks/errors[.]py is not what was proved"):
-            prove_products({"bento": {"name": "ctr_test"}, "products": str(tmp_path)})
+            prove_products(products_with(receipt, tmp_path))
     finally:
         file.write_text(before)
     assert not (tmp_path / "proof.json").exists()
-
-
-@pytest.mark.slow
-def test_without_a_bento_there_is_nothing_to_prove(tmp_path, monkeypatch):
-    """One line says how to get one."""
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
-    with pytest.raises(InputError, match="no Bento 'ctr_test' to prove; build one with `make run`"):
-        prove_products({"bento": {"name": "ctr_test"}, "products": str(tmp_path)})
 
 
 @pytest.mark.slow

@@ -192,7 +192,8 @@ def test_kernels_are_compiled_for_the_oldest_processor(programs, monkeypatch, ar
     programs.add("docker")
     monkeypatch.setenv("CLICKLAB_BASE", "mirror/python:3.11")
     monkeypatch.setattr(images, "find_bento", lambda name: ("ctr:1", context.Path("bentos")))
-    assert images.main(["build", "service", "tracking", "--architecture", architecture]) == 0
+    words = ["service", "tracking", "--bento", "ctr:1", "--architecture", architecture]
+    assert images.main(["build", *words]) == 0
     service, tracking = programs.calls()
     assert f"--build-arg CPU={cpu}" in service and "--build-arg BENTO=ctr-1" in service
     assert "CPU=" not in tracking

@@ -75,3 +75,25 @@ def test_impossible_limits_are_refused(raw, message):
     """A gate that cannot shut, or never opens, is a mistake in env.yaml."""
     with pytest.raises(ConfigError, match=message):
         Gates.from_dict(raw)
+
+
+def test_a_model_of_other_data_replaces_no_champion_unless_allowed():
+    """However good it is; on purpose it may, and the check says so."""
+    other = ("sim://avazu", "s3://bucket/clicks")
+    verdict = judge("fm", GOOD, [], gates=Gates(), champion=GOOD, origins=other)
+    assert verdict.reasons == [
+        "it learned from sim://avazu, the champion from s3://bucket/clicks; to replace it on purpose, "
+        "set ALLOW_OTHER_DATA=1"
+    ]
+    on_purpose = judge(
+        "fm", GOOD, [], gates=Gates(allow_other_data=True), champion=GOOD, origins=other
+    )
+    assert on_purpose.passed
+    assert "allowed by ALLOW_OTHER_DATA=1" in str(on_purpose.to_dict())
+    assert judge("fm", GOOD, [], gates=Gates(), champion=GOOD, origins=("a", "a")).passed
+
+
+def test_allow_other_data_is_true_or_false():
+    """A text would be true by accident."""
+    with pytest.raises(ConfigError, match="allow_other_data must be true or false, found 'no'"):
+        Gates.from_dict({"allow_other_data": "no"})

@@ -37,7 +37,7 @@ def test_env_yaml_itself_and_a_file_without_one_beside_it_stand_alone(tmp_path):
 
 def test_data_of_the_command_line_wins(tmp_path):
     """`make run DATA=...` replaces one knob."""
-    assert read_env(written(tmp_path, base={"data": "a"}) / "env.yaml", data="b") == {"data": "b"}
+    assert read_env(written(tmp_path, base={"data": "a"}) / "env.yaml", data="b")["data"] == "b"
 
 
 def test_a_value_of_another_type_replaces_a_section():
@@ -73,3 +73,24 @@ def test_the_files_of_differences_repeat_nothing(name):
             continue
         for key, inner in value.items():
             assert (section, key, inner) != (section, key, (base.get(section) or {}).get(key))
+
+
+def test_a_name_of_the_origin_belongs_to_the_data_in_the_file(tmp_path):
+    """DATA= names other data, which must not pass for the one that the file names."""
+    folder = written(tmp_path, base={"data": "s3://bucket/clicks", "origin": "production"})
+    assert read_env(folder / "env.yaml")["origin"] == "production"
+    other = read_env(folder / "env.yaml", data="/tmp/other.csv")
+    assert (other["data"], other["origin"]) == ("/tmp/other.csv", None)
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"), [("1", True), ("true", True), ("0", False), ("", False)]
+)
+def test_one_run_may_replace_a_champion_of_other_data(tmp_path, monkeypatch, value, allowed):
+    """ALLOW_OTHER_DATA=1 sets the gate, so that `evaluate` is outdated and judges again."""
+    folder = written(tmp_path, base={"gates": {"allow_other_data": False, "min_slice_rows": 5}})
+    monkeypatch.setenv("ALLOW_OTHER_DATA", value)
+    assert read_env(folder / "env.yaml")["gates"] == {
+        "allow_other_data": allowed,
+        "min_slice_rows": 5,
+    }

@@ -42,18 +42,19 @@ def one_line(caught) -> str:
 def test_a_deleted_experiment_is_one_line_that_says_how_to_restore_it(address, monkeypatch):
     """MLflow would find it, and then refuse every run."""
     client = opened(address, monkeypatch)
-    number = recording.open_experiment(client, "ctr")
+    knobs = {"data": "sim://avazu", "mlflow": {"tracking_uri": address, "experiment": "ctr"}}
+    number = recording.open_experiment(client, "ctr-sim-avazu")
     client.delete_experiment(number)
     for call in (
-        lambda: recording.open_experiment(client, "ctr"),
-        lambda: check_tracking({"tracking_uri": address, "experiment": "ctr"}),
+        lambda: recording.open_experiment(client, "ctr-sim-avazu"),
+        lambda: check_tracking(knobs),
     ):
         with pytest.raises(ConfigError, match="was deleted in MLflow") as caught:
             call()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert f"restore --experiment-id {number}" in one_line(caught)
     client.restore_experiment(number)
-    assert recording.open_experiment(client, "ctr") == number
+    assert recording.open_experiment(client, "ctr-sim-avazu") == number
 
 
 def test_a_file_that_is_removed_while_it_is_used_is_one_line(address, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.errors import ClicklabError, InputError
+from tasks.errors import ClicklabError
 from tasks.serving import packed_service
 from tasks.serving.packed_service import (
     Server,
@@ -18,7 +18,6 @@ from tasks.serving.packed_service import (
     free_port,
     isolated,
     last_lines,
-    latest_bento,
     serving,
 )
 from tests.conftest import ROOT
@@ -225,21 +224,10 @@ def test_a_server_listens_on_this_machine_only(folder):
 # ---- BentoML's commands
 
 
-def test_the_latest_bento_is_found_by_its_path(monkeypatch, tmp_path):
-    """Tag and source folder follow from where BentoML says that it lies."""
-    path = tmp_path / "bentos/ctr/abc123"
-    monkeypatch.setattr(packed_service, "ask_bentoml", lambda *words: f"a warning\n{path}\n")
-    assert latest_bento("ctr") == ("ctr:abc123", path / "src")
-
-
 @pytest.mark.slow
-def test_without_a_bento_the_message_names_the_command_that_builds_one(monkeypatch, tmp_path):
+def test_a_command_that_fails_is_one_line(monkeypatch, tmp_path):
     """Asked of BentoML itself, in an empty store."""
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
-    with pytest.raises(
-        InputError, match="there is no Bento 'ctr' to prove; build one with `make run`"
-    ):
-        latest_bento("ctr")
     with pytest.raises(ClicklabError, match="bentoml get failed: "):
         ask_bentoml("get", "ctr:latest")
 
