@@ -13,7 +13,7 @@ from tasks.registry.ledger import parse_ledger
 from tasks.registry.migration_files import copy_files
 from tasks.registry.migration_rows import SCHEME, begin, copy_rows, counts, left_out
 from tasks.registry.migration_studies import copy_studies
-from tasks.registry.mlflow_client import store_error
+from tasks.registry.mlflow_client import quiet_mlflow, store_error
 from tasks.registry.relocation import relocate
 from tasks.registry.store_version import check_version
 from tasks.storage.databases import (
@@ -201,6 +201,7 @@ def _engine(address: str, *, knob: str, is_new: bool = False) -> Any:
     from mlflow.store.db import utils
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    quiet_mlflow()
     try:
         check_database(address)
         with database_lock(address, "mlflow"):

@@ -100,7 +100,9 @@ def copy_rows(copy: Copy) -> None:
 
 def counts(copy: Copy) -> dict[str, tuple[int, int]]:
     """Return by table how many rows the source has, and how many of these the target has."""
-    found = {"experiments": (len(copy.experiments), len(set(copy.experiments.values())))}
+    numbers = {old: new for old, new in copy.experiments.items() if old != 0}  # 0 exists everywhere
+    there = {row["experiment_id"] for row in _rows(copy.target, "experiments")}
+    found = {"experiments": (len(numbers), len(there.intersection(numbers.values())))}
     for name in TABLES:
         keys = [column.key for column in _table(name).primary_key]
         here = {_key(_translated(copy, row), keys) for row in _rows(copy.source, name)}

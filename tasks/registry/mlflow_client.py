@@ -1,5 +1,6 @@
 """An MLflow client whose errors are one line each, and which waits while its database restarts."""
 
+import logging
 import sqlite3
 from functools import wraps
 from typing import Any
@@ -95,6 +96,17 @@ def checked_address(tracking_uri: str, environment: str | None) -> str:
         return environment
     refuse_password(tracking_uri, KNOB)
     return tracking_uri
+
+
+def quiet_mlflow() -> None:
+    """Silence MLflow's news about tables, and the long form of errors that end as one line here; import it before."""
+    levels = {
+        "mlflow": logging.WARNING,
+        "mlflow.store.db.utils": logging.CRITICAL,
+        "alembic": logging.WARNING,
+    }
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def reason_of(error: BaseException) -> str:

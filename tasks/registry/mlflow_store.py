@@ -6,7 +6,6 @@ Runs are written by :mod:`tasks.registry.recording`.
 """
 
 import json
-import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from tasks.registry.mlflow_client import (
     KNOB,
     ReadableClient,
     checked_address,
+    quiet_mlflow,
     reason_of,
     store_error,
 )
@@ -66,9 +66,7 @@ def connect(tracking_uri: str) -> Any:
     from mlflow.exceptions import MlflowException
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tells errors at length
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    quiet_mlflow()
     uri = resolve_store(checked_address(tracking_uri, os.environ.get("MLFLOW_TRACKING_URI")))
 
     def open_store() -> ReadableClient:

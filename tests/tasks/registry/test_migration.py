@@ -16,7 +16,7 @@ from tests.stores import s3_server
 from tests.tasks.registry.local_store import client_of, local_store, page
 
 EXPECTED = {
-    "experiments": 2,
+    "experiments": 1,
     "runs": 4,
     "of these, nested": 2,
     "parameters": 2,
