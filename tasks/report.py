@@ -114,9 +114,9 @@ def _print_champion(record: Mapping[str, Any], console: Console) -> None:
     else:
         what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}"
     console.print(f"\nChampion: {what}, packaged as [bold]{bento['bento']}[/bold]")
-    if replaced := promotion.get("replaced_origin"):
-        if replaced != promotion.get("origin"):
-            console.print(
-                f"[yellow]It learned from {escape(promotion['origin'])} and replaces a champion of other data "
-                f"({escape(replaced)}), as ALLOW_OTHER_DATA=1 allows[/yellow]"
-            )
+    replaced = promotion.get("replaced_origin")
+    if replaced and replaced != promotion.get("origin"):
+        console.print(
+            f"[yellow]It learned from {escape(promotion['origin'])} and replaces a champion of other data "
+            f"({escape(replaced)}), as ALLOW_OTHER_DATA=1 allows[/yellow]"
+        )

@@ -15,7 +15,7 @@ import yaml
 
 from tasks.figures.optional import left_out
 from tasks.pipeline.knobs import read_env
-from tests.bentos.ctr.serving import served
+from tests.bentos.ctr.serving import fetch, listening
 from tests.conftest import ROOT, copy_project
 
 pytestmark = pytest.mark.slow
@@ -250,10 +250,33 @@ def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path
 
 @pytest.fixture(scope="module")
 def endpoint(project):
-    """The Bento of the tiny run, served as `make serve` does, on a free port of this machine."""
-    tag = read(project, "package.json")["bento"]
-    with served(tag, home=project / ".bentos", log=project / "serve.log") as (address, _):
+    """The Bento of the tiny run, served by `make serve`'s command on a free port of this machine."""
+    with serving(project, "serve.log") as (address, _):
         yield address
+
+
+def serving(project: Path, log: str):
+    """Run the command of `make serve ENV=env.tiny.yaml`; see ``listening``."""
+    words = ["tasks.cli", "serve", "--env", "env.tiny.yaml"]
+    return listening(words, log=project / log, environment=environment(project))
+
+
+def test_a_second_server_leaves_the_metrics_of_the_first(project, endpoint):
+    """BentoML deletes those in the folder it starts with, so each address has its own."""
+    row = json.dumps(read(project, "evaluation.json")["golden"]["rows"][0]).encode()
+    assert fetch(f"{endpoint}/predict", row)[0] == 200
+    before = _n_requests(endpoint)
+    with serving(project, "second.log") as (second, _):
+        assert fetch(f"{second}/predict", row)[0] == 200
+        assert _n_requests(second) == 1
+        assert fetch(f"{endpoint}/predict", row)[0] == 200
+        assert _n_requests(endpoint) == before + 1 > 1
+
+
+def _n_requests(address: str) -> float:
+    text = fetch(f"{address}/metrics")[1].decode()
+    found = re.findall(r"^ctr_requests_total\{[^}]*predict[^}]*\} (\S+)$", text, re.M)
+    return sum(map(float, found))
 
 
 def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):

@@ -39,24 +39,11 @@ def experiment_tags() -> dict[str, str]:
 
 
 def page_of(client: Any, experiment: str) -> str:
-    """Return the part of an address after the server's that leads to the table of an experiment.
-
-    Experiments for rows of several origins have names that begin alike; the one with the latest run is chosen.
-    Without any, it is the list of experiments.
-    """
-    found = [
-        one
-        for one in client.search_experiments()
-        if one.name == experiment or one.name.startswith(f"{experiment}-")
-    ]
-    if not found:
-        return "/#/experiments"
-    latest = found[0].experiment_id
-    if len(found) > 1:
-        ids = [one.experiment_id for one in found]
-        runs = client.search_runs(ids, order_by=["attributes.start_time DESC"], max_results=1)
-        latest = runs[0].info.experiment_id if runs else latest
-    return f"/#/experiments/{latest}/runs?viewStateShareKey={_KEY}&workflowType=machine_learning"
+    """Return the part of an address after the server's that leads to the table of an experiment; empty without one."""
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return ""
+    return f"/#/experiments/{found.experiment_id}/runs?viewStateShareKey={_KEY}&workflowType=machine_learning"
 
 
 def comparison_of(experiment_id: str, run_ids: list[str]) -> str:

@@ -15,18 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from tasks.errors import ConfigError, UnavailableError
+from tasks.errors import ConfigError
 from tasks.logs.value_text import is_integer, is_number
-from tasks.storage.availability import is_temporary
-from tasks.storage.locks import sqlite_lock
-from tasks.storage.workspace import resolve_store
 from tasks.training.history import Epoch
+from tasks.training.optuna_storage import FINISHED, Storage, trials_in
 from tasks.training.search_space import space_of, suggest
 
 Run = Callable[..., dict[str, Any]]
-_FINISHED = ("COMPLETE", "PRUNED")
 _NOT_OF_THE_STUDY = ("storage", "n_trials", "minutes")  # another budget resumes the same study
-_ANY = (*_FINISHED, "RUNNING", "FAIL")  # including trials that another machine may be running
 
 
 def run_study(
@@ -47,7 +43,7 @@ def run_study(
     Arguments and errors are those of :func:`tasks.training.search.search`; `run` trains once with parameters.
     """
     optuna = _import_optuna()
-    budget = _budget(plan)
+    n_trials, seconds = _budget(plan)
     space, defaults = space_of(kind, fixed, plan)
     name = f"{study_name}-{_digest(kind, fixed, plan, space, negative_rate)}"
 
@@ -65,14 +61,25 @@ def run_study(
             raise optuna.TrialPruned
         return result["valid_log_loss"]
 
+    storage = Storage(plan.get("storage"))
     with _quiet(optuna):
-        study, is_shared = _open_study(optuna, plan, name)
-        if not _trials(study, "WAITING", *(_ANY if is_shared else _FINISHED)):
-            study.enqueue_trial(defaults)
-        while not _is_spent(budget, done := _trials(study, *_FINISHED)):
-            study.sampler = _sampler(optuna, seed, len(done), is_shared=is_shared)
-            study.optimize(objective, n_trials=1)
-        return [_record(trial) for trial in done], study, space
+        pruners = optuna.pruners
+        pruner = pruners.MedianPruner(n_startup_trials=4) if _prunes(plan) else pruners.NopPruner()
+        study = storage.open_study(optuna, name, direction="minimize", pruner=pruner)
+
+        def sampler(n_done: int) -> Any:
+            return _sampler(optuna, seed, n_done, is_shared=storage.is_shared)
+
+        storage.run_trials(
+            optuna,
+            study,
+            objective,
+            n_trials=n_trials,
+            seconds=seconds,
+            first=defaults,
+            sampler=sampler,
+        )
+        return [_record(trial) for trial in trials_in(study, *FINISHED)], study, space
 
 
 def _budget(plan: Mapping[str, Any]) -> tuple[float, float]:
@@ -84,16 +91,6 @@ def _budget(plan: Mapping[str, Any]) -> tuple[float, float]:
         raise ConfigError(f"search: minutes must be a number above 0, found {minutes!r}")
     n_trials = positive(plan, "n_trials") if "n_trials" in plan else math.inf
     return n_trials, 60.0 * minutes
-
-
-def _is_spent(budget: tuple[float, float], done: list[Any]) -> bool:
-    n_trials, seconds = budget
-    taken = sum(trial.duration.total_seconds() for trial in done if trial.duration)
-    return len(done) >= n_trials or (bool(done) and taken >= seconds)
-
-
-def _trials(study: Any, *states: str) -> list[Any]:
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in states]
 
 
 def _sampler(optuna: Any, seed: int, n_done: int, *, is_shared: bool) -> Any:
@@ -148,40 +145,10 @@ def _quiet(optuna: Any) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings("ignore", message="Heartbeat of storage")  # kept by run_trials
             yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-def _open_study(optuna: Any, plan: Mapping[str, Any], name: str) -> tuple[Any, bool]:
-    """Return the study of that name, created or joined, and whether other machines may work on it too."""
-    storage = plan.get("storage")
-    address = resolve_store(storage) if storage else None
-    pruners = optuna.pruners
-    knobs = {
-        "study_name": name,
-        "direction": "minimize",
-        "load_if_exists": True,
-        "pruner": pruners.MedianPruner(n_startup_trials=4)
-        if _prunes(plan)
-        else pruners.NopPruner(),
-    }
-    try:
-        with sqlite_lock(address):
-            study = optuna.create_study(storage=address, **knobs)
-        return study, address is not None and not address.startswith("sqlite")
-    except Exception as error:
-        theirs = type(error).__module__.startswith("sqlalchemy")
-        if not theirs and not isinstance(error, ImportError | OSError):
-            raise
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        if is_temporary(error):
-            raise UnavailableError(
-                f"search: storage {storage!r} cannot be reached just now ({reason}); run again when it is back"
-            ) from None
-        raise ConfigError(
-            f"search: storage {storage!r} cannot be used ({reason}); see `search` in env.yaml"
-        ) from None
 
 
 def _prunes(plan: Mapping[str, Any]) -> bool:

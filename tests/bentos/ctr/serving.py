@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,27 @@ def served(
 
     `target` is a tag in the store `home`. Nothing says which address to bind, so the Bento does.
     """
-    port = free_port()
-    command = [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)]
+    words = ["bentoml", "serve", target]
     env = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"} | environment
+    with listening(words, log=log, environment=env) as server:
+        yield server
+
+
+@contextmanager
+def listening(
+    words: Sequence[str], *, log: Path, environment: Mapping[str, str]
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Run ``python -m words --port <free>`` in the log's folder until the block ends; yield address and process."""
+    port = free_port()
+    command = [sys.executable, "-m", *words, "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(
-            command, cwd=log.parent, env=env, stdout=out, stderr=out, start_new_session=True
+            command,
+            cwd=log.parent,
+            env=dict(environment),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
         try:
             _wait_until_live(f"http://127.0.0.1:{port}", process, log)

@@ -3,46 +3,21 @@
 import json
 import types
 
-import pytest
-
 from tasks.registry.table_view import comparison_of, experiment_tags, page_of
 
 
-def experiment(number, name):
-    return types.SimpleNamespace(experiment_id=number, name=name)
-
-
 class Client:
-    """A store with experiments; the newest run is in the last of them."""
+    """A store with one experiment."""
 
-    def __init__(self, *names):
-        self.experiments = [experiment(str(number), name) for number, name in enumerate(names, 1)]
-
-    def search_experiments(self):
-        return self.experiments
-
-    def search_runs(self, ids, *, order_by, max_results):
-        assert (order_by, max_results) == (["attributes.start_time DESC"], 1)
-        return [types.SimpleNamespace(info=types.SimpleNamespace(experiment_id=ids[-1]))]
+    def get_experiment_by_name(self, name):
+        return types.SimpleNamespace(experiment_id="7") if name == "ctr-sim-avazu" else None
 
 
-@pytest.mark.parametrize(
-    ("names", "number"),
-    [
-        (["ctr"], "1"),
-        (["Default", "ctr-sim-avazu"], "2"),
-        (["ctr-sim-avazu", "ctr-mine", "ctrl", "other"], "2"),
-    ],
-)
-def test_the_page_is_the_table_of_the_latest_run(names, number):
-    """Among the project's experiments, one for each origin of rows."""
-    page = page_of(Client(*names), "ctr")
-    assert page.startswith(f"/#/experiments/{number}/runs?viewStateShareKey=clicklab&")
-
-
-def test_before_the_first_run_it_is_the_list():
-    """Nothing to show yet."""
-    assert page_of(Client("Default"), "ctr") == "/#/experiments"
+def test_the_page_is_the_table_of_the_experiment():
+    """With the columns of the project; the start page before the first run."""
+    page = page_of(Client(), "ctr-sim-avazu")
+    assert page.startswith("/#/experiments/7/runs?viewStateShareKey=clicklab&")
+    assert page_of(Client(), "ctr") == ""
 
 
 def test_the_table_shows_data_metrics_parameters_and_source():
