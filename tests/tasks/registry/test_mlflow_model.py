@@ -121,7 +121,7 @@ def test_our_readers_take_only_their_files(store, tmp_path):
 
 
 def test_mlflow_serves_it(store, tmp_path):
-    """`mlflow models serve` over HTTP, as records and as CSV."""
+    """`mlflow models serve` over HTTP, rows as records and as a table."""
     address, model = store
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
@@ -142,14 +142,16 @@ def test_mlflow_serves_it(store, tmp_path):
     try:
         wait(f"http://127.0.0.1:{port}/ping", process, tmp_path / "serve.log")
         expected = load_model(model).predict_rows(ROWS)
-        records = json.dumps({"dataframe_records": json.loads(FRAME.to_json(orient="records"))})
-        for kind, body in (("application/json", records), ("text/csv", FRAME.to_csv(index=False))):
+        for form in ("records", "split"):
+            body = json.dumps({f"dataframe_{form}": json.loads(FRAME.to_json(orient=form))})
             request = Request(
-                f"http://127.0.0.1:{port}/invocations", body.encode(), {"Content-Type": kind}
+                f"http://127.0.0.1:{port}/invocations",
+                body.encode(),
+                {"Content-Type": "application/json"},
             )
             with urlopen(request, timeout=60) as answer:
                 found = json.loads(answer.read())["predictions"]
-            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6, err_msg=kind)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6, err_msg=form)
     finally:
         stop_group(process)
 
