@@ -109,7 +109,7 @@ def overlay(base: YamlMapping, changes: YamlMapping) -> YamlMapping:
 def _with(env: YamlMapping, path: tuple[str, ...], value: Any, place: str) -> YamlMapping:
     """Return knobs in which one has another value, given in `place`."""
     values = dict(env.values)
-    inner = values
+    inner: dict[str, Any] = values
     places: dict[KeyPath, str] = {}
     for depth, name in enumerate(path[:-1], start=1):
         below = inner.get(name)

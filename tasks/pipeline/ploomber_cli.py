@@ -89,9 +89,13 @@ def _call(command: str, knobs: Path) -> None:
 
     default.path_to_env_from_spec = lambda path_to_spec: str(knobs)
     task_command.task_build_exception = _raise_failure  # else only its text is left of the error
-    function: Any = _plot if command == "plot" else getattr(cli, command).main
     try:
-        function() if command in ("plot", "nb") else function(catch_exception=False)
+        if command == "plot":
+            _plot()
+        elif command == "nb":
+            cli.nb.main()
+        else:
+            getattr(cli, command).main(catch_exception=False)
     except TasksFailed:
         raise
     except Exception as error:

@@ -130,3 +130,47 @@ def test_jupyterlab_gets_one_line_per_cell_that_is_replaced(monkeypatch, clock):
         ("50% of 2 rows, 0:02 left", "clicklab-progress-4", True),
         ("50% of 2 rows, 0:04 left", "clicklab-progress-5", False),
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variable", "n_outputs"), [("JPY_SESSION_NAME", 1), ("OTHER", 0)])
+def test_in_a_real_kernel_the_cell_shows_its_last_line_only(monkeypatch, variable, n_outputs):
+    """JupyterLab's server names the session; a kernel of papermill has no such name and stays silent."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    for name in (progress.FILE, "JPY_SESSION_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "a.ipynb")
+    source = """
+import time
+from tasks.storage.progress import report
+for n_rows in (10, 20, 30):
+    report(n_rows, 30)
+    time.sleep(0.3)
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    outputs = notebook.cells[0].outputs
+    assert [output["data"]["text/plain"] for output in outputs] == ["100% of 30 rows"] * n_outputs
+
+
+@pytest.mark.slow
+def test_a_known_error_is_one_line_in_a_notebook():
+    """papermill alone, or a person in JupyterLab, gives a function of the library what it cannot use."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    source = """
+from tasks.hashing.contract import HashContract
+from tasks.schema import load_schema
+HashContract.from_schema(load_schema("avazu"), bits="16")
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    with pytest.raises(CellExecutionError):
+        NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    (output,) = notebook.cells[0].outputs
+    assert output["traceback"] == [
+        "ConfigError: hash: bits must be an integer from 1 to 30, found '16'"
+    ]
