@@ -209,5 +209,5 @@ status: $(STAMP)  ## what each color runs, and its share of the traffic
 down: $(STAMP)  ## show what goes, ask, destroy, check that nothing remains
 	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)
 
-rehearse: $(STAMP)  ## play AWS on this machine (SCENARIO=name|all|whole, ENGINE=)
-	@$(BIN)/python -m tests.rehearsal $(SCENARIO) $(if $(ENGINE),--engine '$(ENGINE)')
+rehearse: $(STAMP)  ## play AWS on this machine (SCENARIO=name|all|whole)
+	@$(BIN)/python -m tests.rehearsal $(SCENARIO)
