@@ -161,17 +161,25 @@ def test_every_training_is_one_run_with_its_record(project, monkeypatch):
     for name in ("sgd", "sgd_optuna", "ftrl", "fm"):
         run = client.get_run(read(project, f"train-{name}.json")["run_id"])
         assert run.info.status == "FINISHED"
-        assert run.data.params["model"] == name
-        assert len(client.get_metric_history(run.info.run_id, "valid_log_loss")) >= 1
+        assert {"model", "kind", "alpha", "max_epochs", "patience", "seed"} <= set(run.data.params)
+        kept = read(project, f"train-{name}.json")["valid"]["log_loss"]
+        assert run.data.metrics["valid_log_loss"] == kept
+        tested = read(project, "evaluation.json")["metrics"][name]["log_loss"]
+        assert run.data.metrics["test_log_loss"] == tested
+        assert run.data.tags["clicklab.interactive"] == "false"
         assert (
             run.inputs.dataset_inputs[0].dataset.digest
             == read(project, "log/manifest.json")["digest"][:36]
         )
         assert "clicklab.code_digest" in run.data.tags
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
-        tables = {"trials.json", "importance.json", "top_values.json"}
+        tables = {"importance.json", "top_values.json"}
         figures = {"importance.png", "learning_curve.png", "top_values.png"}
-        assert {"model", "notebook"} | tables | figures <= files
+        assert {"model", "notebook", "evaluation"} | tables | figures <= files
+        below = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+        trials = client.search_runs([run.info.experiment_id], below)
+        assert len(trials) == 2 * name.startswith("sgd")
+        assert ("trials.json" in files) == name.startswith("sgd")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from tasks.pipeline.executor import Failure, TasksFailed, describe_failure
 from tasks.pipeline.integrity import forget_unreadable
 from tasks.pipeline.knobs import read_env
 from tasks.pipeline.preflight import check_project
+from tasks.registry.mlflow_store import check_tracking
+from tasks.storage.databases import refuse_password
 from tasks.storage.workspace import MARKER
 
 
@@ -75,14 +79,21 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
         If this process is asked to stop; every task has ended then.
     """
     env = read_env(env_path, data=data)
+    refuse_passwords(env)
     check_project(env)
     report = Path(env["products"]) / "report.json"
     try:
-        dag = load_dag(env)
+        # beside the load, which takes as long: a store that cannot be used is said before anything is computed
+        with ProcessPoolExecutor(
+            1, get_context("fork"), initializer=_leave_ctrl_c_to_the_parent
+        ) as beside:
+            checked = beside.submit(check_tracking, env)
+            dag = load_dag(env)
+            checked.result()
         with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", message="Corrupted product metadata"
-            )  # one is missing
+            )  # of one missing
             done = dag.build(force=force)
     except TasksFailed as error:
         return Outcome(0, report, error.failures)
@@ -91,6 +102,23 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     except Exception as error:
         return Outcome(0, report, [load_failure(error)])
     return Outcome(sum(done["Ran?"]), report)
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    """A terminal sends it to both, and each would tell of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def refuse_passwords(knobs: Any, name: str = "env.yaml") -> None:
+    """Raise a ConfigError if an address among the knobs holds a password: notebooks and commits show knobs."""
+    if isinstance(knobs, Mapping):
+        for key, value in knobs.items():
+            refuse_passwords(value, f"{name}: {key}" if name == "env.yaml" else f"{name}.{key}")
+    elif isinstance(knobs, list):
+        for value in knobs:
+            refuse_passwords(value, name)
+    elif isinstance(knobs, str):
+        refuse_password(knobs, name)
 
 
 def load_failure(error: Exception) -> Failure:

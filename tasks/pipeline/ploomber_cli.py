@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from tasks.errors import ConfigError
-from tasks.pipeline.build import load_failure, readable_exit
+from tasks.pipeline.build import load_failure, readable_exit, refuse_passwords
 from tasks.pipeline.executor import TasksFailed, describe_failure
 from tasks.pipeline.integrity import forget_unreadable
 from tasks.pipeline.knobs import BASE, read_env
@@ -43,6 +43,7 @@ def main() -> None:
         sys.path.insert(0, str(Path.cwd()))
         rest, changes = _split(words[1:])
         env = read_env(_env_path(root), changes=changes)
+        refuse_passwords(env)
         check_project(env)
         forget_unreadable(env["products"])
         knobs = Path(folder) / BASE

@@ -9,7 +9,7 @@ with Training(learner, train, valid, max_epochs=8) as run:
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +68,8 @@ class Training:
         What the loop works with; on a cluster they stand for the workers' copies.
     history
         The epochs so far, and which of them was best.
+    parameters
+        What the result depends on besides the rows: the learner's parameters and these options, defaults too.
 
     Raises
     ------
@@ -104,6 +106,13 @@ class Training:
         self.checkpoint: Checkpoint | None = None
         self.seed, self.progress, self._on_epoch = seed, progress, on_epoch
         self._max_epochs, self._patience = max_epochs, patience
+        self._options: dict[str, Any] = {
+            "max_epochs": max_epochs,
+            "patience": patience,
+            "negative_rate": negative_rate,
+            "seed": seed,
+            "engine": "dask" if isinstance(engine, Mapping) else engine or "local",
+        }
         self._given, self._engine, self._n_shards = learner, engine, n_shards
         self._path, self._stack = checkpoint, ExitStack()
 
@@ -136,7 +145,14 @@ class Training:
             n_done = len(self.state.epochs)
             yield Pass(self.learner, self.train, self.state, seed=self.seed, run=self)
             if len(self.state.epochs) == n_done:
-                raise RuntimeError("each epoch must end with finish(valid_log_loss, valid_auc)")
+                raise RuntimeError("each epoch must end with finish(valid_log_loss, valid_roc_auc)")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        learner = local_learner(self.learner)
+        own = learner.get_params()
+        own.pop("n_epochs", None)  # only `fit` uses it
+        return {"kind": learner.kind, **own, **self._options}
 
     @property
     def history(self) -> History:
@@ -231,12 +247,12 @@ class Pass:
             )
         require_finite(self._learner, f"epoch {state.epoch}, by batch {state.n_batches}")
 
-    def finish(self, valid_log_loss: float, valid_auc: float) -> Epoch:
+    def finish(self, valid_log_loss: float, valid_roc_auc: float) -> Epoch:
         """End the epoch with its validation results, which decide whether it is the best so far."""
         state = self._state
         train_log_loss = state.total_loss / state.n_learned
         seconds = time.perf_counter() - self._since
-        epoch = Epoch(state.epoch, train_log_loss, valid_log_loss, valid_auc, seconds)
+        epoch = Epoch(state.epoch, train_log_loss, valid_log_loss, valid_roc_auc, seconds)
         if not math.isfinite(valid_log_loss):
             raise diverged(self._learner, f"validation after epoch {state.epoch}")
         if self._run is not None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tasks.errors import ClicklabError, ConfigError
-from tasks.pipeline.build import build, load_failure
+from tasks.pipeline.build import build, load_failure, refuse_passwords
 from tests.conftest import copy_project
 
 BUILD = """
@@ -77,6 +77,16 @@ def test_a_killed_kernel_resumes_to_the_same_model(tmp_path):
     assert code == 0, errors
     assert "training resumes" not in (products / "train-fm.ipynb").read_text()
     assert outcome() == resumed
+
+
+def test_a_password_among_the_knobs_is_refused_by_its_name():
+    """However deep it lies; the line does not repeat it."""
+    search = {"method": "optuna", "storage": "postgresql://ann:pa55@db/optuna"}
+    knobs = {"mlflow": {"ledger": "a.jsonl"}, "models": {"sgd": {"search": search}}}
+    with pytest.raises(ConfigError, match=r"env.yaml: models.sgd.search.storage holds") as caught:
+        refuse_passwords(knobs)
+    assert "pa55" not in str(caught.value)
+    refuse_passwords(knobs | {"models": [{"storage": "postgresql://ann@db/optuna"}]})
 
 
 STOPPED = """
