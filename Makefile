@@ -37,7 +37,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the packages of requirements.lock into $(VENV) ..."
 	@$(call uv) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(call uv) pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@mkdir -p $(VENV)/etc/jupyter && cp notebooks/jupyter_server_config.json $(VENV)/etc/jupyter/
+	@$(BIN)/python -m tasks.jupyter.setup
 	@rm -f $(VENV)/.installed-*; touch $@
 uv = $$(command -v uv || echo .uv/bin/uv)
 
@@ -45,8 +45,10 @@ uv = $$(command -v uv || echo .uv/bin/uv)
 run: $(STAMP)  ## from a raw log to the champion in a Bento (DATA=, ENV=)
 	@$(BIN)/clicklab run --env $(ENV) $(if $(DATA),--data '$(DATA)')
 
-lab: $(STAMP)  ## JupyterLab; notebooks open with their injected parameters
-	@$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
+LAB ?=
+lab: $(STAMP)  ## JupyterLab, with the pipeline's inputs (LAB='--port 9000')
+	@mkdir -p notebooks/scratch
+	@$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
 # Make passes STORE, TO and the like on in the environment: a command line would show their passwords.
 UI_PORT ?= 5000
@@ -56,16 +58,23 @@ ui: $(STAMP)  ## the MLflow UI on http://127.0.0.1:5000 (UI_PORT=, STORE=)
 migrate: $(STAMP)  ## copy the local store to a team's (TO=, ARTIFACTS=, FROM=)
 	@$(BIN)/clicklab migrate --env $(ENV)
 
-.PHONY: setup doctor lock
+.PHONY: setup doctor add lock
 setup: $(STAMP)  ## install into .venv; does nothing unless the lock changed
 
 AWS ?=
 doctor: $(STAMP)  ## check for conflicting versions; AWS=1 checks a deployment
 	@$(if $(AWS),$(BIN)/python -m infra.release.doctor --env $(STAGE),$(BIN)/clicklab doctor)
 
+PACKAGE ?=
+WHY ?=
+add: $(STAMP)  ## add a package, moving no other (PACKAGE=, WHY=)
+	@$(BIN)/clicklab add '$(PACKAGE)' --why '$(WHY)' --compile "$(compile)"
+	@$(MAKE) setup
+
+compile = $(call uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header --quiet --output-file requirements.lock
 lock:  ## resolve pyproject.toml anew into requirements.lock
-	@$(call uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+	@$(compile) --upgrade
 
 .PHONY: clean
 clean:  ## remove products and caches; keep mlflow/store and .venv
@@ -115,7 +124,8 @@ lint: $(STAMP)  ## check style, format and types; change nothing
 check: lint test  ## lint and test: what CI runs
 
 format: $(STAMP)  ## format the code and strip notebook outputs
-	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/nbstripout --extra-keys 'metadata.papermill metadata.ploomber' notebooks/*.ipynb
+	@$(BIN)/clicklab parameters
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format . && $(BIN)/python -m tasks.jupyter.notebook_git notebooks/*.ipynb
 
 ##@ Measure
 
@@ -203,5 +213,5 @@ status: $(STAMP)  ## what each color runs, and its share of the traffic
 down: $(STAMP)  ## show what goes, ask, destroy, check that nothing remains
 	@$(infra).release down $(if $(NAME),--yes '$(NAME)') $(if $(WITH_DATA),--with-data)
 
-rehearse: $(STAMP)  ## play AWS on this machine (SCENARIO=name|all|whole, ENGINE=)
-	@$(BIN)/python -m tests.rehearsal $(SCENARIO) $(if $(ENGINE),--engine '$(ENGINE)')
+rehearse: $(STAMP)  ## play AWS on this machine (SCENARIO=name|all|whole)
+	@$(BIN)/python -m tests.rehearsal $(SCENARIO)

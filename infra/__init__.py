@@ -1,1 +1,1 @@
-"""The way to AWS: what is run there, what it costs, and a rehearsal of all of it on one machine."""
+"""Deploying and running on AWS: infrastructure, images, the state machine, runs and releases."""

@@ -1,11 +1,12 @@
-"""What every verb needs for AWS: clients, the deployment's outputs, and errors in one line.
+"""What every verb needs: AWS clients, the deployment's outputs, errors in one line, and exit codes.
 
 The rehearsal redirects all of it to an emulator by AWS_ENDPOINT_URL, which boto3 reads itself.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,27 @@ _BAD_LOGIN = {
     "UnrecognizedClientException",
 }
 _NO_PERMISSION = {"AuthorizationError", "Forbidden", "UnauthorizedOperation"}
+
+
+def run_verb(verb: Callable[[], int | None], *, interrupted: str = "interrupted") -> int:
+    """Run a verb and return its exit code; a known error is one line and its own code.
+
+    Parameters
+    ----------
+    interrupted
+        The line that Ctrl-C prints.
+    """
+    try:
+        return int(verb() or 0)
+    except ClicklabError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{interrupted}\n")
+        return 130
+    except BrokenPipeError:  # `make logs | head`
+        sys.stderr.close()
+        return 0
 
 
 def outputs_path() -> Path:

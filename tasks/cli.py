@@ -67,6 +67,30 @@ def doctor() -> None:
 
 
 @app.command()
+def add(
+    package: Annotated[str, typer.Argument(help="name, with a range if it matters")],
+    compile: Annotated[str, typer.Option(help="command that resolves pyproject.toml")],
+    why: Annotated[str, typer.Option(help="what it is for, for ARCHITECTURE.md")] = "",
+) -> None:
+    """Add a package to pyproject.toml and requirements.lock without moving another one."""
+    with _readable_errors():
+        from tasks.pipeline.dependencies import add_package
+
+        for line in add_package(package, Path.cwd(), compile_command=compile, why=why):
+            typer.echo(line)
+
+
+@app.command()
+def parameters() -> None:
+    """Write the values of env.yaml into the `parameters` cells of the pipeline's notebooks."""
+    with _readable_errors():
+        from tasks.jupyter.contents_manager import write_parameters
+
+        for name in write_parameters(Path.cwd()):
+            typer.echo(f"{name}: parameters as in env.yaml")
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="CSV to write; .gz compresses")],
     rows: Annotated[int, typer.Option(min=1)] = 400_000,

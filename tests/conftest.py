@@ -47,7 +47,7 @@ def copy_project(target: Path) -> Path:
         shutil.copytree(
             ROOT / name,
             target / name,
-            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "scratch"),
         )
     for name in (
         "pipeline.yaml",

@@ -1,7 +1,8 @@
-"""A real JupyterLab opens each notebook with the parameters that the pipeline injects."""
+"""A real JupyterLab opens each notebook on the pipeline's inputs, and lets it write to the scratch folder."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.conftest import copy_project, free_port, stop_group
+from tests.conftest import ROOT, copy_project, free_port, stop_group
 
 pytestmark = pytest.mark.slow
 TOKEN = "only-for-this-test"
@@ -69,18 +70,17 @@ def _wait(address: str, process: subprocess.Popen, log: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["explore", "hash_features", "train", "evaluate"])
-def test_a_notebook_opens_with_its_injected_parameters(jupyterlab, name):
-    """The contents API answers 200, with the cell that names this task's products and inputs."""
-    content = ask(f"{jupyterlab}/api/contents/notebooks/{name}.ipynb")["content"]
-    injected = [
-        cell
-        for cell in content["cells"]
-        if "injected-parameters" in cell["metadata"].get("tags", [])
-    ]
-    assert len(injected) == 1
-    source = "".join(injected[0]["source"])
-    assert "product = " in source
-    assert "upstream = " in source
+def test_a_notebook_opens_with_parameters_of_its_own(jupyterlab, name):
+    """The contents API answers 200; cells read the pipeline's products and write below the scratch folder."""
+    cells = ask(f"{jupyterlab}/api/contents/notebooks/{name}.ipynb")["content"]["cells"]
+    names = {}
+    for cell in cells:
+        if {"parameters", "injected-parameters"} & {*cell["metadata"].get("tags", [])}:
+            exec("".join(cell["source"]), names)
+    assert sum("injected-parameters" in cell["metadata"].get("tags", []) for cell in cells) == 1
+    assert "scratch" not in json.dumps(names["upstream"])
+    for path in (names["product"] or {}).values():
+        assert path.startswith(f"products/scratch/{name}/")
 
 
 def test_saving_an_opened_notebook_keeps_the_injected_cell_out_of_the_file(jupyterlab, project):
@@ -91,3 +91,35 @@ def test_saving_an_opened_notebook_keeps_the_injected_cell_out_of_the_file(jupyt
     saved = (project / "notebooks" / "train.ipynb").read_text()
     assert "injected-parameters" not in saved
     assert str(project) not in saved
+
+
+def test_nothing_is_advertised_and_nothing_leaves_the_machine(jupyterlab, project):
+    """No button that shares a notebook, no news, no banner in the terminal."""
+    page = Request(f"{jupyterlab}/lab", headers={"Authorization": f"token {TOKEN}"})
+    with urlopen(page, timeout=60) as answer:
+        text = answer.read().decode()
+    config = json.loads(re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', text, re.S)[1])
+    assert "ploomber-extension" in json.dumps(config["disabledExtensions"])
+    served = [extension["name"] for extension in config["federated_extensions"]]
+    assert (
+        "ploomber-extension" not in served or "ploomber-extension" in config["disabledExtensions"]
+    )
+    settings = ask(f"{jupyterlab}/lab/api/settings/@jupyterlab/apputils-extension:notification")
+    assert settings["schema"]["properties"]["fetchNews"]["default"] == "false"
+    log = (project / "lab.log").read_text()
+    assert "Notebook 7" not in log
+    assert "UserWarning" not in log
+
+
+def test_make_lab_passes_arguments_on():
+    """And root is told apart, because Jupyter refuses it otherwise."""
+    shown = subprocess.run(
+        ["make", "-n", "lab", "LAB=--port 9000 --no-browser"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    line = next(line for line in shown.splitlines() if "jupyter lab" in line)
+    assert line.endswith("--port 9000 --no-browser")
+    assert ("--allow-root" in line) is (os.getuid() == 0)

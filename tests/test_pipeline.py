@@ -304,15 +304,28 @@ def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):
     assert np.ptp(live) > 0.01, "rows that all get one number prove nothing"
 
 
+OPENED_BY_HAND = """
+import json, sys
+from pathlib import Path
+from ploomber.sources.notebooksource import json_serializable_params
+from tasks.pipeline.build import load_dag
+from tasks.jupyter.interactive import assignments, injected_cell, parameters_by_hand
+from tasks.pipeline.knobs import read_env
+
+task = load_dag(read_env("env.tiny.yaml")).render(show_progress=False)[sys.argv[1]]
+notebook, root = json.loads(task.source.nb_str_rendered), Path.cwd()
+given = json_serializable_params(task.params)
+by_hand = parameters_by_hand(given, root=root, products=root / "products/tiny", notebook=task.name)
+injected_cell(notebook)["source"] = assignments(by_hand)
+Path(f"notebooks/{task.name}-injected.ipynb").write_text(json.dumps(notebook))
+"""
+
+
 @pytest.mark.parametrize("task", ["explore", "hash_features", "train-ftrl", "evaluate"])
 def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
     """Cell by cell in a real kernel, with the parameters that JupyterLab would show."""
-    code = (
-        "from tasks.pipeline.build import load_dag; from tasks.pipeline.knobs import read_env; dag = load_dag(read_env('env.tiny.yaml')).render();"
-        f"open('notebooks/{task}-injected.ipynb', 'w').write(dag[{task!r}].source.nb_str_rendered)"
-    )
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
+        [sys.executable, "-W", "ignore", "-c", OPENED_BY_HAND, task],
         cwd=project,
         env=environment(project),
         check=True,
@@ -363,6 +376,23 @@ def test_ploombers_own_commands_work(project):
         timeout=120,
     )
     assert task.returncode == 0, task.stderr
+
+
+def test_ploombers_own_commands_notice_a_changed_product(project):
+    """One flipped bit in an array; put back in time, nothing has to run."""
+    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.merged.yaml"}
+    command = [str(Path(sys.executable).parent / "ploomber"), "status"]
+    (path, *_) = sorted((project / "products/tiny/features/train").glob("*.arrow"))
+    content = path.read_bytes()
+    said = []
+    for changed in (content[:-1] + bytes([content[-1] ^ 1]), content):
+        path.write_bytes(changed)
+        done = subprocess.run(
+            command, cwd=project, env=env, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(f"{path.relative_to(project)} was changed: hash_features" in done.stderr)
+    assert said == [True, False]
 
 
 # ---- faults, last because they change the project

@@ -1,7 +1,7 @@
 """What a container runs: ``python -m infra.container.attempt TASK``, one attempt at one task of a run.
 
 The task itself is a process of its own (:mod:`infra.container.fetch_and_run`); this one is small, is process 1 of the container, and
-survives when that one is killed. It passes a stop on, keeps what another attempt can resume from, uploads the
+survives if the task is killed. It forwards a stop, saves what another attempt can resume from, uploads the
 products, records a failure, and exits with a code that the state machine reads: those of
 ``tasks/errors.py``, 137 if the task was killed (memory), 143 if it was stopped.
 """
@@ -41,7 +41,7 @@ class Attempt:
         self._since = time.time()
 
     def run(self) -> int:
-        """Return the exit code; errors of the bucket are raised."""
+        """Return the exit code; errors from the bucket are raised."""
         self._begin()
         with tempfile.TemporaryDirectory(prefix="clicklab-task-") as folder:
             report = Path(folder) / "report.json"
@@ -49,7 +49,7 @@ class Attempt:
             return self._end(code, self._read(report))
 
     def stop(self, *_: Any) -> None:
-        """Handle a signal: this container is to end."""
+        """Handle a signal that asks this container to end."""
         self.stopping.set()
 
     def _begin(self) -> None:
@@ -68,7 +68,7 @@ class Attempt:
                 self._keep_unfinished(self._read(report), live=True)
                 looked = time.monotonic()
         if process.is_running():
-            self.log.say("asked to stop; the task is being stopped")
+            self.log.say("stop requested; stopping the task")
             process.stop()
         return process.wait()
 
@@ -78,13 +78,13 @@ class Attempt:
             return 0
         n_files = self._keep_unfinished(report)
         if self.stopping.is_set():
-            self.log.say(f"stopped; {n_files} files kept for the next attempt", level="warning")
+            self.log.say(f"stopped; {n_files} files saved for the next attempt", level="warning")
             return STOPPED
         self._record_failure(code, self._failure(code, report), report)
         return code
 
     def _failure(self, code: int, report: dict[str, Any]) -> dict[str, Any]:
-        """Return line and cell of the failure that the task reported, or what its exit code means."""
+        """Return the line and cell of the reported failure, or what the exit code means."""
         failure: dict[str, Any] | None = report.get("failure")
         if failure is None:
             reason = _OUT_OF_MEMORY if code == KILLED else f"ended with code {code}"
@@ -97,14 +97,12 @@ class Attempt:
         own, store = _owned(report), self.products.store
         if self.job.shard is not None:
             n_files = self.products.push_unfinished(own)
-            self.log.say(
-                f"finished; {n_files} parts put into the bucket", seconds=report["seconds"]
-            )
+            self.log.say(f"finished; {n_files} parts uploaded", seconds=report["seconds"])
             return
         if report["ran"]:
             facts = {"seconds": report["seconds"], "attempt": self.job.attempt}
             n_files = self.products.push(own, facts)
-            self.log.say(f"finished; {n_files} files put into the bucket", **facts)
+            self.log.say(f"finished; {n_files} files uploaded", **facts)
         if report.get("summary"):
             store.put(f"{self.job.run}/summary.txt", report["summary"])
 
@@ -118,17 +116,17 @@ class Attempt:
         return found
 
     def _keep_unfinished(self, report: dict[str, Any], *, live: bool = False) -> int:
-        """Upload what another attempt can resume from; a refusal of the bucket is only logged."""
+        """Upload what another attempt can resume from; if the bucket refuses, that is only logged."""
         if not report.get("ran"):
             return 0
         try:
             return self.products.push_unfinished(_owned(report), live=live)
         except ClicklabError as error:
-            self.log.say(f"not kept: {error}", level="warning")
+            self.log.say(f"not saved: {error}", level="warning")
             return 0
 
     def _record_failure(self, code: int, failure: dict[str, Any], report: dict[str, Any]) -> None:
-        """Write why the task failed, and what it left, where the notice looks for it."""
+        """Write why the task failed, with the files it left, to where the failure notice reads it."""
         job, store = self.job, self.products.store
         self.log.cell = failure["cell"] if isinstance(failure["cell"], int) else self.log.cell
         self.log.say(failure["line"], level="error", exit_code=code)
@@ -154,7 +152,7 @@ class Attempt:
             self.log.say(f"no record of the failure: {error}", level="error")
 
     def _left_behind(self) -> list[Path]:
-        """Return the small new files of the products folder itself, which help to explain a failure."""
+        """Return small new files at the top of the products folder, which help explain a failure."""
         folder = self.products.folder
         found = [path for path in folder.glob("[!.]*") if path.is_file()]
         return sorted(
@@ -197,7 +195,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(
                 number, attempt.stop
-            )  # process 1 has no default: without this a stop is ignored
+            )  # process 1 has no default handler: without this a stop is ignored
         return attempt.run()
     except ClicklabError as error:
         if log is None:

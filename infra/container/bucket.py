@@ -1,4 +1,4 @@
-"""The bucket of runs: small and large files by key; each refusal becomes one line that names the missing right."""
+"""The bucket that holds runs: files by key; each refusal becomes one line that names the missing permission."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ class Store:
     Raises
     ------
     ConfigError
-        If the address is not one; in every call, if a right is missing or the bucket does not exist.
+        If the address is invalid; in every call, if a permission is missing or the bucket does not exist.
     UnavailableError
         In every call, if S3 is temporarily unavailable.
     StoreError
@@ -49,13 +49,13 @@ class Store:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     def get(self, key: str) -> bytes | None:
-        """Return a file's content, None if it is not there."""
+        """Return a file's content, None if it does not exist."""
         with self._readable_errors("s3:GetObject", key) as gone:
             return s3_client().get_object(Bucket=self.bucket, Key=self._prefix + key)["Body"].read()
         return None if gone else b""
 
     def get_json(self, key: str) -> Any:
-        """Return a file's content as data, None if it is not there."""
+        """Return a file's content as data, None if it does not exist."""
         found = self.get(key)
         return None if found is None else json.loads(found)
 
@@ -75,7 +75,7 @@ class Store:
             s3_client().upload_file(str(path), self.bucket, self._prefix + key)
 
     def download(self, key: str, path: Path) -> bool:
-        """Copy a file of any size to `path`, whole or not at all; False if it is not there."""
+        """Copy a file of any size to `path`, completely or not at all; False if it does not exist."""
         partial = path.with_name(f".{path.name}.fetched.partial")
         with disk_errors(path), self._readable_errors("s3:GetObject", key) as gone:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class Store:
         return found
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove files; without the right to, they stay, which is harmless."""
+        """Delete files; without permission they stay, which is harmless."""
         for key in keys:
             try:
                 with self._readable_errors("s3:DeleteObject", key):
@@ -104,7 +104,7 @@ class Store:
 
     @contextmanager
     def _readable_errors(self, action: str, key: str) -> Iterator[list[str]]:
-        """Turn errors of S3 into one line; yields a list that is not empty if the file does not exist."""
+        """Turn S3 errors into one line; yields a list that is not empty if the file does not exist."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -112,7 +112,7 @@ class Store:
         where = f"s3://{self.bucket}/{self._prefix}{key}"
         try:
             yield gone
-        except Boto3Error as error:  # of transfers: it wraps what they met
+        except Boto3Error as error:  # a transfer wraps the error that it met
             raise self._readable(action, where, error.__context__ or error) from None
         except ClientError as error:
             if aws_code(error) not in _GONE or action == "s3:PutObject":
@@ -142,7 +142,7 @@ class Store:
 
 
 def in_parallel(work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """Return the results of all jobs, a few at a time; the first error is raised when the jobs under way have ended."""
+    """Run all jobs, a few at a time, and return their results; the first error is raised once running jobs have ended."""
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="store") as pool:
         futures = [pool.submit(work, *job) for job in jobs]
         try:

@@ -2,7 +2,7 @@
 
 Started by :mod:`infra.container.attempt`, which reads ``<report>``, a small JSON file that is rewritten at each stage:
 ``folder`` and ``owned`` (where the products are, and which are the task's), ``ran`` (False: nothing had
-changed), ``seconds``, ``summary``, or ``failure``.
+changed), ``seconds``, ``summary``, ``failure``.
 """
 
 import json
@@ -26,19 +26,19 @@ _log = logging.getLogger("infra")
 
 
 class Report:
-    """The file in which this process reports its progress to its parent."""
+    """The file by which this process reports progress to its parent."""
 
     def __init__(self, path: Path):
         self._path, self._known = path, dict[str, Any]()
 
     def add(self, **facts: Any) -> None:
-        """Write what is known so far and these facts."""
+        """Add facts to the report and write it."""
         self._known |= facts
         write_atomic(self._path, json.dumps(self._known))
 
 
 def run(job: RunSettings, report: Report) -> None:
-    """Bring a task, or its shard, up to date; raises what it raises."""
+    """Bring a task, or its shard, up to date; its errors are raised."""
     env = job.knobs()
     folder = job.products(env)
     products = RunProducts(Store(job.store), job.run, folder)
@@ -46,7 +46,7 @@ def run(job: RunSettings, report: Report) -> None:
     own, needed = _render(dag, job.task, folder, products)
     report.add(folder=str(folder), owned=asdict(own), ran=False)
     if is_current(dag[job.task]):
-        _log.info("nothing has changed since it was finished; nothing is run")
+        _log.info("nothing has changed since it finished; not run again")
         return
     for one in needed:
         products.fetch(one.name)
@@ -67,7 +67,7 @@ def run(job: RunSettings, report: Report) -> None:
 
 
 def _render(dag: Any, name: str, folder: Path, products: RunProducts) -> tuple[Owned, list[Owned]]:
-    """Fetch what shows whether the task is outdated, and return its files and those it needs."""
+    """Fetch the records that show whether the task is outdated; return its files and those it needs."""
     dag.render(force=True, show_progress=False)
     files = {one: owned(dag[one], folder) for one in dag}
     _refuse_shared_folders(list(files.values()))
@@ -106,7 +106,7 @@ def _build(task: Any, job: RunSettings, env: Mapping[str, Any]) -> None:
 
     for one in task.upstream.values():
         if one.product._outdated_code_dependency():
-            _log.warning("%s was made by other code or knobs than these", one.name)
+            _log.warning("%s was made with different code or knobs", one.name)
     task._exec_status = TaskStatus.WaitingExecution
     with shared_ledger(task, job.store, env):
         task._build(catch_exceptions=True)
@@ -137,7 +137,7 @@ def main(words: list[str]) -> int:
 
 
 def _cell(error: BaseException | None) -> int | str:
-    """Return the place in the executed notebook of the cell that failed, "-" if it was none."""
+    """Return the number of the notebook cell that failed, "-" if none did."""
     while error is not None:
         if hasattr(error, "cell_index"):
             return int(error.cell_index) + 1

@@ -17,7 +17,7 @@ _MAX = 16_000  # characters of a message; CloudWatch takes 256 KiB an event
 
 
 class LogLines:
-    """Writes a task's lines; remembers which cell of its notebook is being run."""
+    """Writes a task's lines, and tracks which cell of its notebook is running."""
 
     def __init__(self, job: RunSettings, out: TextIO | None = None):
         self.cell: int | None = None

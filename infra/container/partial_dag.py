@@ -1,7 +1,7 @@
-"""One task and what leads to it, as Ploomber loads them; whether it is outdated; and which files are its own.
+"""One task with its upstream tasks, as Ploomber loads them; whether it is outdated; and which files are its own.
 
-A container has the products of what a task needs directly, no more: what lies further up was judged when it
-ran. So Ploomber's own check, which covers everything upstream, is applied to the task alone.
+A container has only the products of the direct upstream tasks: those further up were checked when these ran.
+So Ploomber's own check, which covers everything upstream, is applied to the task alone.
 """
 
 import fnmatch
@@ -21,7 +21,7 @@ SPEC = "pipeline.yaml"
 
 
 def load_partial_dag(name: str, env: Mapping[str, Any], *, model: str = "") -> Any:
-    """Return a DAG of a task and what it needs, not rendered; with `model`, without the other trainings.
+    """Return an unrendered DAG of a task and what it needs; with `model`, without the other trainings.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def load_partial_dag(name: str, env: Mapping[str, Any], *, model: str = "") -> A
     }
     way = _way_to(name, needs)
     for one in way - {name}:
-        tasks[one].pop("on_render", None)  # it was judged when it ran
+        tasks[one].pop("on_render", None)  # checked when it ran
     return _load(spec | {"tasks": [task for task in spec["tasks"] if task["name"] in way]}, env)
 
 
@@ -50,7 +50,7 @@ def _way_to(name: str, needs: Mapping[str, list[str]]) -> set[str]:
 
 
 def read_needs(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return for each entry of ``pipeline.yaml`` the tasks that it names as needed; ``train-*`` is all trainings."""
+    """Return the upstream tasks of each entry of ``pipeline.yaml``; ``train-*`` means all trainings."""
     needs = {}
     for name, task in tasks.items():
         named = task.get("upstream") or []
@@ -68,7 +68,7 @@ def _load(spec: dict[str, Any], env: Mapping[str, Any]) -> Any:
 
     logging.getLogger("ploomber").setLevel(logging.CRITICAL)
     for task in spec["tasks"]:
-        if str(task["source"]).endswith(".ipynb"):  # log what its cells print, as they run
+        if str(task["source"]).endswith(".ipynb"):  # log the output of cells as they run
             task["executor_params"] = {**task.get("executor_params", {}), "log_output": True}
     try:
         with warnings.catch_warnings():
@@ -113,7 +113,7 @@ def _products_of(task: Any) -> list[str]:
 
 
 def is_current(task: Any) -> bool:
-    """Return whether a rendered task's products are those that this code, these knobs and its inputs make."""
+    """Return whether a rendered task's products match its code, knobs and inputs."""
     from ploomber.constants import TaskStatus
 
     made = task.product.metadata.timestamp
@@ -123,12 +123,12 @@ def is_current(task: Any) -> bool:
     if task.product._outdated_code_dependency():
         return False
     task._exec_status = TaskStatus.Skipped
-    task._run_on_render()  # may think otherwise: another content of the raw log
+    task._run_on_render()  # may disagree: the raw log has other content
     return bool(task._exec_status == TaskStatus.Skipped)
 
 
 def is_last(name: str) -> bool:
-    """Return whether a task is the last one of the pipeline: the highest, and in the file's order the last of those."""
+    """Return whether a task is the pipeline's last: of the highest level, the last in the file."""
     tasks = {task["name"]: task for task in yaml.safe_load(Path(SPEC).read_text())["tasks"]}
     needs = {task: tuple(needed) for task, needed in read_needs(tasks).items()}
     return order(needs)[-1].name == name

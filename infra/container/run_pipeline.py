@@ -1,8 +1,8 @@
-"""The whole pipeline here with a run's products: ``python -m infra.container.run_pipeline RUN``.
+"""The whole pipeline on this machine with a run's products: ``python -m infra.container.run_pipeline RUN``.
 
-Fetches what the run has finished, builds what is outdated or lacking as ``clicklab run`` does, and puts back what
-was built, so that a run begun on ECS can be continued on a laptop and the other way round. Each run has its
-own folder below the products folder.
+Downloads what the run has finished, builds what is outdated or missing as ``clicklab run`` does, and uploads what
+was built, so that a run started on ECS can continue on a laptop and vice versa. Each run has its own folder below
+the products folder.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tasks.pipeline.build import Outcome, build, load_dag
 
 
 def bring_up_to_date(job: RunSettings, *, force: bool = False) -> tuple[Outcome, list[str]]:
-    """Bring a run up to date here; return how that went, and the tasks whose products were put back."""
+    """Bring a run up to date on this machine; return the outcome, and the tasks whose products were uploaded."""
     env = job.knobs()
     folder = job.products(env) / job.run
     env = env | {"products": str(folder)}
@@ -35,10 +35,10 @@ def bring_up_to_date(job: RunSettings, *, force: bool = False) -> tuple[Outcome,
         path = Path(place) / "env.yaml"
         path.write_text(yaml.safe_dump(env, sort_keys=False))
         outcome = build(path, force=force)
-    return outcome, _put_back(products, env, {failure.task for failure in outcome.failures})
+    return outcome, _upload(products, env, {failure.task for failure in outcome.failures})
 
 
-def _put_back(products: RunProducts, env: dict[str, Any], failed: set[str]) -> list[str]:
+def _upload(products: RunProducts, env: dict[str, Any], failed: set[str]) -> list[str]:
     dag = load_dag(env)
     dag.render(force=True, show_progress=False)
     sent = []
@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return error.exit_code
     for failure in outcome.failures:
         sys.stderr.write(f"{failure.detail}error: {failure.task}: {failure.line}\n")
-    sys.stdout.write(f"run {asked.run}: {len(sent)} tasks put into the bucket\n")
+    sys.stdout.write(f"run {asked.run}: products of {len(sent)} tasks uploaded\n")
     return outcome.failures[0].exit_code if outcome.failures else 0
 
 

@@ -3,11 +3,11 @@
 Below ``<store>/<run>/``:
 
 - ``products/``: the products folder as it is on a disk, Ploomber's metadata included;
-- ``tasks/<task>.json``: which of those files a finished task made; written last, so that a task without it is
-  not finished, whatever else is there;
+- ``tasks/<task>.json``: which of those files a finished task made; written last, so a task without it is
+  not finished, whatever other files exist;
 - ``started/<task>.json``, ``failures/<task>.json``, ``failures/<task>/``: how its last attempt began, why it
   failed, and what it left;
-- ``summary.txt``: the run in a line, for the notice.
+- ``summary.txt``: the run in one line, for the notice.
 """
 
 import re
@@ -27,12 +27,12 @@ _CHECKPOINT = "*.checkpoint.*"
 _LIVE = (
     *_RESUMABLE[:2],
     "*.checkpoint.npz",
-)  # written whole or not at all, so never caught half-way
+)  # written atomically, so never uploaded partially
 
 
 @dataclass(frozen=True)
 class Owned:
-    """A task's files, relative to the products folder: those declared, and folders that are its own."""
+    """A task's files, relative to the products folder: those it declares, and its own folders."""
 
     name: str
     files: tuple[str, ...]
@@ -40,7 +40,7 @@ class Owned:
 
 
 def metadata_of(file: str) -> str:
-    """Return where Ploomber keeps what it knows of a product.
+    """Return the path of Ploomber's metadata of a product.
 
     Examples
     --------
@@ -53,12 +53,12 @@ def metadata_of(file: str) -> str:
 
 @dataclass
 class RunProducts:
-    """The products of one run, here and in the bucket.
+    """The products of one run, on this disk and in the bucket.
 
     Parameters
     ----------
     store, run
-        Where all runs lie, and which one this is.
+        Where all runs are, and which one this is.
     folder
         The products folder on this disk.
     """
@@ -68,16 +68,16 @@ class RunProducts:
     folder: Path
     _known: dict[str, tuple[int, int]] = field(
         default_factory=dict
-    )  # files that the bucket has as they are here
+    )  # files that are the same in the bucket
 
     def __post_init__(self) -> None:
         if not _RUN.fullmatch(self.run):
             raise ConfigError(
-                f"a run's id is letters, digits, _ and -, 80 at most; found {self.run!r}"
+                f"a run's id is letters, digits, _ and -, 80 maximum; found {self.run!r}"
             )
 
     def record(self, task: str) -> dict[str, Any] | None:
-        """Return what a finished task left word of, None if it is not finished."""
+        """Return the record of a finished task, None if it is not finished."""
         return self.store.get_json(f"{self.run}/tasks/{task}.json")
 
     def finished(self) -> list[str]:
@@ -86,12 +86,12 @@ class RunProducts:
         return [key.removeprefix(prefix).removesuffix(".json") for key in self.store.sizes(prefix)]
 
     def fetch(self, task: str, *, only: Iterable[str] | None = None) -> bool:
-        """Copy a finished task's files here, all or those named; False if it is not finished.
+        """Download a finished task's files, all or those named; False if it is not finished.
 
         Raises
         ------
         InputError
-            If a file that it made is gone.
+            If a file that it made no longer exists.
         """
         record = self.record(task)
         if record is None:
@@ -119,7 +119,7 @@ class RunProducts:
             self._known[name] = mark
 
     def fetch_unfinished(self, owned: Owned) -> int:
-        """Copy what an attempt that did not finish left for the next one; return how many files."""
+        """Download what an unfinished attempt left for the next one; return the number of files."""
         found: dict[str, int] = {}
         prefix = f"{self.run}/products/"
         for folder in owned.folders:
@@ -132,20 +132,20 @@ class RunProducts:
         return len(names)
 
     def has_changed(self, owned: Owned) -> bool:
-        """Return whether the task was built here since its files were fetched."""
+        """Return whether the task was built on this machine since its files were fetched."""
         return any(
             _mark(self.folder / name) != self._known.get(name)
             for name in map(metadata_of, owned.files)
         )
 
     def push_unfinished(self, owned: Owned, *, live: bool = False) -> int:
-        """Copy to the bucket what another attempt could go on from; `live` while it is still written."""
+        """Upload what another attempt can resume from; `live` while files are still being written."""
         patterns = _LIVE if live else _RESUMABLE
         names = [name for name in self._of(owned) if _matches(name, patterns)]
         return self._push(names)
 
     def push(self, owned: Owned, facts: Mapping[str, Any]) -> int:
-        """Copy a finished task's files to the bucket, the metadata after the rest and the record last."""
+        """Upload a finished task's files, metadata after the rest and the record last."""
         names = [name for name in self._of(owned) if not _matches(name, (_CHECKPOINT,))]
         metadata = {metadata_of(name) for name in owned.files}
         sent = self._push(name for name in names if name not in metadata)
@@ -172,7 +172,7 @@ class RunProducts:
         return 1
 
     def _of(self, owned: Owned) -> list[str]:
-        """Return the task's files that are here: declared ones, those of its folders, checkpoints."""
+        """Return the task's files on this disk: declared ones, those in its folders, checkpoints."""
         found = [name for file in owned.files for name in (file, metadata_of(file))]
         for folder in owned.folders:
             found += [
@@ -189,7 +189,7 @@ class RunProducts:
 
 
 def _stems(owned: Owned) -> list[str]:
-    """Return the stems of the files that lie in the products folder itself: checkpoints share them."""
+    """Return the stems of files at the top of the products folder, which checkpoints share."""
     return list(dict.fromkeys(Path(name).stem for name in owned.files if "/" not in name))
 
 

@@ -38,7 +38,7 @@ class RunSettings:
             task,
             run=_needed(environment, "CLICKLAB_RUN", "the run's id"),
             store=_needed(
-                environment, "CLICKLAB_STORE", "where runs lie, such as s3://bucket/runs"
+                environment, "CLICKLAB_STORE", "where runs are stored, such as s3://bucket/runs"
             ),
             env_path=environment.get("CLICKLAB_ENV") or "env.aws.yaml",
             data=environment.get("CLICKLAB_DATA", ""),
@@ -49,12 +49,12 @@ class RunSettings:
         )
 
     def knobs(self) -> dict[str, Any]:
-        """Return the env file's knobs with this run's log; ConfigError if the tracking store would be lost with the container."""
+        """Return the env file's knobs with this run's log; ConfigError if what is tracked would be lost with the container."""
         env = read_env(self.env_path, data=self.data or None)
         tracking = str(env.get("mlflow", {}).get("tracking_uri", ""))
         if tracking.startswith("sqlite:") and not os.environ.get("MLFLOW_TRACKING_URI"):
             raise ConfigError(
-                "MLFLOW_TRACKING_URI is not set, and what is trained here would be lost with the container; "
+                "MLFLOW_TRACKING_URI is not set, and runs would be recorded on the container's own disk; "
                 "set it to the tracking server's address"
             )
         return env

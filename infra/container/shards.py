@@ -1,4 +1,4 @@
-"""A share of the batch files that ``hash_features`` makes, so that several containers hash side by side."""
+"""A share of the batch files of ``hash_features``, so that several containers hash in parallel."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from tasks.storage.workspace import resolve
 
 
 def hash_shard(params: Mapping[str, Any], shard: int, n_shards: int) -> int:
-    """Write the parts whose number leaves `shard` when divided by `n_shards`; return how many were lacking.
+    """Write the missing parts whose number modulo `n_shards` is `shard`; return how many were written.
 
-    The files are those that the task itself would write; it finds them finished and writes the
-    manifests. `params` are the task's, as Ploomber has rendered them.
+    The task itself would write the same files; it finds them finished and writes the manifests. `params` are the
+    task's, as rendered by Ploomber.
     """
     log = Log.open(resolve(str(params["upstream"]["ingest"]["log"])).parent)
     schema = load_schema(resolve(params["schema"]))

@@ -22,7 +22,7 @@ _log = logging.getLogger("infra")
 
 
 def beside(store: str, place: str) -> str:
-    """Return the address of what all runs share: it lies beside the folder that holds them.
+    """Return the address of something that all runs share, beside the folder that holds the runs.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def beside(store: str, place: str) -> str:
 
 @contextmanager
 def shared_ledger(task: Any, store: str, env: Mapping[str, Any]) -> Iterator[None]:
-    """For the task that writes the ledger: fetch the ledger, and put back what the task adds to it."""
+    """For the task that writes the ledger: download it, and upload what the task adds."""
     if task.name != _WRITES_LEDGER:
         yield
         return
@@ -43,11 +43,11 @@ def shared_ledger(task: Any, store: str, env: Mapping[str, Any]) -> Iterator[Non
     write_atomic(path, before.content if before else b"")
     n_before = len(read_ledger(path))
     yield
-    _put_back(address, path, read_ledger(path)[n_before:])
+    _append(address, path, read_ledger(path)[n_before:])
 
 
-def _put_back(address: str, path: Path, added: list[dict[str, Any]]) -> None:
-    """Append lines to the ledger as it is now: another run may have written in the meantime."""
+def _append(address: str, path: Path, added: list[dict[str, Any]]) -> None:
+    """Append lines to the current ledger: another run may have written meanwhile."""
     for _ in range(_TRIES):
         found = read_shared(address)
         write_atomic(path, found.content if found else b"")
@@ -59,11 +59,13 @@ def _put_back(address: str, path: Path, added: list[dict[str, Any]]) -> None:
             return
         except ChangedError:
             continue
-    raise UnavailableError(f"{address}: another run wrote first {_TRIES} times; run the task again")
+    raise UnavailableError(
+        f"{address}: other runs wrote first, {_TRIES} times in a row; run the task again"
+    )
 
 
 def share_model(task: Any, store: str, products: Path) -> None:
-    """For a task that left a Bento's receipt: keep the Bento with the run, and point the services to its model."""
+    """For a task that made a Bento: store the Bento with the run, and point the services to its model."""
     receipt = _receipt(task)
     if receipt is None:
         return
@@ -92,7 +94,7 @@ def _receipt(task: Any) -> dict[str, Any] | None:
 
 
 def _model_folder(tag: str) -> Path:
-    """Return the model's folder in the Bento of the local store."""
+    """Return the model's folder in a Bento of the local store."""
     from tasks.serving.receipt import MODEL
 
     return Path(ask_bentoml("get", tag, "--output", "path").strip()) / "src" / MODEL

@@ -1,4 +1,4 @@
-"""A run in a line or two, for the notice of its success."""
+"""A run in a line or two, for the success notice."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def summary_of(task: Any) -> str:
-    """Return what a notice says of a run whose last task has run: its report if that is what it made."""
+    """Return what the notice says about a run: its last task's report, if it made one."""
     for path in _paths(task):
         try:
             found = json.loads(path.read_text())

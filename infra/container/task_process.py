@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-GRACE_S = 20.0  # for the task to end by itself, CLICKLAB_GRACE_S; ECS gives 120 s for all
+GRACE_S = 20.0  # for the task to end by itself (CLICKLAB_GRACE_S); ECS allows 120 s in total
 
 
 class TaskProcess:
-    """:mod:`infra.container.fetch_and_run` in a session of its own.
+    """:mod:`infra.container.fetch_and_run` in its own session.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class TaskProcess:
         return self._process.poll() is None
 
     def wait(self) -> int:
-        """Return its exit code when it has ended and its last lines were passed on; 128 and the signal if one ended it."""
+        """Return the exit code once it has ended and its last lines are forwarded; 128 plus the signal that ended it."""
         code = self._process.wait()
         self._reader.join(timeout=2)
         return code if code >= 0 else 128 - code
 
     def stop(self) -> None:
-        """Ask it to end, then end it and the kernel it started, which has a session of its own."""
+        """Ask it to end, then kill it and its kernel, which has its own session."""
         import psutil
 
         children = psutil.Process(self._process.pid).children(recursive=True)
@@ -75,9 +75,9 @@ class TaskProcess:
         psutil.wait_procs(children, timeout=5)
 
 
-def seconds(name: str, usual: float) -> float:
-    """Return the seconds that a variable holds, or the usual number."""
+def seconds(name: str, default: float) -> float:
+    """Return the seconds set by an environment variable, or the default."""
     try:
-        return float(os.environ.get(name) or usual)
+        return float(os.environ.get(name) or default)
     except ValueError:
-        return usual
+        return default

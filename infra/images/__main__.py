@@ -11,11 +11,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infra.aws import check_account, client, need, outputs, readable_aws_errors
+from infra.aws import check_account, client, need, outputs, readable_aws_errors, run_verb
 from infra.images.context import commit, find_bento, staged
 from infra.images.engine import Engine, find_engine
 from infra.images.pushed import PUSHED, image_tag, is_pushed, record_pushed
-from tasks.errors import ClicklabError
 from tasks.pipeline.knobs import read_env
 from tasks.serving.bento_store import packaged
 
@@ -30,13 +29,12 @@ _BASE = "another base image, such as a mirror's or a local one; default: CLICKLA
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; a known error is one line and its exit code."""
     asked = _parse(words)
-    try:
+
+    def verb() -> None:
         tags = _tags(asked)
         _build(asked, tags) if asked.verb == "build" else _push(tags)
-    except ClicklabError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    return 0
+
+    return run_verb(verb)
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from infra.aws import check_account, client, need, outputs, readable_aws_errors
+from infra.aws import check_account, client, need, outputs, readable_aws_errors, run_verb
 from infra.images.pushed import PUSHED, pushed_tags
-from tasks.errors import ClicklabError, ConfigError, GateError
+from tasks.errors import ConfigError, GateError
 
 _ENDED = ("COMPLETE", "ACTIVE")
 _FAILED = ("FAILED", "UNSUPPORTED_IMAGE", "SCAN_ELIGIBILITY_EXPIRED", "FINDINGS_UNAVAILABLE")
@@ -48,12 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--wait", type=float, default=10.0, help="minutes to wait for a scan")
     parser.add_argument("--poll", type=float, default=5.0, help="seconds between polls")
     asked = parser.parse_args(words)
-    try:
-        _scan(asked)
-    except ClicklabError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    return 0
+    return run_verb(lambda: _scan(asked))
 
 
 def _scan(asked: argparse.Namespace) -> None:

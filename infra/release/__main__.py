@@ -10,13 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.aws import check_account, outputs
+from infra.aws import check_account, outputs, run_verb
 from infra.release.canary import Rollout, Timing
 from infra.release.deploy import deploy, fetch_outputs, show_plan
 from infra.release.revisions import choose, image_of
 from infra.release.teardown import take_down
 from infra.release.traffic_weights import read_colors
-from tasks.errors import ClicklabError
 
 _MAX_SHARE = 50  # percent; with more, the canary would be the live color
 
@@ -32,20 +31,16 @@ def main(words: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False)
 
-    try:
+    def verb() -> None:
         if asked.verb in _DEPLOYMENT_VERBS:
             _DEPLOYMENT_VERBS[asked.verb](asked, say)
-            return 0
+            return
         values = outputs()
         check_account(values)
         _VERBS[asked.verb](asked, values, say)
-    except ClicklabError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command resumes, `make abort` rolls back\n")
-        return 130
-    return 0
+
+    line = "interrupted; the same command resumes, `make abort` rolls back"
+    return run_verb(verb, interrupted=line)
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:

@@ -77,7 +77,7 @@ class Rollout:
         InputError
             If the canary is another revision than the chosen one.
         RolledBackError
-            As for a canary.
+            As for `canary`.
         """
         live, idle = self._sides()
         if idle.weight:
@@ -117,7 +117,7 @@ class Rollout:
         return live, idle
 
     def _prepare(self, live: Color, idle: Color, revision: str, n_tasks: int) -> None:
-        """Start a revision in the idle color unless it runs there, and wait until all its tasks are healthy."""
+        """Start a revision in the idle color unless it is running there, and wait until all its tasks are healthy."""
         n_tasks = max(n_tasks, idle.desired if idle.weight else 0)
         self._refuse_during_alarm(idle)
         if idle.revision != revision or not idle.desired:

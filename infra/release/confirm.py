@@ -6,7 +6,7 @@ from tasks.errors import ConfigError
 
 
 def confirm(question: str, *, answer: str, otherwise: str) -> None:
-    """Return if the expected answer is typed in.
+    """Return if the expected answer is typed.
 
     Raises
     ------

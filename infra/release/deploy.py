@@ -27,7 +27,7 @@ def deploy(name: str, say: Say, *, is_sure: bool = False, only_images: bool = Fa
     name
         An environment's name or a ``.tfvars.json`` file.
     is_sure
-        Ask nothing.
+        Do not ask.
     only_images
         Create only the bucket and the image repositories, so that images can be pushed before anything
         needs them.
@@ -35,7 +35,7 @@ def deploy(name: str, say: Say, *, is_sure: bool = False, only_images: bool = Fa
     Raises
     ------
     ConfigError
-        If account or region is not the expected one, or a question is answered with no.
+        If the account or region is not the expected one, or a question is answered with no.
     TerraformError
         If Terraform fails.
     """
@@ -94,7 +94,7 @@ def _save_outputs(terraform: Terraform, say: Say) -> None:
 
 
 def addresses(values: Mapping[str, Any]) -> list[str]:
-    """Return a line for each address that a person needs; parts that are switched off are left out.
+    """Return a line for each address that a user needs; parts that are off are left out.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def addresses(values: Mapping[str, Any]) -> list[str]:
 
 
 def _check_place(variables: Mapping[str, Any], is_sure: bool) -> None:
-    """Refuse another account or region than the file's; ask if only the last deployment was elsewhere."""
+    """Refuse an account or region other than the file's; ask if only the last deployment was elsewhere."""
     region = str(variables["region"])
     wanted = region_of_environment()
     if wanted and wanted != region:

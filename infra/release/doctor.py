@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.aws import client, readable_aws_errors, region_of_environment
+from infra.aws import client, readable_aws_errors, region_of_environment, run_verb
 from infra.images.engine import find_engine
 from infra.images.local_images import architecture_of, local_images
 from infra.release.capacity import on_demand_vcpus, spot_vcpus
@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine(variables: Variables) -> Iterator[Finding]:
-    """Yield the findings, each check by itself: one that fails to run is a finding too."""
+    """Yield the findings; a check that fails to run is a finding too."""
     identity = _identity(variables)
     yield identity
     yield _region(variables)
@@ -215,18 +215,18 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--env", default="small", help="small, production, or a .tfvars.json file")
     asked = parser.parse_args(words)
+    return run_verb(lambda: _print_findings(asked.env))
+
+
+def _print_findings(env: str) -> int:
     n_missing = 0
-    try:
-        for finding in examine(read_variables(variables_file(asked.env))):
-            n_missing += not finding.ok
-            sys.stdout.write(f"{finding}\n")
-            sys.stdout.flush()
-    except ClicklabError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+    for finding in examine(read_variables(variables_file(env))):
+        n_missing += not finding.ok
+        sys.stdout.write(f"{finding}\n")
+        sys.stdout.flush()
     if n_missing:
         sys.stderr.write(f"error: {n_missing} missing; nothing was created or changed\n")
-    return 1 if n_missing else 0
+    return int(n_missing > 0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ Tags = Mapping[str, str]
 
 
 def list_tagged(tags: Tags) -> tuple[list[str], list[str]]:
-    """Return the ARNs that remain, and a line per resource that AWS deletes later by itself."""
+    """Return the ARNs that remain, and one line per resource that AWS deletes later."""
     left, deleted_later = [], []
     for arn in _tagged(tags):
         line = _when_deleted(arn)
@@ -48,7 +48,7 @@ def _tagged(tags: Tags, *kinds: str) -> list[str]:
 
 
 def _when_deleted(arn: str) -> str | None:
-    """Return when AWS deletes it, empty if only its name is left, None if it simply remains."""
+    """Return when AWS deletes it; empty if only its name is left; None if it remains."""
     if ":kms:" in arn and ":key/" in arn:
         return _key(arn)
     if ":task-definition/" in arn and _state(arn) in _GONE_STATES:

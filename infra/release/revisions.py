@@ -45,12 +45,16 @@ def choose(values: Values, image: str = "") -> str:
     if not is_pushed(repository, tag):
         name = repository.partition("/")[2]
         raise InputError(f"no image {name}:{tag} has been pushed; run `make push` first")
-    wanted = f"{repository}:{tag}"
+    return revision_with(newest, f"{repository}:{tag}")
+
+
+def revision_with(revision: str, image: str) -> str:
+    """Return the latest revision of the same family with an image; without one, a copy of `revision` is registered."""
     with readable_aws_errors():
-        answer = client("ecs").describe_task_definition(taskDefinition=newest, include=["TAGS"])
+        answer = client("ecs").describe_task_definition(taskDefinition=revision, include=["TAGS"])
     definition, tags = answer["taskDefinition"], answer.get("tags", [])
-    found = _with_image(definition["family"], wanted)
-    return found or _register(definition, tags, wanted)
+    found = _with_image(definition["family"], image)
+    return found or _register(definition, tags, image)
 
 
 def image_of(arn: str) -> str:

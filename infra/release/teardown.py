@@ -1,4 +1,4 @@
-"""Destroy a deployment: show what it holds, have its name typed in, destroy, and verify that nothing is left."""
+"""Destroy a deployment: show what it contains, ask for its name, destroy it, and verify that nothing is left."""
 
 import time
 from collections import Counter
@@ -43,9 +43,9 @@ def take_down(
     yes
         The deployment's name; empty: ask for it.
     with_data
-        Bucket with all versions and database may go too; otherwise ask.
+        Also delete the bucket with all versions and the database; otherwise ask.
     patience_s
-        How long resources that AWS deletes slowly may still be listed.
+        How long to wait for resources that AWS deletes slowly.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Terraform as the verbs call it: in its folder, without prompts, a failure in one line."""
+"""Terraform as the verbs call it: in its folder, without prompts, with failures in one line."""
 
 import json
 import os
@@ -52,7 +52,7 @@ class Terraform:
         return self.run("plan", *words, also_good=(_CHANGES,)) == _CHANGES
 
     def apply(self, *words: str) -> None:
-        """Apply a saved plan, or with options."""
+        """Apply a saved plan, or the configuration with options."""
         self.run("apply", "-input=false", *words)
 
     def destroy(self, *words: str) -> None:

@@ -115,7 +115,7 @@ def _forward(values: Values) -> dict[str, Any]:
 
 
 def _weights(values: Values) -> dict[str, int]:
-    """Return the share of each target group in percent, whatever the weights add up to."""
+    """Return the share of each target group in percent, whatever their sum."""
     groups = {
         group["TargetGroupArn"]: group.get("Weight", 1)
         for group in _forward(values)["TargetGroups"]

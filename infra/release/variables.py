@@ -44,7 +44,7 @@ def read_variables(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If it is not a JSON object, or leaves out (or empty) what the verbs read.
+        If it is not a JSON object, or if something that the verbs read is missing or empty.
     """
     try:
         values = dict(json.loads(path.read_text()))

@@ -1,8 +1,8 @@
 """Runs of the pipeline on AWS: ``python -m infra.runs.__main__ submit|list|show|logs|resume|stop|schedule``.
 
 A run is one or more executions of the state machine; its id is the first one's name and the folder of its
-products. A run that failed is resumed under its own id: Step Functions redrives it, or, where it cannot, another
-execution continues with the same products and skips what is done.
+products. A failed run is resumed under its own id: Step Functions redrives it or, if it cannot, another execution
+continues with the same products and skips what is done.
 """
 
 import argparse
@@ -14,21 +14,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from infra.aws import check_account, need, outputs
+from infra.aws import check_account, need, outputs, run_verb
 from infra.runs.commands import stop, submit, switch_schedule
 from infra.runs.executions import arn_of, describe, executions, follow, logs, progress, run_of
 from infra.runs.resume import resume
-from tasks.errors import ClicklabError
 
 _MARKS = {
     "done": "green",
     "failed": "red",
     "running": "yellow",
     "stopped": "red",
-    "waiting to try again": "yellow",
+    "waiting to retry": "yellow",
 }
 _COLORS = {"SUCCEEDED": "green", "RUNNING": "yellow"}
-_BUSY = ("running", "failed", "stopped", "waiting to try again")
+_BUSY = ("running", "failed", "stopped", "waiting to retry")
 
 Say = Callable[[str], None]
 Values = Mapping[str, Any]
@@ -42,22 +41,14 @@ def main(words: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False)
 
-    try:
+    def verb() -> int | None:
         values = outputs()
         need(values, "state_machine_arn", "bucket", "region", "account_id")
         check_account(values)
-        return int(_VERBS[asked.verb](asked, values, say, console) or 0)
-    except ClicklabError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            "no longer following; the run continues: `make runs`, `make stop RUN=...`\n"
-        )
-        return 130
-    except BrokenPipeError:  # `make logs | head`
-        sys.stderr.close()
-        return 0
+        return _VERBS[asked.verb](asked, values, say, console)
+
+    line = "no longer following; the run continues: `make runs`, `make stop RUN=...`"
+    return run_verb(verb, interrupted=line)
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:

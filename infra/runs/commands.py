@@ -39,9 +39,9 @@ def submit(
     Raises
     ------
     InputError
-        If the data is not there.
+        If the data does not exist.
     ConfigError
-        If there is no such model, or credentials or rights are missing.
+        If there is no such model, or credentials or permissions are missing.
     """
     if model and model not in (known := models_of(deployed_tasks(values))):
         raise ConfigError(f"no model is called {model!r}; the pipeline trains {', '.join(known)}")
@@ -52,23 +52,24 @@ def submit(
 
 
 def _reachable(data: str, bucket: str, run: str, say: Callable[[str], None]) -> str:
-    """Return the address of the data as a task can reach it."""
+    """Return the address at which a task can read the data."""
     if not data or data.startswith("sim://"):
         return data
     s3 = client("s3")
     if data.startswith("s3://"):
         place, _, key = data.removeprefix("s3://").partition("/")
         if not place:
-            raise InputError(f"{data}: names no bucket; write s3://bucket/key")
+            raise InputError(f"{data}: no bucket is named; write s3://bucket/key")
         with readable_aws_errors():
             found = s3.list_objects_v2(Bucket=place, Prefix=key, MaxKeys=1)
         if not found.get("KeyCount"):
-            raise InputError(f"{data}: nothing is there; check the address")
+            raise InputError(f"{data}: nothing was found there; check the address")
         return data
     path = Path(data)
     if not path.is_file():
         raise InputError(f"{data}: no such file; give a file, s3:// or sim://")
-    key = f"data/{run}/{path.name}"  # another file of the same name changes no earlier run's data
+    # a file of the same name must not replace an earlier run's data
+    key = f"data/{run}/{path.name}"
     say(f"uploading {path} to s3://{bucket}/{key} ...")
     with readable_aws_errors():
         s3.upload_file(str(path), bucket, key)
@@ -84,7 +85,7 @@ def start(values: Values, name: str, given: Mapping[str, Any]) -> None:
 
 
 def stop(values: Values, run: str) -> None:
-    """Stop a run; its containers get SIGTERM, keep what is finished, and it can be resumed."""
+    """Stop a run; its containers get SIGTERM and save what is finished, so that it can be resumed."""
     execution = describe(values, run)
     if execution["status"] != "RUNNING":
         raise InputError(f"run {run} is not running, it is {execution['status'].lower()}")

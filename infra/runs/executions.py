@@ -1,7 +1,7 @@
 """Runs as Step Functions knows them.
 
-A run's first execution is called as the run; where it cannot be redriven, others follow: ``<run>-again1``,
-``-again2``. With the numbers, two people who resume at once collide instead of running twice.
+A run's first execution has the run's name; if it cannot be redriven, others follow: ``<run>-again1``,
+``-again2``. Because of the numbers, two people who resume at once collide instead of running it twice.
 """
 
 import json
@@ -19,7 +19,7 @@ _VISIBLE_S = 60.0  # a started execution is not always visible at once
 _AGAIN = re.compile(r"-again\d+$")
 _IS_RUN = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9_-]{0,72}"
-).fullmatch  # 80, less the suffix of a resumed run
+).fullmatch  # 80, minus the suffix of a resumed run
 
 Execution = Mapping[str, Any]
 Values = Mapping[str, Any]
@@ -59,7 +59,7 @@ def all_of(values: Values, run: str) -> list[dict[str, Any]]:
         If there is no such run.
     """
     if not _IS_RUN(run) or _AGAIN.search(run):
-        raise InputError(f"{run!r} is no run id; `make runs` lists them")
+        raise InputError(f"{run!r} is not a run id; `make runs` lists them")
     found: list[dict[str, Any]] = []
     while (execution := find_execution(arn_of(values, next_name(run, len(found))))) is not None:
         found.append(execution)
@@ -69,7 +69,7 @@ def all_of(values: Values, run: str) -> list[dict[str, Any]]:
 
 
 def next_name(run: str, n_executions: int) -> str:
-    """Return what a run's next execution is called."""
+    """Return the name of a run's next execution."""
     return f"{run}-again{n_executions}" if n_executions else run
 
 
@@ -103,7 +103,7 @@ def progress(execution: Execution) -> dict[str, Progress]:
 
 
 def deployed_tasks(values: Values) -> list[str]:
-    """Return the tasks of the pipeline as it is deployed."""
+    """Return the tasks of the deployed pipeline."""
     with readable_aws_errors():
         found = client("stepfunctions").describe_state_machine(
             stateMachineArn=values["state_machine_arn"]
@@ -112,14 +112,14 @@ def deployed_tasks(values: Values) -> list[str]:
 
 
 def follow(arn: str, say: Callable[[str], None], *, n_redrives: int = 0) -> str:
-    """Report the begin and the end of each task until the execution has ended; return its status.
+    """Report the start and end of each task until the execution ends; return its status.
 
     Parameters
     ----------
     arn
         The execution's.
     n_redrives
-        An end seen before that redrive does not count.
+        An end before that redrive does not count.
     """
     reported: dict[str, tuple[str, int]] = {}
     deadline = time.monotonic() + _VISIBLE_S
@@ -127,7 +127,7 @@ def follow(arn: str, say: Callable[[str], None], *, n_redrives: int = 0) -> str:
         execution = find_execution(arn)
         if execution is None or execution.get("redriveCount", 0) < n_redrives:
             if time.monotonic() > deadline:
-                raise InputError(f"{arn} does not show up; `make runs` lists what there is")
+                raise InputError(f"{arn} has not appeared; `make runs` lists all runs")
         else:
             _report(execution, reported, say)
             if execution["status"] in ENDED:

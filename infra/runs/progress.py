@@ -17,7 +17,7 @@ class Progress:
     Attributes
     ----------
     state
-        ``waiting``, ``running``, ``waiting to try again``, ``done``, ``skipped``, ``failed`` or ``stopped``.
+        ``waiting``, ``running``, ``waiting to retry``, ``done``, ``skipped``, ``failed`` or ``stopped``.
     attempts
         Number of starts of its container, shards not counted.
     shards
@@ -25,7 +25,7 @@ class Progress:
     started, ended
         The first start, and the end.
     why
-        The reason of a failure, in a word or two.
+        The reason for a failure, in a word or two.
     """
 
     name: str
@@ -75,14 +75,14 @@ def read_progress(
         details = entered or event.get("stateExitedEventDetails")
         if details is None:
             continue
-        # Every state of a container's loop carries its task: names of states do not tell containers apart.
+        # Every state of a container's loop carries its task: the names of states do not identify containers.
         data = _read(details.get("input" if entered else "output"))
         container = data.get("task")
         if isinstance(container, Mapping) and container.get("name") in tasks:
             _note(tasks[container["name"]], event, details["name"], data)
     if status in ENDED:
         for task in tasks.values():
-            if task.state in ("running", "waiting to try again"):
+            if task.state in ("running", "waiting to retry"):
                 task.state = "stopped"
     return tasks
 
@@ -103,10 +103,10 @@ def _note(task: Progress, event: Mapping[str, Any], state: str, data: Mapping[st
         task.shards += is_shard
         task.started = task.started or when
     elif kind == "TaskStateExited" and state == _RUN and not is_shard:
-        if "error" not in data:  # a caught failure leaves the state, too
+        if "error" not in data:  # a caught failure also exits the state
             task.state, task.ended = "done", when
     elif kind == "WaitStateEntered" and not is_shard:
-        task.state = "waiting to try again"
+        task.state = "waiting to retry"
     elif kind == "SucceedStateEntered" and state == _NOT_NEEDED and task.state != "done":
         task.state = "skipped"
     elif kind == "FailStateEntered":

@@ -16,7 +16,7 @@ Values = Mapping[str, Any]
 
 
 class Resumed(NamedTuple):
-    """How a run was resumed: its execution, that execution's number of redrives, and a few words."""
+    """How a run was resumed: its execution, the number of redrives, and a few words."""
 
     arn: str
     n_redrives: int
@@ -24,7 +24,7 @@ class Resumed(NamedTuple):
 
 
 def resume(values: Values, run: str) -> Resumed:
-    """Resume a run that failed: redriven if it was stopped, else begun again without what is done.
+    """Resume a run that failed: redriven if it was stopped, else restarted without what is done.
 
     Raises
     ------
@@ -37,20 +37,20 @@ def resume(values: Values, run: str) -> Resumed:
     if status in ("RUNNING", "SUCCEEDED", "PENDING_REDRIVE"):
         raise InputError(f"run {run} is {status.lower()}; there is nothing to resume")
     arn = execution["executionArn"]
-    # a failure has ended in the machine's own Fail state, and a redrive would only enter that again
-    was_broken_off = status in ("ABORTED", "TIMED_OUT")
-    is_redrivable = was_broken_off and execution.get("redriveStatus") == "REDRIVABLE"
+    # a failure ends in the machine's own Fail state, which a redrive would only enter again
+    was_stopped = status in ("ABORTED", "TIMED_OUT")
+    is_redrivable = was_stopped and execution.get("redriveStatus") == "REDRIVABLE"
     if is_redrivable and not _has_changed(values, arn):
         with readable_aws_errors():
             client("stepfunctions").redrive_execution(executionArn=arn)
         again = int(execution.get("redriveCount", 0)) + 1
-        return Resumed(arn, again, "redriven from where it was broken off")
+        return Resumed(arn, again, "redriven from where it was stopped")
     done = [task.name for task in progress(execution).values() if task.state == "done"]
     before = json.loads(execution.get("input") or "{}")
     given = {"run": run, "data": before.get("data", ""), "model": before.get("model", "")}
     name = next_name(run, len(past))
     start(values, name, given | {"done": done})
-    how = f"begun again; {len(done)} tasks are done and stay: {', '.join(done) or 'none'}"
+    how = f"restarted; {len(done)} tasks are done and not repeated: {', '.join(done) or 'none'}"
     return Resumed(arn_of(values, name), 0, how)
 
 

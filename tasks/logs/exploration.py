@@ -1,6 +1,7 @@
 """Tables for a first look at a log; the figures are in :mod:`tasks.figures.explore`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,25 +10,59 @@ import pyarrow.compute as pc
 
 from tasks.logs.log import Log
 from tasks.schema import Schema
+from tasks.storage.workspace import resolve
 
 _Z95 = 1.959964
+
+
+def sample(log: str | Path = "products/log", *, max_rows: int = 100_000) -> pd.DataFrame:
+    """Return rows of an ingested log as a frame, for a first look in a notebook.
+
+    Parameters
+    ----------
+    log
+        Its folder, relative to the project.
+    max_rows
+        At most so many rows, evenly spread over the log; fewer rows are quicker.
+
+    Returns
+    -------
+    DataFrame
+        All columns of the log, plus ``hour_of_day`` and ``day`` (a date).
+
+    Raises
+    ------
+    InputError
+        If there is no complete log.
+    """
+    opened = Log.open(resolve(log))
+    frame = _every_kth(opened, opened.columns, max_rows)
+    (time_column,) = frame.select_dtypes("datetimetz").columns
+    return _with_hour_and_day(frame, time_column)
 
 
 def sample_log(log: Log, schema: Schema, *, max_rows: int) -> pd.DataFrame:
     """Return every k-th row as a frame, with k such that no more than `max_rows` are returned.
 
-    Columns are those of the log, plus ``hour_of_day`` and ``day`` (a date). A systematic sample
-    keeps the shares of days and hours, which a random one only keeps on average.
+    Columns are the label, the time and the fields, plus ``hour_of_day`` and ``day`` (a date). A systematic
+    sample keeps the shares of days and hours, which a random one only keeps on average.
     """
-    step = max(1, -(-log.n_rows // max_rows))
     columns = [schema.label, schema.time_column, *schema.field_names]
+    return _with_hour_and_day(_every_kth(log, columns, max_rows), schema.time_column)
+
+
+def _every_kth(log: Log, columns: Sequence[str], max_rows: int) -> pd.DataFrame:
+    step = max(1, -(-log.n_rows // max_rows))
     pieces, offset = [], 0
     for batch in log.batches(columns=columns):
         rows = np.arange(-offset % step, batch.num_rows, step)
         pieces.append(batch.take(pa.array(rows)))
         offset += batch.num_rows
-    frame = pa.Table.from_batches(pieces).unify_dictionaries().to_pandas()
-    moment = frame[schema.time_column].dt
+    return pa.Table.from_batches(pieces).unify_dictionaries().to_pandas()
+
+
+def _with_hour_and_day(frame: pd.DataFrame, time_column: str) -> pd.DataFrame:
+    moment = frame[time_column].dt
     return frame.assign(hour_of_day=moment.hour, day=moment.date)
 
 

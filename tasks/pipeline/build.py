@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.errors import ClicklabError, ConfigError
 from tasks.pipeline.executor import Failure, TasksFailed, describe_failure
+from tasks.pipeline.integrity import forget_unreadable
 from tasks.pipeline.knobs import read_env
 from tasks.registry.mlflow_store import check_tracking
 from tasks.storage.databases import refuse_password
@@ -30,6 +31,7 @@ def load_dag(env: dict[str, Any]) -> Any:
     from ploomber.spec import DAGSpec
 
     logging.getLogger("ploomber").setLevel(logging.WARNING)  # it tells the status of each product
+    forget_unreadable(env.get("products", "products"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The following placeholders are declared")
         return DAGSpec("pipeline.yaml", env=env).to_dag()
@@ -46,7 +48,11 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
             checked = beside.submit(check_tracking, env)
             dag = load_dag(env)
             checked.result()
-        done = dag.build(force=force)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Corrupted product metadata"
+            )  # one is missing
+            done = dag.build(force=force)
     except ClicklabError:
         raise
     except TasksFailed as error:

@@ -36,14 +36,3 @@ def check_and_attach(product: Any, params: Any) -> None:
     run_id = json.loads(Path(str(product["result"])).read_text())["run_id"]
     client = mlflow_store.connect(params["tracking"]["tracking_uri"])
     client.log_artifact(run_id, str(product["html"]), "notebook")
-
-
-def forget_injected_parameters(model: dict[str, Any], **_: Any) -> None:
-    """Keep a machine's paths out of notebooks saved in JupyterLab.
-
-    Ploomber removes the injected cell on saving, but leaves its values in the notebook's metadata.
-    JupyterLab calls this before each save (``notebooks/jupyter_server_config.json``).
-    """
-    if model.get("type") == "notebook" and model.get("content"):
-        for key in ("papermill", "ploomber"):
-            model["content"]["metadata"].pop(key, None)

@@ -1,10 +1,12 @@
 """Where relative paths start: paths in ``env.yaml`` are relative to the project, wherever a kernel starts."""
 
+import os
 from pathlib import Path
 
 from tasks.storage.databases import SQLITE, sqlite_path, with_driver
 
 MARKER = "pipeline.yaml"
+SCRATCH = "scratch"  # the folder of the products for what notebooks write when a person runs them
 
 
 def project_root(start: str | Path | None = None) -> Path:
@@ -34,3 +36,40 @@ def resolve_store(uri: str) -> str:
     """
     path = sqlite_path(uri)
     return with_driver(uri) if path is None else SQLITE + str(resolve(path))
+
+
+def is_scratch(path: str | Path) -> bool:
+    """Return whether a product is that of a notebook run by hand: it lies below ``scratch`` in the products.
+
+    Examples
+    --------
+    >>> is_scratch("products/scratch/train/train-ftrl.json"), is_scratch("products/train-ftrl.json")
+    (True, False)
+    """
+    root, place = project_root(), Path(os.path.normpath(resolve(path)))
+    if place.is_relative_to(root):  # a folder above the project may have that name too
+        return SCRATCH in place.relative_to(root).parts[:-1]
+    above = [folder for folder in place.parents if folder.name == SCRATCH]
+    return any((folder.parent / "log").is_dir() for folder in above)  # products elsewhere
+
+
+def scratch_path(path: str | Path, products: str | Path, notebook: str) -> str:
+    """Return where a notebook that is run by hand writes instead of `path`, as text.
+
+    Parameters
+    ----------
+    path
+        Where the pipeline writes.
+    products
+        The folder of products that `path` lies in; for another one only the file's name is kept.
+    notebook
+        The notebook's name without its suffix.
+
+    Examples
+    --------
+    >>> scratch_path("products/models/fm/model.json", "products", "train")
+    'products/scratch/train/models/fm/model.json'
+    """
+    path, products = Path(path), Path(products)
+    inside = path.relative_to(products) if path.is_relative_to(products) else Path(path.name)
+    return (products / SCRATCH / notebook / inside).as_posix()

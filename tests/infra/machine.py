@@ -39,6 +39,7 @@ VALUES = {
     "disk_gb": "30",
     "bucket": "clicklab-bucket",
 }
+_normalise = StateTaskServiceAwsSdk._normalise_response
 
 
 class Containers:
@@ -74,8 +75,8 @@ class Containers:
             env.stack.append({"LastStatus": "STOPPED"})
             return
         if isinstance(end, str) and end not in ("spot",):
-            raise _failure(env, end, None if end == "States.Timeout" else "it was not to be")
-        raise _failure(env, "States.TaskFailed", json.dumps(self._stopped(end)))
+            raise failure(env, end, None if end == "States.Timeout" else "it was not to be")
+        raise failure(env, "States.TaskFailed", json.dumps(self._stopped(end)))
 
     @staticmethod
     def _stopped(end: Any) -> dict[str, Any]:
@@ -89,7 +90,8 @@ class Containers:
         return {"TaskArn": arn, "StopCode": code, "Containers": [container]}
 
 
-def _failure(env: Any, error: str, cause: str | None) -> FailureEventException:
+def failure(env: Any, error: str, cause: str | None) -> FailureEventException:
+    """Return what a task's failure is in moto's interpreter."""
     details = TaskFailedEventDetails(resource="runTask.sync", resourceType="ecs", error=error)
     if cause is not None:
         details["cause"] = cause
@@ -99,10 +101,15 @@ def _failure(env: Any, error: str, cause: str | None) -> FailureEventException:
     )
 
 
-def _read_body(self: Any, response: Any, *_: Any, **__: Any) -> None:
-    """Step Functions gives an object's content as text; moto leaves the stream."""
-    if "Body" in response:
-        response["Body"] = response["Body"].read().decode()
+def read_body(service: Any, response: Any, *rest: Any, **named: Any) -> None:
+    """`s3:getObject` gives an object's text; moto leaves a stream, and its times cannot be JSON."""
+    if "Body" not in response:
+        _normalise(service, response, *rest, **named)
+        return
+    text = response["Body"].read().decode()
+    kept = json.loads(json.dumps(response | {"Body": text}, default=str))
+    response.clear()
+    response.update(kept)
 
 
 class Ran:
@@ -169,7 +176,7 @@ class Account:
         started = patch.object(
             StateTaskServiceEcs, "_eval_execution", lambda self, env: containers.run(self, env)
         )
-        with started, patch.object(StateTaskServiceAwsSdk, "_normalise_response", _read_body):
+        with started, patch.object(StateTaskServiceAwsSdk, "_normalise_response", read_body):
             execution = self._sfn.start_execution(
                 stateMachineArn=self._machine(definition), name=name, input=json.dumps(given or {})
             )["executionArn"]

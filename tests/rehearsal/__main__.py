@@ -1,4 +1,4 @@
-"""AWS rehearsed on this machine: ``python -m tests.rehearsal [SCENARIO ...] [--short] [--engine ENGINE] [--list]``.
+"""AWS rehearsed on this machine: ``python -m tests.rehearsal [SCENARIO ...] [--short] [--list]``.
 
 Ends with a report of every step; the exit code is 1 if one of them failed.
 """
@@ -10,83 +10,113 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from infra.release.leftovers import list_tagged, remove_revisions
 from tasks.errors import ClicklabError, ConfigError
-from tests.rehearsal import full_run
-from tests.rehearsal.deployment import deployment
-from tests.rehearsal.podman import Engine, choose_engine
-from tests.rehearsal.report import Result, closing_table, play_scenario
-from tests.rehearsal.scenarios import PIPELINE
+from tests.rehearsal.deployment import Deployment
+from tests.rehearsal.deployment_scenarios import AWS, DEPLOYMENT
+from tests.rehearsal.emulator import Emulator
+from tests.rehearsal.guard import guarded
+from tests.rehearsal.pipeline_scenarios import PIPELINE
+from tests.rehearsal.scenario import Result, Scenario, check, closing_table, run_step
 from tests.rehearsal.service_scenarios import SERVICE
+from tests.rehearsal.tracking import tracking_server
 
-WHOLE, ALL = "whole", "all"
+ALL = [*DEPLOYMENT, *PIPELINE, *SERVICE]
+WHOLE = [*DEPLOYMENT, *SERVICE]
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Play the requested scenarios; return 0 if all of them passed."""
     given, console = _parse(words), Console()
+    if given.list:
+        for one in ALL:
+            console.print(f"{one.name:22} {one.title}", highlight=False, soft_wrap=True)
+        return 0
     try:
-        names = _names(given)
-        serves = WHOLE in names or any(one.name in names for one in SERVICE)
-        kinds = ["pipeline", "tracking", *(["service"] if serves else [])]
-        engine = Engine() if given.list else choose_engine(given.engine, kinds)
+        chosen = _choose(given)
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    if given.list:
-        for one in (*PIPELINE, *SERVICE):
-            console.print(f"{one.name:22} {one.title}", highlight=False, soft_wrap=True)
-        return 0
-    console.print(engine.why, highlight=False, markup=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="clicklab-rehearsal-"))
-    folder.chmod(0o755)  # PostgreSQL runs as another user
-    rehearsal = _Rehearsal(folder, engine, console)
-    return rehearsal.run(names, keep=given.keep)
+    return _Rehearsal(console).run(chosen, keep=given.keep)
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.rehearsal", description=str(__doc__).split("\n")[0]
+    )
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="these alone, by name")
+    parser.add_argument("--short", action="store_true", help="the short set, which CI runs")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
+    return parser.parse_args(words)
+
+
+def _choose(given: argparse.Namespace) -> list[Scenario]:
+    """Return what is to be played, in order; ConfigError if a name is unknown."""
+    if given.short:
+        return [one for one in ALL if one.is_short]
+    sets = {"whole": WHOLE, "all": ALL} | {one.name: [one] for one in ALL}
+    sets |= {one.name: [SERVICE[0], one] for one in SERVICE}
+    for name in given.scenarios:
+        if name not in sets:
+            raise ConfigError(f"no scenario is called {name!r}; there are {', '.join(sets)}")
+    chosen = [one for name in given.scenarios or ["whole"] for one in sets[name]]
+    return [one for one in ALL if one in chosen]
 
 
 class _Rehearsal:
     """The results so far, and where they are printed."""
 
-    def __init__(self, folder: Path, engine: Engine, console: Console):
-        self._folder, self._engine, self._console = folder, engine, console
-        self._results: list[Result] = []
+    def __init__(self, console: Console):
+        self._console, self._results = console, list[Result]()
 
-    def run(self, names: Sequence[str], *, keep: bool) -> int:
+    def run(self, scenarios: Sequence[Scenario], *, keep: bool) -> int:
         """Play scenarios, print the report and clean up; return the exit code."""
+        folder = Path(tempfile.mkdtemp(prefix="clicklab-rehearsal-"))
         since, is_interrupted = time.monotonic(), False
         try:
-            self._play(names)
+            with (
+                guarded(folder),
+                tracking_server(folder / "mlflow") as tracking,
+                Emulator(folder / "aws") as emulator,
+            ):
+                is_whole = any(one in WHOLE for one in scenarios)
+                self._play(Deployment(emulator, tracking, is_whole=is_whole), scenarios)
         except KeyboardInterrupt:
             is_interrupted = True
-            self._results.append(Result("(interrupted)", False, 0.0, "everything was ended"))
+            self._add(Result("(interrupted)", False, 0.0, "everything was ended"))
         except ClicklabError as error:
-            self._results.append(Result("(start or end)", False, 0.0, str(error)))
+            self._add(Result("(start or end)", False, 0.0, str(error)))
         has_failed = not all(result.passed for result in self._results)
-        images = [name.removeprefix("localhost/") for name in self._engine.built.values()]
-        self._console.print(closing_table(self._results, time.monotonic() - since, images))
+        self._console.print(closing_table(self._results, time.monotonic() - since))
         if keep or (has_failed and not is_interrupted):
-            self._console.print(f"logs and products are kept in {self._folder}", highlight=False)
+            self._console.print(f"logs and products are kept in {folder}", highlight=False)
         else:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         return int(has_failed)
 
-    def _play(self, names: Sequence[str]) -> None:
-        """Play the service's scenarios on the Terraform's deployment, the pipeline's on a quicker one."""
-        is_whole = WHOLE in names
-        chosen = {*names, *(full_run.PLAYED if is_whole else ())}
-        serving = [one for one in SERVICE if one.name in chosen]
-        pipeline = [one for one in PIPELINE if one.name in chosen]
-        if is_whole or serving:
-            full_run.play(self._folder / "whole", self._add, self._engine, serving)
-        if pipeline:
-            with deployment(self._folder / "deployment", self._engine) as deployed:
-                for one in pipeline:
-                    self._add(play_scenario(one, deployed, by_processes=not self._engine.built))
+    def _play(self, deployment: Deployment, scenarios: Sequence[Scenario]) -> None:
+        """Apply the Terraform, play the scenarios, and destroy a whole deployment; the pipeline's part ends with the emulator."""
+        title = "the Terraform of this repository is applied"
+        is_up = self._step(title, lambda: f"{deployment.apply()} resources", AWS)
+        for one in scenarios if is_up else ():
+            play = partial(one.play, deployment)
+            self._step(f"{one.name}: {one.title}", play, one.simulated)
+        if deployment.is_whole:
+            title = "everything is destroyed, and nothing tagged is left"
+            self._step(title, lambda: _destroy(deployment, was_up=is_up), AWS)
+
+    def _step(self, title: str, play: Callable[[], str], simulated: str) -> bool:
+        result = run_step(title, play, simulated=simulated)
+        self._add(result)
+        return result.passed
 
     def _add(self, result: Result) -> None:
         self._results.append(result)
@@ -95,30 +125,15 @@ class _Rehearsal:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _parse(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.rehearsal", description=str(__doc__).split("\n")[0]
-    )
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="these alone, by name")
-    parser.add_argument("--short", action="store_true", help="the short set, without Terraform")
-    parser.add_argument(
-        "--engine", default="", help="podman or processes; default: podman if it has the images"
-    )
-    parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
-    parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
-    return parser.parse_args(words)
-
-
-def _names(given: argparse.Namespace) -> list[str]:
-    """Return the names of what is to be played; ConfigError if one is unknown."""
-    if given.short:
-        return [one.name for one in PIPELINE if one.is_short]
-    known = [WHOLE, *(one.name for one in (*PIPELINE, *SERVICE))]
-    names = given.scenarios or [WHOLE]
-    for name in names:
-        if name not in (*known, ALL):
-            raise ConfigError(f"no scenario is called {name!r}; there are {', '.join(known)}, all")
-    return known if ALL in names else list(names)
+def _destroy(deployment: Deployment, *, was_up: bool) -> str:
+    deployment.terraform.destroy_all()
+    if not was_up:
+        return "what had been applied is destroyed"
+    tags = deployment.values["tags"]
+    remove_revisions(tags, lambda _: None)
+    left, _ = list_tagged(tags)
+    check(not left, f"nothing tagged to be left, got {left[:3]}")
+    return f"{len(left)} tagged resources left"
 
 
 if __name__ == "__main__":

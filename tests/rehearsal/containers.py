@@ -14,16 +14,14 @@ from moto.logs.models import logs_backends
 from moto.moto_api import state_manager
 
 from tests.conftest import free_port
-from tests.rehearsal import podman
-from tests.rehearsal.processes import Processes, disk_variables, new_disk
+from tests.rehearsal.processes import Processes, basic_variables
 
 if TYPE_CHECKING:
     from tests.rehearsal.emulator import Emulator
 
 SPOT_REASON = "Your Spot Task was interrupted."
-HOST_LOST = "the rehearsal takes the host of this task away"
-KILLED_FOR_MEMORY = "OutOfMemoryError: container killed due to memory usage"
-GRACE_LIMIT_S = 60.0
+_KILLED_FOR_MEMORY = "OutOfMemoryError: container killed due to memory usage"
+_GRACE_LIMIT_S = 60.0
 _run_task = Backend.run_task
 
 
@@ -58,17 +56,14 @@ class Containers:
         Backend._calculate_task_resource_requirements = staticmethod(lambda _: dict(nothing))
 
     def stop(self, task: Any, reason: str) -> None:
-        """Stop a task; the reason decides the stop code, as on AWS. With HOST_LOST it is killed without notice."""
+        """Stop a task; the reason decides the stop code, as on AWS."""
         if task.last_status == "STOPPED":
-            return
-        if reason == HOST_LOST:
-            self._running[task.task_arn].kill()
             return
         task.stopped_reason = reason
         task.stop_code = "SpotInterruption" if reason == SPOT_REASON else "UserInitiated"
         task.desired_status = "STOPPED"
         if processes := self._running.get(task.task_arn):
-            processes.stop(min(task.grace_s, GRACE_LIMIT_S))
+            processes.stop(task.grace_s)
 
     def kill_all(self) -> None:
         """Kill whatever runs."""
@@ -90,7 +85,7 @@ class Containers:
         code = processes.wait()
         self._running.pop(task.task_arn, None)
         if processes.memory_killed and code == 137:
-            task.containers[0].reason = KILLED_FOR_MEMORY
+            task.containers[0].reason = _KILLED_FOR_MEMORY
         _end(task, code, "EssentialContainerExited", "Essential container in task exited")
 
     def _begin(self, task: Any) -> Processes:
@@ -100,36 +95,27 @@ class Containers:
         if image is None:
             raise LookupError(f"CannotPullContainerError: {container['image']}: not found")
         override = (task.overrides.get("containerOverrides") or [{}])[0]
+        disk = self._disk(task, override)
+        image.unpack(disk)
         words = override.get("command") or container.get("command") or image.command
         words = [word.replace("{port}", str(task.port)) for word in words]
-        task.grace_s = float(container.get("stopTimeout", 30))
-        memory_mb = int(task.overrides.get("memory") or definition.memory or 512)
+        words = [word.replace("{disk}", str(disk)) for word in words]
+        words = [sys.executable if word == "python" else word for word in words]
         write, stream = _log(task, container)
-        given = self._variables(task, definition, override) | {"CLICKLAB_LOG_STREAM": stream}
-        given |= {
-            name: value.replace("{port}", str(task.port))
-            for name, value in image.environment.items()
-        }
-        processes: Processes
-        if image.built:
-            cpu = int(task.overrides.get("cpu") or definition.cpu or 256)
-            read_only = bool(container.get("readonlyRootFilesystem"))
-            size = {"cpu": cpu, "memory_mb": memory_mb, "read_only": read_only}
-            processes = podman.Container(image.built, words, given, on_line=write, **size)
-        else:
-            disk = new_disk(image.layers, self._folder(task, override))
-            basic = disk_variables(image.layers, disk, self._emulator.folder / "cache")
-            words = [word.replace("{disk}", str(disk)) for word in words]
-            words = [sys.executable if word == "python" else word for word in words]
-            processes = Processes(words, disk, basic | given, memory_mb=memory_mb, on_line=write)
+        variables = basic_variables(image.folder, disk, self._emulator.folder / "cache")
+        variables |= self._variables(task, definition, override) | dict(image.environment)
+        variables["CLICKLAB_LOG_STREAM"] = stream
+        memory_mb = int(task.overrides.get("memory") or definition.memory or 512)
+        task.grace_s = min(float(container.get("stopTimeout", 30)), _GRACE_LIMIT_S)
+        processes = Processes(words, disk, variables, memory_mb=memory_mb, on_line=write)
         self._running[task.task_arn] = processes
         task.containers[0].last_status = task.last_status = "RUNNING"
         task.started_at = datetime.now(UTC)
         if task.desired_status == "STOPPED":  # it was stopped before it started
-            processes.stop(min(task.grace_s, GRACE_LIMIT_S))
+            processes.stop(task.grace_s)
         return processes
 
-    def _folder(self, task: Any, override: dict[str, Any]) -> Path:
+    def _disk(self, task: Any, override: dict[str, Any]) -> Path:
         """Return a folder that is the same in every attempt at a run's task, as a container's is."""
         given = {one["name"]: one["value"] for one in override.get("environment", [])}
         parts = [given.get("CLICKLAB_RUN") or task.id]
@@ -137,15 +123,10 @@ class Containers:
         return self._emulator.folder / "disks" / "_".join(filter(None, parts))
 
     def _variables(self, task: Any, definition: Any, override: dict[str, Any]) -> dict[str, str]:
-        """Return what ECS gives a container: its variables, its secrets and the task role's credentials."""
+        """Return what ECS gives a container: its variables and the task role's credentials."""
         container = definition.container_definitions[0]
         named = [*container.get("environment", []), *override.get("environment", [])]
         given = {one["name"]: one["value"] for one in named}
-        if secrets := container.get("secrets"):
-            client = self._emulator.client("secretsmanager", role=definition.execution_role_arn)
-            for one in secrets:
-                found = client.get_secret_value(SecretId=one["valueFrom"])
-                given[one["name"]] = found["SecretString"]
         for address, here in self._emulator.addresses.items():
             given = {name: value.replace(address, here) for name, value in given.items()}
         region = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), task.region_name)
@@ -166,9 +147,7 @@ def _log(task: Any, container: dict[str, Any]) -> tuple[Any, str]:
     def write(line: str) -> None:
         if line.strip():  # CloudWatch refuses empty messages
             event = {"timestamp": int(time.time() * 1000), "message": line}
-            with suppress(
-                ResourceNotFoundException
-            ):  # Terraform deletes the group before the task ends
+            with suppress(ResourceNotFoundException):  # Terraform may delete the group first
                 backend.put_log_events(group, stream, [event])
 
     return write, stream

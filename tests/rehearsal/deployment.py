@@ -1,90 +1,117 @@
-"""A deployment of the pipeline in the emulator: images are pushed to it, runs started, their traces read."""
+"""A deployment in the emulator: Terraform applies it, images are pushed to it, runs started, their traces read."""
 
 import json
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from moto.sns.models import sns_backends
 
+from infra.aws import outputs
+from infra.release.revisions import revision_with
 from infra.runs import executions
+from infra.runs.commands import start, switch_schedule
 from infra.runs.progress import ENDED
-from tests.rehearsal import account
+from tasks.storage.files import write_atomic
 from tests.rehearsal.emulator import ACCOUNT, REGION, Emulator
-from tests.rehearsal.guard import guarded
-from tests.rehearsal.images import Image, env_file, pipeline_image, rehearsal_env
-from tests.rehearsal.machine import definition_template
-from tests.rehearsal.podman import Engine
+from tests.rehearsal.images import Image, pipeline_image, rehearsal_env
 from tests.rehearsal.scenario import check, wait_for
-from tests.rehearsal.tracking import Tracking, tracking_server
+from tests.rehearsal.terraform_copy import TerraformCopy, plan
+from tests.rehearsal.tracking import Tracking
 
 MODEL, DATA = "ftrl", "sim://avazu?rows=6000&seed=7"
+_TAG = "initial"  # the tag that Terraform gives images that were never pushed
 
 
-@dataclass
 class Deployment:
-    """What the pipeline's scenarios are played in.
+    """What scenarios are played in; its values exist once :meth:`apply` has been called.
 
     Attributes
     ----------
     values
-        The deployment's values, named as Terraform's outputs.
+        The outputs of Terraform; the task definition of the pipeline is replaced by :meth:`deploy`.
     env
         The knobs in the image that is deployed.
-    template
-        The state machine's definition, which `values` complete.
-    baseline
-        A run that succeeded, once one has: scenarios continue from its products.
+    whole_run
+        A run of all models that succeeded, once one has.
+    services
+        Task definitions of the service by what their image is: ``good`` and, with the same image, ``next``; ``failing``,
+        ``broken``, ``missing``.
     """
 
-    emulator: Emulator
     values: dict[str, Any]
-    tracking: Tracking
-    env: dict[str, Any]
-    image: Image
-    template: str
-    engine: Engine
-    baseline: str = ""
-    _n_deployed: int = 0
+
+    def __init__(self, emulator: Emulator, tracking: Tracking, *, is_whole: bool):
+        self.emulator, self.tracking, self.is_whole = emulator, tracking, is_whole
+        self.env, self.whole_run, self._baseline = rehearsal_env(), "", ""
+        self.services: dict[str, str] = {}
+        self.image = pipeline_image(emulator.folder / "code", self.env)
+        self.terraform = TerraformCopy(
+            emulator.folder / "terraform", plan(self.env), self._variables()
+        )
+        self._n_deployed = 0
+
+    def _variables(self) -> list[str]:
+        """Return the variables of a small deployment, or of the pipeline alone."""
+        if self.is_whole:
+            return [
+                "-var=service_tasks={min=1,max=3}",
+                "-var=service_size={cpu=1024,memory_mb=2048}",
+            ]
+        tracking = f"-var=external_tracking_uri={self.tracking.uri}"
+        return ["-var=serving=false", "-var=tracking=false", tracking]
+
+    def apply(self) -> int:
+        """Apply the Terraform; return the number of its resources."""
+        write_atomic(self.emulator.folder / "outputs.json", json.dumps(self.terraform.apply_all()))
+        self.values = outputs()
+        self.emulator.addresses[self.values["tracking_uri"]] = self.tracking.uri
+        self.emulator.images[f"{self.values['pipeline_repository']}:{_TAG}"] = self.image
+        return len(self.terraform.addresses())
+
+    # ---- images
+
+    def revision(self, kind: str, tag: str, image: Image | None) -> str:
+        """Push an image, unless it is to be missing; return a task definition's revision that names it.
+
+        Parameters
+        ----------
+        kind
+            ``pipeline`` or ``service``.
+        """
+        name = f"{self.values[f'{kind}_repository']}:{tag}"
+        if image:
+            self.emulator.images[name] = image
+        return revision_with(self.values[f"{kind}_task_definition"], name)
 
     def deploy(
         self,
-        files: Mapping[str, str],
+        files: Mapping[str, str] | None = None,
         *,
         time_limits_s: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Push an image with these files and variables, and let the state machine start its containers."""
+        """Push the pipeline's image with these files and variables, and let the state machine start its containers."""
         self._n_deployed += 1
-        tag, image = f"{self.engine.tag}-{self._n_deployed}", self.image
-        if files:
-            image = image.with_files(self.emulator.folder / "images" / tag, files)
-        name = f"{self.values['pipeline_repository']}:{tag}"
-        self.emulator.images[name] = replace(image, environment=environment or {})
-        self.values["pipeline_task_definition"] = account.register_pipeline(
-            self.emulator, self.values, tag
-        )
-        template = definition_template(self.env, time_limits_s) if time_limits_s else self.template
-        self.emulator.client("stepfunctions").update_state_machine(
-            stateMachineArn=self.values["state_machine_arn"],
-            definition=account.definition(self.values, template),
-        )
+        image = replace(self.image.with_files(files or {}), environment=environment or {})
+        before = self.values["pipeline_task_definition"]
+        now = self.revision("pipeline", f"rehearsal-{self._n_deployed}", image)
+        machine, arn = self.emulator.client("stepfunctions"), self.values["state_machine_arn"]
+        text = machine.describe_state_machine(stateMachineArn=arn)["definition"]
+        definition = json.loads(text.replace(before, now))
+        definition["States"]["Plan"]["Result"] = plan(self.env, time_limits_s)
+        machine.update_state_machine(stateMachineArn=arn, definition=json.dumps(definition))
+        self.values["pipeline_task_definition"] = now
 
     # ---- runs
 
     def start(self, *, run: str = "", **given: Any) -> str:
         """Start an execution with this input, named as the run, and return the run's id."""
         run = run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-        text = json.dumps({"run": run, "data": "", "model": "", **given})
-        self.emulator.client("stepfunctions").start_execution(
-            stateMachineArn=self.values["state_machine_arn"], name=run, input=text
-        )
+        start(self.values, run, {"run": run, **given})
         return run
 
     def start_only(self, *tasks: str, **given: Any) -> str:
@@ -93,25 +120,26 @@ class Deployment:
 
     def end_of(self, run: str) -> dict[str, Any]:
         """Return a run's latest execution once it has ended."""
+        wait_for(
+            lambda: executions.describe(self.values, run)["status"] in ENDED, f"the end of {run}"
+        )
+        return executions.describe(self.values, run)
 
-        def find() -> dict[str, Any] | None:
-            found = executions.describe(self.values, run)
-            return found if found["status"] in ENDED else None
-
-        return wait_for(find, f"the end of run {run}")
+    def check_success(self, run: str) -> None:
+        """Raise ScenarioError with the run's notice unless it succeeds."""
+        check(self.end_of(run)["status"] == "SUCCEEDED", f"success, got {self.notice(run)}")
 
     def _others(self, tasks: Iterable[str]) -> list[str]:
         return [name for name in executions.deployed_tasks(self.values) if name not in tasks]
 
     def baseline_run(self) -> str:
-        """Return a run of one model that succeeded; it is played once."""
-        if not self.baseline:
-            self.deploy({})  # without the fault of the scenario before this one
+        """Return a run of one model that succeeded: scenarios continue from its products; it is played once."""
+        if not self._baseline:
+            self.deploy()  # without the fault of the scenario before this one
             run = self.start(model=MODEL, data=DATA)
-            ended = self.end_of(run)
-            check(ended["status"] == "SUCCEEDED", f"a run of {MODEL}, got {ended.get('cause')}")
-            self.baseline = run
-        return self.baseline
+            self.check_success(run)
+            self._baseline = run
+        return self._baseline
 
     def copy_of_baseline(self, *tasks: str) -> str:
         """Return a new run's id that has the baseline's products, as if these tasks had not finished."""
@@ -123,37 +151,30 @@ class Deployment:
                 s3.copy_object(Bucket=bucket, Key=f"runs/{run}/{name}", CopySource=place)
         return run
 
-    # ---- the schedule
+    def fire_schedule(self, n_times: int, *tasks: str, data: str) -> list[str]:
+        """Do what EventBridge Scheduler does when the time comes, under the schedule's role; return the runs' ids.
 
-    def schedule_input(self, *tasks: str, **given: Any) -> None:
-        """Change the schedule's input; with tasks, it starts these alone."""
-        scheduler, where = self.emulator.client("scheduler"), self._schedule()
-        found = scheduler.get_schedule(**where)
-        done = self._others(tasks) if tasks else []
-        text = {**json.loads(found["Target"]["Input"]), "done": done, **given}
-        kept = ("ScheduleExpression", "FlexibleTimeWindow", "State")
-        scheduler.update_schedule(
-            **where,
-            Target={**found["Target"], "Input": json.dumps(text)},
-            **{key: found[key] for key in kept},
-        )
-
-    def fire_schedule(self) -> str:
-        """Do what EventBridge Scheduler does when the time comes, under the schedule's role; return the run's id."""
-        found = self.emulator.client("scheduler").get_schedule(**self._schedule())
+        Parameters
+        ----------
+        tasks
+            The runs are of these alone; none: of all.
+        """
+        where = {"Name": self.values["schedule_name"], "GroupName": self.values["schedule_group"]}
+        switch_schedule(self.values, on=True)
+        found = self.emulator.client("scheduler").get_schedule(**where)
+        switch_schedule(self.values, on=False)
         check(found["State"] == "ENABLED", "the schedule to be on")
         target = found["Target"]
         role = self.emulator.client("iam").get_role(RoleName=target["RoleArn"].rpartition("/")[2])
         trust = json.dumps(role["Role"]["AssumeRolePolicyDocument"])
         check("scheduler.amazonaws.com" in trust, "the schedule's role to trust the scheduler")
-        started = self.emulator.client("stepfunctions", role=target["RoleArn"]).start_execution(
-            stateMachineArn=target["Arn"], input=target["Input"], name=str(uuid.uuid4())
-        )
-        return str(started["executionArn"].rpartition(":")[2])
-
-    def _schedule(self) -> dict[str, str]:
-        values = self.values
-        return {"Name": values["schedule_name"], "GroupName": values["schedule_group"]}
+        machine = self.emulator.client("stepfunctions", role=target["RoleArn"])
+        done = self._others(tasks) if tasks else []
+        text = json.dumps({**json.loads(target["Input"]), "data": data, "done": done})
+        runs = [str(uuid.uuid4()) for _ in range(n_times)]
+        for run in runs:
+            machine.start_execution(stateMachineArn=target["Arn"], input=text, name=run)
+        return runs
 
     # ---- traces
 
@@ -175,9 +196,9 @@ class Deployment:
             if one["lastStatus"] == "STOPPED"
         ]
 
-    def wait_for_log(self, run: str, text: str) -> None:
-        """Wait until the log of a run has a text."""
-        wait_for(lambda: self.has_logged(run, text), f"{text!r} in the log")
+    def wait_for_attempt(self, run: str, task: str) -> list[int | None]:
+        """Return the exit codes of a task once an attempt at it has ended."""
+        return wait_for(lambda: self.exit_codes(run, task) or None, f"an attempt at {task}")
 
     def has_logged(self, run: str, text: str) -> bool:
         """Return whether the log of a run has a text."""
@@ -221,31 +242,3 @@ def _belongs_to(container: Mapping[str, Any], run: str, task: str) -> bool:
         if given.get("CLICKLAB_RUN") == run and task in ("", override["command"][-1]):
             return True
     return False
-
-
-@contextmanager
-def emulated(folder: Path, engine: Engine) -> Iterator[tuple[Emulator, Tracking]]:
-    """Yield an empty account, and MLflow in a folder beside its own; all of it ends with the context."""
-    server = tracking_server(folder / "mlflow", engine.built.get("tracking", ""))
-    with guarded(folder), ExitStack() as stack, ThreadPoolExecutor(1) as pool:
-        starting = pool.submit(stack.enter_context, server)  # both take a while
-        emulator = stack.enter_context(Emulator(folder))
-        yield emulator, starting.result()
-
-
-def first_image(folder: Path, env: Mapping[str, Any], engine: Engine) -> Image:
-    """Return the pipeline's image with these knobs."""
-    image = pipeline_image(folder / "images/code", engine.built.get("pipeline", ""))
-    return image.with_files(folder / "images/knobs", env_file(env))
-
-
-@contextmanager
-def deployment(folder: Path, engine: Engine) -> Iterator[Deployment]:
-    """Yield a deployment that is created directly, without Terraform."""
-    env = rehearsal_env()
-    template = definition_template(env)
-    with emulated(folder, engine) as (emulator, tracking):
-        image = first_image(folder, env, engine)
-        emulator.images[f"{account.REPOSITORY}:{engine.tag}"] = image
-        values = account.create(emulator, template, tracking.uri, engine.tag)
-        yield Deployment(emulator, values, tracking, env, image, template, engine)

@@ -6,7 +6,6 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from unittest.mock import patch
 
@@ -66,7 +65,7 @@ class Emulator:
         self._environment = patch.dict(os.environ, self._variables())
         self._environment.start()
         complete()
-        moto_states.mend(self.endpoint)
+        moto_states.correct(self.endpoint, self.credentials)
         self.containers.patch_moto()
         # the bucket's policy denies plain HTTP, and the emulator speaks nothing else
         FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
@@ -76,12 +75,7 @@ class Emulator:
         self.services.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         self.services.stop()
         self.containers.kill_all()
         self._environment.stop()

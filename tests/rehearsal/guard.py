@@ -1,14 +1,15 @@
-"""Clears up after a rehearsal that was killed: ``python -m tests.rehearsal.guard FOLDER``.
+"""Cleans up after a killed rehearsal: ``python -m tests.rehearsal.guard FOLDER``.
 
 It reads standard input, which the rehearsal holds open. The word ``done`` says that everything was ended in order; the end
-of the input without it, that the rehearsal is gone. Then every process with its mark is killed, podman's containers and
-layers with it are removed, and so is its folder.
+of the input without it, that the rehearsal is gone. Then every process with its mark is killed, and its folders are removed.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,10 +17,8 @@ from unittest.mock import patch
 
 import psutil
 
-from tests.rehearsal.podman import PROGRAM, remove_all
 from tests.rehearsal.processes import MARK
 
-_OUTSIDE = "outside"
 _GRACE_S = 5.0
 _IN_ORDER = b"done"
 
@@ -34,29 +33,14 @@ def guarded(folder: Path) -> Iterator[None]:
         with patch.dict(os.environ, {MARK: str(folder)}):
             yield
     finally:
-        end_all(folder)
+        _end_all(folder)
         with suppress(BrokenPipeError):
             guard.communicate(_IN_ORDER)
 
 
-def also_remove(folder: Path, outside: Path) -> None:
-    """Let a folder that lies elsewhere be removed together with the rehearsal's."""
-    (folder / _OUTSIDE).mkdir(parents=True, exist_ok=True)
-    (folder / _OUTSIDE / outside.name).symlink_to(outside)
-
-
-def end_all(folder: Path) -> None:
-    """End every process with the folder's mark, and remove podman's containers and layers with it."""
-    found = marked(folder)
-    for process in found:
-        with suppress(psutil.Error):
-            process.terminate()
-    psutil.wait_procs(found, timeout=_GRACE_S)
-    for process in marked(folder):
-        with suppress(psutil.Error):
-            process.kill()
-    if shutil.which(PROGRAM):
-        remove_all(str(folder))
+def outside(mark: str) -> str:
+    """Return how the names of a rehearsal's folders begin that lie directly in the temporary folder."""
+    return f"clicklab-{zlib.crc32(mark.encode()):08x}-"
 
 
 def marked(folder: Path) -> list[psutil.Process]:
@@ -69,14 +53,22 @@ def marked(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _clear_up(folder: Path) -> None:
-    end_all(folder)
-    for link in folder.rglob(f"{_OUTSIDE}/*"):
-        shutil.rmtree(link.resolve(), ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # it may hold something else
-        folder.parent.rmdir()
+def _end_all(folder: Path) -> None:
+    found = marked(folder)
+    for process in found:
+        with suppress(psutil.Error):
+            process.terminate()
+    psutil.wait_procs(found, timeout=_GRACE_S)
+    for process in marked(folder):
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _clean_up(folder: Path) -> None:
+    _end_all(folder)
+    for one in [*Path(tempfile.gettempdir()).glob(f"{outside(str(folder))}*"), folder]:
+        shutil.rmtree(one, ignore_errors=True)
 
 
 if __name__ == "__main__" and sys.stdin.buffer.read() != _IN_ORDER:
-    _clear_up(Path(sys.argv[1]))
+    _clean_up(Path(sys.argv[1]))

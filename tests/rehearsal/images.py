@@ -1,45 +1,27 @@
-"""Container images of a rehearsal: stacked folders, or a built image with a layer over it.
+"""Container images of a rehearsal: a folder, and files that a scenario adds to it or replaces in it.
 
-Where containers are processes, an image is its layers: a copy of this repository's code, or an unpacked Bento,
-below the files that a scenario changes. Where podman has the built images, it is one of those with a layer more.
+The pipeline's is a copy of this repository's code, the service's an unpacked Bento.
 """
 
 import copy
-import os
+import json
 import shutil
 import sys
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 import yaml
 
 from tasks.pipeline.knobs import read_env
 from tests.conftest import ROOT
-from tests.rehearsal import podman
 
-CODE = ("tasks", "infra", "notebooks", "bentos", "pipeline.yaml", "requirements.lock")
+_CODE = ("tasks", "infra", "notebooks", "bentos", "pipeline.yaml", "requirements.lock")
 _IGNORED = shutil.ignore_patterns("__pycache__", "terraform", "store", "*.ipynb_checkpoints")
 _TINY = ("data", "hash", "models", "training", "evaluation", "gates", "split", "checks")
-_MTIME = 946684800  # as service.Dockerfile dates files, so that compiled code is found again
-_APP = "bento/src/bentos/ctr"
-FAILING_PREDICTIONS = """
-
-_answer = CallsMiddleware.__call__
-
-
-async def _fail(self, scope, receive, send):
-    if scope["type"] != "http" or scope["path"] != "/predict":
-        await _answer(self, scope, receive, send)
-        return
-    await send({"type": "http.response.start", "status": 500, "headers": []})
-    await send({"type": "http.response.body", "body": b"broken by the rehearsal"})
-
-
-CallsMiddleware.__call__ = _fail
-"""
 
 
 @dataclass(frozen=True)
@@ -48,82 +30,66 @@ class Image:
 
     Attributes
     ----------
-    layers
-        Its folders, the uppermost first.
+    folder
+        What it holds.
+    files
+        Text by path; these replace or extend what the folder holds.
     command, environment
-        Defaults of its containers; ``{port}`` stands for the task's port, ``{disk}`` for a process's folder.
-    built
-        Podman's name of it; empty if its containers are processes.
-    place
-        Where the uppermost layer's files lie in a built image.
+        Defaults of its containers; ``{port}`` in the command stands for the task's port, ``{disk}`` for the container's folder.
     """
 
-    layers: tuple[str, ...]
+    folder: Path
+    files: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    built: str = ""
-    place: str = ""
 
     def read(self, name: str) -> str:
         """Return the text of a file."""
-        found = (Path(layer, name) for layer in self.layers)
-        return next(path for path in found if path.is_file()).read_text()
+        return self.files.get(name) or (self.folder / name).read_text()
 
-    def with_files(self, folder: Path, files: Mapping[str, str]) -> "Image":
-        """Return this image with `files` (path to text) in a new layer, which lies in `folder`."""
-        folder.mkdir(parents=True)
-        for top in {Path(name).parts[0] for name in files if "/" in name and not self.built}:
-            below = next(layer for layer in self.layers if Path(layer, top).is_dir())
-            shutil.copytree(Path(below, top), folder / top, ignore=_IGNORED)
-        for name, text in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
-        built = podman.add_layer(self.built, folder, self.place) if self.built else ""
-        return replace(self, layers=(str(folder), *self.layers), built=built)
+    def with_files(self, files: Mapping[str, str]) -> "Image":
+        """Return this image with more files."""
+        return replace(self, files={**self.files, **files})
+
+    def unpack(self, disk: Path) -> None:
+        """Make an empty disk that holds the image; folders that no file changes are links."""
+        shutil.rmtree(disk, ignore_errors=True)
+        (disk / "tmp").mkdir(parents=True)
+        changed = {Path(name).parts[0] for name in self.files}
+        for entry in self.folder.iterdir():
+            if entry.is_file():
+                shutil.copy2(entry, disk)
+            elif entry.name in changed:
+                shutil.copytree(entry, disk / entry.name)
+            else:
+                (disk / entry.name).symlink_to(entry)
+        for name, text in self.files.items():
+            (disk / name).parent.mkdir(parents=True, exist_ok=True)
+            (disk / name).write_text(text)
 
 
-def pipeline_image(folder: Path, built: str = "") -> Image:
-    """Return the pipeline's image: a copy of this repository's code, or a built one."""
-    if built:
-        return Image((str(ROOT),), built=built, place="/app")
+def pipeline_image(folder: Path, env: Mapping[str, Any]) -> Image:
+    """Return the pipeline's image with these knobs: a copy of this repository's code in a new folder."""
     folder.mkdir(parents=True)
-    for name in CODE:
+    for name in _CODE:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=_IGNORED)
         else:
             shutil.copy2(ROOT / name, folder)
-    return Image((str(folder),))
+    return Image(folder, env_file(env))
 
 
-def service_image(bento: Path, folder: Path, built: str = "") -> Image:
-    """Return an image that serves a Bento's file; the task definition names the model's pointer."""
-    folder.mkdir(parents=True)
+def service_image(bento: Path, folder: Path) -> Image:
+    """Return an image that serves a Bento's file, unpacked in a new folder; the task definition names the model's pointer."""
     with tarfile.open(bento) as archive:
         archive.extractall(folder / "bento", filter="data")
-    if not built:
-        words = (sys.executable, "-W", "ignore", "-m", "bentoml", "serve", "{disk}/bento")
-        environment = {
-            "BENTOML_CONFIG_OPTIONS": "services.ctr.workers=1",
-            "PYTHONSAFEPATH": "",  # BentoML puts the Bento's own code first
-        }
-        command = (*words, "--host", "127.0.0.1", "--port", "{port}")
-        return Image((str(folder),), command, environment)
-    (folder / "bento").chmod(0o755)  # BentoML keeps it to its owner; the image's user reads it
-    for path in (folder / "bento/src").rglob("*"):
-        os.utime(path, (_MTIME, _MTIME))
-    environment = {"BENTOML_HOST": "127.0.0.1", "BENTOML_PORT": "{port}"}
-    place = "/home/bentoml"
-    name = podman.add_layer(built, folder, place)
-    return Image((str(folder),), environment=environment, built=name, place=place)
-
-
-def service_faults(image: Image) -> dict[str, dict[str, str]]:
-    """Return the files of broken revisions: one that answers predictions with 500, one that does not start."""
-    middleware = f"{_APP}/http/middleware.py"  # behind it a model is proved before it serves
-    return {
-        "failing": {middleware: image.read(middleware) + FAILING_PREDICTIONS},
-        "broken": {f"{_APP}/service.py": "raise ImportError('broken')\n"},
+    words = (sys.executable, "-W", "ignore", "-m", "bentoml", "serve", "{disk}/bento")
+    environment = {
+        "BENTOML_CONFIG_OPTIONS": "services.ctr.workers=1",
+        "PYTHONSAFEPATH": "",  # BentoML puts the Bento's own code first
     }
+    command = (*words, "--host", "127.0.0.1", "--port", "{port}")
+    return Image(folder, command=command, environment=environment)
 
 
 # ---- knobs
@@ -133,10 +99,8 @@ def rehearsal_env() -> dict[str, Any]:
     """Return ``env.aws.yaml`` with the sizes of ``env.tiny.yaml``, so that a run takes a minute."""
     env, tiny = read_env(ROOT / "env.aws.yaml"), read_env(ROOT / "env.tiny.yaml")
     env |= {name: copy.deepcopy(tiny[name]) for name in _TINY}
-    for name, model in env[
-        "models"
-    ].items():  # only what lies below the products outlives a container
-        if "storage" in model.get("search", {}):
+    for name, model in env["models"].items():
+        if "storage" in model.get("search", {}):  # only products outlive a container
             place = f"sqlite:///{env['products']}/checkpoints/{name}/optuna.db"
             model["search"]["storage"] = place
     small = {"default_size": {"cpu": 1024, "memory_mb": 2048}, "sizes": {}}
@@ -147,3 +111,71 @@ def rehearsal_env() -> dict[str, Any]:
 def env_file(env: Mapping[str, Any]) -> dict[str, str]:
     """Return the knobs as the file that containers read."""
     return {"env.aws.yaml": yaml.safe_dump(dict(env), sort_keys=False)}
+
+
+# ---- faults
+
+_ACTIONS = {
+    "memory": """
+        held = []
+        while True:  # until the container has no more
+            held.append(bytearray(64 << 20))
+            held[-1][:] = b"x" * (64 << 20)
+    """,
+    "unavailable": "os._exit(8)",
+    "hang": """
+        import time
+        sys.stdout.write("the rehearsal lets this task wait\\n"); sys.stdout.flush(); time.sleep(600)
+    """,
+}
+_FAULT = """\
+# Written by the rehearsal.
+import os
+import sys
+
+words = sys.orig_argv
+if "infra.container.fetch_and_run" in words and {task!r} in words and int(os.environ.get("CLICKLAB_ATTEMPT", 1)) <= {attempts}:
+{action}
+"""
+_FAILING_PREDICTIONS = """
+
+_answer = CallsMiddleware.__call__
+
+
+async def _fail(self, scope, receive, send):
+    if scope.get("path") == "/predict":
+        raise RuntimeError("broken by the rehearsal")
+    await _answer(self, scope, receive, send)
+
+
+CallsMiddleware.__call__ = _fail
+"""
+
+
+def fault(task: str, action: str, *, attempts: int = 10**6) -> dict[str, str]:
+    """Return a ``sitecustomize.py`` that makes a task ``unavailable``, exhaust its ``memory`` or ``hang`` in its first attempts."""
+    text = indent(dedent(_ACTIONS[action]).strip(), "    ")
+    return {"sitecustomize.py": _FAULT.format(task=task, attempts=attempts, action=text)}
+
+
+def failing_cell(image: Image, notebook: str) -> dict[str, str]:
+    """Return a notebook of an image with a last cell that raises."""
+    name = f"notebooks/{notebook}.ipynb"
+    found = json.loads(image.read(name))
+    cell = {"cell_type": "code", "execution_count": None, "id": "broken", "metadata": {}}
+    source = ['raise RuntimeError("the rehearsal breaks this cell")']
+    found["cells"].append({**cell, "outputs": [], "source": source})
+    return {name: json.dumps(found, indent=1)}
+
+
+def failing_predictions(image: Image) -> dict[str, str]:
+    """Return the file of a service that becomes ready and answers predictions with 500."""
+    middleware = (
+        "bento/src/bentos/ctr/http/middleware.py"  # behind it a model is proved before it serves
+    )
+    return {middleware: image.read(middleware) + _FAILING_PREDICTIONS}
+
+
+def broken_service() -> dict[str, str]:
+    """Return the file of a service that does not start."""
+    return {"bento/src/bentos/ctr/service.py": "raise ImportError('broken')\n"}

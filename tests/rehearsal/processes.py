@@ -1,7 +1,6 @@
 """A container as processes of this machine: started, its memory watched, stopped with all its children."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -105,54 +104,44 @@ class Processes:
 
     def _watch(self, limit: int) -> None:
         while self.is_running:
-            held = [(_private_bytes(process), process) for process in self._tree()]
-            if sum(size for size, _ in held) > limit:
-                self.memory_killed = True
-                with suppress(psutil.Error):
-                    max(held, key=lambda one: one[0])[1].kill()
+            with suppress(psutil.Error):  # one has just ended
+                held = {process: _private_bytes(process) for process in self._tree()}
+                if sum(held.values()) > limit:
+                    self.memory_killed = True
+                    max(held, key=held.__getitem__).kill()
             time.sleep(_POLL_S)
 
 
 def _private_bytes(process: psutil.Process) -> int:
     """Return what a process holds by itself; shared pages would count twice."""
-    try:
-        found = process.memory_info()
-    except psutil.Error:
-        return 0
+    found = process.memory_info()
     return int(found.rss - found.shared)
 
 
-# ---- what a container's own file system and image would give
+def basic_variables(code: Path, disk: Path, cache: Path) -> dict[str, str]:
+    """Return a container's basic environment.
 
-
-def new_disk(layers: Sequence[str], folder: Path) -> Path:
-    """Return the folder, emptied, with the layers' files linked into it: the container's working folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "tmp").mkdir(parents=True)
-    entries = {entry.name: entry for layer in layers[::-1] for entry in Path(layer).iterdir()}
-    for name, entry in entries.items():
-        if entry.is_dir():
-            (folder / name).symlink_to(entry)
-        else:  # a link would lead to its layer, and so to that layer's folders
-            shutil.copy2(entry, folder)
-    return folder
-
-
-def disk_variables(layers: Sequence[str], folder: Path, cache: Path) -> dict[str, str]:
-    """Return a container's basic environment; `cache` keeps what Numba and Matplotlib compile."""
+    Parameters
+    ----------
+    code
+        Where modules are imported from; the same for all containers of an image, so that compiled kernels are reused.
+    disk
+        The container's own folder.
+    cache
+        Keeps what Numba and Matplotlib compile.
+    """
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return inherited | {
-        "PATH": path,
-        "HOME": str(folder),
-        "TMPDIR": str(folder / "tmp"),
-        "BENTOML_HOME": str(folder / "bentoml"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "HOME": str(disk),
+        "TMPDIR": str(disk / "tmp"),
+        "BENTOML_HOME": str(disk / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
         "PLOOMBER_STATS_ENABLED": "false",
         "GIT_PYTHON_REFRESH": "quiet",
         "MPLCONFIGDIR": str(cache / "matplotlib"),
         "NUMBA_CACHE_DIR": str(cache / "numba"),
-        "PYTHONPATH": os.pathsep.join(layers),
-        "PYTHONSAFEPATH": "1",  # code comes from the layers, so compiled code is found again
+        "PYTHONPATH": f"{code}{os.pathsep}{disk}",
+        "PYTHONSAFEPATH": "1",
         "COLUMNS": "400",  # programs break lines, and paths are longer here than in a container
     }

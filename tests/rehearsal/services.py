@@ -1,7 +1,7 @@
 """ECS services that run: as many tasks as desired, of the desired revision, registered with the target group.
 
-A task that ended is replaced. A new revision starts beside the old one, whose tasks are stopped once the new ones
-answer ``/readyz``. A revision of which three tasks end before they answer is given up (ECS's circuit breaker).
+A new revision starts beside the old one, whose tasks are stopped once the new ones answer ``/readyz``. A revision of
+which three tasks end before they answer is given up (ECS's circuit breaker).
 """
 
 import threading
@@ -31,37 +31,26 @@ class _State:
     tasks: list[Any] = field(default_factory=list)
     n_failed: int = 0
 
-    def of(self, revision: str) -> list[Any]:
-        """Return the tasks of a revision."""
-        return [task for task in self.tasks if task.task_definition_arn == revision]
-
 
 class Services:
-    """Reconciles every service in turn, in a thread of its own.
-
-    Attributes
-    ----------
-    ports
-        By target group, the local ports of the tasks that answer.
-    """
+    """Reconciles every service in turn, in a thread of its own."""
 
     def __init__(self, containers: Containers):
         self._containers = containers
         self._states: dict[str, _State] = defaultdict(_State)
         self._stopping, self._lock = threading.Event(), threading.Lock()
-        self.ports: dict[str, set[int]] = defaultdict(set)
 
     def start(self) -> None:
         """Begin, and let UpdateService report tasks of the previous revision at once, as ECS does."""
         services = self
 
         def update_service(self: Any, properties: dict[str, Any]) -> Any:
-            is_new = properties.get("task_definition") or properties.get("force_new_deployment")
+            is_new = bool(properties.get("task_definition"))
             with services._lock:
                 service = _update_service(self, properties)
                 state = services._states[service.arn]
                 state.n_failed = 0 if is_new else state.n_failed
-                services._describe(service, state)
+                _describe(service, state)
             return service
 
         Backend.update_service = update_service
@@ -86,70 +75,57 @@ class Services:
             service.task_definition = definition.arn  # callers may name the family
         else:  # deleted, and perhaps its task definition with it
             service.desired_count = 0
-        revision = service.task_definition
+        revision, n_wanted = service.task_definition, service.desired_count
         for task in list(state.tasks):
             if task.last_status == "STOPPED":
                 state.n_failed += not task.is_ready and task.task_definition_arn == revision
-                self._remove(service, state, task)
+                _remove(service, state, task)
             elif not task.is_ready and _answers(task):
-                self._register(service, task)
-        current = state.of(revision)
+                task.is_ready = True
+                _elb(service).register_targets(*_target(service, task))
+        current = [task for task in state.tasks if task.task_definition_arn == revision]
         if state.n_failed < FAILURE_LIMIT:
-            for _ in range(service.desired_count - len(current)):
-                state.tasks.append(self._start(backend, service, revision))
-        if sum(task.is_ready for task in current) >= service.desired_count:
-            old = [task for task in state.tasks if task.task_definition_arn != revision]
-            for task in [*current[service.desired_count :], *old]:
-                self._remove(service, state, task)
+            for _ in range(n_wanted - len(current)):
+                state.tasks.append(_start(backend, service))
+        if sum(task.is_ready for task in current) >= n_wanted:
+            kept = current[:n_wanted]
+            for task in [task for task in state.tasks if task not in kept]:
+                _remove(service, state, task)
                 stop = (task, "Scaling activity initiated by deployment")
                 threading.Timer(DRAIN_S, self._containers.stop, stop).start()
-        self._describe(service, state)
+        _describe(service, state)
 
-    def _start(self, backend: Any, service: Any, revision: str) -> Any:
-        return backend.run_task(
-            service.cluster_name,
-            revision,
-            1,
-            None,
-            service.deployments[0]["id"],
-            None,
-            "FARGATE",
-            service.network_configuration,
-            group=f"service:{service.name}",
-        )[0]
 
-    def _register(self, service: Any, task: Any) -> None:
-        task.is_ready = True
-        group = service.load_balancers[0]["targetGroupArn"]
-        self.ports[group].add(task.port)
-        _elb(service).register_targets(group, [_target(service, task)])
+def _start(backend: Any, service: Any) -> Any:
+    what, deployment = (service.cluster_name, service.task_definition), service.deployments[0]
+    how = (deployment["id"], None, "FARGATE", service.network_configuration)
+    return backend.run_task(*what, 1, None, *how, group=f"service:{service.name}")[0]
 
-    def _remove(self, service: Any, state: _State, task: Any) -> None:
-        """Take a task out of a service and of its target group."""
-        state.tasks.remove(task)
-        group = service.load_balancers[0]["targetGroupArn"]
-        self.ports[group].discard(task.port)
-        with suppress(Exception):  # it was never registered, or the group is deleted
-            _elb(service).deregister_targets(group, [_target(service, task)])
 
-    def _describe(self, service: Any, state: _State) -> None:
-        """Write what DescribeServices is to return."""
-        running = [task for task in state.tasks if task.last_status == "RUNNING"]
-        service.running_count = len(running)
-        service.pending_count = len(state.tasks) - len(running)
-        current = state.of(service.task_definition)
-        n_ready, is_alone = sum(task.is_ready for task in current), len(current) == len(state.tasks)
-        is_done = is_alone and n_ready >= service.desired_count
-        has_failed = state.n_failed >= FAILURE_LIMIT
-        primary = {
-            **service.deployments[0],
-            "taskDefinition": service.task_definition,
-            "desiredCount": service.desired_count,
-            "runningCount": n_ready,
-            "rolloutState": "FAILED" if has_failed else "COMPLETED" if is_done else "IN_PROGRESS",
-            "rolloutStateReason": f"circuit breaker: {FAILURE_LIMIT} tasks ended" * has_failed,
-        }
-        service.deployments = [primary] if is_alone else [primary, {**primary, "status": "ACTIVE"}]
+def _remove(service: Any, state: _State, task: Any) -> None:
+    """Take a task out of a service and of its target group."""
+    state.tasks.remove(task)
+    with suppress(Exception):  # it was never registered, or the group is deleted
+        _elb(service).deregister_targets(*_target(service, task))
+
+
+def _describe(service: Any, state: _State) -> None:
+    """Write what DescribeServices is to return."""
+    running = [task for task in state.tasks if task.last_status == "RUNNING"]
+    service.running_count = len(running)
+    service.pending_count = len(state.tasks) - len(running)
+    current = [one for one in state.tasks if one.task_definition_arn == service.task_definition]
+    is_alone = len(current) == len(state.tasks)
+    is_done = is_alone and sum(task.is_ready for task in current) >= service.desired_count
+    has_failed = state.n_failed >= FAILURE_LIMIT
+    primary = {
+        **service.deployments[0],
+        "taskDefinition": service.task_definition,
+        "desiredCount": service.desired_count,
+        "rolloutState": "FAILED" if has_failed else "COMPLETED" if is_done else "IN_PROGRESS",
+        "rolloutStateReason": f"circuit breaker: {FAILURE_LIMIT} tasks ended" * has_failed,
+    }
+    service.deployments = [primary] if is_alone else [primary, {**primary, "status": "ACTIVE"}]
 
 
 def _answers(task: Any) -> bool:
@@ -164,8 +140,8 @@ def _elb(service: Any) -> Any:
     return elbv2_backends[service._account_id][service.region_name]
 
 
-def _target(service: Any, task: Any) -> dict[str, Any]:
-    """Return a task's address in its network, as the load balancer knows it."""
+def _target(service: Any, task: Any) -> tuple[str, list[dict[str, str]]]:
+    """Return the target group, and the task's address in it: its own in the network, and its port on this machine."""
     details = {one["name"]: one["value"] for one in task.attachments[0]["details"]}
-    port = service.load_balancers[0]["containerPort"]
-    return {"Id": details["privateIPv4Address"], "Port": str(port)}
+    address = {"Id": details["privateIPv4Address"], "Port": str(task.port)}
+    return service.load_balancers[0]["targetGroupArn"], [address]

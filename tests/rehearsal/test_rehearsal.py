@@ -1,14 +1,13 @@
 """The rehearsal's command, run as a user runs it: moto is patched there, so it has a process of its own."""
 
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.infra.terraform.emulated import terraform_command
 from tests.rehearsal.__main__ import main
-from tests.rehearsal.podman import choose_engine
 
 
 def _run(*words):
@@ -21,47 +20,30 @@ def _run(*words):
 
 @pytest.mark.slow
 def test_the_short_set_passes():
-    """Real tasks under the real state machine, without Terraform."""
-    assert "4 of 4 passed" in _run("--short", "--engine", "processes")
+    """Real tasks under the real state machine, in the pipeline's part of the Terraform."""
+    terraform_command()
+    assert "5 of 5 passed" in _run("--short")
 
 
 @pytest.mark.nightly
 def test_everything_passes():
     """From `terraform apply` to nothing left, and every fault of the pipeline and the service."""
-    if shutil.which("terraform") is None:
-        pytest.skip("terraform is not on this machine")
-    printed = _run("all", "--engine", "processes")
+    terraform_command()
+    printed = _run("all")
     assert "FAILED" not in printed
-    for name in ("out-of-memory", "mlflow-away", "worker-killed", "broken-deploy"):
+    for name in ("out-of-memory", "mlflow-unavailable", "canary-aborted", "broken-deploy"):
         assert f"passed: {name}" in printed
 
 
 def test_the_list_names_every_scenario(capsys):
-    """Faults of the pipeline, then those of the service."""
+    """A whole deployment, faults of the pipeline, and the service."""
     assert main(["--list"]) == 0
     printed = capsys.readouterr().out
-    assert printed.index("fails-once") < printed.index("gate-refuses") < printed.index("canary-")
+    assert printed.index("second-plan") < printed.index("fails-once") < printed.index("canary-")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["no-such-thing"], "error: no scenario is called 'no-such-thing'; there are whole, "),
-        (
-            ["time-limit", "--engine", "docker"],
-            "error: ENGINE is 'docker'; it can be podman or processes",
-        ),
-    ],
-)
-def test_a_wrong_word_is_one_line(words, message, capsys):
+def test_an_unknown_scenario_is_one_line(capsys):
     """Nothing is started, and the known words are printed."""
-    assert main(words) == 3
+    assert main(["no-such-thing"]) == 3
+    message = "error: no scenario is called 'no-such-thing'; there are whole, all, "
     assert message in capsys.readouterr().err
-
-
-def test_without_podman_containers_are_processes(monkeypatch):
-    """The reason is printed; asked for, it is an error."""
-    monkeypatch.setattr("tests.rehearsal.podman.PROGRAM", "no-such-podman")
-    engine = choose_engine("", ["pipeline"])
-    assert (engine.built, engine.tag) == ({}, "initial")
-    assert "no-such-podman" in engine.why

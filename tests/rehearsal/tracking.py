@@ -14,13 +14,11 @@ from pathlib import Path
 
 from tasks.errors import ConfigError
 from tests.conftest import free_port
-from tests.rehearsal import podman
-from tests.rehearsal.guard import also_remove
-from tests.rehearsal.processes import Processes
+from tests.rehearsal.guard import outside
+from tests.rehearsal.processes import MARK, Processes
 
 _START_S, _STOP_S = 120.0, 10.0
-_ARTIFACTS = "/home/mlflow/artifacts"
-_PROGRAMS = ("initdb", "pg_ctl", "createdb")
+_PROGRAMS = ("initdb", "pg_ctl")
 
 
 class Tracking:
@@ -34,17 +32,25 @@ class Tracking:
         What its database is.
     """
 
-    def __init__(self, folder: Path, store_uri: str, database: str, image: str = ""):
+    def __init__(self, folder: Path, store_uri: str, database: str):
         self.database = database
-        self._folder, self._store_uri, self._image = folder, store_uri, image
+        self._folder, self._store_uri = folder, store_uri
         self._log = folder / "mlflow.log"
         self.uri = f"http://127.0.0.1:{free_port()}"
         self._server: Processes | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        words = ["mlflow", "server", "--host", "127.0.0.1", "--port", self.uri.rpartition(":")[2]]
-        self._server = self._container(words) if self._image else self._processes(words)
+        environment = os.environ | {
+            "MLFLOW_BACKEND_STORE_URI": self._store_uri,
+            "MLFLOW_ARTIFACTS_DESTINATION": str(self._folder / "artifacts"),
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # five processes that nothing here uses
+        }
+        words = [sys.executable, "-W", "ignore", "-m", "mlflow", "server", "--workers", "1"]
+        words += ["--host", "127.0.0.1", "--port", self.uri.rpartition(":")[2]]
+        self._server = Processes(
+            words, self._folder, environment, memory_mb=None, on_line=self._write
+        )
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and self._server.is_running:
             try:
@@ -61,45 +67,17 @@ class Tracking:
             self._server.wait()
         self._server = None
 
-    def _processes(self, words: list[str]) -> Processes:
-        environment = os.environ | {
-            "MLFLOW_BACKEND_STORE_URI": self._store_uri,
-            "MLFLOW_ARTIFACTS_DESTINATION": str(self._folder / "artifacts"),
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # five processes that nothing here uses
-        }
-        command = [sys.executable, "-W", "ignore", "-m", *words, "--workers", "1"]
-        return Processes(command, self._folder, environment, memory_mb=None, on_line=self._write)
-
-    def _container(self, words: list[str]) -> Processes:
-        artifacts = self._folder / "artifacts"
-        artifacts.mkdir(exist_ok=True)
-        artifacts.chmod(0o777)  # the image's user does not exist here
-        environment = {
-            "MLFLOW_BACKEND_STORE_URI": self._store_uri,
-            "MLFLOW_ARTIFACTS_DESTINATION": _ARTIFACTS,
-        }
-        return podman.Container(
-            self._image,
-            [*words, "--workers", "2"],
-            environment,
-            cpu=1024,
-            memory_mb=2048,
-            on_line=self._write,
-            volumes=[f"{artifacts}:{_ARTIFACTS}"],
-            read_only=True,
-        )
-
     def _write(self, line: str) -> None:
         with self._log.open("a") as log:
             log.write(f"{line}\n")
 
 
 @contextmanager
-def tracking_server(folder: Path, image: str = "") -> Iterator[Tracking]:
-    """Yield a server, of a built image if one is named; its database and its artifacts lie in `folder`."""
+def tracking_server(folder: Path) -> Iterator[Tracking]:
+    """Yield a server; its artifacts, its log and, unless it is PostgreSQL's, its database lie in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     with database(folder) as (store_uri, kind):
-        tracking = Tracking(folder, store_uri, kind, image)
+        tracking = Tracking(folder, store_uri, kind)
         try:
             tracking.start()
             yield tracking
@@ -115,18 +93,17 @@ def database(folder: Path) -> Iterator[tuple[str, str]]:
     folders = [*installed, *([Path(on_path).resolve().parent] if on_path else [])]
     for programs in folders:
         if all((programs / name).is_file() for name in _PROGRAMS):
-            with _postgres(programs, folder) as uri:
+            with _postgres(programs) as uri:
                 yield uri, "PostgreSQL"
             return
     yield f"sqlite:///{folder / 'mlflow.db'}", "SQLite (PostgreSQL is not installed here)"
 
 
 @contextmanager
-def _postgres(programs: Path, rehearsal: Path) -> Iterator[str]:
+def _postgres(programs: Path) -> Iterator[str]:
     """Yield the URI of a new database, which listens on 127.0.0.1 and a socket in a folder of its own."""
-    # a folder of its own elsewhere: PostgreSQL's user may not enter every folder that root works in
-    folder = Path(tempfile.mkdtemp(prefix="clicklab-postgres-"))
-    also_remove(rehearsal, folder)
+    # in a folder elsewhere: PostgreSQL's user may not enter every folder that root works in
+    folder = Path(tempfile.mkdtemp(prefix=outside(os.environ.get(MARK, ""))))
     user = _unprivileged_user(folder)
     port, data = str(free_port()), str(folder / "data")
 
@@ -150,22 +127,17 @@ def _postgres(programs: Path, rehearsal: Path) -> Iterator[str]:
     options += " -c fsync=off"
     run("pg_ctl", "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start")
     try:
-        run("createdb", "-h", "127.0.0.1", "-p", port, "-U", "mlflow", "mlflow")
-        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
+        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
     finally:
         run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unprivileged_user(folder: Path) -> str | None:
-    """Return the user to run PostgreSQL as, and give it the folder; None: the current user."""
+    """Return the user to run PostgreSQL as, which refuses root, and give it the folder; None: the current user."""
     if os.geteuid() != 0:
         return None
     names = {one.pw_name for one in pwd.getpwall()}
-    user = next((name for name in ("postgres", "nobody") if name in names), None)
-    if user is None:
-        raise ConfigError(
-            "PostgreSQL does not run as root, and there is no user postgres or nobody"
-        )
+    user = "postgres" if "postgres" in names else "nobody"
     shutil.chown(folder, user)
     return user

@@ -331,7 +331,7 @@ def test_a_stop_in_the_middle_of_hashing_is_gone_on_with(cloud):
     with cloud.held("hash_features", "stop", "tasks.hashing.parts:_write_part:3") as (process, _):
         process.send_signal(signal.SIGTERM)
         lines = cloud.end(process, 143)
-    assert "asked to stop" in messages(lines)
+    assert "stop requested" in messages(lines)
     parts = [name for name in cloud.keys("runs/stop/products/features/") if name.endswith(".arrow")]
     assert len(parts) == 3
     assert not cloud.keys("runs/stop/tasks/hash_features.json")
@@ -351,7 +351,7 @@ def test_a_stop_in_the_middle_of_training_is_gone_on_with(cloud):
         process.send_signal(signal.SIGTERM)
         lines = cloud.end(process, 143)
         assert not Path(f"/proc/{kernel}").exists(), "the kernel outlived its container"
-    assert "1 files kept" in messages(lines)
+    assert "1 files saved" in messages(lines)
     assert "train-ftrl.checkpoint.npz" in cloud.keys("runs/train/products/")
     lines = cloud.run("train-ftrl", "train", CLICKLAB_ATTEMPT="2")
     assert "training resumes from here" in messages(lines)
@@ -506,7 +506,7 @@ def test_two_runs_at_once_keep_apart(cloud):
 
 
 def test_a_laptop_goes_on_with_a_run_of_containers(cloud):
-    """What containers finished is taken as it is, the rest is built here and put into the bucket."""
+    """What containers finished is taken as it is, the rest is built here and uploaded."""
     cloud.copy_run(
         "whole",
         "laptop",
@@ -540,6 +540,6 @@ def test_a_laptop_goes_on_with_a_run_of_containers(cloud):
         [sys.executable, *words], cwd=cloud.project, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "run laptop: 4 tasks put into the bucket" in done.stdout
+    assert "run laptop: products of 4 tasks uploaded" in done.stdout
     lines = cloud.run("report", "laptop")
     assert "nothing has changed" in messages(lines)

@@ -75,7 +75,7 @@ def test_a_caught_failure_is_no_end():
 def test_a_task_is_tried_again():
     """An interrupted container waits, starts anew, and both starts count."""
     history = History().failed("ingest").add("WaitStateEntered", "Wait")
-    assert _read(history)["ingest"].state == "waiting to try again"
+    assert _read(history)["ingest"].state == "waiting to retry"
     history.add("WaitStateExited", "Wait").ran("ingest")
     assert (_read(history)["ingest"].state, _read(history)["ingest"].attempts) == ("done", 2)
 

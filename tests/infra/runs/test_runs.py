@@ -133,11 +133,11 @@ def test_a_local_file_is_uploaded_under_the_runs_id(machine, capsys, tmp_path):
     [
         (("submit", "--model", "none"), 3, "no model is called 'none'; the pipeline trains fm"),
         (("submit", "--data", "gone.csv"), 2, "gone.csv: no such file"),
-        (("submit", "--data", "s3://clicklab/gone.csv"), 2, "nothing is there"),
-        (("submit", "--data", "s3://"), 2, "names no bucket"),
+        (("submit", "--data", "s3://clicklab/gone.csv"), 2, "nothing was found there"),
+        (("submit", "--data", "s3://"), 2, "no bucket is named"),
         (("submit", "--data", "s3://no-such-bucket/x"), 2, "NoSuchBucket"),
         (("show", "20200101T000000-ffff"), 2, "there is no run 20200101T000000-ffff"),
-        (("show", "../etc"), 2, "is no run id"),
+        (("show", "../etc"), 2, "is not a run id"),
         (("logs", "20200101T000000-ffff"), 2, "there is no run"),
         (("resume", "20200101T000000-ffff"), 2, "there is no run"),
         (("stop", "20200101T000000-ffff"), 2, "there is no run"),
@@ -187,7 +187,7 @@ def test_a_changed_definition_begins_again_without_what_is_done(machine, capsys)
     run, _, _ = _submitted(capsys, "--data", "sim://avazu?rows=10")
     machine(_definition())
     assert _run("resume", run) == 0
-    assert "begun again; 1 tasks are done and stay: ingest" in capsys.readouterr().out
+    assert "restarted; 1 tasks are done and not repeated: ingest" in capsys.readouterr().out
     again = executions.describe({"state_machine_arn": ARN}, run)
     assert again["name"] == f"{run}-again1"
     given = {"run": run, "data": "sim://avazu?rows=10", "model": "", "done": ["ingest"]}
@@ -240,8 +240,8 @@ def test_a_run_that_was_broken_off_is_redriven(machine, capsys, redriven):
     machine(_definition(wait_s=30))
     run = _paused(capsys)
     assert _run("stop", run) == 0
-    assert _run("resume", run) == 1, "it is still broken off"
-    assert "redriven from where it was broken off" in capsys.readouterr().out
+    assert _run("resume", run) == 1, "it is still stopped"
+    assert "redriven from where it was stopped" in capsys.readouterr().out
     assert redriven == [f"{ARN.replace('stateMachine', 'execution')}:{run}"]
 
 
@@ -250,7 +250,7 @@ def test_a_run_that_failed_is_not_redriven_into_its_fail_state(machine, capsys, 
     machine(_definition(topic=TOPIC + "-gone"))
     run, _, _ = _submitted(capsys)
     assert _run("resume", run) == 1, "it fails again"
-    assert "begun again" in capsys.readouterr().out
+    assert "restarted" in capsys.readouterr().out
     assert redriven == []
 
 
@@ -268,7 +268,7 @@ def test_what_was_seen_before_a_redrive_is_no_end(machine, capsys, monkeypatch):
 
 def test_a_run_that_does_not_show_up_is_an_error(machine):
     """After a while; not a loop for ever."""
-    with pytest.raises(ValueError, match="does not show up"):
+    with pytest.raises(ValueError, match="has not appeared"):
         follow(f"{ARN.replace('stateMachine', 'execution')}:gone", str)
 
 
@@ -332,7 +332,7 @@ def test_the_schedule_is_turned_on_and_off_and_keeps_the_rest(machine, capsys):
 
 
 def test_a_run_of_the_schedule_has_a_longer_name():
-    """The scheduler's names are two UUIDs; what is begun again still fits into 80 characters."""
+    """The scheduler's names are two UUIDs; a restarted run still fits into 80 characters."""
     name = f"{'0' * 8}-1111-2222-3333-{'4' * 12}_{'5' * 8}-6666-7777-8888-{'9' * 12}"
     assert executions._IS_RUN(name)
     assert len(executions.next_name(name, 1)) == 80

@@ -62,14 +62,19 @@ def terraform_command() -> str:
     return shutil.which("terraform") or pytest.skip("terraform is not installed")
 
 
-def provider_mirror() -> Path:
-    """Return the folder above `registry.terraform.io`; skips without it."""
+def find_mirror() -> Path | None:
+    """Return the folder above `registry.terraform.io`, if this machine has the AWS provider."""
     folders = [os.environ.get("CLICKLAB_TERRAFORM_PLUGINS"), *_MIRRORS]
     for folder in filter(None, folders):
         mirror = Path(folder).expanduser()
         if (mirror / "registry.terraform.io" / "hashicorp" / "aws").is_dir():
             return mirror
-    pytest.skip(
+    return None
+
+
+def provider_mirror() -> Path:
+    """Return the folder above `registry.terraform.io`; skips without it."""
+    return find_mirror() or pytest.skip(
         "the AWS provider is not installed; CLICKLAB_TERRAFORM_PLUGINS names the folder above registry.terraform.io"
     )
 

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.logs.exploration import ctr_table, field_table, novelty_table, wilson_interval
+from tasks.errors import InputError
+from tasks.ingest import ingest_log
+from tasks.logs.exploration import ctr_table, field_table, novelty_table, sample, wilson_interval
 from tasks.schema import Schema
+from tests.logs import SMALL, rows, write_lines
 
 SCHEMA = Schema.from_dict(
     {
@@ -65,3 +68,24 @@ def test_novelty_counts_rows_whose_value_no_earlier_day_had(frame):
 def test_one_day_says_nothing_about_tomorrow(frame):
     """There is no earlier day to compare with."""
     assert novelty_table(frame[frame["day"] == 1], SCHEMA).empty
+
+
+def test_a_sample_of_a_log_is_one_call(tmp_path, monkeypatch):
+    """Every k-th row with all columns, from a path relative to the project, wherever the notebook lies."""
+    (tmp_path / "pipeline.yaml").touch()
+    (tmp_path / "notebooks").mkdir()
+    source = write_lines(tmp_path / "raw.csv", rows(30, hours=("14102100", "14102205")))
+    ingest_log(str(source), tmp_path / "products/log", schema=SMALL)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    whole, tenth = sample(), sample("products/log", max_rows=3)
+    assert list(whole.columns) == ["id", "click", "hour", "site", "pos", "hour_of_day", "day"]
+    assert len(whole) == 30
+    assert list(tenth["id"]) == list(whole["id"][::10])
+    assert set(whole["hour_of_day"]) == {0, 5}
+
+
+def test_a_sample_of_no_log_says_what_to_do(tmp_path, monkeypatch):
+    """Before the first run there is none."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="run the task `ingest`"):
+        sample()

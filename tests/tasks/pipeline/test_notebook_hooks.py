@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tasks.errors import ClicklabError
-from tasks.pipeline.notebook_hooks import check_executed, forget_injected_parameters
+from tasks.pipeline.notebook_hooks import check_executed
 
 
 def notebook(*counts):
@@ -29,11 +29,3 @@ def test_a_cell_that_never_ran_is_named(tmp_path):
     path.write_text(notebook(1, None, None))
     with pytest.raises(ClicklabError, match=r"train\.ipynb: code cell 2 of 3 was never executed"):
         check_executed({"nb": path})
-
-
-def test_saving_forgets_what_was_injected():
-    """The metadata of a saved notebook holds no paths; other files are left alone."""
-    model = {"type": "notebook", "content": {"metadata": {"papermill": {"x": 1}, "kernelspec": {}}}}
-    forget_injected_parameters(model, path="a.ipynb", contents_manager=None)
-    assert model["content"]["metadata"] == {"kernelspec": {}}
-    forget_injected_parameters({"type": "file", "content": "text"})

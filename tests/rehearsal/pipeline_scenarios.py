@@ -3,13 +3,11 @@
 Most run one or two tasks only: the execution's input calls the others done, so they are skipped.
 """
 
-from infra.runs.commands import switch_schedule
 from infra.runs.resume import resume
 from tasks.errors import UnavailableError
 from tests.rehearsal.containers import SPOT_REASON
 from tests.rehearsal.deployment import MODEL, Deployment
-from tests.rehearsal.faults import failing_cell, fault
-from tests.rehearsal.images import env_file
+from tests.rehearsal.images import env_file, failing_cell, fault
 from tests.rehearsal.scenario import Scenario, check, scenario, wait_for
 
 UNAVAILABLE = UnavailableError.exit_code
@@ -25,12 +23,9 @@ def fails_once(deployment: Deployment) -> str:
     """The first attempt exits with 8."""
     deployment.deploy(fault("ingest", "unavailable", attempts=1))
     run = deployment.start_only("ingest", data=DATA)
-    ended = deployment.end_of(run)
+    deployment.check_success(run)
     codes = deployment.exit_codes(run, "ingest")
-    check(
-        ended["status"] == "SUCCEEDED" and codes == [UNAVAILABLE, 0],
-        f"success after [8, 0], got {codes}",
-    )
+    check(codes == [UNAVAILABLE, 0], f"[8, 0], got {codes}")
     return f"exit codes {codes}; the notice: {deployment.notice(run).split(': ')[0]}"
 
 
@@ -47,9 +42,9 @@ def fails_for_good(deployment: Deployment) -> str:
     check(ended["status"] == "FAILED", "the run to fail")
     for part in ("explore", "cell ", "log: https://", "the rehearsal breaks this cell"):
         check(part in notice, f"the notice to say {part!r}: {notice}")
-    deployment.deploy({})
+    deployment.deploy()
     how = resume(deployment.values, run).how
-    check(deployment.end_of(run)["status"] == "SUCCEEDED", "the resumed run to succeed")
+    deployment.check_success(run)
     check(deployment.exit_codes(run, "ingest") == [0], "ingest not to be repeated")
     return f"the notice: {notice.split(' | ')[0]}; {how.split(';')[0]}; ingest ran once"
 
@@ -79,15 +74,14 @@ def spot_interruption(deployment: Deployment) -> str:
     """The first attempt waits until it is interrupted."""
     deployment.deploy(fault("ingest", "hang", attempts=1))
     run = deployment.start_only("ingest", data=DATA)
-    deployment.wait_for_log(run, "the rehearsal lets this task wait")
+    wait_for(lambda: deployment.has_logged(run, "the rehearsal lets this task wait"), "its log")
     (first,) = deployment.containers(run, "ingest")
     deployment.emulator.client("ecs").stop_task(
         cluster=deployment.values["cluster"], task=first["taskArn"], reason=SPOT_REASON
     )
-    ended = deployment.end_of(run)
-    attempts = deployment.containers(run, "ingest")
-    codes = deployment.exit_codes(run, "ingest")
-    check(ended["status"] == "SUCCEEDED" and codes == [143, 0], f"[143, 0], got {codes}")
+    deployment.check_success(run)
+    attempts, codes = deployment.containers(run, "ingest"), deployment.exit_codes(run, "ingest")
+    check(codes == [143, 0], f"[143, 0], got {codes}")
     check(attempts[0]["stopCode"] == "SpotInterruption", "the stop code SpotInterruption")
     where = [one["capacityProviderName"] for one in attempts]
     check(where == ["FARGATE_SPOT", "FARGATE"], f"spot, then on demand; got {where}")
@@ -106,9 +100,7 @@ def time_limit(deployment: Deployment) -> str:
     run = deployment.start_only("ingest", data=DATA)
     ended = deployment.end_of(run)
     check(ended.get("error") == "TimeLimit", f"TimeLimit, got {ended.get('error')}")
-    codes = wait_for(
-        lambda: deployment.exit_codes(run, "ingest") or None, "the container's end", limit_s=60
-    )
+    codes = deployment.wait_for_attempt(run, "ingest")
     n_attempts = len(deployment.containers(run, "ingest"))
     check((codes, n_attempts) == ([143], 1), f"one attempt, stopped with 143; got {codes}")
     return f"{ended['error']}; its container got SIGTERM and ended with {codes[0]}"
@@ -117,7 +109,7 @@ def time_limit(deployment: Deployment) -> str:
 @scenario(
     PIPELINE,
     "out of memory is reported as such, with 137",
-    by_processes="the memory limit: polling, not a cgroup",
+    simulated="the memory limit: polling, not a cgroup",
 )
 def out_of_memory(deployment: Deployment) -> str:
     """The task allocates all the memory there is."""
@@ -138,13 +130,10 @@ def out_of_memory(deployment: Deployment) -> str:
 )
 def overlapping_schedules(deployment: Deployment) -> str:
     """The schedule fires twice, under its own role, before the first run has ended."""
-    deployment.deploy({})
-    deployment.schedule_input("ingest", "validate", data=DATA)
-    switch_schedule(deployment.values, on=True)
-    runs = [deployment.fire_schedule(), deployment.fire_schedule()]
-    switch_schedule(deployment.values, on=False)
-    ends = [deployment.end_of(run)["status"] for run in runs]
-    check(ends == ["SUCCEEDED", "SUCCEEDED"] and runs[0] != runs[1], f"two successes, got {ends}")
+    deployment.deploy()
+    runs = deployment.fire_schedule(2, "ingest", "validate", data=DATA)
+    for run in runs:
+        deployment.check_success(run)
     found = [sorted(deployment.files(run, "products/")) for run in runs]
     check(found[0] == found[1] and bool(found[0]), "each run to have all its own files")
     check(all(deployment.exit_codes(run, "ingest") == [0] for run in runs), "one attempt each")
@@ -158,17 +147,16 @@ def overlapping_schedules(deployment: Deployment) -> str:
 )
 def s3_refuses_writes(deployment: Deployment) -> str:
     """Writes are refused until the first attempt has ended."""
-    deployment.deploy({})
+    deployment.deploy()
     deployment.emulator.refused_writes.append("/runs/")
     try:
         run = deployment.start_only("ingest", data=DATA, attempts=3)
-        wait_for(lambda: deployment.exit_codes(run, "ingest") or None, "the first attempt's end")
+        deployment.wait_for_attempt(run, "ingest")
     finally:
         deployment.emulator.refused_writes.clear()
-    ended, codes = deployment.end_of(run), deployment.exit_codes(run, "ingest")
-    check(
-        ended["status"] == "SUCCEEDED" and codes[0] == UNAVAILABLE, f"success after 8, got {codes}"
-    )
+    deployment.check_success(run)
+    codes = deployment.exit_codes(run, "ingest")
+    check(codes[0] == UNAVAILABLE, f"8 first, got {codes}")
     check(deployment.has_logged(run, "SlowDown"), "the log to name S3's answer")
     return f"exit codes {codes}; the log says SlowDown"
 
@@ -190,8 +178,7 @@ def gate_refuses(deployment: Deployment) -> str:
     gates = {**deployment.env["gates"], "max_normalized_entropy": 0.01}
     deployment.deploy(env_file({**deployment.env, "gates": gates}))
     deployment.start_only("evaluate", "promote", run=run, model=MODEL)
-    ended = deployment.end_of(run)
-    check(ended["status"] == "SUCCEEDED", f"the run to succeed, got {ended['status']}")
+    deployment.check_success(run)
     found = deployment.read_json(f"runs/{run}/products/promotion.json")
     check(found["champion"] == "(unchanged)", f"no promotion, got {found['champion']}")
     check(deployment.champion() == before, "the same champion")
@@ -204,19 +191,19 @@ def gate_refuses(deployment: Deployment) -> str:
     "MLflow is unreachable: the task is retried, and the run succeeds once it is back",
     simulated="the client's retries: 2 instead of 7, which take four minutes",
 )
-def mlflow_away(deployment: Deployment) -> str:
+def mlflow_unavailable(deployment: Deployment) -> str:
     """The server is stopped before a task that records its decisions there, until the first attempt has ended."""
     run = deployment.copy_of_baseline("promote")
-    deployment.deploy({}, environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"})
+    deployment.deploy(environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"})
     deployment.tracking.stop()
     try:
         deployment.start_only("promote", run=run, model=MODEL)
-        wait_for(lambda: deployment.exit_codes(run, "promote") or None, "the first attempt's end")
+        deployment.wait_for_attempt(run, "promote")
     finally:
         deployment.tracking.start()
-    ended, codes = deployment.end_of(run), deployment.exit_codes(run, "promote")
-    is_retried = set(codes[:-1]) == {UNAVAILABLE} and codes[-1] == 0
-    check(ended["status"] == "SUCCEEDED" and is_retried, f"success after 8, got {codes}")
+    deployment.check_success(run)
+    codes = deployment.exit_codes(run, "promote")
+    check(set(codes[:-1]) == {UNAVAILABLE} and codes[-1] == 0, f"0 after 8, got {codes}")
     message = "cannot be reached just now"
     check(deployment.has_logged(run, message), f"the log to say that MLflow {message}")
     return f"exit codes {codes}; the log says that MLflow {message}"
