@@ -1,8 +1,9 @@
 """MLflow as this project uses it: one registered model per log, two aliases.
 
-Model files are ordinary run artifacts (arrays and JSON, never a pickle); a registered version points at
-them. Aliases name the models that serve now, the ledger (:mod:`tasks.registry.ledger`) those before.
-Runs are written by :mod:`tasks.registry.recording`.
+Model files are ordinary run artifacts (arrays and JSON, never a pickle), with what MLflow needs to load them
+beside (:mod:`tasks.registry.mlflow_model`); a registered version, which only a model gets that may serve,
+points at them. Aliases name the models that serve now, the ledger (:mod:`tasks.registry.ledger`) those before.
+Runs are written by :mod:`tasks.registry.runs`.
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any
 
 from tasks.errors import ClicklabError, ConfigError, InputError
 from tasks.logs.origin import origin_of, slug
+from tasks.models.golden import MODEL_FILES
 from tasks.registry.mlflow_client import (
     KNOB,
     ReadableClient,
@@ -164,12 +166,36 @@ def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) ->
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    for version in client.search_model_versions(f"name='{name}'"):
-        if version.run_id == run_id:
-            return str(version.version)
-    source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL_PATH}"
+    if (known := find_version(client, name, run_id)) is not None:
+        return known
+    run = client.get_run(run_id)
+    source = f"{run.info.artifact_uri}/{MODEL_PATH}"
     version = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
+    outputs = run.outputs.model_outputs if run.outputs else []
+    for output in outputs:  # the model in MLflow's list of models says that it is registered
+        versions = json.dumps([{"name": name, "version": str(version.version)}])
+        client.set_logged_model_tags(output.model_id, {"mlflow.modelVersions": versions})
     return str(version.version)
+
+
+def find_version(client: Any, name: str, run_id: str) -> str | None:
+    """Return the version of a run's model, or None if it was never registered."""
+    for version in client.search_model_versions(f"name='{name}' and run_id='{run_id}'"):
+        return str(version.version)
+    return None
+
+
+def aliases(client: Any, name: str) -> dict[str, str]:
+    """Return version by alias; empty if no model was ever registered under that name."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+    return {alias: str(version) for alias, version in dict(found).items()}
 
 
 def set_alias(client: Any, name: str, alias: str, version: str | None) -> None:
@@ -195,17 +221,23 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
         version = client.get_model_version_by_alias(name, alias)
     except MlflowException:
         return None
-    target = Path(folder) / f"{name}-{version.version}"
+    target = Path(folder) / f"{name}-{version.version}" / MODEL_PATH
     target.mkdir(parents=True, exist_ok=True)
     try:
-        local = client.download_artifacts(version.run_id, MODEL_PATH, str(target))
+        there = {file.path for file in client.list_artifacts(version.run_id, MODEL_PATH)}
+        wanted = [f"{MODEL_PATH}/{file}" for file in MODEL_FILES]
+        if not there.intersection(wanted):
+            raise FileNotFoundError("its run holds no model")
+        for path in wanted:
+            if path in there:
+                client.download_artifacts(version.run_id, path, str(target))
     except (MlflowException, OSError) as error:
         raise InputError(
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(
-        name, str(version.version), version.run_id, Path(local), _origin(client, version)
+        name, str(version.version), version.run_id, target, _origin(client, version)
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tasks.errors import ConfigError
 from tasks.registry import mlflow_store
+from tasks.registry.table_view import page_of
 from tasks.storage.databases import is_database, without_password
 from tasks.storage.s3 import is_s3
 from tasks.storage.workspace import resolve, resolve_store
@@ -54,7 +55,7 @@ def prepare_page(
     _refuse_taken(port)
     os.environ["MLFLOW_TRACKING_URI"] = address  # given by hand, so it may hold a password
     client = mlflow_store.connect(address)
-    found = client.get_experiment_by_name(mlflow_store.experiment_of(knobs))
+    table = page_of(client, mlflow_store.experiment_of(knobs))
     environment = {
         "MLFLOW_BACKEND_STORE_URI": address,  # a command line would show its password
         "MLFLOW_ARTIFACTS_DESTINATION": files if is_s3(files) else str(resolve(files)),
@@ -68,8 +69,7 @@ def prepare_page(
         "--port",
         str(port),
     ]
-    page = f"http://{HOST}:{port}" + (f"/#/experiments/{found.experiment_id}" if found else "")
-    return Page([*command, "--workers", "1"], environment, page)
+    return Page([*command, "--workers", "1"], environment, f"http://{HOST}:{port}{table}")
 
 
 def _refuse_taken(port: int) -> None:

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import optuna
 
-from tasks.registry import mlflow_store, recording
+from tasks.registry import mlflow_store, runs
 from tasks.registry.ledger import append_decision
 from tasks.registry.migration import Place, source_place
 from tests.conftest import ROOT, free_port, stop_group
@@ -25,13 +25,13 @@ def local_store(folder: Path, empty_store: Path) -> Place:
     shutil.copy(empty_store, folder)
     address = f"sqlite:///{folder}/mlflow.db"
     client = client_of(address)
-    number = recording.open_experiment(client, "ctr", artifact_root=folder / "artifacts")
-    with recording.training_run(client, "ctr", "ftrl") as parent:
-        recording.log_params(client, parent, {"alpha": 0.1, "bits": 20})
-        recording.log_history(client, parent, [{"epoch": n, "loss": 1 / n} for n in (1, 2, 3)])
-        recording.log_history(client, parent, [{"epoch": 3, "loss": float("nan")}])
+    number = runs.open_experiment(client, "ctr", artifact_root=folder / "artifacts")
+    with runs.training_run(client, "ctr", "ftrl") as parent:
+        runs.log_params(client, parent, {"alpha": 0.1, "bits": 20})
+        runs.log_metrics(client, parent, {n: {"loss": 1 / n} for n in (1, 2, 3)})
+        runs.log_metrics(client, parent, {3: {"loss": float("nan")}})
         data = {"name": "avazu", "source": "sim://avazu", "digest": "d" * 64}
-        recording.log_dataset(client, parent, rows={"train": 10}, **data)
+        runs.log_dataset(client, parent, rows={"train": 10}, **data)
         client.log_text(parent, "weights", "model/model.json")
         client.log_text(parent, "an umlaut", "figures/ü 1.txt")
     for trial in range(2):

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tasks.errors import ConfigError, InputError, UnavailableError
-from tasks.registry import recording
+from tasks.registry import runs
 from tasks.registry.mlflow_client import store_error
 from tasks.registry.mlflow_store import check_tracking, connect
 from tasks.storage import databases
@@ -45,10 +45,10 @@ def test_a_deleted_experiment_is_one_line_that_says_how_to_restore_it(address, m
     """MLflow would find it, and then refuse every run."""
     client = opened(address, monkeypatch)
     knobs = {"data": "sim://avazu", "mlflow": {"tracking_uri": address, "experiment": "ctr"}}
-    number = recording.open_experiment(client, "ctr-sim-avazu")
+    number = runs.open_experiment(client, "ctr-sim-avazu")
     client.delete_experiment(number)
     for call in (
-        lambda: recording.open_experiment(client, "ctr-sim-avazu"),
+        lambda: runs.open_experiment(client, "ctr-sim-avazu"),
         lambda: check_tracking(knobs),
     ):
         with pytest.raises(ConfigError, match="was deleted in MLflow") as caught:
@@ -56,13 +56,13 @@ def test_a_deleted_experiment_is_one_line_that_says_how_to_restore_it(address, m
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert f"restore --experiment-id {number}" in one_line(caught)
     client.restore_experiment(number)
-    assert recording.open_experiment(client, "ctr-sim-avazu") == number
+    assert runs.open_experiment(client, "ctr-sim-avazu") == number
 
 
 def test_a_file_that_is_removed_while_it_is_used_is_one_line(address, monkeypatch):
     """And no empty file takes its place; one that somebody else put there is named, too."""
     client = opened(address, monkeypatch)
-    number = recording.open_experiment(client, "ctr")
+    number = runs.open_experiment(client, "ctr")
     path = databases.sqlite_path(address)
     path.unlink()
     with pytest.raises(InputError, match="moved or removed"):
@@ -101,7 +101,7 @@ def test_a_folder_of_files_that_cannot_be_written_is_named(address, monkeypatch,
     """A file lies where the folder should be."""
     client = opened(address, monkeypatch)
     root = tmp_path / "artifacts"
-    number = recording.open_experiment(client, "ctr", artifact_root=root)
+    number = runs.open_experiment(client, "ctr", artifact_root=root)
     run_id = client.create_run(number).info.run_id
     root.write_text("in the way")
     with pytest.raises(InputError, match="artifacts cannot be written") as caught:
@@ -137,7 +137,7 @@ def test_postgresql_itself_as_the_store(monkeypatch):
         assert "guess-1" not in one_line(caught)
         monkeypatch.setenv("PGPASSWORD", PASSWORD)
         client = opened(address, monkeypatch)
-        number = recording.open_experiment(client, "ctr", artifact_root="s3://bucket/artifacts")
+        number = runs.open_experiment(client, "ctr", artifact_root="s3://bucket/artifacts")
         server.stop()
         with pytest.raises(UnavailableError, match="cannot be reached just now") as caught:
             client.create_run(number)

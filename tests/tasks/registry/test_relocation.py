@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tasks.errors import InputError
-from tasks.registry import recording
+from tasks.registry import runs
 from tasks.registry.mlflow_store import connect, find_alias, register
 from tasks.registry.relocation import relocate
 from tests.conftest import ROOT
@@ -29,7 +29,7 @@ def open_store(folder, monkeypatch):
 
 
 def add_run(client, root="mlflow/store/artifacts") -> str:
-    experiment = recording.open_experiment(client, "ctr-sim-avazu", artifact_root=root)
+    experiment = runs.open_experiment(client, "ctr-sim-avazu", artifact_root=root)
     run_id = client.create_run(experiment).info.run_id
     client.log_text(run_id, "weights", "model/model.json")
     client.set_registered_model_alias("ctr", "champion", register(client, "ctr", run_id, tags={}))

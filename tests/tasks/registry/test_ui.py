@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tasks.errors import ConfigError
-from tasks.registry import recording
+from tasks.registry import runs
 from tasks.registry.ui import HOST, prepare_page
 from tests.conftest import free_port
 from tests.tasks.registry.local_store import client_of
@@ -28,9 +28,9 @@ def test_the_page_opens_at_the_projects_experiment(knobs):
     """At the start page while there is none; the address of the database is in no command line."""
     port = free_port()
     assert prepare_page(knobs, port=port).address == f"http://{HOST}:{port}"
-    number = recording.open_experiment(client_of(knobs["mlflow"]["tracking_uri"]), "ctr-sim-avazu")
+    number = runs.open_experiment(client_of(knobs["mlflow"]["tracking_uri"]), "ctr-sim-avazu")
     page = prepare_page(knobs, port=port)
-    assert page.address == f"http://{HOST}:{port}/#/experiments/{number}"
+    assert page.address.startswith(f"http://{HOST}:{port}/#/experiments/{number}/runs?viewState")
     assert page.environment["MLFLOW_BACKEND_STORE_URI"] == knobs["mlflow"]["tracking_uri"]
     assert page.environment["MLFLOW_ARTIFACTS_DESTINATION"] == knobs["mlflow"]["artifact_root"]
     assert not any("sqlite" in word for word in page.command)

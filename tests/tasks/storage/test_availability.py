@@ -12,7 +12,7 @@ import pytest
 from infra.container.bucket import Store
 from tasks.errors import ClicklabError, ConfigError, InputError, UnavailableError
 from tasks.logs.sources import list_files
-from tasks.registry import mlflow_store, recording
+from tasks.registry import mlflow_store, runs
 from tasks.storage.availability import is_temporary, patiently
 from tasks.storage.s3 import _client
 from tasks.storage.shared_files import read_shared
@@ -157,10 +157,10 @@ def test_mlflow_that_goes_away_in_the_middle_is_an_outage_in_every_call(tmp_path
 
     with mlflow_server(tmp_path / "mlflow") as address:
         client = mlflow_client(address)
-        run_id = client.create_run(recording.open_experiment(client, "ctr")).info.run_id
+        run_id = client.create_run(runs.open_experiment(client, "ctr")).info.run_id
     calls = (
         lambda: mlflow_store.find_alias(client, "ctr", "champion", folder=tmp_path),
-        lambda: recording.log_params(client, run_id, {"a": 1}),
+        lambda: runs.log_params(client, run_id, {"a": 1}),
         lambda: client.log_text(run_id, "x", "x.txt"),
         lambda: mlflow_store.register(client, "ctr", run_id, tags={}),
     )
@@ -197,7 +197,7 @@ def test_what_a_training_failed_with_is_not_hidden_by_mlflows_absence():
         def set_terminated(self, *_, **__):
             raise UnavailableError("away")
 
-    with pytest.raises(KeyError), recording.training_run(Gone(), "ctr", "ftrl"):
+    with pytest.raises(KeyError), runs.training_run(Gone(), "ctr", "ftrl"):
         raise KeyError("the training's own")
 
 
