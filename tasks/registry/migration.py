@@ -96,7 +96,9 @@ def source_place(knobs: Mapping[str, Any], tracking: str = "") -> Place:
         )
     searches = (block.get("search") or {} for block in (knobs.get("models") or {}).values())
     studies = {resolve_store(plan["storage"]) for plan in searches if plan.get("storage")}
-    return Place(address, "", tuple(sorted(studies)), str(resolve(knobs["mlflow"]["ledger"])))
+    ledger = str(knobs["mlflow"]["ledger"])
+    place = ledger if is_s3(ledger) else str(resolve(ledger))
+    return Place(address, "", tuple(sorted(studies)), place)
 
 
 def target_place(tracking: str, artifacts: str, studies: str = "", ledger: str = "") -> Place:

@@ -90,6 +90,24 @@ def store_error(uri: str, error: BaseException) -> ClicklabError | None:
     return None
 
 
+def check_files(uri: str) -> None:
+    """Raise an InputError if a server cannot read its own place of files: a bucket is missing, or a right.
+
+    Clients only learn that it failed, after asking again for four minutes.
+    """
+    from mlflow.tracking._tracking_service.utils import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    path = "/api/2.0/mlflow-artifacts/artifacts"
+    how: dict[str, Any] = {"max_retries": 0, "raise_on_status": False}
+    answer = http_request(get_default_host_creds(uri), path, "GET", **how)
+    if answer.status_code in (403, 404, 500) and "error_code" in answer.text:
+        raise InputError(
+            f"MLflow at {without_password(uri)!r} answers, but cannot read where it keeps files ({answer.status_code}); "
+            "check its bucket and keys (MLFLOW_ARTIFACTS_DESTINATION), and its log"
+        )
+
+
 def checked_address(tracking_uri: str, environment: str | None) -> str:
     """Return the address to use: that of the environment if set, else the knob, which may hold no password."""
     if environment:

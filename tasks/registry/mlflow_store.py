@@ -20,6 +20,7 @@ from tasks.models.golden import MODEL_FILES
 from tasks.registry.mlflow_client import (
     KNOB,
     ReadableClient,
+    check_files,
     checked_address,
     quiet_mlflow,
     reason_of,
@@ -116,6 +117,9 @@ def check_tracking(knobs: Mapping[str, Any]) -> None:
     tracking = knobs["mlflow"]
     client = connect(tracking["tracking_uri"])
     found = client.get_experiment_by_name(experiment_of(knobs))
+    if client.tracking_uri.startswith("http"):
+        check_files(client.tracking_uri)
+        return
     root = str(found.artifact_location if found else tracking.get("artifact_root") or "")
     if is_s3(root):
         bucket, prefix = split_address(root)

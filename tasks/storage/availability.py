@@ -32,7 +32,7 @@ _TEXT_ONLY = (
 _TEMPORARY_TEXT = re.compile(
     r"connection refused|timed out|timeout expired|connection reset|server closed the connection"
     r"|temporary failure in name resolution|too many (408|429|50[0234]) error responses"
-    r"|database system is (starting up|shutting down|in recovery mode)|too many clients"
+    r"|database system is (not yet accepting connections|starting up|shutting down|in recovery mode)|too many clients"
     r"|remaining connection slots|terminating connection|connection already closed|connection has been closed",
     re.IGNORECASE,
 )

@@ -147,8 +147,9 @@ def database_error(
             if re.search(pattern, text, re.IGNORECASE):
                 return kind(f"{place} cannot be used ({reason}); {advice}; see {knob}")
     if is_temporary(error):
+        drivers = (link for link in _chain(error) if type(link).__module__.startswith("psycopg2"))
         return UnavailableError(
-            f"{place} cannot be reached just now ({one_line(error)}); run again when it is back"
+            f"{place} cannot be reached just now ({one_line(next(drivers, error))}); run again when it is back"
         )
     if isinstance(error, IsADirectoryError) and path is not None:
         return ConfigError(f"{place} cannot be used (it is a folder); name a file in {knob}")

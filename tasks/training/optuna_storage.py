@@ -7,8 +7,8 @@ missing heartbeats and run again; a database that restarts is waited for.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from functools import wraps
 from typing import Any
 
@@ -100,56 +100,43 @@ class Storage:
         UnavailableError
             If the database stays unavailable.
         """
-        begun = (*FINISHED, "RUNNING", "FAIL") if self.is_shared else FINISHED
         try:
-            with self.lock(study):
-                if not trials_in(study, "WAITING", *begun):
-                    study.enqueue_trial(dict(first))
+            patiently(lambda: self._enqueue_first(study, first))
             while not _is_spent(done := trials_in(study, *FINISHED), n_trials, seconds):
                 study.sampler = sampler(len(done))
                 if not self.is_shared:
                     study.optimize(objective, n_trials=1)
-                elif not self._run_claimed(optuna, study, objective, n_trials):
+                    continue
+                trial = patiently(lambda: self._claim(optuna, study, n_trials))
+                if trial is None:
                     time.sleep(POLL_S)  # others run the last ones
+                else:
+                    _run_claimed(optuna, study, trial, objective)
         except ClicklabError:
             raise
         except Exception as error:
             readable = self._readable(error)
             raise readable from (None if readable is not error else error.__cause__)
 
-    @contextmanager
-    def lock(self, study: Any) -> Iterator[None]:
-        """Keep other workers of the study from beginning a trial while the block runs."""
-        with database_lock(self.address, f"trials of {study.study_name}"):
-            yield
+    def _lock(self, study: Any) -> AbstractContextManager[None]:
+        """Return what keeps other workers of the study from beginning a trial."""
+        return database_lock(self.address, f"trials of {study.study_name}")
 
-    def _run_claimed(
-        self, optuna: Any, study: Any, objective: Callable[[Any], float], n_trials: float
-    ) -> bool:
-        """Run one trial if the study lacks one that nobody runs, and return whether it did."""
-        from optuna.storages._heartbeat import get_heartbeat_thread
+    def _enqueue_first(self, study: Any, first: Mapping[str, Any]) -> None:
+        begun = (*FINISHED, "RUNNING", "FAIL") if self.is_shared else FINISHED
+        with self._lock(study):
+            if not trials_in(study, "WAITING", *begun):
+                study.enqueue_trial(dict(first))
 
-        storage = study._storage
-        with self.lock(study):
+    def _claim(self, optuna: Any, study: Any, n_trials: float) -> Any:
+        """Return a new trial, or None while others run all that the study lacks."""
+        with self._lock(study):
             _fail_dead_trials(optuna, study)
             if len(trials_in(study, *FINISHED, "RUNNING")) >= n_trials:
-                return False
+                return None
             trial = study.ask()
-            storage.record_heartbeat(trial._trial_id)  # before another worker counts this trial
-        state, value = optuna.trial.TrialState.FAIL, None
-        with get_heartbeat_thread(trial._trial_id, storage):
-            try:
-                value, state = objective(trial), None
-            except optuna.TrialPruned:
-                state = optuna.trial.TrialState.PRUNED
-            except optuna.exceptions.UpdateFinishedTrialError:
-                return True  # this worker was taken for dead, and another one runs the trial
-            finally:
-                if state is not None:
-                    study.tell(trial, state=state, skip_if_finished=True)
-        if state is None:
-            study.tell(trial, value, skip_if_finished=True)
-        return True
+            study._storage.record_heartbeat(trial._trial_id)  # before another worker counts it
+            return trial
 
     def _backend(self, optuna: Any) -> Any:
         if not self.is_shared:
@@ -176,6 +163,21 @@ class Storage:
                 f"{subject} at {self._shown!r} cannot be used ({one_line(error)}); see {KNOB}"
             )
         return error
+
+
+def _run_claimed(optuna: Any, study: Any, trial: Any, objective: Callable[[Any], float]) -> None:
+    """Run a trial as Optuna's own loop does, and tell the study how it ended."""
+    from optuna.storages._heartbeat import get_heartbeat_thread
+
+    finished = optuna.exceptions.UpdateFinishedTrialError  # another worker took this one for dead
+    state, value = optuna.trial.TrialState.FAIL, None
+    with suppress(finished), get_heartbeat_thread(trial._trial_id, study._storage):
+        try:
+            value, state = objective(trial), None
+        except optuna.TrialPruned:
+            state = optuna.trial.TrialState.PRUNED
+        finally:
+            study.tell(trial, value, state=state, skip_if_finished=True)
 
 
 def trials_in(study: Any, *states: str) -> list[Any]:
@@ -226,6 +228,8 @@ def _patient(optuna: Any) -> type:
         "_get_stale_trial_ids",
         "_create_new_trial",
         "_get_trials",
+        "_set_trial_param",
+        "_get_best_trial_id",
     ]
     calls = {
         name: waiting(getattr(base, name))

@@ -12,6 +12,8 @@ from tasks.registry.mlflow_client import store_error
 from tasks.registry.mlflow_store import check_tracking, connect
 from tasks.storage import databases
 from tests.postgres import PASSWORD, postgres
+from tests.stores import s3_server
+from tests.tasks.registry.local_store import page
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +147,23 @@ def test_postgresql_itself_as_the_store(monkeypatch):
         monkeypatch.setattr("time.sleep", lambda _: next(started, lambda: None)())
         run_id = client.create_run(number).info.run_id
         assert client.get_run(run_id).info.status == "RUNNING"
+
+
+@pytest.mark.slow
+def test_a_server_without_its_bucket_is_one_line_at_once(address, tmp_path, monkeypatch):
+    """With its bucket, the same server passes."""
+    with s3_server(monkeypatch):
+        for bucket in ("nothing", "bucket"):
+            store = {"STORE": address, "ARTIFACTS": f"s3://{bucket}/artifacts"}
+            with page(tmp_path / "page.log", **store) as url:
+                knobs = {
+                    "data": "sim://avazu",
+                    "mlflow": {"tracking_uri": url, "experiment": "ctr"},
+                }
+                if bucket == "bucket":
+                    check_tracking(knobs)
+                    continue
+                with pytest.raises(InputError, match="cannot read where it keeps files") as caught:
+                    check_tracking(knobs)
+                monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+            one_line(caught)

@@ -74,9 +74,8 @@ def finish(workers: list[subprocess.Popen], folder: Path) -> None:
         for worker in workers:
             worker.kill()
             worker.wait()
-    assert [worker.returncode for worker in workers] == [0] * len(workers), [
-        path.read_text() for path in folder.iterdir()
-    ]
+    told = "\n".join(path.read_text() for path in folder.iterdir())
+    assert not any(worker.returncode for worker in workers), told
 
 
 @pytest.mark.slow
