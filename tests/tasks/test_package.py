@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -18,7 +19,7 @@ from tasks.package import _golden_of, package, package_model, staged
 from tasks.registry import mlflow_store
 from tasks.schema import load_schema
 from tasks.serving.proof import prove_products
-from tasks.serving.receipt import packed_digests
+from tasks.serving.receipt import MODEL, packed_digests
 from tasks.serving.requirements import SERVING, serving_requirements
 from tests.bentos.ctr.serving import golden_rows, trained_model
 from tests.conftest import ROOT, copy_project
@@ -129,6 +130,17 @@ def test_the_staged_folder_holds_service_library_model_and_pins(model_dir, golde
     assert {file.split("/")[0] for file in files} == {"bentos", "tasks", "requirements.txt"}
     assert packed == golden
     assert not folder.exists()
+
+
+def test_what_mlflow_needs_is_not_packed(model_dir, golden, tmp_path):
+    """It lies beside the model in its run; a Bento holds the library once."""
+    folder = tmp_path / "run"
+    shutil.copytree(model_dir, folder)
+    (folder / "MLmodel").write_text("flavors: {}")
+    (folder / "code" / "tasks").mkdir(parents=True)
+    with staged(folder, golden) as place:
+        packed = {path.name for path in (place / MODEL).iterdir()}
+    assert packed == {"weights.npy", "model.json", "golden.json"}
 
 
 def test_an_absent_model_is_named(tmp_path, golden):

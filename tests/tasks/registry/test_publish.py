@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,15 @@ def test_the_pointer_is_json_that_a_person_can_read(models, pointer):
 def test_publishing_the_same_again_changes_nothing(models, pointer):
     """Services see no change, so they load nothing."""
     assert publish_model(models[0], pointer) == publish_model(models[0], pointer)
+
+
+def test_what_mlflow_needs_makes_no_other_version(models, pointer, tmp_path):
+    """A run's folder holds it beside the model; services get the model's files only."""
+    before = publish_model(models[0], pointer)
+    shutil.copytree(models[0], tmp_path / "run")
+    (tmp_path / "run" / "MLmodel").write_text("flavors: {}")
+    (tmp_path / "run" / "code").mkdir()
+    assert publish_model(tmp_path / "run", pointer) == before
 
 
 def test_rolling_back_goes_one_version_further_each_time(models, pointer):

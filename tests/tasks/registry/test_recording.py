@@ -1,5 +1,6 @@
 """One call records a training: what the run holds, its trials, and how it ends when something fails."""
 
+import json
 import types
 
 import matplotlib.pyplot as plt
@@ -7,10 +8,11 @@ import pandas as pd
 import pytest
 
 from tasks.registry import recording
-from tasks.registry.mlflow_store import connect
+from tasks.registry.mlflow_store import connect, register
 from tasks.registry.recording import record_training
 from tasks.training.history import Epoch, History
 from tests.bentos.ctr.artifacts import artifact
+from tests.stores import mlflow_client, mlflow_server
 
 pytestmark = [
     pytest.mark.slow,
@@ -187,3 +189,19 @@ def test_a_record_that_fails_midway_is_a_failed_run(tracking, tmp_path, monkeypa
     (experiment,) = [e for e in client.search_experiments() if e.name == "ctr-sim-small"]
     failed = client.search_runs([experiment.experiment_id], "attributes.status = 'FAILED'")
     assert [run.info.run_name for run in failed if run.info.run_name == "ftrl"] == ["ftrl"]
+
+
+def test_a_server_takes_the_same_record(tmp_path):
+    """Run, trials, files and the listed model; which says, once registered, as what."""
+    with mlflow_server(tmp_path / "server") as address:
+        tracking = {"tracking_uri": address, "experiment": "ctr"}
+        done = record(tracking, tmp_path / "ftrl")
+        client = mlflow_client(address)
+        run = client.get_run(done.run_id)
+        assert run.data.metrics["valid_log_loss"] == 0.41
+        version = register(client, "ctr-small", done.run_id, tags={})
+        listed = client.search_logged_models([run.info.experiment_id])[0]
+        named = [{"name": "ctr-small", "version": version}]
+        assert json.loads(listed.tags["mlflow.modelVersions"]) == named
+        n_runs = len(client.search_runs([run.info.experiment_id]))
+        assert n_runs == 1 + len(TRIALS)
