@@ -112,9 +112,9 @@ def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("
     """Show every promotion decision, oldest first."""
     with _readable_errors():
         from tasks.pipeline.knobs import read_env
-        from tasks.registry.ledger import read_ledger
+        from tasks.registry.ledger import ledger_place, read_ledger
 
-        for entry in read_ledger(read_env(env)["mlflow"]["ledger"]):
+        for entry in read_ledger(ledger_place(read_env(env)["mlflow"]["ledger"])):
             reasons = "; ".join(entry.get("reasons", []))
             typer.echo(
                 f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version'] or '-'}  {reasons}"

@@ -9,9 +9,8 @@ from tasks.errors import ClicklabError
 from tasks.models.golden import GOLDEN
 from tasks.registry import mlflow_store
 from tasks.registry.evaluation_record import record_verdicts
-from tasks.registry.ledger import append_decision
+from tasks.registry.ledger import append_decision, ledger_place
 from tasks.storage.files import write_atomic
-from tasks.storage.workspace import resolve
 
 
 def promote(
@@ -65,7 +64,7 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     decisions = {model: _decision(model, winner, passing) for model in ranking}
     for model in ranking:
         entry = _entry(record, model, decisions[model], versions.get(model), before)
-        append_decision(resolve(tracking["ledger"]), entry)
+        append_decision(ledger_place(tracking["ledger"]), entry)
     champion = versions[winner] if winner else before
     run_id = client.get_model_version(name, champion).run_id if champion else None
     record_verdicts(client, record, decisions=decisions, champion_run=run_id)

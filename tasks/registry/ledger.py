@@ -16,6 +16,7 @@ from tasks.errors import ChangedError, InputError, UnavailableError
 from tasks.storage.locks import file_lock
 from tasks.storage.s3 import is_s3
 from tasks.storage.shared_files import read_shared, write_shared
+from tasks.storage.workspace import resolve
 
 _FIRST = "0" * 16
 _TRIES = 8
@@ -45,6 +46,11 @@ def append_decision(place: str | Path, decision: Mapping[str, Any]) -> dict[str,
         finally:
             os.close(handle)
     return entry
+
+
+def ledger_place(knob: str) -> str | Path:
+    """Return where the ledger of ``mlflow.ledger`` lies: an address of S3 as it is, a path from the project's root."""
+    return knob if is_s3(knob) else resolve(knob)
 
 
 def read_ledger(place: str | Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.errors import InputError
-from tasks.registry.ledger import append_decision, read_ledger
+from tasks.registry.ledger import append_decision, ledger_place, read_ledger
 
 
 @pytest.fixture
@@ -66,3 +66,12 @@ def test_two_people_append_to_one_ledger_on_s3(monkeypatch):
         monkeypatch.setattr(module, "write_shared", late)
         append_decision(address, {"model": "second"})
         assert [entry["model"] for entry in read_ledger(address)] == ["first", "rival", "second"]
+
+
+def test_the_ledger_of_a_knob_is_an_object_or_a_file_of_the_project(tmp_path, monkeypatch):
+    """An address of S3 stays one; a relative path starts at the project, wherever it is asked from."""
+    (tmp_path / "pipeline.yaml").touch()
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert ledger_place("s3://bucket/ledger.jsonl") == "s3://bucket/ledger.jsonl"
+    assert ledger_place("store/ledger.jsonl") == tmp_path / "store/ledger.jsonl"
