@@ -131,10 +131,13 @@ class Optuna(_Trials):
     """Trials that Optuna proposes."""
 
     method: Literal["optuna"] = Field(description="trials that Optuna proposes")
-    n_trials: Count = Field(  # may be left out, but not be null: the search refuses that
+    # these two may be left out, but not be null, which the search refuses
+    n_trials: Count = Field(  # type: ignore[assignment]
         None, description="trials in all, over all processes that share the storage"
     )
-    minutes: float = Field(None, gt=0, description="time that the trials may take together")
+    minutes: float = Field(  # type: ignore[assignment]
+        None, gt=0, description="time that the trials may take together"
+    )
     pruner: bool = Field(True, description="whether a trial worse than the median ends early")
     storage: Text | None = Field(None, description="database URL of the study; left out: memory")
     space: dict[str, Choices] | None = Field(
