@@ -131,10 +131,13 @@ class Optuna(_Trials):
     """Trials that Optuna proposes."""
 
     method: Literal["optuna"] = Field(description="trials that Optuna proposes")
-    n_trials: Count | None = Field(
+    # these two may be left out, but not be null, which the search refuses
+    n_trials: Count = Field(  # type: ignore[assignment]
         None, description="trials in all, over all processes that share the storage"
     )
-    minutes: float | None = Field(None, gt=0, description="time that the trials may take together")
+    minutes: float = Field(  # type: ignore[assignment]
+        None, gt=0, description="time that the trials may take together"
+    )
     pruner: bool = Field(True, description="whether a trial worse than the median ends early")
     storage: Text | None = Field(None, description="database URL of the study; left out: memory")
     space: dict[str, Choices] | None = Field(
@@ -143,7 +146,7 @@ class Optuna(_Trials):
 
     @model_validator(mode="after")
     def _has_a_budget(self) -> "Optuna":
-        if self.n_trials is None and self.minutes is None:
+        if not {"n_trials", "minutes"} & self.model_fields_set:
             raise ValueError("n_trials or minutes must be given: the budget of the search")
         return self
 

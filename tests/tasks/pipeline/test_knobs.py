@@ -168,6 +168,10 @@ def test_one_run_may_replace_a_champion_of_other_data(tmp_path, monkeypatch, val
         ("[0.05, 0.1]", "[]", "must be a list that is not empty, found []"),
         ("method: grid, grid", "method: grid, gird", "did you mean `models.sgd.search.grid`?"),
         ("n_trials: 10", "n_trialz: 10", "did you mean `models.sgd_optuna.search.n_trials`?"),
+        ("n_trials: 10", "max_rows: 9", "n_trials or minutes must be given"),
+        ("n_trials: 10", "n_trials: null, minutes: 5", "an integer of at least 1, found nothing"),
+        ("n_trials: 10", "minutes: 0", "a number above 0, found 0"),
+        ("n_trials: 10", "n_trials: 3, pruner: 1", "must be true or false, found 1"),
         ("n_trials: 10", "n_trials: ten", "an integer of at least 1, found 'ten' (text)"),
         ("  fm:\n", "  a/b:\n", "`models.a/b` is no name for that: text that matches"),
         ("  fm:\n", "  SGD:\n", "`models.SGD`: differs from 'sgd' by case alone"),
@@ -292,3 +296,12 @@ def test_a_folder_in_its_place_is_one_line(tmp_path):
     (tmp_path / "env.yaml").mkdir()
     assert "is a folder" in refusal(tmp_path / "env.yaml")
     shutil.rmtree(tmp_path / "env.yaml")
+
+
+@pytest.mark.parametrize("budget", ["n_trials: 3", "minutes: 0.5", "n_trials: 3, minutes: 5"])
+def test_a_search_has_a_budget_in_trials_or_minutes(tmp_path, budget):
+    """Either may be left out."""
+    found = read_env(env_file(tmp_path, ("n_trials: 10", f"{budget}, pruner: false")))
+    assert (
+        found["models"]["sgd_optuna"]["search"].items() >= yaml.safe_load(f"{{{budget}}}").items()
+    )
