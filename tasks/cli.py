@@ -37,20 +37,15 @@ def run(
     force: Annotated[bool, typer.Option(help="run every task again")] = False,
 ) -> None:
     """Build the pipeline, show progress, and print the table of results."""
-    with _readable_errors():
-        started = time.monotonic()
-        typer.echo("Loading the pipeline ...", err=True)
-        from tasks.pipeline.build import build
-        from tasks.report import render_report
+    started = time.monotonic()
+    typer.echo("Loading the pipeline ...", err=True)
+    from tasks.pipeline.build import build, readable_exit, tell
+    from tasks.report import render_report
 
+    with readable_exit():
         outcome = build(env, data=data, force=force)
-        for failure in outcome.failures:
-            if failure.detail:
-                typer.echo(failure.detail, err=True)
-        for failure in outcome.failures:
-            typer.echo(f"error: {failure.task}: {failure.line}", err=True)
         if outcome.failures:
-            raise typer.Exit(outcome.failures[0].exit_code)
+            raise typer.Exit(tell(outcome.failures))
         render_report(outcome.report_path, n_ran=outcome.n_ran, seconds=time.monotonic() - started)
 
 
@@ -88,6 +83,14 @@ def parameters() -> None:
 
         for name in write_parameters(Path.cwd()):
             typer.echo(f"{name}: parameters as in env.yaml")
+
+
+@app.command()
+def knobs() -> None:
+    """Print every knob of env.yaml with its domain, as docs/knobs.md shows it."""
+    from tasks.pipeline.knob_domain import page
+
+    typer.echo(page(), nl=False)
 
 
 @app.command()

@@ -11,7 +11,6 @@ from urllib.request import Request, urlopen
 import nbformat
 import numpy as np
 import pytest
-import yaml
 
 from tasks.figures.optional import left_out
 from tasks.pipeline.knobs import read_env
@@ -366,9 +365,7 @@ def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
 
 def test_ploombers_own_commands_work(project):
     """`ploomber status` and `ploomber task` behave as in any Ploomber project."""
-    merged = yaml.safe_dump(read_env(project / "env.tiny.yaml"))  # Ploomber reads one whole file
-    (project / "env.merged.yaml").write_text(merged)
-    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.merged.yaml"}
+    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.tiny.yaml"}
     ploomber = [str(Path(sys.executable).parent / "ploomber")]
     status = subprocess.run(
         [*ploomber, "status"], cwd=project, env=env, capture_output=True, text=True, timeout=120

@@ -129,6 +129,23 @@ def test_the_other_notebooks_leave_the_products_alone_too(project, opened, name)
     assert any((project / "products" / "scratch" / name).rglob("*.json"))
 
 
+def test_saving_a_notebook_that_was_run_rebuilds_nothing(project, monkeypatch):
+    """Outputs and the kernel's version are no change of a task."""
+    monkeypatch.chdir(project)
+    from tasks.jupyter.contents_manager import ContentsManager
+
+    manager = ContentsManager(root_dir=str(project))
+    model = manager.get("notebooks/train.ipynb")
+    text = {"output_type": "stream", "name": "stdout", "text": "seen\n"}
+    for count, cell in enumerate(model["content"]["cells"]):
+        if cell["cell_type"] == "code":
+            cell |= {"execution_count": count, "outputs": [text]}
+    model["content"]["metadata"]["language_info"]["version"] = "3.12.1"
+    manager.save(model, "notebooks/train.ipynb")
+    assert "seen" in (project / "notebooks/train.ipynb").read_text()
+    assert build(project)[0] == set()
+
+
 def test_papermill_runs_a_notebook_as_it_is(project):
     """Without parameters, from the folder of notebooks or the project; it reads the pipeline's products."""
     files = products(project)

@@ -19,6 +19,7 @@ import numpy as np
 
 from tasks.errors import ConfigError, InputError
 from tasks.models.predict import Rows
+from tasks.storage.progress import report
 from tasks.training.checkpoint import Checkpoint, local_learner, state_digest
 from tasks.training.divergence import diverged, overflow_as_divergence, require_finite
 from tasks.training.history import Epoch, History, TrainingState
@@ -51,7 +52,8 @@ class Training:
     n_shards
         Shards of the work on a cluster; None is the number of workers.
     progress
-        Called after each batch with the epoch, rows done in it, and rows in all.
+        Called after each batch with the epoch, rows done in it, and rows in all; the terminal and JupyterLab
+        are told in any case (:mod:`tasks.storage.progress`).
     on_epoch
         Called after each epoch; an exception it raises ends the training.
     checkpoint
@@ -172,6 +174,14 @@ class Training:
                 self.learner, self.state.to_dict(), within_epoch=within_epoch
             )
 
+    def tell(self, n_read: int, n_rows: int) -> None:
+        """Report how far the epoch is."""
+        state = self.state
+        loss = state.total_loss / state.n_learned if state.n_learned else None
+        report(n_read, n_rows, epoch=(state.epoch, self._max_epochs), loss=loss)
+        if self.progress is not None:
+            self.progress(state.epoch, n_read, n_rows)
+
     def _distribute(self) -> None:
         from tasks.cluster.training import distribute
 
@@ -260,8 +270,7 @@ class Pass:
         if self._run is None:
             return
         self._run.save_if_due(within_epoch=True)
-        if self._run.progress is not None:
-            self._run.progress(self._state.epoch, n_read, self._rows.n_rows)
+        self._run.tell(n_read, self._rows.n_rows)
 
 
 def _check(train: Rows, valid: Rows, max_epochs: int, patience: int) -> None:

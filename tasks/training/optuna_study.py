@@ -17,6 +17,7 @@ import numpy as np
 
 from tasks.errors import ConfigError
 from tasks.logs.value_text import is_integer, is_number
+from tasks.storage import progress
 from tasks.training.history import Epoch
 from tasks.training.optuna_storage import FINISHED, Storage, trials_in
 from tasks.training.search_space import space_of, suggest
@@ -44,6 +45,7 @@ def run_study(
     """
     optuna = _import_optuna()
     n_trials, seconds = _budget(plan)
+    is_limited = math.isfinite(n_trials)
     space, defaults = space_of(kind, fixed, plan)
     name = f"{study_name}-{_digest(kind, fixed, plan, space, negative_rate)}"
 
@@ -54,7 +56,9 @@ def run_study(
                 raise optuna.TrialPruned
 
         values = {key: suggest(trial, key, span, defaults[key]) for key, span in space.items()}
-        result = run(values, prune)
+        number = min(trial.number + 1, n_trials)  # a shared study also numbers trials that failed
+        with progress.trial(int(number), int(max(number, n_trials if is_limited else 0))):
+            result = run(values, prune)
         for key in ("epochs", "seconds", "state"):
             trial.set_user_attr(key, result[key])
         if not math.isfinite(result["valid_log_loss"]):

@@ -24,6 +24,7 @@ import pandas as pd
 
 from tasks.errors import ConfigError, DivergenceError
 from tasks.models import make_learner
+from tasks.storage.progress import trial
 from tasks.training.fit import fit_stream
 from tasks.training.history import Epoch
 from tasks.training.optuna_study import Run, positive, run_study
@@ -100,6 +101,8 @@ def search(
     ConfigError
         If the search names an unknown method or knob, or no trial has a finite loss.
     """
+    if not isinstance(model, Mapping) or "kind" not in model:
+        raise ConfigError(f"model must be a block with kind, params and search, found {model!r}")
     plan = dict(model.get("search") or {"method": "fixed"})
     method = plan.get("method")
     if method not in _KEYS:
@@ -119,10 +122,7 @@ def search(
     run = _runner(model["kind"], fixed, train, valid, plan, sampling)
     if method == "grid":
         space, study = _checked_grid(plan.get("grid")), None
-        records = [
-            run(dict(zip(space, values, strict=True)))
-            for values in itertools.product(*space.values())
-        ]
+        records = _run_grid(run, space)
     else:
         records, study, space = run_study(
             run, model["kind"], fixed, plan, study_name=study_name, **sampling
@@ -223,3 +223,12 @@ def _span_text(span: Any) -> str:
     if isinstance(span, Mapping):
         return f"{span['low']:g} to {span['high']:g}{', log' if span.get('log') else ''}"
     return ", ".join(str(value) for value in span)
+
+
+def _run_grid(run: Any, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    points = list(itertools.product(*grid.values()))
+    found = []
+    for number, values in enumerate(points, start=1):
+        with trial(number, len(points)):
+            found.append(run(dict(zip(grid, values, strict=True))))
+    return found

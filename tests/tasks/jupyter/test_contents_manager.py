@@ -140,3 +140,29 @@ def test_formatting_brings_the_literals_in_step(project, monkeypatch):
     finally:
         env.write_text(before)
         path.write_text(notebook)
+
+
+def test_a_notebook_that_is_added_later_gets_this_for_free(project, monkeypatch):
+    """A task of one's own in pipeline.yaml, and a notebook with nothing but a parameters cell."""
+    monkeypatch.chdir(project)
+    spec, path = project / "pipeline.yaml", project / "notebooks" / "mine.ipynb"
+    before = spec.read_text()
+    notebook = json.loads((project / "notebooks" / "template.ipynb").read_text())
+    notebook["cells"][1]["source"] = ["upstream = None\n", "product = None\n", "size = 1"]
+    path.write_text(json.dumps(notebook))
+    spec.write_text(f"""{before}
+  - <<: *notebook
+    name: mine
+    source: notebooks/mine.ipynb
+    product: {{nb: "{{{{products}}}}/mine.ipynb", html: "{{{{products}}}}/mine.html", table: "{{{{products}}}}/mine/table.csv"}}
+    params: {{size: 3}}
+""")
+    try:
+        manager = ContentsManager(root_dir=str(project), log=logging.getLogger("quiet"))
+        names = shown(manager.get("notebooks/mine.ipynb"))
+    finally:
+        spec.write_text(before)
+        path.unlink()
+    assert names["product"] == {"table": "products/scratch/mine/mine/table.csv"}
+    assert names["upstream"]["ingest"] == {"log": "products/log/manifest.json"}
+    assert names["size"] == 3

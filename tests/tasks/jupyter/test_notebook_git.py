@@ -12,7 +12,10 @@ import pytest
 from tasks.jupyter.notebook_git import SETTINGS, configure_git
 from tests.conftest import ROOT, copy_project
 
-pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+pytestmark = [
+    pytest.mark.slow,  # each command of git starts Python for each notebook
+    pytest.mark.skipif(not shutil.which("git"), reason="git is not installed"),
+]
 NOTEBOOK = "notebooks/train.ipynb"
 
 
@@ -148,7 +151,6 @@ def test_without_git_or_a_repository_nothing_is_configured(tmp_path, monkeypatch
     assert not configure_git(tmp_path)
 
 
-@pytest.mark.slow
 def test_pre_commit_changes_nothing_in_a_clean_checkout(clone):
     """The hook strips with the same options, cell ids stay."""
     command = [str(Path(sys.prefix) / "bin" / "pre-commit"), "run", "--all-files", "nbstripout"]
