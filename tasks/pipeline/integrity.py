@@ -38,7 +38,8 @@ def watch(dag: Any) -> None:
     from ploomber.constants import TaskStatus
 
     tasks = list(dag.values())  # each after those that it needs
-    known = _Digests(_common_folder(tasks) / DIGESTS)
+    products = _common_folder(tasks)
+    known = _Digests(products / DIGESTS)
     again: set[str] = set()
     for task in tasks:
         for product in _files(task):
@@ -57,7 +58,7 @@ def watch(dag: Any) -> None:
                 )
             _run_again(task)
         if task.exec_status != TaskStatus.Skipped:
-            _make_way(task)
+            _make_way(task, products)
     known.keep()
 
 
@@ -254,16 +255,19 @@ def _shown(path: str | Path) -> str:
 # ---- what stands in the way
 
 
-def _make_way(task: Any) -> None:
-    """Rename a folder that has taken the place of a file, or a file that of a folder, so that the task can write."""
+def _make_way(task: Any, products: Path) -> None:
+    """Rename a folder that has taken the place of a file, or a file that of a folder, so that the task can write.
+
+    Nothing outside the folder of products is touched.
+    """
     for product in _files(task):
         record = _record(product)
         path = Path(product)
         for name in record["files"] if record else ():
             if (path.parent / name).is_dir():
                 _set_aside(path.parent / name)
-        for folder in path.parents:
-            if folder.is_file():
+        for folder in path.resolve().parents:
+            if products in folder.parents and folder.is_file():
                 _set_aside(folder)
 
 

@@ -14,6 +14,7 @@ from tasks.pipeline.integrity import forget_unreadable, watch
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ploomber's own imports use what Python deprecated
     from ploomber import DAG
+    from ploomber.exceptions import DAGBuildError
     from ploomber.executors import Serial
     from ploomber.products import File
     from ploomber.tasks import PythonCallable
@@ -143,6 +144,15 @@ def test_a_file_in_place_of_a_folder_is_made_again(built):
     (built / "products/models/m").write_text("mine")
     assert run() == {"model", "report"}
     assert (built / "products/models/m.aside-1").read_text() == "mine"
+
+
+def test_a_file_in_place_of_the_products_themselves_is_left_alone(tmp_path, monkeypatch):
+    """The knob may name a file by mistake: the run fails, the file stays."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "products").write_text("mine")
+    with pytest.raises(DAGBuildError):
+        run()
+    assert (tmp_path / "products").read_text() == "mine"
 
 
 def test_a_product_of_another_project_is_not_taken(built, tmp_path, monkeypatch, capsys):
