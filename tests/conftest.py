@@ -40,6 +40,15 @@ def real_log() -> Path:
     return Path(path)
 
 
+def modules_below(folder: Path) -> list[Path]:
+    """Return the Python files of a folder, sorted, without those of hidden folders (environments of benchmarks)."""
+    return [
+        path
+        for path in sorted(folder.rglob("*.py"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
 def copy_project(target: Path) -> Path:
     """Copy library, notebooks, service and configuration to `target`, and return it."""
     keep = ("tasks", "notebooks", "bentos")

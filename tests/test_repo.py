@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, modules_below
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -109,7 +109,7 @@ def rooms(folder):
 def on_disk(folder):
     """Return the modules of a folder and of each room below it, but for tests."""
     found = {}
-    for path in sorted((ROOT / folder).rglob("*.py")):
+    for path in modules_below(ROOT / folder):
         room = path.parent.relative_to(ROOT / folder).as_posix()
         if path.stem not in ("__init__", "__main__") and not path.stem.startswith("test_"):
             found.setdefault(folder if room == "." else room, []).append(path.stem)

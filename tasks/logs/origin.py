@@ -7,10 +7,10 @@ customer's, never takes the place of the real one unnoticed.
 import re
 from pathlib import Path
 
-from tasks.logs.sources import DATA_SUFFIXES
 from tasks.storage.s3 import is_s3
 from tasks.storage.workspace import project_root
 
+DATA_SUFFIXES = (".csv", ".gz", ".zip", ".parquet", ".pq")
 _SIMULATED = "sim://"
 _OF_A_DAY = re.compile(r"[\d_T:-]+|[^/]*=[^/]*")  # 2014-10-21, day=21: parts that change daily
 

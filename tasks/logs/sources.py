@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from tasks.errors import InputError
+from tasks.logs.origin import DATA_SUFFIXES
 from tasks.storage import s3
 from tasks.storage.files import write_atomic
 from tasks.storage.s3 import is_s3, s3_client, s3_errors, split_address
 
 FINGERPRINTS = ".fingerprints.json"  # beside the log: hashes of files that were read before
-DATA_SUFFIXES = (".csv", ".gz", ".zip", ".parquet", ".pq")
 _BUFFER_BYTES = 8 << 20
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, modules_below
 
 PACKAGES = ("tasks", "bentos", "infra", "bench", "tests")
-FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+FILES = [path for package in PACKAGES for path in modules_below(ROOT / package)]
 TASKS = [path for path in FILES if path.is_relative_to(ROOT / "tasks")]
 _ROLE = re.compile(r":(?:func|meth|class|mod|data|attr):`~?([\w.]+)`")
 

@@ -103,6 +103,7 @@ def test_the_table_shows_each_pair_and_the_digests(packed):
     """What a reader compares: places, largest differences, versions; a tag is not taken for an emoji."""
     proof = {
         "bento": "ctr:abc",
+        "champion": "version 3 of ctr-avazu",
         "rows": 64,
         "tolerance": 1e-6,
         "max_abs_diff": {"notebook | /rank live": 2.5e-8},
@@ -111,6 +112,15 @@ def test_the_table_shows_each_pair_and_the_digests(packed):
     console = Console(file=io.StringIO(), width=200)
     render_proof(proof, packed / MODEL, console=console)
     shown = console.file.getvalue()
-    for text in ("ctr:abc: 64 rows", "notebook", "/rank live", "2.5e-08", "1e-06", "v1", "c1"):
+    for text in (
+        "ctr:abc: 64 rows",
+        "notebook",
+        "/rank live",
+        "2.5e-08",
+        "1e-06",
+        "v1",
+        "c1",
+        "version 3 of ctr-avazu",
+    ):
         assert text in shown
     assert proof["digests"]["code"][:12] in shown and "4 files" in shown and "data d1" in shown
