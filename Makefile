@@ -186,7 +186,7 @@ push: $(STAMP)  ## push them to the deployment's repositories
 	@$(infra).images push $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
 
 scan: $(STAMP)  ## what the registry found in the pushed images
-	@$(infra).images.scan
+	@$(infra).images.registry_findings
 
 plan: $(STAMP)  ## show what deploy would change (STAGE=)
 	@$(infra).release plan --env $(STAGE)

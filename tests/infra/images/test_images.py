@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from infra.images import __main__ as images
-from infra.images import context, engine, pushed, scan
+from infra.images import context, engine, pushed, registry_findings
 from infra.images.requirements import locked_requirements, roots_of
 from tasks.errors import ConfigError
 from tests.conftest import ROOT
@@ -314,10 +314,10 @@ def test_a_severe_finding_of_a_scan_refuses(registry, tmp_path, capsys):
     """Exit code 6, for the given severities. The emulator finds one HIGH in every image."""
     _put("1")
     (tmp_path / "images.auto.tfvars.json").write_text('{"images": {"pipeline": "1"}}')
-    assert scan.main(["--wait", "0"]) == 3
+    assert registry_findings.main(["--wait", "0"]) == 3
     assert "the scan is not started" in capsys.readouterr().err
     aws("ecr").start_image_scan(repositoryName="clicklab-small/pipeline", imageId={"imageTag": "1"})
-    assert scan.main([]) == 0
+    assert registry_findings.main([]) == 0
     assert "pipeline:1: 1 high" in capsys.readouterr().out
-    assert scan.main(["--refuse", "CRITICAL,HIGH"]) == 6
+    assert registry_findings.main(["--refuse", "CRITICAL,HIGH"]) == 6
     assert "pipeline: findings of severity CRITICAL,HIGH" in capsys.readouterr().err

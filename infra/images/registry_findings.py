@@ -1,4 +1,4 @@
-"""What the registry's scan found in the latest pushed images: ``python -m infra.images.scan``."""
+"""What the registry's scan found in the latest pushed images: ``python -m infra.images.registry_findings``."""
 
 import argparse
 import sys
@@ -43,7 +43,7 @@ def severity_counts(
 
 def main(words: Sequence[str] | None = None) -> int:
     """Print the findings; return 6 if any has a refused severity."""
-    parser = argparse.ArgumentParser(prog="python -m infra.images.scan")
+    parser = argparse.ArgumentParser(prog="python -m infra.images.registry_findings")
     parser.add_argument("--refuse", default="CRITICAL", help="severities, separated by commas")
     parser.add_argument("--wait", type=float, default=10.0, help="minutes to wait for a scan")
     parser.add_argument("--poll", type=float, default=5.0, help="seconds between polls")
