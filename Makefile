@@ -41,7 +41,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@rm -f $(VENV)/.installed-*; touch $@
 uv = $$(command -v uv || echo .uv/bin/uv)
 
-.PHONY: run lab ui
+.PHONY: run lab ui migrate
 run: $(STAMP)  ## from a raw log to the champion in a Bento (DATA=, ENV=)
 	@$(BIN)/clicklab run --env $(ENV) $(if $(DATA),--data '$(DATA)')
 
@@ -50,9 +50,13 @@ lab: $(STAMP)  ## JupyterLab, with the pipeline's inputs (LAB='--port 9000')
 	@mkdir -p notebooks/scratch
 	@$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
-ui: $(STAMP)  ## the MLflow UI on http://127.0.0.1:5000
-	@mkdir -p mlflow/store && $(BIN)/mlflow server --backend-store-uri sqlite:///mlflow/store/mlflow.db \
-	  --artifacts-destination mlflow/store/artifacts --host 127.0.0.1 --port 5000 --workers 1
+# Make passes STORE, TO and the like on in the environment: a command line would show their passwords.
+UI_PORT ?= 5000
+ui: $(STAMP)  ## the MLflow UI on http://127.0.0.1:5000 (UI_PORT=, STORE=)
+	@$(BIN)/clicklab ui --env $(ENV) --port $(UI_PORT)
+
+migrate: $(STAMP)  ## copy the local store to a team's (TO=, ARTIFACTS=, FROM=)
+	@$(BIN)/clicklab migrate --env $(ENV)
 
 .PHONY: setup doctor add lock
 setup: $(STAMP)  ## install into .venv; does nothing unless the lock changed

@@ -37,20 +37,15 @@ def run(
     force: Annotated[bool, typer.Option(help="run every task again")] = False,
 ) -> None:
     """Build the pipeline, show progress, and print the table of results."""
-    with _readable_errors():
-        started = time.monotonic()
-        typer.echo("Loading the pipeline ...", err=True)
-        from tasks.pipeline.build import build
-        from tasks.report import render_report
+    started = time.monotonic()
+    typer.echo("Loading the pipeline ...", err=True)
+    from tasks.pipeline.build import build, readable_exit, tell
+    from tasks.report import render_report
 
+    with readable_exit():
         outcome = build(env, data=data, force=force)
-        for failure in outcome.failures:
-            if failure.detail:
-                typer.echo(failure.detail, err=True)
-        for failure in outcome.failures:
-            typer.echo(f"error: {failure.task}: {failure.line}", err=True)
         if outcome.failures:
-            raise typer.Exit(outcome.failures[0].exit_code)
+            raise typer.Exit(tell(outcome.failures))
         render_report(outcome.report_path, n_ran=outcome.n_ran, seconds=time.monotonic() - started)
 
 
@@ -91,6 +86,14 @@ def parameters() -> None:
 
 
 @app.command()
+def knobs() -> None:
+    """Print every knob of env.yaml with its domain, as docs/knobs.md shows it."""
+    from tasks.pipeline.knob_domain import page
+
+    typer.echo(page(), nl=False)
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="CSV to write; .gz compresses")],
     rows: Annotated[int, typer.Option(min=1)] = 400_000,
@@ -114,7 +117,7 @@ def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("
         for entry in read_ledger(read_env(env)["mlflow"]["ledger"]):
             reasons = "; ".join(entry.get("reasons", []))
             typer.echo(
-                f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version']}  {reasons}"
+                f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version'] or '-'}  {reasons}"
             )
 
 
@@ -213,6 +216,55 @@ def rollback(
 
         now = roll_back(pointer, to=to)
         typer.echo(f"{pointer} names version {now.version}")
+
+
+@app.command()
+def ui(
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+    store: Annotated[str, typer.Option(envvar="STORE", help="a team's database")] = "",
+    artifacts: Annotated[str, typer.Option(envvar="ARTIFACTS", help="where its files lie")] = "",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+) -> None:
+    """Start MLflow's page on the store, and print its address."""
+    with _readable_errors():
+        from tasks.pipeline.knobs import read_env
+        from tasks.registry.ui import prepare_page
+
+        page = prepare_page(read_env(env), store=store, artifacts=artifacts, port=port)
+        typer.echo(f"MLflow: {page.address}", err=True)
+        os.execve(page.command[0], page.command, os.environ | page.environment)
+
+
+@app.command()
+def migrate(
+    to: Annotated[str, typer.Option(envvar="TO", help="the team's database of MLflow")] = "",
+    artifacts: Annotated[str, typer.Option(envvar="ARTIFACTS", help="its server's files")] = "",
+    studies: Annotated[str, typer.Option(envvar="STUDIES", help="the database of Optuna")] = "",
+    ledger: Annotated[str, typer.Option(envvar="LEDGER", help="path or s3:// address")] = "",
+    from_: Annotated[str, typer.Option("--from", envvar="FROM", help="sqlite:///path")] = "",
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+) -> None:
+    """Copy the local store to a team's and print what was counted on both sides."""
+    with _readable_errors():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        from tasks.pipeline.knobs import read_env
+        from tasks.registry import migration
+
+        source = migration.source_place(read_env(env), from_)
+        target = migration.target_place(to, artifacts, studies, ledger)
+        counted = migration.migrate(source, target)
+        table = Table("", "here", "there", box=box.SIMPLE)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in migration.rows_of(counted):
+            table.add_row(*row)
+        Console().print(table)
+        if not migration.is_complete(counted):
+            raise ClicklabError("the copy is not complete; run the same command again")
+        typer.echo(migration.next_steps(target))
 
 
 def main() -> None:

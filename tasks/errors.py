@@ -17,6 +17,10 @@ class ClicklabError(ValueError):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows of it: one line, as everywhere."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InputError(ClicklabError):
     """The input cannot be used: a missing file, a wrong column, an unreadable archive."""

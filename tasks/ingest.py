@@ -20,6 +20,7 @@ from tasks.logs.origin import origin_of
 from tasks.logs.sources import FINGERPRINTS, fingerprint
 from tasks.schema import Schema, load_schema
 from tasks.storage.files import write_atomic
+from tasks.storage.progress import report
 
 BATCH_ROWS = 65_536
 BLOCK_BYTES = 8 << 20
@@ -40,6 +41,7 @@ def ingest(
         schema=load_schema(schema),
         max_bad_share=max_bad_share,
         origin=origin,
+        on_progress=report,
     )
 
 

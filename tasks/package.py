@@ -19,7 +19,7 @@ from typing import Any
 
 from tasks.errors import ClicklabError, ContractError, GateError, InputError
 from tasks.logs.origin import slug
-from tasks.models.golden import GOLDEN
+from tasks.models.golden import GOLDEN, MODEL_FILES
 from tasks.pipeline.code_behind import files_below
 from tasks.serving.bento_store import bento_home
 from tasks.serving.packed_service import last_lines
@@ -177,7 +177,10 @@ def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
                 copy = folder / path.relative_to(_ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, copy)
-        shutil.copytree(model_dir, folder / MODEL)
+        (folder / MODEL).mkdir(parents=True)
+        for name in MODEL_FILES:  # a run's folder also holds what MLflow needs
+            if (model_dir / name).is_file():
+                shutil.copy2(model_dir / name, folder / MODEL)
         write_atomic(folder / MODEL / GOLDEN, json.dumps(golden))
         lock = (_ROOT / "requirements.lock").read_text()
         (folder / "requirements.txt").write_text("\n".join(serving_requirements(lock)) + "\n")

@@ -8,6 +8,7 @@ from typing import Any
 from tasks.errors import ClicklabError
 from tasks.models.golden import GOLDEN
 from tasks.registry import mlflow_store
+from tasks.registry.evaluation_record import record_verdicts
 from tasks.registry.ledger import append_decision
 from tasks.storage.files import write_atomic
 from tasks.storage.workspace import resolve
@@ -26,11 +27,12 @@ def promote(
 
 
 def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, Any]:
-    """Register every model of the record, move the aliases, write the ledger, and return the decision.
+    """Register every model that passed, move the aliases, write the ledger, and return the decision.
 
     The best model that passes becomes ``champion``, the next that passes ``challenger`` (else the
-    champion before it). If none passes, the champion stays. Every model gets a line in the ledger, and
-    its golden rows beside it, with which a service that loads it from the registry proves it.
+    champion before it). If none passes, the champion stays. Every model gets a line in the ledger, and its
+    verdict with the reasons on its run; a registered one also its golden rows, with which a service that loads
+    it from the registry proves it.
 
     Raises
     ------
@@ -38,46 +40,70 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         If the champion is not the one the models were compared with.
     """
     client = mlflow_store.connect(tracking["tracking_uri"])
-    name = record["registered_name"]
-    versions = {model: _register(client, record, model) for model in record["ranking"]}
-    before = _alias_version(client, name, mlflow_store.CHAMPION)
-    if before is not None and before == record["champion_version"]:
-        run_id = client.get_model_version(name, before).run_id
-        _add_golden(client, record, mlflow_store.CHAMPION, run_id)
-    passing = [model for model in record["ranking"] if record["verdicts"][model]["passed"]]
+    name, ranking = record["registered_name"], record["ranking"]
+    passing = [model for model in ranking if record["verdicts"][model]["passed"]]
+    known = {
+        model: mlflow_store.find_version(client, name, record["models"][model]["run_id"])
+        for model in ranking
+    }
+    before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
     winner = passing[0] if passing else None
-    already = winner is not None and versions[winner] == before
+    already = winner is not None and before is not None and known[winner] == before
     if before != record["champion_version"] and not already:
         raise ClicklabError(
             f"the champion of {name} is version {before}, but the models were compared with "
             f"{record['champion_version']}; run `ploomber task evaluate --force` and promote again"
         )
+    if before is not None and before == record["champion_version"]:
+        run_id = client.get_model_version(name, before).run_id
+        _add_golden(client, record, mlflow_store.CHAMPION, run_id)
+    versions = _register(client, record, passing, known)
     if winner is not None and not already:
         runner_up = versions[passing[1]] if len(passing) > 1 else before
         mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, runner_up)
         mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[winner])
-    for model in record["ranking"]:
-        entry = _entry(record, model, versions, winner, before)
+    decisions = {model: _decision(model, winner, passing) for model in ranking}
+    for model in ranking:
+        entry = _entry(record, model, decisions[model], versions.get(model), before)
         append_decision(resolve(tracking["ledger"]), entry)
+    champion = versions[winner] if winner else before
+    run_id = client.get_model_version(name, champion).run_id if champion else None
+    record_verdicts(client, record, decisions=decisions, champion_run=run_id)
     return {
         "registered_name": name,
         "champion": winner or "(unchanged)",
-        "champion_version": versions[winner] if winner else before,
+        "champion_version": champion,
         "previous_version": before,
         "origin": record.get("origin") if winner else record.get("champion_origin"),
         "replaced_origin": record.get("champion_origin") if winner and not already else None,
         "refused": {
-            model: record["verdicts"][model]["reasons"]
-            for model in record["ranking"]
-            if model not in passing
+            model: record["verdicts"][model]["reasons"] for model in ranking if model not in passing
         },
         "versions": versions,
     }
 
 
-def _register(client: Any, record: Mapping[str, Any], model: str) -> str:
+def _register(
+    client: Any, record: Mapping[str, Any], passing: list[str], known: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Register the models that pass, renew the tags of those registered before, and return all their versions."""
+    name, versions = record["registered_name"], {}
+    for model, version in known.items():
+        tags, run_id = _version_tags(record, model), record["models"][model]["run_id"]
+        if model in passing:
+            _add_golden(client, record, model, run_id)
+        if version is not None:
+            versions[model] = version
+            for key, value in tags.items():
+                client.set_model_version_tag(name, version, key, value)
+        elif model in passing:
+            versions[model] = mlflow_store.register(client, name, run_id, tags=tags)
+    return versions
+
+
+def _version_tags(record: Mapping[str, Any], model: str) -> dict[str, str]:
     verdict, result = record["verdicts"][model], record["models"][model]
-    tags = {
+    return {
         "model": model,
         "artifact_version": result["version"],
         "verdict": "passed" if verdict["passed"] else "refused",
@@ -85,8 +111,12 @@ def _register(client: Any, record: Mapping[str, Any], model: str) -> str:
         **({mlflow_store.ORIGIN: record["origin"]} if record.get("origin") else {}),
         "log_loss": f"{record['metrics'][model]['log_loss']:.6f}",
     }
-    _add_golden(client, record, model, result["run_id"])
-    return mlflow_store.register(client, record["registered_name"], result["run_id"], tags=tags)
+
+
+def _decision(model: str, winner: str | None, passing: list[str]) -> str:
+    if model == winner:
+        return "promoted"
+    return "passed" if model in passing else "refused"
 
 
 def _add_golden(client: Any, record: Mapping[str, Any], model: str, run_id: str) -> None:
@@ -96,31 +126,24 @@ def _add_golden(client: Any, record: Mapping[str, Any], model: str, run_id: str)
         mlflow_store.add_to_model(client, run_id, GOLDEN, json.dumps(golden))
 
 
-def _alias_version(client: Any, name: str, alias: str) -> str | None:
-    aliases = dict(client.get_registered_model(name).aliases)
-    return str(aliases[alias]) if alias in aliases else None
-
-
 def _entry(
     record: Mapping[str, Any],
     model: str,
-    versions: Mapping[str, str],
-    winner: str | None,
+    decision: str,
+    version: str | None,
     before: str | None,
 ) -> dict[str, Any]:
-    verdict = record["verdicts"][model]
-    decision = "passed" if verdict["passed"] else "refused"
-    if model == winner:
-        decision = "promoted"
+    result = record["models"][model]
     return {
         "decision": decision,
         "model": model,
         "registered_name": record["registered_name"],
-        "version": versions[model],
-        "run_id": record["models"][model]["run_id"],
+        "version": version,  # None for a model that was never registered
+        "artifact_version": result["version"],
+        "run_id": result["run_id"],
         "previous_champion": before,
         "log_digest": record["log_digest"],
         "origin": record.get("origin"),
         "metrics": record["metrics"][model],
-        "reasons": verdict["reasons"],
+        "reasons": record["verdicts"][model]["reasons"],
     }

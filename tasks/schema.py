@@ -7,19 +7,20 @@ by its path. Nothing else in the project names a column.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tasks.errors import ConfigError
+from tasks.storage.yaml_mapping import YamlMapping, read_mapping
 
 BUNDLED = Path(__file__).parent / "schemas"
 TIME_FEATURES = ("hour_of_day", "weekday")
 UNKNOWN_FIELDS = ("ignore", "refuse")  # the first is the default
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEYS = {
     "name", "label", "id", "time", "time_features", "truth", "fields", "crosses", "slices", "unit",
     "unknown_fields",
@@ -75,27 +76,39 @@ class Schema:
     _raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any], *, source: str = "schema") -> "Schema":
-        """Check a parsed YAML mapping and return the schema; ConfigError names what is wrong."""
-        unknown = set(raw) - _KEYS
-        if unknown:
-            raise ConfigError(
-                f"{source}: unknown key {sorted(unknown)[0]!r}; known keys are {sorted(_KEYS)}"
-            )
+    def from_dict(
+        cls, raw: Mapping[str, Any], *, source: str = "schema", lines: YamlMapping | None = None
+    ) -> "Schema":
+        """Check a parsed YAML mapping and return the schema; ConfigError names what is wrong, and its line if known."""
+
+        def at(*path: str | int) -> str:
+            return lines.place(path) if lines else source
+
+        for key in raw:
+            if key not in _KEYS:
+                near = get_close_matches(str(key), _KEYS, 1)
+                known = f"did you mean {near[0]!r}?" if near else f"known keys are {sorted(_KEYS)}"
+                raise ConfigError(f"{at(key)}: unknown key {key!r}; {known}")
         missing = {"name", "label", "time", "fields"} - set(raw)
         if missing:
             raise ConfigError(f"{source}: key {sorted(missing)[0]!r} is missing")
+        part = ""
         try:
+            part = "fields"
             fields = tuple(
                 Field(name=str(name), **{key: str(value) for key, value in (spec or {}).items()})
                 for name, spec in dict(raw["fields"]).items()
             )
+            part = "slices"
             slices = tuple(Slice(**spec) for spec in raw.get("slices") or ())
+            part = "time"
+            time_column, time_format = str(raw["time"]["column"]), str(raw["time"]["format"])
+            part = ""
             schema = cls(
                 name=str(raw["name"]),
                 label=str(raw["label"]),
-                time_column=str(raw["time"]["column"]),
-                time_format=str(raw["time"]["format"]),
+                time_column=time_column,
+                time_format=time_format,
                 fields=fields,
                 id=raw.get("id"),
                 truth=raw.get("truth"),
@@ -107,46 +120,66 @@ class Schema:
                 _raw=_without_defaults(raw),
             )
         except (TypeError, KeyError, ValueError) as error:
-            raise ConfigError(f"{source}: cannot be read as a schema: {error}") from None
-        schema._check(source)
+            where = f"`{part}` " if part else ""
+            raise ConfigError(f"{at(part)}: {where}cannot be read as a schema: {error}") from None
+        schema._check(at)
         return schema
 
-    def _check(self, source: str) -> None:
+    def _check(self, at: Callable[..., str]) -> None:
+        """Raise ConfigError for the first contradiction; `at` returns the place of a key."""
         if not self.fields:
-            raise ConfigError(f"{source}: `fields` is empty; name at least one categorical column")
-        for name in self.time_features:
+            raise ConfigError(
+                f"{at('fields')}: `fields` is empty; name at least one categorical column"
+            )
+        for spec in self.fields:
+            self._check_field(spec, at("fields", spec.name))
+        for number, name in enumerate(self.time_features):
             if name not in TIME_FEATURES:
                 raise ConfigError(
-                    f"{source}: time feature {name!r} is unknown; choose from {TIME_FEATURES}"
+                    f"{at('time_features', number)}: time feature {name!r} is unknown; choose from {TIME_FEATURES}"
                 )
         if self.unknown_fields not in UNKNOWN_FIELDS:
             raise ConfigError(
-                f"{source}: unknown_fields is {self.unknown_fields!r}; choose from {UNKNOWN_FIELDS}"
+                f"{at('unknown_fields')}: unknown_fields is {self.unknown_fields!r}; choose from {UNKNOWN_FIELDS}"
             )
         columns = [self.label, self.time_column, *self.field_names, *self.time_features]
         columns += [name for name in (self.id, self.truth) if name]
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
-            raise ConfigError(f"{source}: {twice[0]!r} has two roles; a column has one")
+            raise ConfigError(
+                f"{at('fields', twice[0])}: {twice[0]!r} has two roles; a column has one"
+            )
+        self._check_references(at)
+
+    def _check_field(self, spec: Field, place: str) -> None:
+        if not spec.name or "=" in spec.name or "*" in spec.name:
+            raise ConfigError(
+                f"{place}: field name {spec.name!r} is empty or holds '=' or '*', which tokens need; rename the column"
+            )
+        if spec.pattern is not None:
+            try:
+                re.compile(spec.pattern)
+            except re.error as error:
+                raise ConfigError(f"{place}: pattern of {spec.name!r}: {error}") from None
+
+    def _check_references(self, at: Callable[..., str]) -> None:
         known = {*self.field_names, *self.time_features}
-        used = [("cross", part) for cross in self.crosses for part in cross]
-        used += [("slice", part.field) for part in self.slices] + [
-            ("unit", name) for name in self.unit
-        ]
-        for role, name in used:
+        used: list[tuple[str, str, str]] = []
+        for number, cross in enumerate(self.crosses):
+            used += [("cross", part, at("crosses", number)) for part in cross]
+        for number, part in enumerate(self.slices):
+            used.append(("slice", part.field, at("slices", number, "field")))
+        used += [("unit", name, at("unit", number)) for number, name in enumerate(self.unit)]
+        for role, name, place in used:
             if name not in known:
                 raise ConfigError(
-                    f"{source}: {role} names the field {name!r}, which is not declared"
+                    f"{place}: {role} names the field {name!r}, which is not declared"
                 )
-        for cross in self.crosses:
+        for number, cross in enumerate(self.crosses):
             if len(cross) < 2:
-                raise ConfigError(f"{source}: cross {list(cross)} needs two fields or more")
-        for spec in self.fields:
-            if spec.pattern is not None:
-                try:
-                    re.compile(spec.pattern)
-                except re.error as error:
-                    raise ConfigError(f"{source}: pattern of {spec.name!r}: {error}") from None
+                raise ConfigError(
+                    f"{at('crosses', number)}: cross {list(cross)} needs two fields or more"
+                )
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -224,10 +257,11 @@ def load_schema(name_or_path: str | Path) -> Schema:
         raise ConfigError(
             f"schema {str(name_or_path)!r} not found; give a YAML file or one of: {known}"
         )
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a schema is a mapping, found {type(raw).__name__}")
-    return Schema.from_dict(raw, source=str(path))
+    lines = read_mapping(path, holds="a mapping that declares a log")
+    name = str(lines.values.get("name", ""))
+    if "name" in lines.values and not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{lines.place(('name',))}: name {name!r} must be letters, digits and . _ -, begin with a letter or digit, "
+            "and have 100 characters maximum: models are registered under it"
+        )
+    return Schema.from_dict(lines.values, source=str(path), lines=lines)

@@ -21,11 +21,12 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet_services() -> None:
-    """No tool sends telemetry, and no test reads the user's MLflow settings."""
+    """No tool sends telemetry, and no test uses the user's own stores."""
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["PLOOMBER_STATS_ENABLED"] = "false"
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from urllib.request import Request, urlopen
 import nbformat
 import numpy as np
 import pytest
-import yaml
 
 from tasks.figures.optional import left_out
 from tasks.pipeline.knobs import read_env
@@ -162,17 +161,25 @@ def test_every_training_is_one_run_with_its_record(project, monkeypatch):
     for name in ("sgd", "sgd_optuna", "ftrl", "fm"):
         run = client.get_run(read(project, f"train-{name}.json")["run_id"])
         assert run.info.status == "FINISHED"
-        assert run.data.params["model"] == name
-        assert len(client.get_metric_history(run.info.run_id, "valid_log_loss")) >= 1
+        assert {"model", "kind", "alpha", "max_epochs", "patience", "seed"} <= set(run.data.params)
+        kept = read(project, f"train-{name}.json")["valid"]["log_loss"]
+        assert run.data.metrics["valid_log_loss"] == kept
+        tested = read(project, "evaluation.json")["metrics"][name]["log_loss"]
+        assert run.data.metrics["test_log_loss"] == tested
+        assert run.data.tags["clicklab.interactive"] == "false"
         assert (
             run.inputs.dataset_inputs[0].dataset.digest
             == read(project, "log/manifest.json")["digest"][:36]
         )
         assert "clicklab.code_digest" in run.data.tags
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
-        tables = {"trials.json", "importance.json", "top_values.json"}
+        tables = {"importance.json", "top_values.json"}
         figures = {"importance.png", "learning_curve.png", "top_values.png"}
-        assert {"model", "notebook"} | tables | figures <= files
+        assert {"model", "notebook", "evaluation"} | tables | figures <= files
+        below = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+        trials = client.search_runs([run.info.experiment_id], below)
+        assert len(trials) == 2 * name.startswith("sgd")
+        assert ("trials.json" in files) == name.startswith("sgd")
 
 
 @pytest.mark.parametrize(
@@ -358,9 +365,7 @@ def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
 
 def test_ploombers_own_commands_work(project):
     """`ploomber status` and `ploomber task` behave as in any Ploomber project."""
-    merged = yaml.safe_dump(read_env(project / "env.tiny.yaml"))  # Ploomber reads one whole file
-    (project / "env.merged.yaml").write_text(merged)
-    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.merged.yaml"}
+    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.tiny.yaml"}
     ploomber = [str(Path(sys.executable).parent / "ploomber")]
     status = subprocess.run(
         [*ploomber, "status"], cwd=project, env=env, capture_output=True, text=True, timeout=120

@@ -14,6 +14,7 @@ from tasks.hashing.contract import HashContract
 from tasks.hashing.parts import Parts, runs
 from tasks.hashing.store import Written
 from tasks.logs.log import Log
+from tasks.storage.progress import report
 
 _TASKS_PER_WORKER, _MAX_PARTS = 4, 32  # few enough for little overhead, enough for an even load
 
@@ -26,7 +27,7 @@ def write_features_on(
     folder: str | Path,
     batch_rows: int = 65_536,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = report,
 ) -> Written:
     """Hash a span of a log into `folder` on a cluster, and return counts of rows and parts.
 
@@ -53,8 +54,7 @@ def write_features_on(
     chunks = list(_chunks(lacking, _TASKS_PER_WORKER * len(client.nthreads())))
     for n_written in _in_any_order(client, _hash_parts, shared, chunks):
         n_done += n_written
-        if progress is not None:
-            progress(n_done, n_rows)
+        progress(n_done, n_rows)
     parts.remove_partial()  # by a worker that was killed
     if unseen := parts.missing():
         raise InputError(

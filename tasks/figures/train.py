@@ -1,6 +1,6 @@
 """What ``notebooks/train.ipynb`` shows: how a model learned, how well, and from what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,8 +68,9 @@ def answer(
     importance: pd.DataFrame,
     top: pd.DataFrame,
     max_epochs: int,
+    notes: Sequence[str] = (),
 ) -> str:
-    """Return how well a model predicts and what it learned, in Markdown."""
+    """Return how well a model predicts and what it learned, in Markdown; `notes` are those of its search."""
     lines = [
         f"**{name}: {_quality(metrics)}**",
         "",
@@ -77,6 +78,7 @@ def answer(
         f"- Over the validation rows the mean prediction is {_ratio(metrics['calibration_ratio'])} the click rate.",
         *_fields(importance),
         *_values(top),
+        *(f"- {note}" for note in notes),
     ]
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tasks.hashing.contract import HashContract
 from tasks.hashing.parts import Parts, runs
 from tasks.logs.log import Log
+from tasks.storage.progress import report
 
 
 class Written(NamedTuple):
@@ -26,7 +27,7 @@ def write_features(
     folder: str | Path,
     batch_rows: int = 65_536,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = report,
 ) -> Written:
     """Hash a span of a log into `folder` and return what was done.
 
@@ -44,7 +45,7 @@ def write_features(
     batch_rows
         Rows per part, which is also what is held in memory.
     progress
-        Called after each part with the rows done and the total.
+        Called after each part with the rows done and the total; by default the terminal, or JupyterLab, is told.
 
     Raises
     ------
@@ -61,8 +62,7 @@ def write_features(
     for first, last in runs(missing):
         for n_written in parts.write(first, last):
             n_done += n_written
-            if progress is not None:
-                progress(n_done, n_rows)
+            progress(n_done, n_rows)
     parts.finish()
     n_parts = len(parts.sizes)
     return Written(n_rows, n_parts, n_parts - len(missing), time.monotonic() - since)

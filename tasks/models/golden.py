@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tasks.errors import ContractError
 
 GOLDEN = "golden.json"
+MODEL_FILES = ("weights.npy", "latent.npy", GOLDEN, "model.json")  # a complete model folder
 TOLERANCE = 1e-6  # of a probability, wherever it is computed
 
 

@@ -1,4 +1,4 @@
-"""How Ploomber runs the tasks here: side by side in processes, one line of progress a task.
+"""How Ploomber runs the tasks here: side by side in processes, each with its line on the terminal.
 
 Ploomber's own parallel executor asks for the next task in a loop without a pause, which keeps one
 core busy for the whole build; on two cores that is half the machine. This one sleeps until a task
@@ -7,37 +7,42 @@ ends. It also turns a failure into one readable line, and keeps the traceback fo
 
 import logging
 import os
-import sys
-import time
+import signal
+import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import get_context
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import click
 from ploomber.constants import TaskStatus
 from ploomber.exceptions import DAGBuildError
 from ploomber.executors.abc import Executor
 
 import tasks.errors
+from tasks.pipeline.task_lines import TaskLines
+from tasks.pipeline.task_process import TaskProcess, end, print_traceback, wait_for_any
 
 # what POSIX and SQLite say of a full disk
 _FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+TIMED_OUT = 124  # the exit code of timeout(1)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a task ended badly: one line, the exit code, and the traceback where it is a defect."""
+    """Why a task ended badly: one line, the exit code, its log, and the traceback where it is a defect."""
 
     task: str
     line: str
     exit_code: int
     detail: str = ""
+    log: str = ""
+
+    def __str__(self) -> str:
+        place = f" (log: {self.log})" if self.log else ""
+        return f"{self.task}: {self.line}{place}"
 
 
 class TasksFailed(DAGBuildError):
@@ -46,8 +51,7 @@ class TasksFailed(DAGBuildError):
     def __init__(self, failures: list[Failure]):
         self.failures = failures
         parts = [
-            f"{failure.task}: {failure.line}" + (f"\n{failure.detail}" if failure.detail else "")
-            for failure in failures
+            str(failure) + (f"\n{failure.detail}" if failure.detail else "") for failure in failures
         ]
         super().__init__("\n".join(parts))
 
@@ -61,54 +65,87 @@ class ProcessPool(Executor):
         Folder for what tasks print, one ``<task>.log`` each.
     processes
         Tasks at once; None means one a core.
+    time_limit_minutes
+        A task that takes longer is ended.
     """
 
-    def __init__(self, logs: str | Path, processes: int | None = None):
+    def __init__(
+        self, logs: str | Path, processes: int | None = None, time_limit_minutes: float = 240
+    ):
         self.logs = Path(logs).resolve()
         self.processes = processes or os.cpu_count() or 1
+        self.time_limit_minutes = time_limit_minutes
 
     def __call__(self, dag: Any, show_progress: bool) -> list[Any]:
-        """Build every outdated task of `dag`; TasksFailed when any failed."""
+        """Build every outdated task of `dag`; TasksFailed when any failed. Nothing is left running."""
         super().__call__(dag)
         logging.getLogger("ploomber").setLevel(logging.CRITICAL)  # it would show each failure twice
-        running: dict[Future, tuple[Any, float]] = {}
+        running: list[TaskProcess] = []
         reports: list[Any] = []
         failures: list[Failure] = []
         started: set[str] = set()
-        with ProcessPoolExecutor(
-            self.processes, mp_context=get_context("fork"), max_tasks_per_child=None
-        ) as pool:
-            while True:
-                for task in _ready(dag, started)[: self.processes - len(running)]:
-                    started.add(task.name)
-                    click.echo(f"· {task.name}", err=True)
-                    running[pool.submit(_build, task, self.logs / f"{task.name}.log")] = (
-                        task,
-                        time.monotonic(),
-                    )
-                if not running:
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    task, since = running.pop(future)
-                    outcome = _outcome(future, task)
-                    if isinstance(outcome, Failure):
-                        task.exec_status = TaskStatus.Errored
-                        failures.append(outcome)
-                        _tell("✗", task.name, since)
-                        continue
-                    report, metadata = outcome
-                    task.product.metadata.update_locally(metadata)
-                    task.exec_status = TaskStatus.Executed
-                    reports.append(report)
-                    _tell("✓", task.name, since)
+        with tempfile.TemporaryDirectory(prefix="clicklab-run-") as folder, TaskLines() as lines:
+            try:
+                while True:
+                    for task in _ready(dag, started)[: self.processes - len(running)]:
+                        started.add(task.name)
+                        lines.started(task.name)
+                        log, said = self.logs / f"{task.name}.log", Path(folder) / task.name
+                        running.append(TaskProcess(task, _build, log, said))
+                    if not running:
+                        break
+                    over = wait_for_any(running, lines.every_s)
+                    late = [one for one in running if one.seconds > 60 * self.time_limit_minutes]
+                    for one in {*over, *late}:
+                        running.remove(one)
+                        outcome = self._outcome(one, is_late=one not in over)
+                        is_failure = isinstance(outcome, Failure)
+                        lines.ended(one.task.name, one.seconds, failed=is_failure)
+                        if is_failure:
+                            one.task.exec_status = TaskStatus.Errored
+                            failures.append(outcome)
+                        else:
+                            report, metadata = outcome
+                            one.task.product.metadata.update_locally(metadata)
+                            one.task.exec_status = TaskStatus.Executed
+                            reports.append(report)
+                    lines.show({one.task.name: (one.seconds, one.says()) for one in running})
+            finally:
+                with _undisturbed():
+                    end(running)
         if failures:
             raise TasksFailed(failures)
         return reports
 
+    def _outcome(self, process: TaskProcess, *, is_late: bool) -> Any:
+        """Return report and metadata of a task that is over, or its failure."""
+        name = process.task.name
+        log = os.path.relpath(process.log)
+        if is_late:
+            end([process])
+            limit = f"{self.time_limit_minutes:g} minutes (time_limit_minutes in env.yaml)"
+            last = f"; the last that it said: {process.said()}" if process.said() else ""
+            return Failure(name, f"was ended after {limit}{last}", TIMED_OUT, log=log)
+        outcome = process.outcome()
+        if outcome is None:
+            outcome = Failure(name, f"its process {_KILLED}", exit_code=137)
+        return replace(outcome, log=log) if isinstance(outcome, Failure) else outcome
 
-def _tell(mark: str, name: str, since: float) -> None:
-    click.echo(f"{mark} {name:<18} {time.monotonic() - since:6.1f} s", err=True)
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no signal interrupt the clean-up, which takes seconds at most."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def _ready(dag: Any, started: set[str]) -> list[Any]:
@@ -118,61 +155,16 @@ def _ready(dag: Any, started: set[str]) -> list[Any]:
     ]
 
 
-def _build(task: Any, log_path: Path) -> Any:
-    """Run in the worker: build one task, with whatever it and its kernel print kept in its log."""
-    with _printing_to(log_path):
-        try:
-            return task._build(catch_exceptions=True)
-        except Exception as error:
-            with suppress(OSError):  # the log's own disk may be the one that is full
-                traceback.print_exc()
-            return describe_failure(task.name, error)
-
-
-@contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
-    """Send this process's and its children's output to a file; what has no room there is lost."""
-    _flush()
-    kept = os.dup(1), os.dup(2)
+def _build(task: Any) -> Any:
+    """Run in the worker: build one task; return Ploomber's report and metadata, or the failure."""
     try:
-        with _opened(path) as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            yield
-            _flush()
-    finally:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-            _flush()
-        for number, original in zip((1, 2), kept, strict=True):
-            os.dup2(original, number)
-            os.close(original)
+        return task._build(catch_exceptions=True)
+    except Exception as error:
+        print_traceback()
+        return describe_failure(task.name, error)
 
 
-def _opened(path: Path) -> TextIO:
-    try:
-        with tasks.errors.disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return path.open("w")
-    except tasks.errors.DiskFullError:
-        return Path(os.devnull).open("w")
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-
-
-_KILLED = "was killed (out of memory, perhaps); run the same command again to go on from here"
-
-
-def _outcome(future: Future, task: Any) -> Any:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return Failure(task.name, f"its process {_KILLED}", exit_code=137)
+_KILLED = "was killed (out of memory, perhaps); run the same command again to resume"
 
 
 def describe_failure(task: str, error: BaseException) -> Failure:

@@ -1,12 +1,13 @@
 """The models of an env file and the training tasks of ``pipeline.yaml``: each block has its task."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
-import yaml
-
 from tasks.errors import ConfigError
+from tasks.models import KINDS, learner_class, make_learner
 from tasks.storage.workspace import MARKER, project_root
+from tasks.storage.yaml_mapping import read_mapping
 
 TRAIN = "train-"
 
@@ -22,8 +23,13 @@ def model_block(name: str, models: Mapping[str, Any]) -> Any:
     ConfigError
         Naming what is missing and the lines to add.
     """
-    check_models(models, _trained())
+    check_models(models, trained())
     return models[name]
+
+
+def trained() -> list[str]:
+    """Return the models that have a training task in ``pipeline.yaml``."""
+    return [name.removeprefix(TRAIN) for name in read_tasks() if name.startswith(TRAIN)]
 
 
 def check_models(models: Any, trained: list[str]) -> None:
@@ -49,6 +55,78 @@ def check_models(models: Any, trained: list[str]) -> None:
             )
 
 
+def model_problems(models: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield path and problem of each value in well-formed blocks that its learner would refuse.
+
+    Kinds, names of parameters and their values, in ``params`` as in the grid or space of a search: the learners
+    themselves are asked.
+    """
+    names: dict[str, str] = {}
+    for name, block in models.items():
+        twin = names.setdefault(name.casefold(), name)
+        if twin != name:
+            yield ("models", name), f"differs from {twin!r} by case alone; rename one"
+        if block["kind"] not in KINDS:
+            near = get_close_matches(str(block["kind"]), KINDS, 1)
+            meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(KINDS)}"
+            yield ("models", name, "kind"), f"there is no learner {block['kind']!r}; {meant}"
+            continue
+        yield from _param_problems(block, ("models", name))
+        yield from _search_problems(block, ("models", name, "search"))
+
+
+def _param_problems(
+    block: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    params = block["params"]
+    alone = False
+    for name, value in params.items():
+        if problem := _refusal(block["kind"], {name: value}):
+            alone = True
+            yield (*path, "params", name), problem
+    if not alone and (problem := _refusal(block["kind"], params)):
+        yield (*path, "params"), problem
+
+
+def _search_problems(
+    block: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what the learner refuses of the values that a search would try."""
+    search, fixed = block["search"], block["params"]
+    section = "grid" if search["method"] == "grid" else "space"
+    tried = search.get(section) or {}
+    for name, values in tried.items():
+        if name in fixed and section == "grid":
+            yield (*path, section, name), "is fixed by `params` too; keep one"
+        ends = [values[end] for end in ("low", "high")] if isinstance(values, Mapping) else values
+        problems = (_refusal(block["kind"], {**fixed, name: value}) for value in ends)
+        if problem := next(filter(None, problems), None):
+            yield (*path, section, name), problem
+    if search["method"] == "optuna":
+        space = tried or learner_class(block["kind"]).search_space
+        if not set(space) - set(fixed):
+            yield path, "nothing is left to search; `params` fixes every parameter of the space"
+
+
+def _refusal(kind: str, params: Mapping[str, Any]) -> str | None:
+    """Return why a learner does not take these parameters, None if it does."""
+    unknown = [name for name in params if name not in (known := param_names(kind))]
+    if unknown:
+        near = get_close_matches(unknown[0], known, 1)
+        meant = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}"
+        return f"{kind} has no parameter {unknown[0]!r}; {meant}"
+    try:
+        make_learner(kind, 2, **params)
+    except (ConfigError, TypeError, ValueError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def param_names(kind: str) -> list[str]:
+    """Return the parameters of a learner that a block may set."""
+    return sorted(set(learner_class(kind)().get_params()) - {"n_features", "random_state"})
+
+
 def task_lines(name: str) -> str:
     """Return the lines of ``pipeline.yaml`` that train a model of that name."""
     block = f'{{dotted_path: "tasks.pipeline.model_tasks::model_block", name: {name}, models: "{{{{models}}}}"}}'
@@ -62,7 +140,18 @@ def task_lines(name: str) -> str:
     )
 
 
-def _trained() -> list[str]:
-    spec = yaml.safe_load((project_root() / MARKER).read_text())
-    names = [str(task.get("name", "")) for task in spec["tasks"]]
-    return [name.removeprefix(TRAIN) for name in names if name.startswith(TRAIN)]
+def read_tasks() -> dict[str, Mapping[str, Any]]:
+    """Return the entries of ``pipeline.yaml`` by name, in its order; ConfigError if it holds none."""
+    spec = read_mapping(project_root() / MARKER, holds="a mapping with `tasks`").values
+    tasks = spec.get("tasks")
+    if not isinstance(tasks, list) or not all(isinstance(task, Mapping) for task in tasks):
+        raise ConfigError(
+            f"{MARKER}: `tasks` must be a list of tasks, found {type(tasks).__name__}"
+        )
+    found: dict[str, Mapping[str, Any]] = {}
+    for number, task in enumerate(tasks, start=1):
+        name = str(task.get("name") or f"number {number}")
+        if name in found:
+            raise ConfigError(f"{MARKER}: two tasks are named {name!r}; rename one")
+        found[name] = task
+    return found

@@ -1,17 +1,44 @@
-"""An MLflow client whose errors are one line each."""
+"""An MLflow client whose errors are one line each, and which waits while its database restarts."""
 
+import logging
+import sqlite3
 from functools import wraps
 from typing import Any
 
-from tasks.errors import UnavailableError
-from tasks.storage.availability import is_temporary
+from tasks.errors import ClicklabError, ConfigError, InputError
+from tasks.storage.availability import aws_code, patiently
+from tasks.storage.databases import (
+    database_error,
+    is_database,
+    one_line,
+    refuse_password,
+    sqlite_path,
+    without_password,
+)
+
+KNOB = "`mlflow.tracking_uri` in env.yaml"
 
 
 class ReadableClient:
-    """An ``MlflowClient`` whose every call raises an UnavailableError if its server is temporarily unavailable."""
+    """An ``MlflowClient`` whose calls raise one line if the store cannot be used: see :func:`store_error`.
+
+    A database that is temporarily unavailable is asked again for two minutes. MLflow's own client asks a server
+    again for four (``MLFLOW_HTTP_REQUEST_MAX_RETRIES``).
+    """
 
     def __init__(self, client: Any, uri: str):
         self._client, self._uri = client, uri
+
+    def get_experiment_by_name(self, name: str) -> Any:
+        """Return an experiment or None; ConfigError if it was deleted, because nothing can be added to it."""
+        found = self._call(self._client.get_experiment_by_name, name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise ConfigError(
+                f"experiment {name!r} was deleted in MLflow; restore it with `MLFLOW_TRACKING_URI={without_password(self._uri)} "
+                f".venv/bin/mlflow experiments restore --experiment-id {found.experiment_id}`, or set another "
+                "`mlflow.experiment` in env.yaml"
+            )
+        return found
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)
@@ -20,23 +47,68 @@ class ReadableClient:
 
         @wraps(found)
         def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return found(*args, **kwargs)
-            except Exception as error:
-                if not is_temporary(error):
-                    raise
-                raise unavailable(self._uri, error) from None
+            return self._call(found, *args, **kwargs)
 
         return call
 
+    def _call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        path = sqlite_path(self._uri)
+        try:
+            if path is not None and not path.exists():  # SQLite would begin an empty one
+                raise sqlite3.OperationalError("unable to open database file")
+            if is_database(self._uri):
+                return patiently(lambda: function(*args, **kwargs))
+            return function(*args, **kwargs)
+        except Exception as error:
+            readable = store_error(self._uri, error)
+            if readable is None:
+                raise
+            raise readable from None
 
-def unavailable(uri: str, error: BaseException) -> UnavailableError:
-    """Return the error that says that MLflow is temporarily unavailable, and why."""
-    return UnavailableError(
-        f"MLflow at {uri!r} cannot be reached just now ({reason_of(error)}); run again when it is back"
-    )
+
+def store_error(uri: str, error: BaseException) -> ClicklabError | None:
+    """Return what is wrong with a store in one line: its database, its server, its files; None for anything else."""
+    found = database_error(error, subject="MLflow", address=uri, knob=KNOB)
+    if found is not None:
+        return found
+    code = aws_code(error)
+    if code in (
+        "NoSuchBucket",
+        "AccessDenied",
+        "403",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+    ):
+        return InputError(
+            f"the artifacts of MLflow at {without_password(uri)!r}: S3 answered {code}; check bucket and credentials"
+        )
+    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) and error.filename:
+        return InputError(
+            f"{error.filename}: MLflow's artifacts cannot be written there ({error.strerror}); "
+            "make the folder writable, or restore it"
+        )
+    return None
+
+
+def checked_address(tracking_uri: str, environment: str | None) -> str:
+    """Return the address to use: that of the environment if set, else the knob, which may hold no password."""
+    if environment:
+        return environment
+    refuse_password(tracking_uri, KNOB)
+    return tracking_uri
+
+
+def quiet_mlflow() -> None:
+    """Silence MLflow's news about tables, and the long form of errors that end as one line here; import it before."""
+    levels = {
+        "mlflow": logging.WARNING,
+        "mlflow.store.db.utils": logging.CRITICAL,
+        "alembic": logging.WARNING,
+    }
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def reason_of(error: BaseException) -> str:
     """Return the message of an error in one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or "no reason given"
+    return one_line(error)

@@ -1,12 +1,12 @@
 """MLflow as this project uses it: one registered model per log, two aliases.
 
-Model files are ordinary run artifacts (arrays and JSON, never a pickle); a registered version points at
-them. Aliases name the models that serve now, the ledger (:mod:`tasks.registry.ledger`) those before.
-Runs are written by :mod:`tasks.registry.recording`.
+Model files are ordinary run artifacts (arrays and JSON, never a pickle), with what MLflow needs to load them
+beside (:mod:`tasks.registry.mlflow_model`); a registered version, which only a model gets that may serve,
+points at them. Aliases name the models that serve now, the ledger (:mod:`tasks.registry.ledger`) those before.
+Runs are written by :mod:`tasks.registry.runs`.
 """
 
 import json
-import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -14,12 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ConfigError, InputError, UnavailableError
+from tasks.errors import ClicklabError, ConfigError, InputError
 from tasks.logs.origin import origin_of, slug
-from tasks.registry.mlflow_client import ReadableClient, reason_of, unavailable
+from tasks.models.golden import MODEL_FILES
+from tasks.registry.mlflow_client import (
+    KNOB,
+    ReadableClient,
+    checked_address,
+    quiet_mlflow,
+    reason_of,
+    store_error,
+)
+from tasks.registry.relocation import relocate
+from tasks.registry.store_version import check_version
 from tasks.schema import Schema
-from tasks.storage.availability import is_temporary
-from tasks.storage.locks import sqlite_lock
+from tasks.storage.availability import patiently
+from tasks.storage.databases import check_database, database_lock, is_database, without_password
+from tasks.storage.s3 import is_s3, s3_client, s3_errors, split_address
 from tasks.storage.workspace import resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -39,15 +50,15 @@ class RegisteredModel:
 
 
 def connect(tracking_uri: str) -> Any:
-    """Return an ``MlflowClient`` on a store that exists and is migrated.
+    """Return an ``MlflowClient`` on a store that exists and is migrated; MLFLOW_TRACKING_URI overrides the address.
 
-    A SQLite store is created on first use, behind a lock, because two processes migrating one file
-    at once leave it broken.
+    The tables of a new database are created on first use, behind a lock, because two processes that do so at once
+    leave it broken. A local store that was moved finds its artifacts again.
 
     Raises
     ------
     ConfigError
-        If the address is not one MLflow can open.
+        If the address is not one MLflow can open, holds a password, or names a store of another version.
     UnavailableError
         If the server, or the database, is temporarily unavailable; each call of the client may raise it, too.
     """
@@ -57,28 +68,59 @@ def connect(tracking_uri: str) -> Any:
     from mlflow.exceptions import MlflowException
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    uri = resolve_store(os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri)
-    try:
-        with sqlite_lock(uri):
+    quiet_mlflow()
+    uri = resolve_store(checked_address(tracking_uri, os.environ.get("MLFLOW_TRACKING_URI")))
+
+    def open_store() -> ReadableClient:
+        if is_database(uri):
+            check_database(uri)
+        with database_lock(uri, "mlflow"):
+            if is_database(uri):
+                check_version(uri)
+                relocate(uri)
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
-            client = ReadableClient(mlflow.MlflowClient(uri), uri)
+            client = mlflow.MlflowClient(uri)
             client.search_experiments(max_results=1)
-    except UnavailableError:
+        return ReadableClient(client, uri)
+
+    try:
+        return patiently(open_store) if is_database(uri) else open_store()
+    except ClicklabError:
         raise
     except Exception as error:
-        if is_temporary(error):
-            raise unavailable(uri, error) from None
+        if (readable := store_error(uri, error)) is not None:
+            raise readable from None
         of_the_database = type(error).__module__.startswith("sqlalchemy")
         is_full = "disk is full" in str(error)  # the executor reports a full disk in its own words
         if is_full or not (of_the_database or isinstance(error, MlflowException | OSError)):
             raise
         raise ConfigError(
-            f"MLflow at {uri!r} cannot be used ({reason_of(error)}); see `mlflow.tracking_uri` in env.yaml"
+            f"MLflow at {without_password(uri)!r} cannot be used ({reason_of(error)}); see {KNOB}"
         ) from None
-    return client
+
+
+def check_tracking(knobs: Mapping[str, Any]) -> None:
+    """Raise what would stop a run later: a store that cannot be used, a deleted experiment, a missing bucket.
+
+    Parameters
+    ----------
+    knobs
+        As in ``env.yaml``.
+
+    Raises
+    ------
+    ConfigError, InputError, UnavailableError
+        As :func:`connect` and the client's calls.
+    """
+    tracking = knobs["mlflow"]
+    client = connect(tracking["tracking_uri"])
+    found = client.get_experiment_by_name(experiment_of(knobs))
+    root = str(found.artifact_location if found else tracking.get("artifact_root") or "")
+    if is_s3(root):
+        bucket, prefix = split_address(root)
+        with s3_errors(root):
+            s3_client().list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
 def add_to_model(client: Any, run_id: str, name: str, text: str) -> None:
@@ -104,6 +146,13 @@ def experiment_name(experiment: str, origin: str | None) -> str:
     return f"{experiment}-{slug(origin)}" if origin else experiment
 
 
+def experiment_of(knobs: Mapping[str, Any]) -> str:
+    """Return the name of the experiment in which a run with these knobs is recorded."""
+    return experiment_name(
+        knobs["mlflow"]["experiment"], origin_of(knobs["data"], knobs.get("origin"))
+    )
+
+
 def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) -> str:
     """Register the model of a run and return its version number; registering a run again returns the same one."""
     from mlflow.exceptions import MlflowException
@@ -113,12 +162,36 @@ def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) ->
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    for version in client.search_model_versions(f"name='{name}'"):
-        if version.run_id == run_id:
-            return str(version.version)
-    source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL_PATH}"
+    if (known := find_version(client, name, run_id)) is not None:
+        return known
+    run = client.get_run(run_id)
+    source = f"{run.info.artifact_uri}/{MODEL_PATH}"
     version = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
+    outputs = run.outputs.model_outputs if run.outputs else []
+    for output in outputs:  # the model in MLflow's list of models says that it is registered
+        versions = json.dumps([{"name": name, "version": str(version.version)}])
+        client.set_logged_model_tags(output.model_id, {"mlflow.modelVersions": versions})
     return str(version.version)
+
+
+def find_version(client: Any, name: str, run_id: str) -> str | None:
+    """Return the version of a run's model, or None if it was never registered."""
+    for version in client.search_model_versions(f"name='{name}' and run_id='{run_id}'"):
+        return str(version.version)
+    return None
+
+
+def aliases(client: Any, name: str) -> dict[str, str]:
+    """Return version by alias; empty if no model was ever registered under that name."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+    return {alias: str(version) for alias, version in dict(found).items()}
 
 
 def set_alias(client: Any, name: str, alias: str, version: str | None) -> None:
@@ -144,17 +217,23 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
         version = client.get_model_version_by_alias(name, alias)
     except MlflowException:
         return None
-    target = Path(folder) / f"{name}-{version.version}"
+    target = Path(folder) / f"{name}-{version.version}" / MODEL_PATH
     target.mkdir(parents=True, exist_ok=True)
     try:
-        local = client.download_artifacts(version.run_id, MODEL_PATH, str(target))
+        there = {file.path for file in client.list_artifacts(version.run_id, MODEL_PATH)}
+        wanted = [f"{MODEL_PATH}/{file}" for file in MODEL_FILES]
+        if not there.intersection(wanted):
+            raise FileNotFoundError("its run holds no model")
+        for path in wanted:
+            if path in there:
+                client.download_artifacts(version.run_id, path, str(target))
     except (MlflowException, OSError) as error:
         raise InputError(
-            f"the files of {name} version {version.version} ({alias}) cannot be read ({reason_of(error)}); "
+            f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(
-        name, str(version.version), version.run_id, Path(local), _origin(client, version)
+        name, str(version.version), version.run_id, target, _origin(client, version)
     )
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.errors import ClicklabError, ContractError, InputError
-from tasks.models.golden import GOLDEN, TOLERANCE, load_golden
+from tasks.models.golden import GOLDEN, MODEL_FILES, TOLERANCE, load_golden
 from tasks.storage.shared_files import SharedFile, join, put_files, read_shared, write_shared
 
 FORMAT = 1
 VERSIONS = "versions"
-MODEL_FILES = ("weights.npy", "latent.npy", GOLDEN, "model.json")  # a complete model folder
 
 
 class Pointer(NamedTuple):

@@ -1,22 +1,30 @@
-"""One MLflow run per training: parameters, curve, metrics, data, code, tables, figures and the model."""
+"""One MLflow run per training: parameters, curve, metrics, data, code, trials, tables, figures and the model."""
 
-import hashlib
-import json
-import os
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tasks.errors import UnavailableError
-from tasks.registry.mlflow_store import MODEL_PATH, ORIGIN, connect, experiment_name
-from tasks.storage.workspace import resolve
+from tasks.registry.mlflow_model import log_mlflow_files
+from tasks.registry.mlflow_store import ORIGIN, connect, experiment_name
+from tasks.registry.runs import (
+    as_metrics,
+    as_params,
+    code_version,
+    log_dataset,
+    log_metrics,
+    log_model,
+    log_params,
+    training_run,
+    user,
+)
+from tasks.storage.workspace import is_scratch
 
-_TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on the runs
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED"}
+_BY_HAND = "run by hand"
+SOURCE = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "notebooks/train.ipynb"}
 
 
 @dataclass(frozen=True)
@@ -39,12 +47,16 @@ def record_training(
     params: Mapping[str, Any],
     history: Any,
     metrics: Mapping[str, float],
+    span: tuple[float, float],
     train: Any,
     valid: Any,
     model: str | Path,
-    tables: Mapping[str, pd.DataFrame] | None = None,
+    search: Any = None,
 ) -> TrainingRecord:
     """Write everything that is known of one training as one MLflow run, and return its record.
+
+    The headline of each metric is that of the model that was kept. The run is marked interactive, and named so,
+    if the model lies in a scratch place, where runs by hand write.
 
     Parameters
     ----------
@@ -53,17 +65,20 @@ def record_training(
     name
         What the pipeline calls the model.
     params
-        Parameters and options of the training.
+        Every effective parameter and option of the training, defaults too; ``kind`` among them.
     history
         Its epochs (:class:`tasks.training.history.History`).
     metrics
-        Numbers of the chosen epoch.
+        Numbers of the model that was kept, ``valid_log_loss`` and others.
+    span
+        When the training, its search included, began and ended; seconds since 1970.
     train, valid
         The feature sets.
     model
         The folder of the saved model.
-    tables
-        Further tables by file name (``.json``).
+    search
+        The search behind the parameters (:class:`tasks.training.search.SearchResult`), if there was one; its
+        trials become runs below this one.
 
     Raises
     ------
@@ -71,15 +86,14 @@ def record_training(
         As :func:`tasks.registry.mlflow_store.connect`; a run that was begun then ends FAILED.
     """
     client = connect(tracking["tracking_uri"])
-    origin = train.manifest.get("origin")
-    place = {"artifact_root": tracking.get("artifact_root"), "origin": origin}
-    chosen = [{"epoch": history.best_epoch, **metrics}]
-    experiment = experiment_name(tracking["experiment"], origin)
-    with training_run(client, experiment, name, **place) as run_id:
-        log_params(client, run_id, {"model": name, **params})
-        log_history(client, run_id, history.to_frame().to_dict(orient="records"))
-        log_history(client, run_id, chosen)
-        log_dataset(
+    by_hand = is_scratch(model)
+    place: dict[str, Any] = {"artifact_root": tracking.get("artifact_root"), "span": span}
+    tags = _tags(name, train, by_hand=by_hand, search=search)
+    title = f"{name} ({_BY_HAND})" if by_hand else name
+    experiment = experiment_name(tracking["experiment"], train.manifest.get("origin"))
+    with training_run(client, experiment, title, tags=tags, **place) as run_id:
+        log_params(client, run_id, {"model": name, **params, **(search.settings if search else {})})
+        data = log_dataset(
             client,
             run_id,
             name=train.contract.schema["name"],
@@ -87,129 +101,101 @@ def record_training(
             digest=train.manifest["log_digest"],
             rows={"train": train.n_rows, "valid": valid.n_rows},
         )
-        for file_name, table in (tables or {}).items():
-            client.log_table(run_id, table, file_name)
+        model_id = _log_logged_model(client, run_id, name, params=params)
+        log_metrics(client, run_id, _epochs(history))
+        log_metrics(client, run_id, _kept(history, metrics), model_id=model_id, data=data)
+        if search is not None:
+            _log_trials(client, run_id, search, tags=tags, begin=span[0])
         log_model(client, run_id, model)
+        log_mlflow_files(client, run_id, model)
     return TrainingRecord(run_id, client)
 
 
-def open_experiment(client: Any, name: str, *, artifact_root: str | Path | None = None) -> str:
-    """Return the id of the experiment of that name, created if it does not exist.
-
-    `artifact_root` is a folder or URI for its files; a tracking server ignores it and uses its own.
-    """
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        location = None
-        if artifact_root is not None and not client.tracking_uri.startswith("http"):
-            text = str(artifact_root)
-            location = text if "://" in text else resolve(text).as_uri()
-        try:
-            return client.create_experiment(name, artifact_location=location, tags=_TRAINING_VIEW)
-        except MlflowException:
-            found = client.get_experiment_by_name(name)  # another process was quicker
-            if found is None:
-                raise
-    return found.experiment_id
-
-
-@contextmanager
-def training_run(
-    client: Any,
-    experiment: str,
-    name: str,
-    *,
-    artifact_root: str | Path | None = None,
-    origin: str | None = None,
-) -> Iterator[str]:
-    """Open one MLflow run for one training and yield its id; it ends FAILED if the block raises."""
-    experiment_id = open_experiment(client, experiment, artifact_root=artifact_root)
-    tags = {
-        "mlflow.runName": name,
-        "mlflow.user": os.environ.get("USER", "clicklab"),
-        **code_version(),
-        **({ORIGIN: origin} if origin else {}),
+def _tags(name: str, train: Any, *, by_hand: bool, search: Any) -> dict[str, str]:
+    origin = str(train.manifest.get("origin") or train.manifest.get("source", ""))
+    notes = [f"{name} on {origin}, {train.n_rows:,} training rows."]
+    notes += [f"{_BY_HAND.capitalize()}, outside the pipeline."] if by_hand else []
+    edges = list(search.notes) if search is not None else []
+    return {
+        **SOURCE,
+        "mlflow.note.content": "\n\n".join([*notes, *edges]),
+        "clicklab.task": f"train-{name}",
+        "clicklab.interactive": str(by_hand).lower(),
+        ORIGIN: origin,
+        "clicklab.schema": train.contract.schema["name"],
+        "clicklab.log_digest": train.manifest["log_digest"],
+        "clicklab.contract": train.contract.digest,
+        **({"clicklab.search_edge": " ".join(edges)} if edges else {}),
     }
-    run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    try:
-        yield run_id
-    except BaseException:
-        with suppress(UnavailableError):  # the first error is the one to report
-            client.set_terminated(run_id, status="FAILED")
-        raise
-    client.set_terminated(run_id, status="FINISHED")
 
 
-def log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
-    """Write the parameters of a run in one call."""
-    from mlflow.entities import Param
-
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
-
-
-def log_history(client: Any, run_id: str, history: Sequence[Mapping[str, float]]) -> None:
-    """Write the metrics of each epoch, with the epoch as the step."""
-    from mlflow.entities import Metric
-    from mlflow.utils.time import get_current_time_millis
-
-    now = get_current_time_millis()
-    metrics = [
-        Metric(key, float(value), now, int(row["epoch"]))
-        for row in history
-        for key, value in row.items()
-        if key != "epoch" and value is not None
-    ]
-    client.log_batch(run_id, metrics=metrics)
+def _epochs(history: Any) -> dict[int, dict[str, float]]:
+    """Return the metrics of each epoch but the kept one, if that is the last."""
+    rows = {epoch.epoch: _of_epoch(epoch) for epoch in history.epochs}
+    if history.best_epoch == len(rows):
+        del rows[history.best_epoch]
+    return rows
 
 
-def log_dataset(
-    client: Any, run_id: str, *, name: str, source: str, digest: str, rows: Mapping[str, int]
-) -> None:
-    """Write which data the run used: MLflow shows name, digest and numbers of rows."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
+def _kept(history: Any, metrics: Mapping[str, float]) -> dict[int, dict[str, float]]:
+    """Return the metrics of the model that was kept, at a step behind which there is none."""
+    best = history.epochs[history.best_epoch - 1]
+    step = len(history.epochs) + (history.best_epoch < len(history.epochs))
+    return {step: {**_of_epoch(best), **metrics, "best_epoch": history.best_epoch}}
 
-    dataset = Dataset(
+
+def _of_epoch(epoch: Any) -> dict[str, float]:
+    return {
+        "train_log_loss": epoch.train_log_loss,
+        "valid_log_loss": epoch.valid_log_loss,
+        "valid_roc_auc": epoch.valid_roc_auc,
+        "epoch_seconds": epoch.seconds,
+    }
+
+
+def _log_logged_model(client: Any, run_id: str, name: str, *, params: Mapping[str, Any]) -> str:
+    """Enter the model in MLflow's list of models, and return its id; its files stay with the run."""
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    experiment_id = client.get_run(run_id).info.experiment_id
+    listed = client.create_logged_model(
+        experiment_id,
         name=name,
-        digest=digest[:36],
-        source_type="clicklab",
-        source=json.dumps({"uri": source}),
-        profile=json.dumps(dict(rows)),
+        source_run_id=run_id,
+        params={key: str(value)[:6000] for key, value in params.items()},
+        tags={
+            **SOURCE,
+            "mlflow.model.isExternal": "true",
+            "mlflow.note.content": "Its files are in the folder `model` of its source run.",
+        },
+        model_type="clicklab",
     )
-    tag = InputTag("mlflow.data.context", "training")
-    client.log_inputs(run_id, [DatasetInput(dataset, [tag])])
+    client.finalize_logged_model(listed.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(listed.model_id, step=0)])
+    return str(listed.model_id)
 
 
-def log_model(client: Any, run_id: str, folder: str | Path) -> None:
-    """Store the files of a model folder with its run."""
-    client.log_artifacts(run_id, str(folder), MODEL_PATH)
-
-
-def code_version() -> dict[str, str]:
-    """Return tags: the git commit (if any), whether the tree differs from it, and a digest of ``tasks``."""
-    root = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    tags = {"clicklab.code_digest": digest.hexdigest()[:16]}
-    commit = _git("rev-parse", "HEAD")
-    if commit:
-        tags["mlflow.source.git.commit"] = commit
-        tags["clicklab.code_dirty"] = str(bool(_git("status", "--porcelain"))).lower()
-    return tags
-
-
-def _git(*words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _log_trials(
+    client: Any, run_id: str, search: Any, *, tags: Mapping[str, str], begin: float
+) -> None:
+    """Write each trial as a run below the study's, in three calls; and all of them as a table."""
+    if not len(search.trials):
+        return
+    client.log_table(run_id, search.trials, "trials.json")
+    experiment_id = client.get_run(run_id).info.experiment_id
+    kept = ("clicklab.interactive", "clicklab.task", ORIGIN)
+    shared = {key: tags[key] for key in kept} | SOURCE | user() | code_version()
+    for number, trial in enumerate(search.records):
+        own = {
+            "mlflow.runName": f"trial {number}: {trial['state']}",
+            "mlflow.parentRunId": run_id,
+            "clicklab.trial_state": trial["state"],
+        }
+        start = int(1000 * trial.get("started", begin))
+        end = start + int(1000 * trial["seconds"])
+        child = client.create_run(experiment_id, start_time=start, tags=shared | own).info.run_id
+        losses = {step: {"valid_log_loss": loss} for step, loss in enumerate(trial["losses"], 1)}
+        if trial["state"] == "complete":  # its value, which is that of its best epoch
+            losses[len(losses) + 1] = {"valid_log_loss": trial["valid_log_loss"]}
+        client.log_batch(child, metrics=as_metrics(losses), params=as_params(trial["params"]))
+        client.set_terminated(child, status=_STATUS[trial["state"]], end_time=end)

@@ -6,11 +6,15 @@ examined, down to what the operating system or the other side reported.
 
 import errno
 import http.client
+import os
 import re
 import socket
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 # status codes after which MLflow's and AWS's own clients retry
 _STATUSES = frozenset({408, 429, 500, 502, 503, 504})
@@ -20,14 +24,24 @@ _THROTTLED = frozenset(
 _UNREACHABLE = frozenset(
     {errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, socket.EAI_AGAIN}
 )
-_TEXT_ONLY = ("MlflowException", "OperationalError")  # may carry their cause as text only
+_TEXT_ONLY = (
+    "MlflowException",
+    "OperationalError",
+    "InterfaceError",
+)  # their cause may be text only
 _TEMPORARY_TEXT = re.compile(
     r"connection refused|timed out|timeout expired|connection reset|server closed the connection"
     r"|temporary failure in name resolution|too many (408|429|50[0234]) error responses"
     r"|database system is (starting up|shutting down|in recovery mode)|too many clients"
-    r"|remaining connection slots",
+    r"|remaining connection slots|terminating connection|connection already closed|connection has been closed",
     re.IGNORECASE,
 )
+# libpq reports every address of a host that it tried: one that refuses says nothing if another answered
+_FINAL_TEXT = re.compile(
+    r"password authentication failed|no password supplied|(database|role) \"[^\"]*\" does not exist|no pg_hba.conf entry"
+)
+_WAIT_S = 120.0
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, *[15.0] * 40)
 
 
 def is_temporary(error: BaseException) -> bool:
@@ -48,6 +62,25 @@ def is_temporary(error: BaseException) -> bool:
     ):  # a file is never temporarily unavailable
         return False
     return any(_is_temporary_link(link) for link in links)
+
+
+def patiently(call: Callable[[], _T]) -> _T:
+    """Return what `call` returns, calling it again while its errors are temporary, for at most two minutes.
+
+    ``CLICKLAB_WAIT_S`` sets another limit in seconds; 0 does not wait at all.
+    """
+    limit = float(os.environ.get("CLICKLAB_WAIT_S") or _WAIT_S)
+    since, slept = time.monotonic(), 0.0
+    for pause in _PAUSES_S:
+        try:
+            return call()
+        except Exception as error:
+            is_over = max(time.monotonic() - since, slept) + pause > limit
+            if is_over or not is_temporary(error):
+                raise
+        time.sleep(pause)
+        slept += pause
+    return call()
 
 
 def aws_code(error: BaseException) -> str | None:
@@ -81,7 +114,10 @@ def _is_temporary_link(link: BaseException) -> bool:
         "IncompleteReadError",
     ):  # of requests, after its last attempt; of botocore
         return True
-    return kind in _TEXT_ONLY and bool(_TEMPORARY_TEXT.search(str(link)))
+    text = str(link)
+    return (
+        kind in _TEXT_ONLY and bool(_TEMPORARY_TEXT.search(text)) and not _FINAL_TEXT.search(text)
+    )
 
 
 def _status(link: BaseException) -> int | None:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from tasks.storage.databases import SQLITE, sqlite_path, with_driver
+
 MARKER = "pipeline.yaml"
 SCRATCH = "scratch"  # the folder of the products for what notebooks write when a person runs them
 
@@ -25,17 +27,15 @@ def resolve(path: str | Path) -> Path:
 
 
 def resolve_store(uri: str) -> str:
-    """Return a store address with a relative SQLite path made absolute; others are left alone.
+    """Return a store address with a relative SQLite path made absolute, and PostgreSQL's driver named.
 
     Examples
     --------
-    >>> resolve_store("postgresql://db/mlflow")
-    'postgresql://db/mlflow'
+    >>> resolve_store("http://127.0.0.1:5000")
+    'http://127.0.0.1:5000'
     """
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
-        return uri
-    return prefix + str(resolve(uri.removeprefix(prefix)))
+    path = sqlite_path(uri)
+    return with_driver(uri) if path is None else SQLITE + str(resolve(path))
 
 
 def is_scratch(path: str | Path) -> bool:

@@ -34,7 +34,7 @@ def bits_trial(
     Returns
     -------
     DataFrame
-        Index ``bits``. ``valid_log_loss`` (nats, lower is better) and ``valid_auc``; ``excess``, the log
+        Index ``bits``. ``valid_log_loss`` (nats, lower is better) and ``valid_roc_auc``; ``excess``, the log
         loss above that of the best number of bits, 0 or more; ``excess_se``, its standard error, from the
         differences of the rows (both losses share the rows, so most of the noise cancels).
 
@@ -62,7 +62,7 @@ def bits_trial(
         table[n_bits] = (float(losses[n_bits].mean()), roc_auc(y_true, p_click))
     best = min(bits, key=lambda n_bits: table[n_bits][0])
     rows = {n_bits: (*table[n_bits], *_excess(losses[n_bits] - losses[best])) for n_bits in bits}
-    columns = ["valid_log_loss", "valid_auc", "excess", "excess_se"]
+    columns = ["valid_log_loss", "valid_roc_auc", "excess", "excess_se"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("bits")
 
 

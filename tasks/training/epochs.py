@@ -9,7 +9,7 @@ with Training(learner, train, valid, max_epochs=8) as run:
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ import numpy as np
 
 from tasks.errors import ConfigError, InputError
 from tasks.models.predict import Rows
+from tasks.storage.progress import report
 from tasks.training.checkpoint import Checkpoint, local_learner, state_digest
 from tasks.training.divergence import diverged, overflow_as_divergence, require_finite
 from tasks.training.history import Epoch, History, TrainingState
@@ -51,7 +52,8 @@ class Training:
     n_shards
         Shards of the work on a cluster; None is the number of workers.
     progress
-        Called after each batch with the epoch, rows done in it, and rows in all.
+        Called after each batch with the epoch, rows done in it, and rows in all; the terminal and JupyterLab
+        are told in any case (:mod:`tasks.storage.progress`).
     on_epoch
         Called after each epoch; an exception it raises ends the training.
     checkpoint
@@ -66,6 +68,8 @@ class Training:
         What the loop works with; on a cluster they stand for the workers' copies.
     history
         The epochs so far, and which of them was best.
+    parameters
+        What the result depends on besides the rows: the learner's parameters and these options, defaults too.
 
     Raises
     ------
@@ -102,6 +106,13 @@ class Training:
         self.checkpoint: Checkpoint | None = None
         self.seed, self.progress, self._on_epoch = seed, progress, on_epoch
         self._max_epochs, self._patience = max_epochs, patience
+        self._options: dict[str, Any] = {
+            "max_epochs": max_epochs,
+            "patience": patience,
+            "negative_rate": negative_rate,
+            "seed": seed,
+            "engine": "dask" if isinstance(engine, Mapping) else engine or "local",
+        }
         self._given, self._engine, self._n_shards = learner, engine, n_shards
         self._path, self._stack = checkpoint, ExitStack()
 
@@ -134,7 +145,14 @@ class Training:
             n_done = len(self.state.epochs)
             yield Pass(self.learner, self.train, self.state, seed=self.seed, run=self)
             if len(self.state.epochs) == n_done:
-                raise RuntimeError("each epoch must end with finish(valid_log_loss, valid_auc)")
+                raise RuntimeError("each epoch must end with finish(valid_log_loss, valid_roc_auc)")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        learner = local_learner(self.learner)
+        own = learner.get_params()
+        own.pop("n_epochs", None)  # only `fit` uses it
+        return {"kind": learner.kind, **own, **self._options}
 
     @property
     def history(self) -> History:
@@ -155,6 +173,14 @@ class Training:
             self.checkpoint.save_if_due(
                 self.learner, self.state.to_dict(), within_epoch=within_epoch
             )
+
+    def tell(self, n_read: int, n_rows: int) -> None:
+        """Report how far the epoch is."""
+        state = self.state
+        loss = state.total_loss / state.n_learned if state.n_learned else None
+        report(n_read, n_rows, epoch=(state.epoch, self._max_epochs), loss=loss)
+        if self.progress is not None:
+            self.progress(state.epoch, n_read, n_rows)
 
     def _distribute(self) -> None:
         from tasks.cluster.training import distribute
@@ -221,12 +247,12 @@ class Pass:
             )
         require_finite(self._learner, f"epoch {state.epoch}, by batch {state.n_batches}")
 
-    def finish(self, valid_log_loss: float, valid_auc: float) -> Epoch:
+    def finish(self, valid_log_loss: float, valid_roc_auc: float) -> Epoch:
         """End the epoch with its validation results, which decide whether it is the best so far."""
         state = self._state
         train_log_loss = state.total_loss / state.n_learned
         seconds = time.perf_counter() - self._since
-        epoch = Epoch(state.epoch, train_log_loss, valid_log_loss, valid_auc, seconds)
+        epoch = Epoch(state.epoch, train_log_loss, valid_log_loss, valid_roc_auc, seconds)
         if not math.isfinite(valid_log_loss):
             raise diverged(self._learner, f"validation after epoch {state.epoch}")
         if self._run is not None:
@@ -244,8 +270,7 @@ class Pass:
         if self._run is None:
             return
         self._run.save_if_due(within_epoch=True)
-        if self._run.progress is not None:
-            self._run.progress(self._state.epoch, n_read, self._rows.n_rows)
+        self._run.tell(n_read, self._rows.n_rows)
 
 
 def _check(train: Rows, valid: Rows, max_epochs: int, patience: int) -> None:

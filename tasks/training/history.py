@@ -19,7 +19,7 @@ class Epoch:
     epoch: int
     train_log_loss: float
     valid_log_loss: float
-    valid_auc: float
+    valid_roc_auc: float
     seconds: float
 
 
@@ -31,7 +31,7 @@ class History(NamedTuple):
     best_log_loss: float
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per epoch: ``epoch``, ``train_log_loss``, ``valid_log_loss``, ``valid_auc``, ``seconds``."""
+        """Return one row per epoch: ``epoch``, ``train_log_loss``, ``valid_log_loss``, ``valid_roc_auc``, ``seconds``."""
         return pd.DataFrame([asdict(epoch) for epoch in self.epochs])
 
 

@@ -15,17 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from tasks.errors import ConfigError, UnavailableError
-from tasks.logs.value_text import is_integer
-from tasks.models import learner_class
-from tasks.storage.availability import is_temporary
-from tasks.storage.locks import sqlite_lock
-from tasks.storage.workspace import resolve_store
+from tasks.errors import ConfigError
+from tasks.logs.value_text import is_integer, is_number
+from tasks.storage import progress
 from tasks.training.history import Epoch
+from tasks.training.optuna_storage import FINISHED, Storage, trials_in
+from tasks.training.search_space import space_of, suggest
 
 Run = Callable[..., dict[str, Any]]
-_FINISHED = ("COMPLETE", "PRUNED")
-_ANY = (*_FINISHED, "RUNNING", "FAIL")  # including trials that another machine may be running
+_NOT_OF_THE_STUDY = ("storage", "n_trials", "minutes")  # another budget resumes the same study
 
 
 def run_study(
@@ -37,16 +35,19 @@ def run_study(
     seed: int,
     study_name: str,
     negative_rate: float,
-) -> list[dict[str, Any]]:
-    """Return the finished trials of a study, as many as the plan asks for; missing ones are run.
+) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
+    """Return the finished trials of a study, the study, and its space; trials that the budget still has are run.
+
+    The learner's defaults are tried first. A trial is pruned after an epoch in which its loss is above the median of
+    the earlier trials' at that epoch, once four have finished.
 
     Arguments and errors are those of :func:`tasks.training.search.search`; `run` trains once with parameters.
     """
     optuna = _import_optuna()
-    n_trials = positive(plan, "n_trials")
-    space = _space(kind, fixed, plan)
+    n_trials, seconds = _budget(plan)
+    is_limited = math.isfinite(n_trials)
+    space, defaults = space_of(kind, fixed, plan)
     name = f"{study_name}-{_digest(kind, fixed, plan, space, negative_rate)}"
-    defaults = learner_class(kind)().get_params()
 
     def objective(trial: Any) -> float:
         def prune(epoch: Epoch) -> None:
@@ -54,35 +55,46 @@ def run_study(
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        result = run({key: _suggest(trial, key, span) for key, span in space.items()}, prune)
+        values = {key: suggest(trial, key, span, defaults[key]) for key, span in space.items()}
+        number = min(trial.number + 1, n_trials)  # a shared study also numbers trials that failed
+        with progress.trial(int(number), int(max(number, n_trials if is_limited else 0))):
+            result = run(values, prune)
         for key in ("epochs", "seconds", "state"):
             trial.set_user_attr(key, result[key])
         if not math.isfinite(result["valid_log_loss"]):
             raise optuna.TrialPruned
         return result["valid_log_loss"]
 
+    storage = Storage(plan.get("storage"))
     with _quiet(optuna):
-        study, is_shared = _open_study(optuna, plan.get("storage"), name)
-        if not _trials(study, "WAITING", *(_ANY if is_shared else _FINISHED)):
-            study.enqueue_trial({key: defaults[key] for key in space})
-        while (n_done := len(_trials(study, *_FINISHED))) < n_trials:
-            study.sampler = _sampler(optuna, seed, n_done, is_shared=is_shared)
-            study.optimize(objective, n_trials=1)
-        return [_record(trial) for trial in _trials(study, *_FINISHED)]
+        pruners = optuna.pruners
+        pruner = pruners.MedianPruner(n_startup_trials=4) if _prunes(plan) else pruners.NopPruner()
+        study = storage.open_study(optuna, name, direction="minimize", pruner=pruner)
 
+        def sampler(n_done: int) -> Any:
+            return _sampler(optuna, seed, n_done, is_shared=storage.is_shared)
 
-def _space(kind: str, fixed: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
-    spans = (plan.get("space") or learner_class(kind).search_space).items()
-    space = {name: span for name, span in spans if name not in fixed}
-    if not space:
-        raise ConfigError(
-            "search: nothing is left to search; `params` fixes every parameter of the space"
+        storage.run_trials(
+            optuna,
+            study,
+            objective,
+            n_trials=n_trials,
+            seconds=seconds,
+            first=defaults,
+            sampler=sampler,
         )
-    return space
+        return [_record(trial) for trial in trials_in(study, *FINISHED)], study, space
 
 
-def _trials(study: Any, *states: str) -> list[Any]:
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in states]
+def _budget(plan: Mapping[str, Any]) -> tuple[float, float]:
+    """Return how many trials a study may have, and how many seconds they may take together."""
+    if "n_trials" not in plan and "minutes" not in plan:
+        raise ConfigError("search: n_trials must be given, or minutes: the budget of the search")
+    minutes = plan.get("minutes", math.inf)
+    if not is_number(minutes) or not minutes > 0:
+        raise ConfigError(f"search: minutes must be a number above 0, found {minutes!r}")
+    n_trials = positive(plan, "n_trials") if "n_trials" in plan else math.inf
+    return n_trials, 60.0 * minutes
 
 
 def _sampler(optuna: Any, seed: int, n_done: int, *, is_shared: bool) -> Any:
@@ -95,33 +107,29 @@ def _sampler(optuna: Any, seed: int, n_done: int, *, is_shared: bool) -> Any:
 def _digest(
     kind: str, fixed: Any, plan: Mapping[str, Any], space: Any, negative_rate: float
 ) -> str:
-    over = {key: value for key, value in plan.items() if key not in ("storage", "n_trials")}
+    over = {key: value for key, value in plan.items() if key not in _NOT_OF_THE_STUDY}
     parts = [kind, fixed, over, space, negative_rate]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:8]
 
 
-def _suggest(trial: Any, name: str, span: Any) -> Any:
-    if isinstance(span, list) and span:
-        return trial.suggest_categorical(name, span)
-    if not isinstance(span, Mapping) or not {"low", "high"} <= set(span) <= {"low", "high", "log"}:
-        raise ConfigError(
-            f"search: the space of {name!r} must be a list of choices or {{low, high, log}}, found {span!r}"
-        )
-    return trial.suggest_float(
-        name, float(span["low"]), float(span["high"]), log=bool(span.get("log", False))
-    )
-
-
 def _record(trial: Any) -> dict[str, Any]:
-    attrs = trial.user_attrs
+    """Return a finished trial; one that was pruned has the loss of its last epoch."""
+    attrs, losses = (
+        trial.user_attrs,
+        [loss for _, loss in sorted(trial.intermediate_values.items())],
+    )
     finished = trial.state.name == "COMPLETE"
+    state = attrs.get("state", "pruned")
+    last = losses[-1] if losses and state == "pruned" else math.nan
     elapsed = round(trial.duration.total_seconds(), 3) if trial.duration else math.nan
     return {
         "params": dict(trial.params),
-        "valid_log_loss": float(trial.value) if finished else math.nan,
-        "epochs": attrs.get("epochs", len(trial.intermediate_values)),
+        "valid_log_loss": float(trial.value) if finished else last,
+        "epochs": attrs.get("epochs", len(losses)),
         "seconds": attrs.get("seconds", elapsed),
-        "state": attrs.get("state", "pruned"),
+        "state": state,
+        "losses": losses,
+        "started": trial.datetime_start.timestamp(),
     }
 
 
@@ -141,36 +149,17 @@ def _quiet(optuna: Any) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings("ignore", message="Heartbeat of storage")  # kept by run_trials
             yield
     finally:
         optuna.logging.set_verbosity(before)
 
 
-def _open_study(optuna: Any, storage: str | None, name: str) -> tuple[Any, bool]:
-    """Return the study of that name, created or joined, and whether other machines may work on it too."""
-    address = resolve_store(storage) if storage else None
-    knobs = {
-        "study_name": name,
-        "direction": "minimize",
-        "load_if_exists": True,
-        "pruner": optuna.pruners.MedianPruner(n_startup_trials=4),
-    }
-    try:
-        with sqlite_lock(address):
-            study = optuna.create_study(storage=address, **knobs)
-        return study, address is not None and not address.startswith("sqlite")
-    except Exception as error:
-        theirs = type(error).__module__.startswith("sqlalchemy")
-        if not theirs and not isinstance(error, ImportError | OSError):
-            raise
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        if is_temporary(error):
-            raise UnavailableError(
-                f"search: storage {storage!r} cannot be reached just now ({reason}); run again when it is back"
-            ) from None
-        raise ConfigError(
-            f"search: storage {storage!r} cannot be used ({reason}); see `search` in env.yaml"
-        ) from None
+def _prunes(plan: Mapping[str, Any]) -> bool:
+    prunes = plan.get("pruner", True)
+    if not isinstance(prunes, bool):
+        raise ConfigError(f"search: pruner must be true or false, found {prunes!r}")
+    return prunes
 
 
 def positive(plan: Mapping[str, Any], name: str, default: int | None = None) -> int:

@@ -4,9 +4,11 @@ A search is the mapping under ``search`` of a model in ``env.yaml``:
 
 - ``{method: fixed}``: the parameters as given;
 - ``{method: grid, grid: {name: [values]}}``: every combination;
-- ``{method: optuna, n_trials: 10, storage: URL}``: that many trials in total, over all processes that
-  share the storage; SQLite for one machine, PostgreSQL for several; in memory if left out;
-  ``space: {name: [choices] or {low, high, log}}`` replaces the learner's own.
+- ``{method: optuna, n_trials: 10, minutes: 30, storage: URL}``: until there are that many trials, or they have taken
+  that many minutes, in total over all processes that share the storage, and however often the search was started;
+  either may be left out. The storage is SQLite for one machine, PostgreSQL for several; memory if left out.
+  ``space: {name: [choices] or {low, high, log}}`` replaces the learner's own, widened by the learner's defaults, which
+  are tried first. ``pruner: false`` lets every trial end.
 
 ``max_rows`` (the last rows before validation, default 150,000) and ``max_epochs`` (default 2) keep
 trials cheap. The caller trains the winner on all rows.
@@ -16,23 +18,56 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from tasks.errors import ConfigError, DivergenceError
 from tasks.models import make_learner
+from tasks.storage.progress import trial
 from tasks.training.fit import fit_stream
 from tasks.training.history import Epoch
 from tasks.training.optuna_study import Run, positive, run_study
 from tasks.training.sampling import LastRows, checked_rate
+from tasks.training.search_space import edge_notes
 
 _KEYS = {
     "fixed": {"method"},
     "grid": {"method", "grid", "max_rows", "max_epochs"},
-    "optuna": {"method", "n_trials", "storage", "space", "max_rows", "max_epochs"},
-}
+    "optuna": {
+        "method", "n_trials", "minutes", "storage", "space", "pruner", "max_rows", "max_epochs",
+    },
+}  # fmt: skip
 _MAX_ROWS, _MAX_EPOCHS = 150_000, 2
+
+
+class SearchResult(NamedTuple):
+    """What a search found.
+
+    Attributes
+    ----------
+    params
+        The parameters to train with.
+    trials
+        Best first; columns ``trial``, ``valid_log_loss`` (nats; NaN where it diverged, that of the last epoch where
+        it was pruned), ``epochs``, ``seconds``, ``state`` ("complete", "pruned", "diverged") and the parameters
+        tried. Empty for the method "fixed".
+    notes
+        A sentence for each parameter whose best value lies at an edge of what was tried.
+    records
+        The trials in their order, with ``params``, ``losses`` by epoch and ``started`` (seconds since 1970) too.
+    settings
+        Method, budget and space, by names such as ``search.n_trials``; addresses are left out.
+    study
+        The Optuna study, or None.
+    """
+
+    params: dict[str, Any]
+    trials: pd.DataFrame
+    notes: list[str]
+    records: list[dict[str, Any]]
+    settings: dict[str, Any]
+    study: Any = None
 
 
 def search(
@@ -43,8 +78,8 @@ def search(
     seed: int,
     study_name: str = "clicklab",
     negative_rate: float = 1.0,
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return the parameters to train with, and the trials they were chosen from, best first.
+) -> SearchResult:
+    """Return the parameters to train with, and the trials they were chosen from.
 
     Parameters
     ----------
@@ -61,17 +96,13 @@ def search(
     negative_rate
         As for :class:`tasks.training.epochs.Training`; trials use the same rate as the final training.
 
-    Returns
-    -------
-    dict, DataFrame
-        The parameters; columns ``trial``, ``valid_log_loss`` (nats, NaN where it diverged), ``epochs``,
-        ``seconds``, ``state`` and the parameters tried. Empty for the method "fixed".
-
     Raises
     ------
     ConfigError
         If the search names an unknown method or knob, or no trial has a finite loss.
     """
+    if not isinstance(model, Mapping) or "kind" not in model:
+        raise ConfigError(f"model must be a block with kind, params and search, found {model!r}")
     plan = dict(model.get("search") or {"method": "fixed"})
     method = plan.get("method")
     if method not in _KEYS:
@@ -86,21 +117,23 @@ def search(
         model["kind"], train.contract.n_features, **fixed
     )  # refuses bad parameters before hours of trials, not after
     if method == "fixed":
-        return fixed, _table([])
+        return SearchResult(fixed, _table([]), [], [], {"search.method": method})
     sampling: dict[str, Any] = {"negative_rate": checked_rate(negative_rate), "seed": seed}
     run = _runner(model["kind"], fixed, train, valid, plan, sampling)
     if method == "grid":
-        found = _search_grid(run, plan.get("grid"))
+        space, study = _checked_grid(plan.get("grid")), None
+        records = _run_grid(run, space)
     else:
-        found = run_study(run, model["kind"], fixed, plan, study_name=study_name, **sampling)
-    table = _table(found)
-    if not table["valid_log_loss"].notna().any():
+        records, study, space = run_study(
+            run, model["kind"], fixed, plan, study_name=study_name, **sampling
+        )
+    complete = [one for one in records if one["state"] == "complete"]
+    if not complete:
         raise ConfigError("search: no trial has a finite loss; lower the learning rates it tries")
-    best = min(
-        (one for one in found if math.isfinite(one["valid_log_loss"])),
-        key=lambda one: one["valid_log_loss"],
-    )
-    return {**fixed, **best["params"]}, table
+    best = min(complete, key=lambda one: one["valid_log_loss"])["params"]
+    notes = edge_notes(space, best, key="search.grid" if method == "grid" else "search.space")
+    settings = _settings(plan, space)
+    return SearchResult({**fixed, **best}, _table(records), notes, records, settings, study)
 
 
 def _runner(
@@ -121,13 +154,20 @@ def _runner(
     def run(
         params: Mapping[str, Any], on_epoch: Callable[[Epoch], None] | None = None
     ) -> dict[str, Any]:
-        since = time.perf_counter()
+        started, since = time.time(), time.perf_counter()
+        losses: list[float] = []
+
+        def note(epoch: Epoch) -> None:
+            losses.append(epoch.valid_log_loss)
+            if on_epoch is not None:
+                on_epoch(epoch)
+
         learner = make_learner(
             kind, train.contract.n_features, random_state=sampling["seed"], **{**fixed, **params}
         )
         try:
             history = fit_stream(
-                learner, last, valid, max_epochs=max_epochs, on_epoch=on_epoch, **sampling
+                learner, last, valid, max_epochs=max_epochs, on_epoch=note, **sampling
             )
             loss, epochs, state = history.best_log_loss, len(history.epochs), "complete"
         except DivergenceError:
@@ -139,6 +179,8 @@ def _runner(
             "epochs": epochs,
             "seconds": seconds,
             "state": state,
+            "losses": losses,
+            "started": started,
         }
 
     return run
@@ -147,18 +189,46 @@ def _runner(
 def _table(found: list[dict[str, Any]]) -> pd.DataFrame:
     first = ["trial", "valid_log_loss", "epochs", "seconds", "state"]
     rows = [{"trial": number, **one} for number, one in enumerate(found)]
+    rows.sort(key=_rank)
     flat = [{key: row[key] for key in first} | row["params"] for row in rows]
-    table = pd.DataFrame(flat, columns=None if flat else first)
-    return table.sort_values("valid_log_loss", kind="stable", ignore_index=True)
+    return pd.DataFrame(flat, columns=None if flat else first)
 
 
-def _search_grid(run: Run, grid: Any) -> list[dict[str, Any]]:
+def _rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+    loss = row["valid_log_loss"]
+    return row["state"] != "complete", loss if math.isfinite(loss) else math.inf
+
+
+def _checked_grid(grid: Any) -> dict[str, Any]:
     if (
         not isinstance(grid, Mapping)
         or not grid
         or not all(isinstance(values, list) and values for values in grid.values())
     ):
         raise ConfigError(f"search: grid must map parameters to lists of values, found {grid!r}")
-    return [
-        run(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())
-    ]
+    return dict(grid)
+
+
+def _settings(plan: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every effective knob of a search but its storage, whose address may hold a password."""
+    knobs: dict[str, Any] = {"max_rows": _MAX_ROWS, "max_epochs": _MAX_EPOCHS}
+    if plan["method"] == "optuna":
+        knobs |= {"n_trials": "no limit", "minutes": "no limit", "pruner": True}
+    knobs |= {key: plan[key] for key in plan if key not in ("storage", "space", "grid")}
+    spans = {f"space.{name}": _span_text(span) for name, span in space.items()}
+    return {f"search.{key}": value for key, value in (knobs | spans).items()}
+
+
+def _span_text(span: Any) -> str:
+    if isinstance(span, Mapping):
+        return f"{span['low']:g} to {span['high']:g}{', log' if span.get('log') else ''}"
+    return ", ".join(str(value) for value in span)
+
+
+def _run_grid(run: Any, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    points = list(itertools.product(*grid.values()))
+    found = []
+    for number, values in enumerate(points, start=1):
+        with trial(number, len(points)):
+            found.append(run(dict(zip(grid, values, strict=True))))
+    return found

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tasks.errors import ClicklabError
 from tasks.models.golden import GOLDEN
 from tasks.promote import decide, promote
 from tasks.registry.ledger import read_ledger
-from tasks.registry.recording import log_model, open_experiment
+from tasks.registry.runs import log_model, open_experiment
 from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.slow  # MLflow makes a database
@@ -67,9 +68,12 @@ def aliases(store, record) -> dict[str, str]:
 
 
 def test_the_best_that_passes_is_champion_and_the_next_challenger(store, record, tracking):
-    """Every model is registered and has a line in the ledger, the refused one with its reason."""
+    """Every model has a line in the ledger, the refused one with its reason; what may serve is registered."""
     decision = decide(record, tracking)
     versions = decision["versions"]
+    assert set(versions) == {"ftrl", "fm"}
+    registered = store[1].search_model_versions(f"name='{record['registered_name']}'")
+    assert {version.run_id for version in registered} == {store[2]["ftrl"], store[2]["fm"]}
     assert aliases(store, record) == {"champion": versions["ftrl"], "challenger": versions["fm"]}
     assert (decision["champion"], decision["previous_version"]) == ("ftrl", None)
     assert decision["refused"] == {"sgd": ["calibration ratio 1.9"]}
@@ -77,12 +81,48 @@ def test_the_best_that_passes_is_champion_and_the_next_challenger(store, record,
     decisions = {name: entry["decision"] for name, entry in entries.items()}
     assert decisions == {"ftrl": "promoted", "fm": "passed", "sgd": "refused"}
     assert entries["sgd"]["reasons"] == ["calibration ratio 1.9"]
+    assert (entries["sgd"]["version"], entries["sgd"]["artifact_version"]) == (None, "sgd-v")
+
+
+def test_a_refused_model_keeps_its_verdict_on_its_run(store, record, tracking):
+    """With the reasons; deciding again replaces them; the comparison of all is on the champion's run."""
+    decide(record, tracking)
+    tags = {name: store[1].get_run(run_id).data.tags for name, run_id in store[2].items()}
+    verdicts = {name: found["clicklab.verdict"] for name, found in tags.items()}
+    assert verdicts == {"ftrl": "promoted", "fm": "passed", "sgd": "refused"}
+    assert tags["sgd"]["clicklab.reasons"] == "calibration ratio 1.9"
+    assert tags["sgd"]["mlflow.note.content"].count("**Verdict:**") == 1
+    path = store[1].download_artifacts(store[2]["ftrl"], "evaluation/comparison.csv")
+    table = pd.read_csv(path).set_index("model")
+    assert table["decision"].to_dict() == {"ftrl": "promoted", "fm": "passed", "sgd": "refused"}
+
+
+def test_a_model_that_no_longer_passes_keeps_its_version(store, record, tracking):
+    """It was registered when it passed; its tags say what holds now."""
+    versions = decide(record, tracking)["versions"]
+    record["champion_version"] = versions["ftrl"]
+    record["verdicts"]["fm"] = {"passed": False, "reasons": ["worse"]}
+    assert decide(record, tracking)["versions"] == versions
+    tags = store[1].get_model_version(record["registered_name"], versions["fm"]).tags
+    assert (tags["verdict"], tags["reasons"]) == ("refused", "worse")
+
+
+def test_if_none_passes_and_none_serves_nothing_is_registered(store, record, tracking):
+    """There is no champion, and no name in the registry."""
+    for verdict in record["verdicts"].values():
+        verdict |= {"passed": False, "reasons": ["calibration ratio 3.000"]}
+    decision = decide(record, tracking)
+    assert (decision["champion_version"], decision["versions"]) == (None, {})
+    names = {model.name for model in store[1].search_registered_models()}
+    assert record["registered_name"] not in names
+    assert len(read_ledger(tracking["ledger"])) == 3
 
 
 def test_golden_rows_lie_beside_each_registered_model(store, record, tracking):
     """A service that loads a model from the registry proves it by them."""
     decide(record, tracking)
-    for name, run_id in store[2].items():
+    for name in ("ftrl", "fm"):
+        run_id = store[2][name]
         text = Path(store[1].download_artifacts(run_id, f"model/{GOLDEN}")).read_text()
         assert json.loads(text) == {"rows": ROWS, "p_click": record["golden"]["p_click"][name]}
 
@@ -97,7 +137,7 @@ def test_deciding_twice_changes_nothing(store, record, tracking):
 
 
 def test_the_champion_before_becomes_challenger_when_only_one_passes(store, record, tracking):
-    """The one that served yesterday can be brought back at once."""
+    """The one that served before can be brought back at once."""
     record["verdicts"]["ftrl"] = {"passed": False, "reasons": ["worse"]}
     first = decide(record, tracking)
     record |= {"champion_version": first["champion_version"]}
@@ -128,11 +168,15 @@ def test_if_none_passes_the_champion_stays(store, record, tracking):
 def test_a_champion_that_changed_meanwhile_stops_the_promotion(store, record, tracking):
     """A model is replaced only by one that was compared with it."""
     before = decide(record, tracking)
+    registered = store[1].search_model_versions(f"name='{record['registered_name']}'")
     record["ranking"] = ["fm", "ftrl", "sgd"]
+    record["verdicts"]["sgd"] = {"passed": True, "reasons": []}
     record["champion_version"] = "99"
     with pytest.raises(ClicklabError, match="the models were compared with 99"):
         decide(record, tracking)
     assert aliases(store, record)["champion"] == before["champion_version"]
+    again = store[1].search_model_versions(f"name='{record['registered_name']}'")
+    assert len(again) == len(registered)
 
 
 def test_the_task_writes_its_decision(record, tracking, tmp_path):

@@ -412,14 +412,23 @@ def test_a_failing_data_check_is_4_and_leaves_word(cloud):
 def test_a_failing_cell_is_named_and_its_notebook_is_kept(cloud):
     """The place in the executed notebook, in which papermill has put two cells of its own before that one."""
     cloud.copy_run("whole", "cell", ["ingest", "validate"])
-    knobs = {"hash": cloud.knobs["hash"] | {"bits": 99}}
-    lines = cloud.run("hash_features", "cell", code=3, knobs=knobs)
+    other = cloud.project / "other.yaml"
+    avazu = (ROOT / "tasks" / "schemas" / "avazu.yaml").read_text()
+    other.write_text(avazu.replace("banner_pos", "banner_place"))  # the log has no such column
+    lines = cloud.run("hash_features", "cell", code=2, knobs={"schema": str(other)})
     word = cloud.read_json("runs/cell/failures/hash_features.json")
     cells = json.loads(cloud.read("runs/cell/failures/hash_features/hash_features.ipynb"))["cells"]
     assert lines[-1]["cell"] == word["cell"]
     failed = cells[word["cell"] + 1]
     assert any(output["output_type"] == "error" for output in failed["outputs"])
-    assert "HashContract" in "".join(failed["source"])
+    assert "collision_report" in "".join(failed["source"])
+
+
+def test_a_knob_that_cannot_be_is_refused_before_the_task_starts(cloud):
+    """The same check as everywhere, in one line."""
+    knobs = {"hash": cloud.knobs["hash"] | {"bits": 99}}
+    lines = cloud.run("hash_features", "knob", code=3, knobs=knobs)
+    assert "`hash.bits` must be an integer from 1 to 30, found 99" in lines[-1]["message"]
 
 
 def test_what_a_task_needs_and_is_not_there_is_one_line(cloud):

@@ -37,8 +37,19 @@ def vanish(product):
     os._exit(9)
 
 
-def make_dag(tmp_path, **functions) -> DAG:
-    dag = DAG(executor=ProcessPool(tmp_path / "logs", 2))
+def hang(product):
+    """Loop without end, as a notebook may."""
+    import time
+
+    from tasks.storage.progress import report
+
+    report(1, 4)
+    while True:
+        time.sleep(0.1)
+
+
+def make_dag(tmp_path, *, time_limit_minutes=240, **functions) -> DAG:
+    dag = DAG(executor=ProcessPool(tmp_path / "logs", 2, time_limit_minutes))
     dag._params.cache_rendered_status = False
     previous = None
     for name, function in functions.items():
@@ -88,6 +99,41 @@ def test_a_killed_process_is_named(tmp_path):
     with pytest.raises(TasksFailed) as caught:
         make_dag(tmp_path, first=vanish).build(show_progress=False)
     assert caught.value.failures[0].exit_code == 137
+
+
+def test_a_killed_process_leaves_the_others_alone(tmp_path):
+    """Each task has a process of its own."""
+    dag = DAG(executor=ProcessPool(tmp_path / "logs", 2))
+    for name, function in (("killed", vanish), ("first", write), ("last", write)):
+        PythonCallable(function, File(tmp_path / name), dag, name=name)
+    with pytest.raises(TasksFailed) as caught:
+        dag.build(show_progress=False)
+    assert [failure.task for failure in caught.value.failures] == ["killed"]
+    assert (tmp_path / "first").exists()
+    assert (tmp_path / "last").exists()
+
+
+def test_a_task_without_end_is_ended_at_its_limit(tmp_path):
+    """The line names the knob, what the task last said, and its log."""
+    with pytest.raises(TasksFailed) as caught:
+        make_dag(tmp_path, time_limit_minutes=0.02, endless=hang).build(show_progress=False)
+    (failure,) = caught.value.failures
+    assert failure.exit_code == 124
+    assert "was ended after 0.02 minutes (time_limit_minutes in env.yaml)" in failure.line
+    assert "25% of 4 rows" in failure.line
+    assert str(failure).endswith("endless.log)")
+
+
+@pytest.mark.parametrize("function", [refuse, crash, vanish])
+def test_every_failure_points_to_its_log(tmp_path, monkeypatch, function):
+    """As a path that can be opened from here."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TasksFailed) as caught:
+        make_dag(tmp_path, first=function).build(show_progress=False)
+    (failure,) = caught.value.failures
+    assert failure.log == "logs/first.log"
+    assert str(failure) == f"first: {failure.line} (log: logs/first.log)"
+    assert (tmp_path / failure.log).is_file()
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,24 @@ def test_nothing_is_appended_to_a_spoilt_ledger(ledger):
     ledger.write_text(ledger.read_text()[:-30])
     with pytest.raises(InputError, match="line 3"):
         append_decision(ledger, {"decision": "promoted", "model": "fm"})
+
+
+@pytest.mark.slow
+def test_two_people_append_to_one_ledger_on_s3(monkeypatch):
+    """The second finds the first one's line and goes after it; the chain stays intact."""
+    from tasks.registry import ledger as module
+    from tests.stores import s3_server
+
+    address, write, rivals = "s3://bucket/team/ledger.jsonl", module.write_shared, ["rival"]
+
+    def late(*arguments, **knobs):
+        if rivals:
+            append_decision(address, {"model": rivals.pop()})
+        return write(*arguments, **knobs)
+
+    with s3_server(monkeypatch):
+        assert read_ledger(address) == []
+        append_decision(address, {"model": "first"})
+        monkeypatch.setattr(module, "write_shared", late)
+        append_decision(address, {"model": "second"})
+        assert [entry["model"] for entry in read_ledger(address)] == ["first", "rival", "second"]

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.errors import ClicklabError, ContractError, InputError
 from tasks.models.artifact import load_model
-from tasks.registry import mlflow_store, recording
+from tasks.registry import mlflow_store, runs
 from tasks.registry.publish import (
     MODEL_FILES,
     publish_alias,
@@ -219,8 +219,8 @@ def test_the_registered_champion_is_published_with_its_golden_rows(models, tmp_p
     """The files of the run behind the alias; without an alias there is nothing to publish."""
     store = f"sqlite:///{tmp_path}/mlflow.db"
     client, pointer = mlflow_client(store), str(tmp_path / "champion.json")
-    with recording.training_run(client, "ctr", "ftrl", artifact_root=tmp_path / "files") as run_id:
-        recording.log_model(client, run_id, models[0])
+    with runs.training_run(client, "ctr", "ftrl", artifact_root=tmp_path / "files") as run_id:
+        runs.log_model(client, run_id, models[0])
     version = mlflow_store.register(client, "ctr-avazu", run_id, tags={})
     with pytest.raises(InputError, match="no version of ctr-avazu is its champion"):
         publish_alias(store, "ctr-avazu", pointer)

@@ -1,4 +1,4 @@
-"""One call records a training: what the run holds, and how it ends when something fails."""
+"""One call records a training: what the run holds, its trials, and how it ends when something fails."""
 
 import types
 
@@ -10,13 +10,34 @@ from tasks.registry import recording
 from tasks.registry.mlflow_store import connect
 from tasks.registry.recording import record_training
 from tasks.training.history import Epoch, History
+from tests.bentos.ctr.artifacts import artifact
 
-HISTORY = History((Epoch(1, 0.5, 0.42, 0.7, 1.0), Epoch(2, 0.4, 0.41, 0.71, 1.1)), 2, 0.41)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:For backward compatibility"),  # of pandas, in MLflow's log_table
+]  # fmt: skip
+
+EPOCHS = (
+    Epoch(1, 0.5, 0.42, 0.7, 1.0),
+    Epoch(2, 0.4, 0.41, 0.71, 1.1),
+    Epoch(3, 0.3, 0.43, 0.69, 1.2),
+)
+TRIALS = [
+    {"params": {"alpha": 0.1}, "valid_log_loss": 0.41, "losses": [0.42, 0.41], "state": "complete"},
+    {"params": {"alpha": 0.2}, "valid_log_loss": 0.6, "losses": [0.6], "state": "pruned"},
+    {"params": {"alpha": 99.0}, "valid_log_loss": float("nan"), "losses": [], "state": "diverged"},
+]  # fmt: skip
+SEARCH = types.SimpleNamespace(
+    trials=pd.DataFrame([{"trial": 0, "alpha": 0.1}]),
+    records=[trial | {"seconds": 2.0, "started": 1000.0 + n} for n, trial in enumerate(TRIALS)],
+    notes=["The best alpha lies at the upper edge."],
+    settings={"search.method": "optuna", "search.n_trials": 3},
+)
 
 
 def rows(n_rows):
-    contract = types.SimpleNamespace(schema={"name": "small"})
-    manifest = {"source": "sim://small", "log_digest": "d" * 64}
+    contract = types.SimpleNamespace(schema={"name": "small"}, digest="c" * 12)
+    manifest = {"source": "sim://small?rows=9", "origin": "sim://small", "log_digest": "d" * 64}
     return types.SimpleNamespace(contract=contract, manifest=manifest, n_rows=n_rows)
 
 
@@ -30,45 +51,129 @@ def tracking(tmp_path_factory):
     }
 
 
-def record(tracking, folder):
-    (folder / "model.json").write_text("{}")
+def record(tracking, folder, *, epochs=EPOCHS, search=SEARCH):
+    """Record a training whose second epoch was kept."""
     return record_training(
         tracking,
         "ftrl",
-        params={"alpha": 0.1},
-        history=HISTORY,
-        metrics={"valid_log_loss": 0.41, "train_seconds": 2.5},
+        params={"kind": "ftrl", "alpha": 0.1, "max_epochs": 3},
+        history=History(epochs, 2, 0.41),
+        metrics={"valid_log_loss": 0.41, "valid_roc_auc": 0.71, "train_seconds": 2.5},
+        span=(1000.0, 1002.5),
         train=rows(800),
         valid=rows(100),
-        model=folder,
-        tables={"trials.json": pd.DataFrame({"trial": [0]})},
+        model=artifact(folder),
+        search=search,
     )
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:For backward compatibility")  # of pandas, in MLflow's log_table
-def test_the_run_holds_everything(tracking, tmp_path):
-    """Parameters, every epoch, data, code, tables, the model; a figure and a table are added later."""
-    done = record(tracking, tmp_path)
+@pytest.fixture(scope="module")
+def recorded(tracking, tmp_path_factory):
+    """A client, the run, and the record of it."""
+    done = record(tracking, tmp_path_factory.mktemp("project") / "models" / "ftrl")
+    client = connect(tracking["tracking_uri"])
+    return client, client.get_run(done.run_id), done
+
+
+def test_the_run_holds_everything(recorded):
+    """Every parameter, data, code, tables, the model; a figure and a table are added later."""
+    client, run, done = recorded
     done.attach("learning_curve.png", plt.figure())
     done.attach("top_values.json", pd.DataFrame({"value": ["a"]}))
     plt.close("all")
-    client = connect(tracking["tracking_uri"])
-    run = client.get_run(done.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"model": "ftrl", "alpha": "0.1"}
-    assert run.data.metrics["train_seconds"] == 2.5
-    steps = {m.step: m.value for m in client.get_metric_history(done.run_id, "valid_log_loss")}
-    assert steps == {1: 0.42, 2: 0.41}
+    assert run.data.params == {
+        "model": "ftrl", "kind": "ftrl", "alpha": "0.1", "max_epochs": "3",
+        "search.method": "optuna", "search.n_trials": "3",
+    }  # fmt: skip
     dataset = run.inputs.dataset_inputs[0].dataset
     assert (dataset.name, dataset.digest) == ("small", "d" * 36)
-    assert "clicklab.code_digest" in run.data.tags
     files = {file.path for file in client.list_artifacts(done.run_id)}
     assert files == {"model", "trials.json", "learning_curve.png", "top_values.json"}
+    files = {file.path for file in client.list_artifacts(done.run_id, "model")}
+    assert {"model/model.json", "model/MLmodel", "model/code"} <= files
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:For backward compatibility")
+def test_the_headline_is_that_of_the_model_that_was_kept(recorded):
+    """The curve by epoch stays, and the last value of each metric is the kept one; the run took what training took."""
+    client, run, _ = recorded
+    steps = {m.step: m.value for m in client.get_metric_history(run.info.run_id, "valid_log_loss")}
+    assert steps == {1: 0.42, 2: 0.41, 3: 0.43, 4: 0.41}
+    headline = {
+        "valid_log_loss": 0.41,
+        "valid_roc_auc": 0.71,
+        "train_log_loss": 0.4,
+        "best_epoch": 2,
+    }
+    assert headline.items() <= run.data.metrics.items()
+    assert "valid_auc" not in run.data.metrics
+    assert (run.info.start_time, run.info.end_time) == (1_000_000, 1_002_500)
+
+
+def test_if_the_last_epoch_was_kept_no_step_is_added(tracking, tmp_path):
+    """There is nothing to put right."""
+    done = record(tracking, tmp_path / "ftrl", epochs=EPOCHS[:2], search=None)
+    history = done.client.get_metric_history(done.run_id, "valid_log_loss")
+    assert [(m.step, m.value) for m in history] == [(1, 0.42), (2, 0.41)]
+
+
+def test_a_run_is_named_and_tagged(recorded):
+    """Task, data, code, who ran it, and what the search found at an edge."""
+    _, run, _ = recorded
+    tags = {
+        "clicklab.task": "train-ftrl", "clicklab.interactive": "false", "clicklab.schema": "small",
+        "clicklab.origin": "sim://small", "clicklab.log_digest": "d" * 64,
+        "clicklab.search_edge": "The best alpha lies at the upper edge.",
+        "mlflow.source.name": "notebooks/train.ipynb",
+    }  # fmt: skip
+    assert tags.items() <= run.data.tags.items()
+    assert run.info.run_name == "ftrl"
+    assert "clicklab.code_digest" in run.data.tags
+    assert "upper edge" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_run_by_hand_is_named_so(tracking, tmp_path):
+    """What a notebook writes in the scratch place came from a person."""
+    (tmp_path / "log").mkdir()
+    done = record(tracking, tmp_path / "scratch" / "train" / "models" / "ftrl", search=None)
+    run = done.client.get_run(done.run_id)
+    assert run.info.run_name == "ftrl (run by hand)"
+    assert run.data.tags["clicklab.interactive"] == "true"
+
+
+def test_each_trial_is_a_run_below_its_study(recorded):
+    """With parameters, loss by epoch, state and the time that it took."""
+    client, run, _ = recorded
+    below = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+    children = client.search_runs([run.info.experiment_id], below, order_by=["start_time ASC"])
+    states = [(child.info.run_name, child.info.status) for child in children]
+    assert states == [
+        ("trial 0: complete", "FINISHED"), ("trial 1: pruned", "KILLED"), ("trial 2: diverged", "FAILED"),
+    ]  # fmt: skip
+    assert [child.data.params for child in children] == [
+        {"alpha": "0.1"}, {"alpha": "0.2"}, {"alpha": "99.0"},
+    ]  # fmt: skip
+    assert [child.data.metrics.get("valid_log_loss") for child in children] == [0.41, 0.6, None]
+    assert children[0].info.end_time - children[0].info.start_time == 2000
+    assert children[0].data.tags["clicklab.interactive"] == "false"
+
+
+def test_the_model_is_among_mlflows_models(recorded):
+    """With parameters, the kept model's metrics and the data that they were measured on."""
+    client, run, _ = recorded
+    (listed,) = [
+        model
+        for model in client.search_logged_models([run.info.experiment_id])
+        if model.source_run_id == run.info.run_id
+    ]
+    assert (listed.name, str(listed.status)) == ("ftrl", "READY")
+    found = {metric.key: metric for metric in listed.metrics}
+    assert found["valid_log_loss"].value == 0.41
+    assert found["valid_log_loss"].dataset_name == "small"
+    assert listed.params["kind"] == "ftrl"
+    assert listed.tags["mlflow.model.isExternal"] == "true"
+
+
 def test_a_record_that_fails_midway_is_a_failed_run(tracking, tmp_path, monkeypatch):
     """The error comes through, and nobody takes the run for complete."""
 
@@ -77,8 +182,8 @@ def test_a_record_that_fails_midway_is_a_failed_run(tracking, tmp_path, monkeypa
 
     monkeypatch.setattr(recording, "log_model", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        record(tracking, tmp_path)
+        record(tracking, tmp_path / "ftrl", search=None)
     client = connect(tracking["tracking_uri"])
-    (experiment,) = [e for e in client.search_experiments() if e.name == "ctr"]
-    newest = client.search_runs([experiment.experiment_id], max_results=1)[0]
-    assert newest.info.status == "FAILED"
+    (experiment,) = [e for e in client.search_experiments() if e.name == "ctr-sim-small"]
+    failed = client.search_runs([experiment.experiment_id], "attributes.status = 'FAILED'")
+    assert [run.info.run_name for run in failed if run.info.run_name == "ftrl"] == ["ftrl"]

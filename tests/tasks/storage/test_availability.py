@@ -12,11 +12,11 @@ import pytest
 from infra.container.bucket import Store
 from tasks.errors import ClicklabError, ConfigError, InputError, UnavailableError
 from tasks.logs.sources import list_files
-from tasks.registry import mlflow_store, recording
-from tasks.storage.availability import is_temporary
+from tasks.registry import mlflow_store, runs
+from tasks.storage.availability import is_temporary, patiently
 from tasks.storage.s3 import _client
 from tasks.storage.shared_files import read_shared
-from tasks.training.optuna_study import _open_study
+from tasks.training.optuna_storage import Storage
 from tests.conftest import ROOT, free_port
 from tests.stores import IMPATIENT_AWS
 
@@ -31,6 +31,7 @@ def impatient(monkeypatch):
     for name, value in {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+        "CLICKLAB_WAIT_S": "0",
         "MLFLOW_TRACKING_URI": "",  # MLflow notes there where it connected to last
         **IMPATIENT_AWS,
     }.items():
@@ -156,10 +157,10 @@ def test_mlflow_that_goes_away_in_the_middle_is_an_outage_in_every_call(tmp_path
 
     with mlflow_server(tmp_path / "mlflow") as address:
         client = mlflow_client(address)
-        run_id = client.create_run(recording.open_experiment(client, "ctr")).info.run_id
+        run_id = client.create_run(runs.open_experiment(client, "ctr")).info.run_id
     calls = (
         lambda: mlflow_store.find_alias(client, "ctr", "champion", folder=tmp_path),
-        lambda: recording.log_params(client, run_id, {"a": 1}),
+        lambda: runs.log_params(client, run_id, {"a": 1}),
         lambda: client.log_text(run_id, "x", "x.txt"),
         lambda: mlflow_store.register(client, "ctr", run_id, tags={}),
     )
@@ -196,7 +197,7 @@ def test_what_a_training_failed_with_is_not_hidden_by_mlflows_absence():
         def set_terminated(self, *_, **__):
             raise UnavailableError("away")
 
-    with pytest.raises(KeyError), recording.training_run(Gone(), "ctr", "ftrl"):
+    with pytest.raises(KeyError), runs.training_run(Gone(), "ctr", "ftrl"):
         raise KeyError("the training's own")
 
 
@@ -270,12 +271,52 @@ def test_a_study_whose_database_is_away_is_an_outage(tmp_path):
     import optuna
 
     with pytest.raises(UnavailableError, match="cannot be reached just now"):
-        _open_study(optuna, f"postgresql+psycopg2://x@127.0.0.1:{free_port()}/x", "study")
+        Storage(f"postgresql://x@127.0.0.1:{free_port()}/x").open_study(optuna, "study")
     with pytest.raises(ConfigError, match="cannot be used"):
-        _open_study(optuna, f"sqlite:///{tmp_path}", "study")
+        Storage(f"sqlite:///{tmp_path}").open_study(optuna, "study")
 
 
 def test_a_defect_is_no_outage():
     """Nor is an error of the disk, or one of ours that was caused by another."""
     for error in (KeyError("x"), FileNotFoundError("x"), OSError(28, "full"), ClicklabError("x")):
         assert not is_temporary(error)
+
+
+def test_what_is_temporary_is_tried_again_for_a_limited_time(monkeypatch):
+    """An outage that ends, one that lasts, and an error that waiting does not mend."""
+    slept, calls = [], []
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setenv("CLICKLAB_WAIT_S", "10")
+
+    def fails(*errors):
+        calls.clear()
+        left = list(errors)
+
+        def call():
+            calls.append(1)
+            if left:
+                raise left.pop(0)
+            return "done"
+
+        return call
+
+    assert patiently(fails(ConnectionRefusedError(), TimeoutError())) == "done"
+    assert slept == [0.5, 1.0]
+    with pytest.raises(ConnectionRefusedError):
+        patiently(fails(*[ConnectionRefusedError()] * 100))
+    assert sum(slept[2:]) <= 10
+    with pytest.raises(PermissionError):
+        patiently(fails(PermissionError()))
+    assert len(calls) == 1
+
+
+def test_a_refused_address_beside_one_that_answered_is_no_outage():
+    """libpq tries every address of a host and reports them all."""
+
+    class OperationalError(Exception):
+        pass
+
+    refused = 'connection to server at "::1" failed: Connection refused'
+    wrong = 'connection to server at "127.0.0.1" failed: FATAL: password authentication failed'
+    assert is_temporary(OperationalError(refused))
+    assert not is_temporary(OperationalError(f"{refused}\n{wrong}"))

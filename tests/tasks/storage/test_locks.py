@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tasks.storage.locks import file_lock, sqlite_lock
+from tasks.storage.locks import file_lock
 
 _TRY = """
 import fcntl, sys
@@ -27,13 +27,3 @@ def test_another_process_waits_while_the_lock_is_held(tmp_path):
     with file_lock(tmp_path / "new" / "a.json"):
         assert is_locked(tmp_path / "new" / ".a.json.lock")
     assert not is_locked(tmp_path / "new" / ".a.json.lock")
-
-
-def test_a_sqlite_file_has_a_lock_and_a_server_none(tmp_path, monkeypatch):
-    """A server keeps two clients apart by itself."""
-    monkeypatch.chdir(tmp_path)
-    with sqlite_lock("sqlite:///mlflow.db"):
-        assert is_locked(tmp_path / ".mlflow.db.lock")
-    for address in ("postgresql://db/mlflow", None):
-        with sqlite_lock(address):
-            assert sorted(path.name for path in tmp_path.iterdir()) == [".mlflow.db.lock"]

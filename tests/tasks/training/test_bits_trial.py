@@ -39,7 +39,7 @@ def test_there_is_one_row_per_number_of_bits_in_order(trial):
 def test_sixteen_weights_are_too_few(trial):
     """Collisions of everything with everything cost far more than the noise."""
     assert trial.loc[4, "excess"] > 2 * trial.loc[4, "excess_se"]
-    assert trial.loc[4, "valid_auc"] < trial["valid_auc"].max()
+    assert trial.loc[4, "valid_roc_auc"] < trial["valid_roc_auc"].max()
 
 
 def test_excess_is_the_loss_above_the_best(trial):

@@ -66,7 +66,7 @@ def train(kind, parts, path=None, **options):
 
 
 def losses(history):
-    return [(e.epoch, e.train_log_loss, e.valid_log_loss, e.valid_auc) for e in history.epochs]
+    return [(e.epoch, e.train_log_loss, e.valid_log_loss, e.valid_roc_auc) for e in history.epochs]
 
 
 def same(one, other):
@@ -224,7 +224,7 @@ def progress(epoch, n_done, n_rows):
 
 learner, history = train(kind, [digested(4, 3000), digested(5, 1000)], path, progress=progress)
 held = {f"learned_{name}": value for name, value in checkpoint.learned_state(learner).items() if value is not None}
-np.savez(out, losses=[[e.train_log_loss, e.valid_log_loss, e.valid_auc] for e in history.epochs], **held)
+np.savez(out, losses=[[e.train_log_loss, e.valid_log_loss, e.valid_roc_auc] for e in history.epochs], **held)
 """
 
 

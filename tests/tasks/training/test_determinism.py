@@ -54,7 +54,7 @@ train, valid = FeatureSet(folder / "train"), FeatureSet(folder / "valid")
 for kind in KINDS:
     learner = make_learner(kind, contract.n_features, random_state=3)
     history = fit_stream(learner, train, valid, max_epochs=3, negative_rate=0.7, seed=3)
-    note(f"losses {kind}", [[e.train_log_loss, e.valid_log_loss, e.valid_auc] for e in history.epochs])
+    note(f"losses {kind}", [[e.train_log_loss, e.valid_log_loss, e.valid_roc_auc] for e in history.epochs])
     learn_once(learner, valid, seed=3)
     held = learned_state(learner)
     note(f"learned {kind}", [held[name] for name in sorted(held) if isinstance(held[name], np.ndarray)])

@@ -97,7 +97,7 @@ def test_the_history_is_a_table(parts):
         "epoch",
         "train_log_loss",
         "valid_log_loss",
-        "valid_auc",
+        "valid_roc_auc",
         "seconds",
     ]
     assert frame["epoch"].tolist() == [1, 2]

@@ -18,7 +18,7 @@ from bentos.ctr.scoring.request_reader import Refusal
 from bentos.ctr.settings import Limits, Settings
 from tasks.errors import ConfigError
 from tasks.models.artifact import load_model
-from tasks.registry import mlflow_store, recording
+from tasks.registry import mlflow_store, runs
 from tasks.registry.publish import publish_model, roll_back
 from tasks.schema import Schema, load_schema
 from tests.bentos.ctr.artifacts import SPOILT, artifact, fm_artifact, put, version_of
@@ -622,7 +622,7 @@ NAME = "ctr-avazu"
 
 def promote(client, folder, *, golden=True):
     """Register a model as `promote` does, with its golden rows by default."""
-    with recording.training_run(client, "ctr", folder.name) as run_id:
+    with runs.training_run(client, "ctr", folder.name) as run_id:
         for file in folder.iterdir():
             if file.name != "golden.json":
                 client.log_artifact(run_id, str(file), "model")

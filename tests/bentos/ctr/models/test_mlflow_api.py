@@ -9,7 +9,7 @@ import pytest
 
 from bentos.ctr.models.mlflow_api import MlflowApi, Version
 from bentos.ctr.models.sources import MlflowSource, SourceError
-from tasks.registry import mlflow_store, recording
+from tasks.registry import mlflow_store, runs
 from tasks.registry.publish import MODEL_FILES
 from tests.bentos.ctr.artifacts import artifact
 from tests.conftest import free_port
@@ -20,8 +20,8 @@ NAME = "ctr-avazu"
 
 def register(client, folder, experiment="ctr", **where):
     """Log and register a model folder as a training and a promotion do; return version and run."""
-    with recording.training_run(client, experiment, "ftrl", **where) as run_id:
-        recording.log_model(client, run_id, folder)
+    with runs.training_run(client, experiment, "ftrl", **where) as run_id:
+        runs.log_model(client, run_id, folder)
     return mlflow_store.register(client, NAME, run_id, tags={}), run_id
 
 
