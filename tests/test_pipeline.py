@@ -385,7 +385,7 @@ def test_ploombers_own_commands_work(project):
 
 def test_ploombers_own_commands_notice_a_changed_product(project):
     """One flipped bit in an array; put back in time, nothing has to run."""
-    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.merged.yaml"}
+    env = environment(project) | {"PLOOMBER_ENV_FILENAME": "env.tiny.yaml"}
     command = [str(Path(sys.executable).parent / "ploomber"), "status"]
     (path, *_) = sorted((project / "products/tiny/features/train").glob("*.arrow"))
     content = path.read_bytes()

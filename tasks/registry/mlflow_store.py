@@ -36,6 +36,7 @@ from tasks.storage.workspace import resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 ORIGIN = "clicklab.origin"  # tag of runs and versions: where their rows came from
+_OVERRIDE = "MLFLOW_TRACKING_URI"
 MODEL_PATH = "model"  # where a run keeps its model
 
 
@@ -48,6 +49,23 @@ class RegisteredModel:
     run_id: str
     folder: Path
     origin: str | None = None  # where its rows came from; None for a version of an older release
+
+
+def _point_mlflow_at(uri: str) -> None:
+    """Set the address for MLflow's own functions, and leave the environment as it was.
+
+    MLflow notes the address in MLFLOW_TRACKING_URI for child processes. That variable overrides the knob, so the
+    next connection of this process, to another store, would go to this one.
+    """
+    import mlflow
+
+    given = os.environ.get(_OVERRIDE)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    if given is None:
+        os.environ.pop(_OVERRIDE, None)
+    else:
+        os.environ[_OVERRIDE] = given
 
 
 def connect(tracking_uri: str) -> Any:
@@ -70,7 +88,7 @@ def connect(tracking_uri: str) -> Any:
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     quiet_mlflow()
-    uri = resolve_store(checked_address(tracking_uri, os.environ.get("MLFLOW_TRACKING_URI")))
+    uri = resolve_store(checked_address(tracking_uri, os.environ.get(_OVERRIDE)))
 
     def open_store() -> ReadableClient:
         if is_database(uri):
@@ -79,8 +97,7 @@ def connect(tracking_uri: str) -> Any:
             if is_database(uri):
                 check_version(uri)
                 relocate(uri)
-            mlflow.set_tracking_uri(uri)
-            mlflow.set_registry_uri(uri)
+            _point_mlflow_at(uri)
             client = mlflow.MlflowClient(uri)
             client.search_experiments(max_results=1)
         return ReadableClient(client, uri)

@@ -1,5 +1,6 @@
 """What is wrong with a store is one line, whichever call meets it."""
 
+import os
 import shutil
 import sqlite3
 
@@ -167,3 +168,17 @@ def test_a_server_without_its_bucket_is_one_line_at_once(address, tmp_path, monk
                     check_tracking(knobs)
                 monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
             one_line(caught)
+
+
+def test_a_second_store_of_one_process_is_another_store(tmp_path, monkeypatch):
+    """MLflow notes the first address in the environment, where it would override the second."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("one", "two"):
+        client = connect(f"sqlite:///{tmp_path}/{name}.db")
+        client.create_experiment(name)
+        assert {found.name for found in client.search_experiments()} == {"Default", name}
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/one.db")
+    client = connect(f"sqlite:///{tmp_path}/two.db")
+    assert {found.name for found in client.search_experiments()} == {"Default", "one"}
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/one.db"

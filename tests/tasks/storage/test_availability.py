@@ -192,7 +192,10 @@ def test_what_a_training_failed_with_is_not_hidden_by_mlflows_absence():
             return type("Run", (), {"info": type("Info", (), {"run_id": "r"})})
 
         def get_experiment_by_name(self, _):
-            return type("Experiment", (), {"experiment_id": "1"})
+            return type("Experiment", (), {"experiment_id": "1", "tags": {}})
+
+        def set_experiment_tag(self, *_):
+            pass
 
         def set_terminated(self, *_, **__):
             raise UnavailableError("away")
