@@ -112,7 +112,7 @@ def test_nothing_is_advertised_and_nothing_leaves_the_machine(jupyterlab, projec
 
 
 def test_make_lab_passes_arguments_on():
-    """And root is told apart, because Jupyter refuses it otherwise."""
+    """Root gets an option of its own, because Jupyter refuses it otherwise."""
     shown = subprocess.run(
         ["make", "-n", "lab", "LAB=--port 9000 --no-browser"],
         cwd=ROOT,

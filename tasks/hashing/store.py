@@ -45,7 +45,7 @@ def write_features(
     batch_rows
         Rows per part, which is also what is held in memory.
     progress
-        Called after each part with the rows done and the total; by default the terminal, or JupyterLab, is told.
+        Called after each part with the rows done and the total; by default the terminal or JupyterLab shows them.
 
     Raises
     ------

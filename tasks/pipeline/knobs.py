@@ -1,6 +1,6 @@
 """The knobs of a run: ``env.yaml``, and files such as ``env.tiny.yaml`` that hold only what differs from it.
 
-Whoever reads knobs reads them here, so that every door refuses the same mistakes, in one line with file, line
+All knobs are read here, so that every command refuses the same mistakes, in one line with file, line
 and key, before anything starts. What a knob may be is declared in :mod:`tasks.pipeline.knob_model`.
 """
 

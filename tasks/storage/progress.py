@@ -1,7 +1,7 @@
 """How far a task is, as one line of text: in the terminal of ``make run``, or below the running cell in JupyterLab.
 
-Whoever loops over rows calls :func:`report`; the trials around it are named by :func:`trial`. A report costs a
-look at the clock, and is passed on at most five times per second.
+Loops over rows call :func:`report`; the trials around them are named by :func:`trial`. A report costs one reading
+of the clock, and is shown no more than five times per second.
 """
 
 import os
@@ -40,7 +40,7 @@ def report(
     epoch: tuple[int, int] | None = None,
     loss: float | None = None,
 ) -> None:
-    """Tell how far the rows are.
+    """Report how many rows are done.
 
     Parameters
     ----------

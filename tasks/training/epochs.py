@@ -52,8 +52,8 @@ class Training:
     n_shards
         Shards of the work on a cluster; None is the number of workers.
     progress
-        Called after each batch with the epoch, rows done in it, and rows in all; the terminal and JupyterLab
-        are told in any case (:mod:`tasks.storage.progress`).
+        Called after each batch with the epoch, rows done in it, and rows in all; the terminal and JupyterLab show
+        them in any case (:mod:`tasks.storage.progress`).
     on_epoch
         Called after each epoch; an exception it raises ends the training.
     checkpoint

@@ -14,17 +14,20 @@ from tasks.jupyter.interactive import (
     parameters_by_hand,
 )
 
-ROOT = Path("/work/project")
+ROOT = Path("/home/ann/project")
 GIVEN = {
     "product": {
-        "nb": "/work/project/products/tiny/train-fm.ipynb",
-        "html": "/work/project/products/tiny/train-fm.html",
-        "model": "/work/project/products/tiny/models/fm/model.json",
+        "nb": "/home/ann/project/products/tiny/train-fm.ipynb",
+        "html": "/home/ann/project/products/tiny/train-fm.html",
+        "model": "/home/ann/project/products/tiny/models/fm/model.json",
     },
     "upstream": {
-        "hash_features": {"nb": "/work/project/products/tiny/h.ipynb", "manifest": "/data/m.json"},
-        "explore": {"nb": "/work/project/products/tiny/explore.ipynb"},
-        "ingest": "/work/project/products/tiny/log/manifest.json",
+        "hash_features": {
+            "nb": "/home/ann/project/products/tiny/h.ipynb",
+            "manifest": "/data/m.json",
+        },
+        "explore": {"nb": "/home/ann/project/products/tiny/explore.ipynb"},
+        "ingest": "/home/ann/project/products/tiny/log/manifest.json",
     },
     "bits": 16,
     "code": "0123456789abcdef",

@@ -27,7 +27,7 @@ def test_the_magic_installs_nothing_and_says_so(capsys, monkeypatch):
 
 
 def test_the_program_fails():
-    """A script that goes on after it would not have its package."""
+    """A script that continued would not have its package."""
     command = [
         sys.executable,
         "-c",

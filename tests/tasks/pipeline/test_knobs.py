@@ -184,7 +184,7 @@ def test_a_knob_that_cannot_be_is_one_line_with_its_place(tmp_path, old, new, sa
     assert said in found
     changed = new.strip().splitlines()[0]
     section = line_of(path.read_text(), changed)
-    # a limit that two keys share is told at their section
+    # a limit that two keys share is reported at their section
     assert found.startswith(f"env.yaml:{section}: ") or "must be below" in said or "around" in said
 
 
@@ -235,7 +235,7 @@ def test_a_search_in_which_everything_is_fixed_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["  bits: 20", "seed: 7", "  ledger: mlflow/store/ledger.jsonl"])
-def test_a_missing_knob_is_told_with_what_it_is_for(tmp_path, line):
+def test_a_missing_knob_is_named_with_what_it_is_for(tmp_path, line):
     """At the line of its section."""
     text = "".join(row for row in BASE.splitlines(keepends=True) if not row.startswith(line))
     found = refusal(env_file(tmp_path, text=text))
@@ -286,7 +286,7 @@ def test_an_unreadable_base_is_named_although_another_file_was_asked_for(tmp_pat
     assert refusal(env_file(tmp_path, name="env.mine.yaml", text="seed: 1")).startswith("env.yaml:")
 
 
-def test_a_file_that_is_not_there_is_told_with_what_to_do(tmp_path):
+def test_a_missing_file_is_named_with_what_to_do(tmp_path):
     """The usual cause is another folder."""
     assert "not found; run this in the folder that holds env.yaml" in refusal(tmp_path / "env.yaml")
 
