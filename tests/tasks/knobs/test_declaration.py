@@ -16,7 +16,7 @@ from tasks.training import search
 from tasks.training.sampling import checked_rate
 from tasks.validate import DEFAULTS
 from tests.conftest import ROOT
-from tests.tasks.pipeline.test_knobs import env_file
+from tests.tasks.knobs.test_reading import env_file
 
 ONLY_AWS = {"aws", "fargate"}
 
