@@ -88,7 +88,7 @@ def parameters() -> None:
 @app.command()
 def knobs() -> None:
     """Print every knob of env.yaml with its domain, as docs/knobs.md shows it."""
-    from tasks.pipeline.knob_domain import page
+    from tasks.knobs.domain import page
 
     typer.echo(page(), nl=False)
 
@@ -111,7 +111,7 @@ def simulate(
 def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Show every promotion decision, oldest first."""
     with _readable_errors():
-        from tasks.pipeline.knobs import read_env
+        from tasks.knobs.reading import read_env
         from tasks.registry.ledger import ledger_place, read_ledger
 
         for entry in read_ledger(ledger_place(read_env(env)["mlflow"]["ledger"])):
@@ -161,7 +161,7 @@ def serve(
 ) -> None:
     """Serve the Bento that the pipeline packaged."""
     with _readable_errors():
-        from tasks.pipeline.knobs import read_env
+        from tasks.knobs.reading import read_env
         from tasks.serving.bento_store import serve as serve_bento
 
         serve_bento(read_env(env), host=host, port=port)
@@ -173,7 +173,7 @@ def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("e
     with _readable_errors():
         from rich.console import Console
 
-        from tasks.pipeline.knobs import read_env
+        from tasks.knobs.reading import read_env
         from tasks.serving.proof import prove_products
 
         prove_products(read_env(env), console=Console())
@@ -189,7 +189,7 @@ def publish(
 ) -> None:
     """Publish a model; services that follow the pointer load it."""
     with _readable_errors():
-        from tasks.pipeline.knobs import read_env
+        from tasks.knobs.reading import read_env
         from tasks.registry.mlflow_store import registered_name
         from tasks.registry.publish import publish_alias, publish_model
         from tasks.schema import load_schema
@@ -227,7 +227,7 @@ def ui(
 ) -> None:
     """Start MLflow's page on the store, and print its address."""
     with _readable_errors():
-        from tasks.pipeline.knobs import read_env
+        from tasks.knobs.reading import read_env
         from tasks.registry.ui import prepare_page
 
         page = prepare_page(read_env(env), store=store, artifacts=artifacts, port=port)
@@ -250,8 +250,8 @@ def migrate(
         from rich.console import Console
         from rich.table import Table
 
-        from tasks.pipeline.knobs import read_env
-        from tasks.registry import migration
+        from tasks.knobs.reading import read_env
+        from tasks.registry.migration import migrate as migration
 
         source = migration.source_place(read_env(env), from_)
         target = migration.target_place(to, artifacts, studies, ledger)

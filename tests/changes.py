@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tasks.knobs.reading import read_env
 from tasks.pipeline.build import load_dag
-from tasks.pipeline.knobs import read_env
 
 ENV = "env.tiny.yaml"
 

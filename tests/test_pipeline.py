@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tasks.figures.optional import left_out
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 from tests.bentos.ctr.serving import fetch, listening
 from tests.conftest import ROOT, copy_project
 
@@ -317,7 +317,7 @@ from pathlib import Path
 from ploomber.sources.notebooksource import json_serializable_params
 from tasks.pipeline.build import load_dag
 from tasks.jupyter.interactive import assignments, injected_cell, parameters_by_hand
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 
 task = load_dag(read_env("env.tiny.yaml")).render(show_progress=False)[sys.argv[1]]
 notebook, root = json.loads(task.source.nb_str_rendered), Path.cwd()

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import yaml
 
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 from tests.conftest import copy_project
 
 pytestmark = [

@@ -21,7 +21,7 @@ PROMOTE = """
 import sys
 from tasks.pipeline.build import load_dag
 from tasks.pipeline.executor import TasksFailed
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 
 try:
     load_dag(read_env("env.tiny.yaml")).build_partially("promote")

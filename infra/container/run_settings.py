@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 
 
 @dataclass(frozen=True)

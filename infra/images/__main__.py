@@ -15,7 +15,7 @@ from infra.aws import check_account, client, need, outputs, readable_aws_errors,
 from infra.images.context import commit, find_bento, staged
 from infra.images.engine import Engine, find_engine
 from infra.images.pushed import PUSHED, image_tag, is_pushed, record_pushed
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 from tasks.serving.bento_store import packaged
 
 NAMES = ("pipeline", "service", "tracking")

@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.state_machine.dag import read_tasks
 from infra.state_machine.sizes import read_sizes
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 
 ENV = "env.aws.yaml"
 _UNITS_PER_VCPU = 1024

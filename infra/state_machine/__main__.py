@@ -13,7 +13,7 @@ from infra.state_machine.dag import read_tasks
 from infra.state_machine.plan import Plan, make_plan
 from infra.state_machine.sizes import read_sizes
 from tasks.errors import ClicklabError
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 from tasks.storage.files import write_atomic
 
 ENV = "env.aws.yaml"

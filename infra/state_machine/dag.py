@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError
+from tasks.knobs.reading import read_env
 from tasks.pipeline.build import load_dag
-from tasks.pipeline.knobs import read_env
 
 TRAIN = "train-"
 MAX_NAME = 60  # the 80 characters of an execution's or a stream's name, with room for what is added

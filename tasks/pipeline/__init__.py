@@ -1,4 +1,4 @@
-"""How the pipeline is run: knobs, the code behind a task, executor, build, hooks, doctor."""
+"""How the pipeline is run: checks, the code behind a task, executor, build, hooks, doctor."""
 
 import sys
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ClicklabError, ConfigError
+from tasks.knobs.reading import read_env
 from tasks.pipeline.executor import Failure, TasksFailed, describe_failure
 from tasks.pipeline.integrity import forget_unreadable
-from tasks.pipeline.knobs import read_env
 from tasks.pipeline.preflight import check_project
 from tasks.registry.mlflow_store import check_tracking
 from tasks.storage.databases import refuse_password

@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from tasks.errors import ConfigError
+from tasks.knobs.reading import BASE, read_env
 from tasks.pipeline.build import load_failure, readable_exit, refuse_passwords
 from tasks.pipeline.executor import TasksFailed, describe_failure
 from tasks.pipeline.integrity import forget_unreadable
-from tasks.pipeline.knobs import BASE, read_env
 from tasks.pipeline.preflight import check_project
 from tasks.storage.workspace import MARKER, project_root
 

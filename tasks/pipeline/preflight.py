@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.errors import ConfigError
-from tasks.pipeline.model_tasks import check_models, read_tasks, trained
+from tasks.knobs.model_tasks import check_models, read_tasks, trained
 from tasks.pipeline.notebook_cells import check_notebook
 from tasks.schema import load_schema
 from tasks.storage.workspace import MARKER, resolve
@@ -18,7 +18,7 @@ def check_project(env: Mapping[str, Any]) -> None:
     Parameters
     ----------
     env
-        Knobs as :func:`tasks.pipeline.knobs.read_env` returns them, so each is sound by itself.
+        Knobs as :func:`tasks.knobs.reading.read_env` returns them, so each is sound by itself.
     """
     tasks = read_tasks()
     check_models(env["models"], trained())

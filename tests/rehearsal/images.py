@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 from tests.conftest import ROOT
 
 _CODE = ("tasks", "infra", "notebooks", "bentos", "pipeline.yaml", "requirements.lock")

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from infra.state_machine.dag import read_needs
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 from tests.conftest import ROOT, copy_project
 from tests.infra.cloud import REGION, account
 from tests.rehearsal.guard import guarded

@@ -17,7 +17,7 @@ from tests.conftest import copy_project
 BUILD = """
 import sys
 from tasks.pipeline.build import load_dag
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 from tasks.pipeline.executor import TasksFailed
 
 try:

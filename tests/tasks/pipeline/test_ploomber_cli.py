@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from tasks.errors import ConfigError, DataCheckError
+from tasks.knobs.reading import read_env
 from tasks.pipeline import ploomber_cli
 from tasks.pipeline.executor import TasksFailed
-from tasks.pipeline.knobs import read_env
 from tests.conftest import ROOT, copy_project
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.errors import ClicklabError
-from tasks.pipeline.knobs import read_env
+from tasks.knobs.reading import read_env
 from tasks.pipeline.preflight import check_project
 from tests.conftest import ROOT, copy_project
 

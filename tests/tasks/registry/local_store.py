@@ -15,7 +15,7 @@ import optuna
 
 from tasks.registry import mlflow_store, runs
 from tasks.registry.ledger import append_decision
-from tasks.registry.migration import Place, source_place
+from tasks.registry.migration.migrate import Place, source_place
 from tests.conftest import ROOT, free_port, stop_group
 
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from tasks.errors import ClicklabError, ConfigError, InputError
 from tasks.registry.ledger import parse_ledger
-from tasks.registry.migration_files import copy_files
-from tasks.registry.migration_rows import SCHEME, begin, copy_rows, counts, left_out
-from tasks.registry.migration_studies import copy_studies
+from tasks.registry.migration.files import copy_files
+from tasks.registry.migration.rows import SCHEME, begin, copy_rows, counts, left_out
+from tasks.registry.migration.studies import copy_studies
 from tasks.registry.mlflow_client import quiet_mlflow, store_error
 from tasks.registry.relocation import relocate
 from tasks.registry.store_version import check_version

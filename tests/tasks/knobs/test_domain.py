@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.pipeline.knob_domain import all_knobs, declared, page
+from tasks.knobs.domain import all_knobs, declared, page
 from tests.conftest import ROOT
 
 

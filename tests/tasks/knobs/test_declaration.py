@@ -7,16 +7,16 @@ from pydantic import ValidationError
 from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates
 from tasks.hashing.contract import HashContract
+from tasks.knobs import declaration
+from tasks.knobs.domain import all_knobs
+from tasks.knobs.reading import read_env
 from tasks.logs.split import split_log
-from tasks.pipeline import knob_model
-from tasks.pipeline.knob_domain import all_knobs
-from tasks.pipeline.knobs import read_env
 from tasks.schema import load_schema
 from tasks.training import search
 from tasks.training.sampling import checked_rate
 from tasks.validate import DEFAULTS
 from tests.conftest import ROOT
-from tests.tasks.pipeline.test_knobs import env_file
+from tests.tasks.knobs.test_reading import env_file
 
 ONLY_AWS = {"aws", "fargate"}
 
@@ -80,25 +80,25 @@ def test_the_rate_is_that_of_training(tmp_path, rate):
 
 def test_the_gates_and_checks_are_those_of_the_code():
     """A limit that is added there is a knob here."""
-    assert set(knob_model.Gates.model_fields) == set(Gates.__dataclass_fields__)
-    assert set(knob_model.Checks.model_fields) == set(DEFAULTS)
+    assert set(declaration.Gates.model_fields) == set(Gates.__dataclass_fields__)
+    assert set(declaration.Checks.model_fields) == set(DEFAULTS)
 
 
 def test_the_searches_know_the_keys_of_the_code():
     """By method."""
-    sections = {"fixed": knob_model.Fixed, "grid": knob_model.Grid, "optuna": knob_model.Optuna}
+    sections = {"fixed": declaration.Fixed, "grid": declaration.Grid, "optuna": declaration.Optuna}
     assert {name: set(section.model_fields) for name, section in sections.items()} == search._KEYS
-    assert knob_model.Grid.model_fields["max_rows"].default == search._MAX_ROWS
-    assert knob_model.Grid.model_fields["max_epochs"].default == search._MAX_EPOCHS
+    assert declaration.Grid.model_fields["max_rows"].default == search._MAX_ROWS
+    assert declaration.Grid.model_fields["max_epochs"].default == search._MAX_EPOCHS
 
 
 @pytest.mark.parametrize("text", ["1", "yes", "1.0", None, [1], {"a": 1}, float("nan")])
 def test_nothing_is_converted(text):
     """Text is no number, true is no 1."""
     with pytest.raises(ValidationError):
-        knob_model.Hash.model_validate({"bits": text, "batch_rows": 1, "trial_rows": 1})
+        declaration.Hash.model_validate({"bits": text, "batch_rows": 1, "trial_rows": 1})
     with pytest.raises(ValidationError):
-        knob_model.Ingest.model_validate({"max_bad_share": True})
+        declaration.Ingest.model_validate({"max_bad_share": True})
 
 
 # ---- names, as MLflow and BentoML have them

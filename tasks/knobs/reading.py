@@ -1,7 +1,7 @@
 """The knobs of a run: ``env.yaml``, and files such as ``env.tiny.yaml`` that hold only what differs from it.
 
 All knobs are read here, so that every command refuses the same mistakes, in one line with file, line
-and key, before anything starts. What a knob may be is declared in :mod:`tasks.pipeline.knob_model`.
+and key, before anything starts. What a knob may be is declared in :mod:`tasks.knobs.declaration`.
 """
 
 import os
@@ -14,9 +14,9 @@ import yaml
 from pydantic import ValidationError
 
 from tasks.errors import ConfigError
-from tasks.pipeline.knob_domain import Declared, all_knobs, declared, keys_of
-from tasks.pipeline.knob_model import Knobs
-from tasks.pipeline.model_tasks import model_problems
+from tasks.knobs.declaration import Knobs
+from tasks.knobs.domain import Declared, all_knobs, declared, keys_of
+from tasks.knobs.model_tasks import model_problems
 from tasks.storage.yaml_mapping import KeyPath, YamlMapping, dotted, read_mapping
 
 BASE = "env.yaml"

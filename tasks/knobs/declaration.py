@@ -1,7 +1,7 @@
 """Every knob of an env file: its type, its domain, and what it does.
 
 A section is a class, a knob a field of it: this is the one place where a knob is declared. Reading an env file
-against it is the work of :mod:`tasks.pipeline.knobs`. Nothing is converted: ``bits: "16"`` is text and no number.
+against it is the work of :mod:`tasks.knobs.reading`. Nothing is converted: ``bits: "16"`` is text and no number.
 """
 
 from collections.abc import Mapping

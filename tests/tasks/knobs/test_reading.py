@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tasks.errors import ConfigError
-from tasks.pipeline.knobs import overlay, read_env
+from tasks.knobs.reading import overlay, read_env
 from tasks.storage.yaml_mapping import YamlMapping
 from tests.conftest import ROOT
 

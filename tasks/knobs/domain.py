@@ -1,4 +1,4 @@
-"""What is declared about a knob, in words: for the messages of :mod:`tasks.pipeline.knobs` and for docs/knobs.md."""
+"""What is declared about a knob, in words: for the messages of :mod:`tasks.knobs.reading` and for docs/knobs.md."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Tag
 from pydantic.fields import FieldInfo
 
-from tasks.pipeline.knob_model import Knobs
+from tasks.knobs.declaration import Knobs
 from tasks.storage.yaml_mapping import dotted
 
 _TYPES = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
@@ -178,7 +178,7 @@ def page() -> str:
     text = [
         "# Every knob",
         "",
-        "Written by `clicklab knobs` from `tasks/pipeline/knob_model.py`; the values are in `env.yaml`. A file of",
+        "Written by `clicklab knobs` from `tasks/knobs/declaration.py`; the values are in `env.yaml`. A file of",
         "differences (`make run ENV=env.tiny.yaml`) and options (`ploomber build --env--hash--bits 16`) are laid over it. An",
         "unknown, missing or mistyped knob is refused before anything starts, with file and line.",
         "",

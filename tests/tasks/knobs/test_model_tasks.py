@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from tasks.errors import ConfigError
+from tasks.knobs.model_tasks import check_models, task_lines
+from tasks.knobs.reading import read_env
 from tasks.pipeline.build import load_dag
-from tasks.pipeline.knobs import read_env
-from tasks.pipeline.model_tasks import check_models, task_lines
 from tests.conftest import ROOT, copy_project
 
 

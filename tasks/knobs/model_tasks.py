@@ -129,7 +129,7 @@ def param_names(kind: str) -> list[str]:
 
 def task_lines(name: str) -> str:
     """Return the lines of ``pipeline.yaml`` that train a model of that name."""
-    block = f'{{dotted_path: "tasks.pipeline.model_tasks::model_block", name: {name}, models: "{{{{models}}}}"}}'
+    block = f'{{dotted_path: "tasks.knobs.model_tasks::model_block", name: {name}, models: "{{{{models}}}}"}}'
     products = "{{products}}"
     return (
         f"  - <<: *train\n"

@@ -7,9 +7,10 @@ from contextlib import closing
 import pytest
 
 from tasks.errors import ConfigError, InputError
-from tasks.registry import migration, migration_files
 from tasks.registry.ledger import append_decision, read_ledger
-from tasks.registry.migration import is_complete, migrate, source_place, target_place
+from tasks.registry.migration import files
+from tasks.registry.migration import migrate as migration
+from tasks.registry.migration.migrate import is_complete, migrate, source_place, target_place
 from tasks.registry.mlflow_store import find_alias
 from tests.postgres import PASSWORD, postgres
 from tests.stores import s3_server
@@ -84,7 +85,7 @@ def test_what_was_added_since_arrives_the_next_time(source, target):
 
 def test_a_move_that_was_interrupted_is_resumed(source, target, monkeypatch):
     """It dies after the first file; no row names a file that is not there."""
-    copy, copied = migration_files._copy, []
+    copy, copied = files._copy, []
 
     def dies(path, destination, place):
         if copied:
@@ -92,11 +93,11 @@ def test_a_move_that_was_interrupted_is_resumed(source, target, monkeypatch):
         copied.append(place)
         copy(path, destination, place)
 
-    monkeypatch.setattr(migration_files, "_copy", dies)
+    monkeypatch.setattr(files, "_copy", dies)
     with pytest.raises(KeyboardInterrupt):
         migrate(source, target)
     assert rows(target, "runs") == []
-    monkeypatch.setattr(migration_files, "_copy", copy)
+    monkeypatch.setattr(files, "_copy", copy)
     assert numbers(migrate(source, target)) == EXPECTED
 
 

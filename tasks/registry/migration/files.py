@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tasks.registry.migration_rows import SCHEME
+from tasks.registry.migration.rows import SCHEME
 from tasks.storage.s3 import is_s3, s3_client, s3_errors, split_address
 from tasks.storage.workspace import resolve
 

@@ -1,0 +1,1 @@
+"""A local store moved to a team's, part by part."""
