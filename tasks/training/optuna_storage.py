@@ -104,9 +104,6 @@ class Storage:
             patiently(lambda: self._enqueue_first(study, first))
             while not _is_spent(done := trials_in(study, *FINISHED), n_trials, seconds):
                 study.sampler = sampler(len(done))
-                if not self.is_shared:
-                    study.optimize(objective, n_trials=1)
-                    continue
                 trial = patiently(lambda: self._claim(optuna, study, n_trials))
                 if trial is None:
                     time.sleep(POLL_S)  # others run the last ones
@@ -130,7 +127,9 @@ class Storage:
 
     def _claim(self, optuna: Any, study: Any, n_trials: float) -> Any:
         """Return a new trial, or None while others run all that the study lacks."""
-        with self._lock(study):
+        with self._lock(study):  # two processes that ask at once would get the same queued trial of a file
+            if not self.is_shared:
+                return study.ask()
             _fail_dead_trials(optuna, study)
             if len(trials_in(study, *FINISHED, "RUNNING")) >= n_trials:
                 return None

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import optuna
 import pytest
@@ -132,3 +134,35 @@ def test_the_environment_overrides_the_knob(monkeypatch):
     storage = Storage("sqlite:///optuna.db")
     assert storage.is_shared
     assert storage.address == "postgresql+psycopg2://ann:pa55@db/optuna"
+
+
+def test_no_queued_trial_of_a_file_is_run_twice(tmp_path):
+    """Threads with connections of their own ask at the same moment, as several processes do."""
+    address, runs = f"sqlite:///{tmp_path}/optuna.db", Counter()
+
+    def objective(trial):
+        x = trial.suggest_float("x", 0, 1)
+        runs[x] += 1
+        return x
+
+    first = Storage(address).open_study(optuna, "shared", direction="minimize")
+    for number in range(12):
+        first.enqueue_trial({"x": number / 12})
+    together = Barrier(4)
+
+    def work(_):
+        storage = Storage(address)
+        study = storage.open_study(optuna, "shared")
+        together.wait(30)
+        storage.run_trials(
+            optuna,
+            study,
+            objective,
+            n_trials=12,
+            first={"x": 0.0},
+            sampler=lambda n_done: optuna.samplers.RandomSampler(seed=n_done),
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert {runs[number / 12] for number in range(12)} == {1}
