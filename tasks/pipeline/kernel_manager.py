@@ -1,0 +1,26 @@
+"""How the pipeline talks to the kernels of its notebooks: over Unix sockets in a folder of their own."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+
+
+class SocketKernelManager(AsyncKernelManager):
+    """A kernel manager without ports, named in ``pipeline.yaml``.
+
+    Free ports are found before the kernel opens them, so two kernels that start at the same moment can find the same
+    ones, and one of the two notebooks fails with "Address already in use". Sockets in a new folder are nobody else's.
+    """
+
+    def __init__(self, **kwargs: Any):
+        self._folder = Path(tempfile.mkdtemp(prefix="kernel-"))  # short: a socket's path has 107 bytes
+        super().__init__(**{"transport": "ipc", "ip": str(self._folder / "s")} | kwargs)
+
+    async def cleanup_resources(self, restart: bool = False) -> None:
+        """Remove the sockets' folder with what the base class removes, unless the kernel starts again."""
+        await super().cleanup_resources(restart=restart)
+        if not restart:
+            shutil.rmtree(self._folder, ignore_errors=True)
