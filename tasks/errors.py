@@ -29,7 +29,7 @@ class InputError(ClicklabError):
 
 
 class ChangedError(InputError):
-    """Another process replaced the file meanwhile; running again starts from the new one."""
+    """Another process replaced a file or the champion meanwhile; running again starts from the new one."""
 
 
 class ConfigError(ClicklabError):

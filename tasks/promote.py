@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ClicklabError
+from tasks.errors import ChangedError
 from tasks.models.golden import GOLDEN
 from tasks.registry import mlflow_store
 from tasks.registry.evaluation_record import record_verdicts
@@ -20,8 +20,12 @@ def promote(
     code: str = "",
 ) -> None:
     """Ploomber task: act on the verdicts of ``evaluate``."""
-    record = json.loads(Path(str(upstream["evaluate"]["evaluation"])).read_text())
-    decision = decide(record, tracking)
+    evaluation = Path(str(upstream["evaluate"]["evaluation"]))
+    try:
+        decision = decide(json.loads(evaluation.read_text()), tracking)
+    except ChangedError:
+        evaluation.unlink()  # so that the next run compares the models with the new champion
+        raise
     write_atomic(Path(str(product["promotion"])), json.dumps(decision, indent=2))
 
 
@@ -35,7 +39,7 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
 
     Raises
     ------
-    ClicklabError
+    ChangedError
         If the champion is not the one the models were compared with.
     """
     client = mlflow_store.connect(tracking["tracking_uri"])
@@ -49,9 +53,9 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     winner = passing[0] if passing else None
     already = winner is not None and before is not None and known[winner] == before
     if before != record["champion_version"] and not already:
-        raise ClicklabError(
-            f"the champion of {name} is version {before}, but the models were compared with "
-            f"{record['champion_version']}; run `ploomber task evaluate --force` and promote again"
+        raise ChangedError(
+            f"the champion of {name} is {_version(before)} now, but the models were compared with "
+            f"{_version(record['champion_version'])}; run again, and they are compared with the new one"
         )
     if before is not None and before == record["champion_version"]:
         run_id = client.get_model_version(name, before).run_id
@@ -80,6 +84,10 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         },
         "versions": versions,
     }
+
+
+def _version(version: str | None) -> str:
+    return "none" if version is None else f"version {version}"
 
 
 def _register(

@@ -16,7 +16,9 @@ class SocketKernelManager(AsyncKernelManager):
     """
 
     def __init__(self, **kwargs: Any):
-        self._folder = Path(tempfile.mkdtemp(prefix="kernel-"))  # short: a socket's path has 107 bytes
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="kernel-")
+        )  # short: a socket's path has 107 bytes
         super().__init__(**{"transport": "ipc", "ip": str(self._folder / "s")} | kwargs)
 
     async def cleanup_resources(self, restart: bool = False) -> None:

@@ -127,7 +127,9 @@ class Storage:
 
     def _claim(self, optuna: Any, study: Any, n_trials: float) -> Any:
         """Return a new trial, or None while others run all that the study lacks."""
-        with self._lock(study):  # two processes that ask at once would get the same queued trial of a file
+        with self._lock(
+            study
+        ):  # two processes that ask at once would get the same queued trial of a file
             if not self.is_shared:
                 return study.ask()
             _fail_dead_trials(optuna, study)

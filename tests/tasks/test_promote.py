@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tasks.errors import ClicklabError
+from tasks.errors import ChangedError
 from tasks.models.golden import GOLDEN
 from tasks.promote import decide, promote
 from tasks.registry.ledger import read_ledger
@@ -172,11 +172,22 @@ def test_a_champion_that_changed_meanwhile_stops_the_promotion(store, record, tr
     record["ranking"] = ["fm", "ftrl", "sgd"]
     record["verdicts"]["sgd"] = {"passed": True, "reasons": []}
     record["champion_version"] = "99"
-    with pytest.raises(ClicklabError, match="the models were compared with 99"):
+    with pytest.raises(ChangedError, match="the models were compared with version 99"):
         decide(record, tracking)
     assert aliases(store, record)["champion"] == before["champion_version"]
     again = store[1].search_model_versions(f"name='{record['registered_name']}'")
     assert len(again) == len(registered)
+
+
+def test_the_run_after_an_overtaken_promotion_compares_anew(store, record, tracking, tmp_path):
+    """The evaluation goes, so that its task runs again; no decision is written."""
+    decide(record, tracking)
+    evaluation = tmp_path / "evaluation.json"
+    evaluation.write_text(json.dumps(record | {"ranking": ["fm", "ftrl", "sgd"]}))
+    products = {"promotion": str(tmp_path / "promotion.json")}
+    with pytest.raises(ChangedError, match="compared with none; run again"):
+        promote(products, {"evaluate": {"evaluation": str(evaluation)}}, tracking)
+    assert list(tmp_path.glob("*.json")) == []
 
 
 def test_the_task_writes_its_decision(record, tracking, tmp_path):
