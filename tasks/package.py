@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ClicklabError, ContractError, GateError, InputError
+from tasks.errors import ChangedError, ClicklabError, ContractError, GateError, InputError
 from tasks.logs.origin import slug
 from tasks.models.golden import GOLDEN, MODEL_FILES
 from tasks.pipeline.code_behind import files_below
@@ -42,7 +42,8 @@ def package(
     """Ploomber task: package the champion, proved by the evaluation's golden rows."""
     from tasks.registry import mlflow_store
 
-    record = json.loads(Path(str(upstream["evaluate"]["evaluation"])).read_text())
+    evaluation = Path(str(upstream["evaluate"]["evaluation"]))
+    record = json.loads(evaluation.read_text())
     decision = json.loads(Path(str(upstream["promote"]["promotion"])).read_text())
     version = decision["champion_version"]
     if version is None:
@@ -56,8 +57,10 @@ def package(
             client, decision["registered_name"], mlflow_store.CHAMPION, folder=folder
         )
         if champion is None or champion.registry_version != str(version):
-            raise ClicklabError(
-                f"the champion of {decision['registered_name']} is no longer version {version}; run `promote` again"
+            evaluation.unlink()  # so that the next run compares the models with the new champion
+            raise ChangedError(
+                f"the champion of {decision['registered_name']} is no longer version {version}; "
+                "run again, and the models are compared with the new one"
             )
         golden = _golden_of(record, decision, str(version))
         receipt.unlink(missing_ok=True)
@@ -184,7 +187,24 @@ def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
         write_atomic(folder / MODEL / GOLDEN, json.dumps(golden))
         lock = (_ROOT / "requirements.lock").read_text()
         (folder / "requirements.txt").write_text("\n".join(serving_requirements(lock)) + "\n")
+        _share_kernels(_ROOT / "tasks", folder / "tasks")
         yield folder
+        _share_kernels(folder / "tasks", _ROOT / "tasks")
+
+
+def _share_kernels(source: Path, target: Path) -> None:
+    """Copy the kernels that Numba compiled, where `target` has none; compiling them takes longer than the proof.
+
+    Numba uses them only for a file of the same time and size.
+    """
+    for index in source.rglob("*.nbi"):
+        place = target / index.parent.relative_to(source)
+        if (place / index.name).exists():
+            continue
+        with suppress(OSError):  # a read-only installation, or another process that cleans up
+            place.mkdir(exist_ok=True)
+            for path in (*index.parent.glob(f"{index.stem}.*.nbc"), index):
+                shutil.copy2(path, place)
 
 
 def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:

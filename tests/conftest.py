@@ -50,13 +50,13 @@ def modules_below(folder: Path) -> list[Path]:
 
 
 def copy_project(target: Path) -> Path:
-    """Copy library, notebooks, service and configuration to `target`, and return it."""
+    """Copy library (with compiled kernels), notebooks, service and configuration to `target`, and return it."""
     keep = ("tasks", "notebooks", "bentos")
     for name in keep:
         shutil.copytree(
             ROOT / name,
             target / name,
-            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "scratch"),
+            ignore=shutil.ignore_patterns("*.pyc", ".ipynb_checkpoints", "scratch"),
         )
     for name in (
         "pipeline.yaml",

@@ -1,10 +1,12 @@
 """Figures and sentences that may fail without failing the run: the model and its record do not depend on them."""
 
+import io
 import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _MARK = "clicklab_left_out"  # in the metadata of the output that stands in for what is missing
 
@@ -15,8 +17,8 @@ _log = logging.getLogger(__name__)
 def optional(what: str) -> Iterator[None]:
     """Run a block that draws or writes something to look at; if it fails, show one line instead and continue.
 
-    Figures are rendered within the block, so that an error of Matplotlib counts too. Asserts and whatever
-    the run depends on belong outside.
+    Open figures are rendered, shown and closed here, so that an error of Matplotlib counts too. Asserts and
+    whatever the run depends on belong outside.
 
     Parameters
     ----------
@@ -27,14 +29,16 @@ def optional(what: str) -> Iterator[None]:
 
     try:
         yield
-        for number in plt.get_fignums():
-            plt.figure(number).canvas.draw()
+        pictures = [_png(plt.figure(number)) for number in plt.get_fignums()]
     except Exception as error:
-        plt.close("all")
+        pictures = []
         reason = (str(error).splitlines() or [""])[0]
         line = f"{what} is missing here: {type(error).__name__}: {reason}"
         _log.warning(line, exc_info=error)
         _show(line)
+    plt.close("all")  # drawn once: Jupyter would draw what is open again, twice
+    for picture in pictures:
+        _show_png(picture)
 
 
 def show_answer(text: str) -> None:
@@ -62,6 +66,18 @@ def _left_out_of(path: Path) -> Iterator[str]:
         for output in cell.get("outputs", []):
             if line := output.get("metadata", {}).get(_MARK):
                 yield line
+
+
+def _png(figure: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def _show_png(picture: bytes) -> None:
+    from IPython.display import Image, display
+
+    display(Image(picture))
 
 
 def _show(line: str) -> None:

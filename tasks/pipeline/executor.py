@@ -24,6 +24,7 @@ from ploomber.executors.abc import Executor
 import tasks.errors
 from tasks.pipeline.task_lines import TaskLines
 from tasks.pipeline.task_process import TaskProcess, end, print_traceback, wait_for_any
+from tasks.registry.mlflow_client import preload
 
 # what POSIX and SQLite say of a full disk
 _FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
@@ -94,6 +95,8 @@ class ProcessPool(Executor):
                         running.append(TaskProcess(task, _build, log, said))
                     if not running:
                         break
+                    if _have_status(dag, TaskStatus.WaitingUpstream):
+                        preload()  # while this process has nothing to do
                     over = wait_for_any(running, lines.every_s)
                     late = [one for one in running if one.seconds > 60 * self.time_limit_minutes]
                     for one in {*over, *late}:
@@ -149,10 +152,12 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _ready(dag: Any, started: set[str]) -> list[Any]:
-    waiting = {TaskStatus.WaitingExecution, TaskStatus.WaitingDownload}
-    return [
-        task for task in dag.values() if task.exec_status in waiting and task.name not in started
-    ]
+    waiting = _have_status(dag, TaskStatus.WaitingExecution, TaskStatus.WaitingDownload)
+    return [task for task in waiting if task.name not in started]
+
+
+def _have_status(dag: Any, *status: TaskStatus) -> list[Any]:
+    return [task for task in dag.values() if task.exec_status in status]
 
 
 def _build(task: Any) -> Any:

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from tasks import package as package_step
-from tasks.errors import ClicklabError, ContractError, GateError, InputError
+from tasks.errors import ChangedError, ClicklabError, ContractError, GateError, InputError
 from tasks.package import _golden_of, package, package_model, staged
 from tasks.registry import mlflow_store
 from tasks.schema import load_schema
@@ -221,14 +221,34 @@ def test_the_task_packages_the_champions_files_with_its_own_rows(
 
 
 def test_a_champion_that_changed_meanwhile_is_not_packaged(champion_is_version_5):
-    """The alias must still be the version that was promoted."""
+    """The alias must still be the version that was promoted; else the next run compares anew."""
     product, upstream = champion_is_version_5
     promotion = upstream["promote"]["promotion"]
     promotion.write_text(
         promotion.read_text().replace('"champion_version": "5"', '"champion_version": "4"')
     )
-    with pytest.raises(ClicklabError, match="no longer version 4"):
+    with pytest.raises(ChangedError, match="no longer version 4"):
         package(product, upstream, {"name": "ctr"}, {"tracking_uri": "unused"})
+    assert not upstream["evaluate"]["evaluation"].exists()
+
+
+def test_compiled_kernels_are_copied_where_there_are_none(tmp_path):
+    """Index and data of each; an index that exists, and so its data, is left alone."""
+    for place, text in (("source", "new"), ("target", "old")):
+        (tmp_path / place / "models/__pycache__").mkdir(parents=True)
+        for name in ("a-1.py311.nbi", "a-1.py311.1.nbc"):
+            (tmp_path / place / "models/__pycache__" / name).write_text(text)
+    for name in ("b-2.py311.nbi", "b-2.py311.1.nbc", "b-2.py311.2.nbc", "b.cpython-311.pyc"):
+        (tmp_path / "source/models/__pycache__" / name).write_text("new")
+    package_step._share_kernels(tmp_path / "source", tmp_path / "target")
+    found = {path.name: path.read_text() for path in tmp_path.glob("target/*/*/*")}
+    assert found == {
+        "a-1.py311.nbi": "old",
+        "a-1.py311.1.nbc": "old",
+        "b-2.py311.nbi": "new",
+        "b-2.py311.1.nbc": "new",
+        "b-2.py311.2.nbc": "new",
+    }
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,16 @@ def test_a_fault_is_one_line_and_the_next_statement_runs(caplog):
     assert caplog.messages == ["the curve is missing here: KeyError: 'valid_log_loss'"]
 
 
-def test_without_a_fault_nothing_is_logged_and_the_figure_stays_open(caplog):
-    """The notebook shows it at the end of the cell."""
+def test_without_a_fault_the_figure_is_shown_and_closed(caplog, monkeypatch):
+    """As one picture; nothing is logged."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
     with optional("the curve"):
         plt.figure()
+    (picture,) = shown
+    assert picture.data.startswith(b"\x89PNG")
+    assert plt.get_fignums() == []
     assert caplog.messages == []
-    assert len(plt.get_fignums()) == 1
 
 
 def test_a_figure_that_cannot_be_rendered_counts_as_a_fault(caplog):
