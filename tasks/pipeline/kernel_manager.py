@@ -21,8 +21,10 @@ class SocketKernelManager(AsyncKernelManager):
         )  # short: a socket's path has 107 bytes
         super().__init__(**{"transport": "ipc", "ip": str(self._folder / "s")} | kwargs)
 
-    async def cleanup_resources(self, restart: bool = False) -> None:
+    async def _async_cleanup_resources(self, restart: bool = False) -> None:
         """Remove the sockets' folder with what the base class removes, unless the kernel starts again."""
-        await super().cleanup_resources(restart=restart)
+        await super()._async_cleanup_resources(restart=restart)
         if not restart:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    cleanup_resources = _async_cleanup_resources
