@@ -17,16 +17,17 @@ from tests.tasks.registry.local_store import client_of, page
 
 pytestmark = pytest.mark.slow
 EXPERIMENT = "ctr-sim-avazu"
-PROMOTE = """
+BUILD = """
 import sys
 from tasks.pipeline.build import load_dag
 from tasks.pipeline.executor import TasksFailed
 from tasks.knobs.reading import read_env
 
 try:
-    load_dag(read_env("env.tiny.yaml")).build_partially("promote")
+    load_dag(read_env("env.tiny.yaml")).build_partially(sys.argv[1])
 except TasksFailed as error:
-    sys.exit(str(error))
+    print(error)
+    sys.exit(error.failures[0].exit_code)
 """
 
 
@@ -67,7 +68,7 @@ def test_two_pipelines_at_once_while_the_server_restarts(tmp_path, monkeypatch):
         team = {"MLFLOW_TRACKING_URI": url, "OPTUNA_STORAGE": server.address("optuna")}
 
         def promote(project: Path) -> subprocess.Popen:
-            process = start(project, "-c", PROMOTE, **team)
+            process = start(project, "-c", BUILD, "promote", **team)
             ends.callback(stop_group, process)
             return process
 
@@ -131,3 +132,32 @@ def test_a_run_without_its_server_ends_with_one_line_and_code_8_and_resumes(tmp_
     assert "Traceback" not in output
     assert "pa55" not in output
     assert not (project / "products/tiny/log").exists()
+
+
+@pytest.mark.nightly
+def test_a_run_whose_server_stays_away_midway_ends_with_code_8_and_resumes(tmp_path):
+    """What was computed before is kept; with the server back, the same command does the rest, once."""
+    project = copy_project(tmp_path / "ann")
+    port, log = free_port(), tmp_path / "server.log"
+    url, store = f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path}/team.db"
+    place = {"STORE": store, "ARTIFACTS": str(tmp_path / "artifacts")}
+    team = {"MLFLOW_TRACKING_URI": url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    train = ("-c", BUILD, "train-ftrl")
+    with page(log, port=port, **place):
+        run = start(project, *train, **team)
+        while not (project / "products/tiny/log/manifest.json").exists():
+            assert run.poll() is None, (project / "output.log").read_text()
+            time.sleep(0.2)
+    code, output = wait(run, project)
+    assert code == 8, output
+    assert "train-ftrl: " in output and "cannot be reached just now" in output
+    features = project / "products/tiny/features/manifest.json"
+    hashed = features.stat().st_mtime_ns
+    with page(log, port=port, **place):
+        code, output = wait(start(project, *train, **team), project)
+        assert code == 0, output
+        client = client_of(url)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        found = client.search_runs([experiment.experiment_id])
+    assert [(run.info.run_name, run.info.status) for run in found] == [("ftrl", "FINISHED")]
+    assert features.stat().st_mtime_ns == hashed
