@@ -4,9 +4,11 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import settings
 
 from tasks.serving.packed_service import free_port
@@ -67,6 +69,13 @@ def copy_project(target: Path) -> Path:
     ):
         shutil.copy2(ROOT / name, target / name)
     return target
+
+
+def keep_tasks(project: Path, *, without: Collection[str]) -> None:
+    """Leave tasks out of a copied project's pipeline, where a test does not need them."""
+    pipeline = yaml.safe_load((project / "pipeline.yaml").read_text())
+    pipeline["tasks"] = [task for task in pipeline["tasks"] if task["name"] not in without]
+    (project / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
 
 
 def stop_group(process: subprocess.Popen) -> None:

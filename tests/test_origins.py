@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tasks.simulation.simulate import write_csv
-from tests.conftest import copy_project
+from tests.conftest import copy_project, keep_tasks
 from tests.test_pipeline import clicklab
 
 pytestmark = pytest.mark.slow
@@ -45,10 +45,7 @@ def project(tmp_path_factory):
 
 def keep_one_model(folder) -> None:
     """Leave one training in the copy, and no exploration, so that three runs are quick."""
-    pipeline = yaml.safe_load((folder / "pipeline.yaml").read_text())
-    gone = {"explore", "train-sgd", "train-sgd_optuna", "train-fm"}
-    pipeline["tasks"] = [task for task in pipeline["tasks"] if task["name"] not in gone]
-    (folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    keep_tasks(folder, without={"explore", "train-sgd", "train-sgd_optuna", "train-fm"})
     knobs = yaml.safe_load((folder / "env.yaml").read_text())
     (folder / "env.yaml").write_text(yaml.safe_dump(knobs | {"models": KNOBS["models"]}))
 
