@@ -14,7 +14,7 @@ CONTRACT = HashContract.from_schema(
             "name": "tiny",
             "label": "click",
             "time": {"column": "when", "format": "iso"},
-            "time_features": ["hour_of_day", "weekday"],
+            "features": ["hour_of_day", "weekday"],
             "fields": {"site": {}, "größe": {}, "n": {}},
             "crosses": [["site", "n"], ["größe", "weekday", "site"]],
         }

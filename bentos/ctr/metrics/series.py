@@ -54,6 +54,11 @@ class Metrics:
             "Values read: missing, unseen (the model learned no weight for it) or seen",
             *("model", "field", "state"),
         )
+        self.feature_failures = counter(
+            "ctr_feature_failures",
+            "Values for which a feature raised or returned no value; their token was that of a missing value",
+            *("model", "feature"),
+        )
         self.unknown_fields = counter(
             "ctr_unknown_fields", "Keys in requests that are no column of the schema", "model"
         )

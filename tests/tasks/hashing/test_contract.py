@@ -15,7 +15,7 @@ def make_contract(bits=12, seed=0, **changes):
         "name": "tiny",
         "label": "click",
         "time": {"column": "hour", "format": "%y%m%d%H"},
-        "time_features": ["hour_of_day"],
+        "features": ["hour_of_day"],
         "fields": {"site": {}, "size": {}},
         "crosses": [["site", "hour_of_day"]],
     }
@@ -46,7 +46,7 @@ def test_a_contract_survives_its_file(tmp_path):
         make_contract(seed=1),
         make_contract(fields={"size": {}, "site": {}}),
         make_contract(crosses=[]),
-        make_contract(time_features=["hour_of_day", "weekday"]),
+        make_contract(features=["hour_of_day", "weekday"]),
     ],
 )
 def test_every_part_counts(other):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tasks.errors import InputError
 from tasks.hashing import murmur
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import columns_of
 from tasks.models.artifact import ScoringModel
 from tasks.schema import Schema, load_schema
 from tasks.serving import rankings
@@ -144,15 +143,16 @@ def test_extreme_logits_are_probabilities():
 def naive_counts(model: ScoringModel, several: list[dict]) -> tuple[list[int], list[int]]:
     """Count missing columns and unseen tokens row by row, as the docstrings say."""
     contract = model.contract
-    columns, n_fields = columns_of(contract), len(contract.fields)
-    n_single = n_fields + len(contract.time_features)
-    missing, unseen = [0] * len(columns), [0] * contract.n_tokens
+    n_single = len(contract.fields) + len(contract.feature_columns)
+    missing, unseen = [0] * n_single, [0] * contract.n_tokens
+    reads = {name: "when" for name in contract.feature_columns}
+    columns = [reads.get(name, name) for name in contract.token_fields[:n_single]]
     for row in several:
         lacks = [row.get(name) in (None, "") or row[name] != row[name] for name in columns]
         missing = [count + lack for count, lack in zip(missing, lacks, strict=True)]
         codes = model.encoder.encode_row(row)
         for place, weight in enumerate(model.weights[np.where(codes < 0, ~codes, codes)]):
-            is_missing = place < n_single and lacks[min(place, n_fields)]
+            is_missing = place < n_single and lacks[place]
             unseen[place] += weight == 0 and not is_missing
     return missing, unseen
 
