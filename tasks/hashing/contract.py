@@ -232,7 +232,7 @@ def _require_features(keys: Any) -> None:
     """Raise ContractError unless each feature of a contract is here, with the same source."""
     for name, *_, source in keys:
         try:
-            here = _key(name).source
+            here = _key(str(name)).source
         except ConfigError as error:
             raise ContractError(
                 f"the hash contract has a feature that this code lacks: {error}; use the code that trained the model"
@@ -240,7 +240,7 @@ def _require_features(keys: Any) -> None:
         if here != source:
             raise ContractError(
                 f"feature {name!r} of the hash contract has the source {source}, here it has {here}; "
-                "use the code that trained the model, or train again"
+                f"restore tasks/features/{name}.py, and give a changed function another name"
             )
 
 

@@ -55,9 +55,7 @@ class Metrics:
             *("model", "field", "state"),
         )
         self.feature_failures = counter(
-            "ctr_feature_failures",
-            "Values for which a feature raised or returned no value; their token was that of a missing value",
-            *("model", "feature"),
+            "ctr_feature_failures", "Inputs on which a feature failed", "model", "feature"
         )
         self.unknown_fields = counter(
             "ctr_unknown_fields", "Keys in requests that are no column of the schema", "model"

@@ -28,7 +28,7 @@ class Feature:
     name
         The function's.
     inputs
-        Fields, or :data:`TIME`, :data:`HOUR`, :data:`DAY`: one per parameter.
+        Fields, or one of the times (``TIME``, ``HOUR``, ``DAY``): one per parameter.
     function
         Takes one text (None: missing) per field and a ``datetime`` in UTC per time.
     columns

@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import textwrap
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple
 import tasks.features
 from tasks.errors import ConfigError
 from tasks.features.kinds.declaration import Feature, declared
-from tasks.features.kinds.source import impurity, source_digest
+from tasks.features.kinds.source import impurity, source_digest, sources_behind
 
 _ROOM = "tasks.features"
 _tried: dict[str, "Found"] = {}  # functions of a notebook, for this process only
@@ -61,9 +63,9 @@ def try_feature(function: Any) -> Feature:
     found = declared(function)
     if found is None:
         raise ConfigError(f'{function!r} is not declared; put @feature("...") above its definition')
-    source = inspect.getsource(function)
-    _check_purity(source, f"feature {found.name!r}")
-    _tried[found.name] = Found(found, source_digest(found.name, source))
+    sources = sources_behind(found.name, textwrap.dedent(inspect.getsource(function)))
+    _check_purity(sources, f"feature {found.name!r}")
+    _tried[found.name] = Found(found, source_digest(sources))
     return found
 
 
@@ -72,8 +74,8 @@ def _find(name: str) -> Found:
     module = f"{_ROOM}.{name}"
     path = _path(name, module)
     try:
-        source = path.read_text()
-        _check_purity(source, str(path))
+        sources = sources_behind(module, path.read_text())
+        _check_purity(sources, str(path))
         function = getattr(importlib.import_module(module), name, None)
     except ConfigError:
         raise
@@ -87,7 +89,7 @@ def _find(name: str) -> Found:
         raise ConfigError(
             f"{path}: declares no feature {name!r}; the function is named like its file, with @feature above it"
         )
-    return Found(found, source_digest(module, source))
+    return Found(found, source_digest(sources))
 
 
 def _path(name: str, module: str) -> Path:
@@ -100,10 +102,12 @@ def _path(name: str, module: str) -> Path:
     return Path(spec.origin)
 
 
-def _check_purity(source: str, place: str) -> None:
-    found = impurity(source)
-    if found is not None:
-        line, reason = found
-        raise ConfigError(
-            f"{place}: line {line}: {reason}; a feature's value follows from its inputs alone"
-        )
+def _check_purity(sources: Mapping[str, str], place: str) -> None:
+    for number, (name, source) in enumerate(sources.items()):
+        found = impurity(source)
+        if found is not None:
+            line, reason = found
+            where = f"line {line}: {reason}"
+            if number:
+                where = f"it imports {name}, where, in line {line}, {reason}"
+            raise ConfigError(f"{place}: {where}; a feature's value follows from its inputs alone")

@@ -4,7 +4,7 @@ import ast
 import hashlib
 import io
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,28 +49,26 @@ _NO_NAMES = {
 _CLOCK = {"now", "utcnow", "today"}
 
 
-def source_digest(module: str, source: str) -> str:
-    """Return 16 hex digits that change with the code of a module and of each module of `tasks` it imports.
+def sources_behind(module: str, source: str) -> dict[str, str]:
+    """Return the source of a module and of each module of `tasks` that it imports, by name.
 
-    Comments, docstrings and blank lines do not count.
-
-    Parameters
-    ----------
-    module
-        Its dotted name.
-    source
-        Its text.
+    What declares and finds features is left out.
     """
-    found = {module: code_only(source)}
+    found = {module: source}
     todo = list(_own_imports(source))
     while todo:
         name = todo.pop()
         if name not in found and (text := _text_of(name)) is not None:
-            found[name] = code_only(text)
+            found[name] = text
             todo += _own_imports(text)
+    return found
+
+
+def source_digest(sources: Mapping[str, str]) -> str:
+    """Return 16 hex digits that change with the code of modules, but not with their comments or docstrings."""
     content = hashlib.sha256()
-    for name in sorted(found):
-        content.update(f"{name}\0{found[name]}\0".encode())
+    for name in sorted(sources):
+        content.update(f"{name}\0{code_only(sources[name])}\0".encode())
     return content.hexdigest()[:16]
 
 
