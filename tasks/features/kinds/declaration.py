@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -42,6 +43,11 @@ class Feature:
     function: Callable[..., Any]
     columns: tuple[str, ...]
     buckets: tuple[float, ...] | None = None
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether its one value is its token."""
+        return self.buckets is None and self.columns == (self.name,)
 
     @property
     def fields(self) -> tuple[str, ...]:
