@@ -182,6 +182,8 @@ class Schema:
     def _check_references(self, at: Callable[..., str]) -> None:
         fields = set(self.field_names)
         known = fields | set(self.feature_columns)
+        of_rows = fields | {column for one in self.derived for column in one.columns}
+        allowed = {"cross": known, "slice": of_rows, "unit": fields}
         used: list[tuple[str, str, str]] = []
         for number, cross in enumerate(self.crosses):
             used += [("cross", part, at("crosses", number)) for part in cross]
@@ -189,7 +191,11 @@ class Schema:
             used.append(("slice", part.field, at("slices", number, "field")))
         used += [("unit", name, at("unit", number)) for number, name in enumerate(self.unit)]
         for role, name, place in used:
-            if name not in (fields if role == "unit" else known):
+            if role == "slice" and name in known - of_rows:
+                raise ConfigError(
+                    f"{place}: slice names {name!r}, a statistic of the past; slice by a field or another feature"
+                )
+            if name not in allowed[role]:
                 raise ConfigError(
                     f"{place}: {role} names the field {name!r}, which is not declared"
                 )
@@ -206,13 +212,16 @@ class Schema:
 
     @property
     def derived(self) -> tuple[Feature, ...]:
-        """The features, in the declared order."""
-        return tuple(find_feature(name).feature for name in self.features)
+        """The features that a row alone decides, in the declared order; statistics of the past are left out."""
+        return tuple(one for one in self._features() if not one.is_statistic)
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
         """Names of the token columns that features give, in order."""
-        return tuple(column for one in self.derived for column in one.columns)
+        return tuple(column for one in self._features() for column in one.columns)
+
+    def _features(self) -> list[Feature]:
+        return [find_feature(name).feature for name in self.features]
 
     @property
     def required_columns(self) -> tuple[str, ...]:

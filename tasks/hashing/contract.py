@@ -34,6 +34,7 @@ import numpy as np
 from tasks.errors import ConfigError, ContractError
 from tasks.features.kinds.declaration import STEPS_MS, Feature
 from tasks.features.kinds.finding import find_feature
+from tasks.features.kinds.past import Past
 from tasks.schema import Schema
 
 TOKEN_FORM = (
@@ -50,6 +51,7 @@ class FeatureKey(NamedTuple):
     columns: tuple[str, ...]
     buckets: tuple[float, ...] | None
     source: str  # digest of the code, see `tasks.features.kinds.source`
+    past: str | None = None  # digest of the table that a statistic reads
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class HashContract:
         Names of fields, a :class:`FeatureKey` per feature, names of token columns; in token order.
     time_column, time_format
         What features of the time read, and how its text is read.
+    past
+        The table of each statistic, by its name.
     schema_digest, schema
         The declaration that all of this comes from, as plain data: ``Schema.from_dict(contract.schema)``.
 
@@ -87,6 +91,7 @@ class HashContract:
     seed: int = 0
     token_form: str = TOKEN_FORM
     schema: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    past: Mapping[str, Past] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if type(self.bits) is not int or not 1 <= self.bits <= MAX_BITS:
@@ -110,15 +115,22 @@ class HashContract:
             )
 
     @classmethod
-    def from_schema(cls, schema: Schema, *, bits: int, seed: int = 0) -> "HashContract":
-        """Return the contract for a schema; ConfigError if a knob is out of its range."""
+    def from_schema(
+        cls, schema: Schema, *, bits: int, seed: int = 0, past: Mapping[str, Past] | None = None
+    ) -> "HashContract":
+        """Return the contract for a schema; ConfigError if a knob is out of its range.
+
+        A schema with statistics needs their tables: :func:`tasks.hashing.past_counts.contract_for`.
+        """
+        past = past or {}
         return cls(
             bits=bits,
             seed=seed,
             fields=schema.field_names,
             time_column=schema.time_column,
             time_format=schema.time_format,
-            features=tuple(map(_key, schema.features)),
+            features=tuple(_key(name, past) for name in schema.features),
+            past={name: past[name] for name in schema.features if name in past},
             crosses=schema.crosses,
             schema_digest=schema.digest,
             schema=schema.to_dict(),
@@ -131,10 +143,16 @@ class HashContract:
             form, digest = raw["token_form"], raw["digest"]
             _require_features(raw.get("features") or ())
             schema = Schema.from_dict(raw["schema"], source="the schema of the hash contract")
-            contract = cls.from_schema(schema, bits=raw["bits"], seed=raw["seed"])
+            past = {name: Past(counts) for name, counts in (raw.get("past") or {}).items()}
+            contract = cls.from_schema(schema, bits=raw["bits"], seed=raw["seed"], past=past)
         except ContractError:
             raise
-        except (KeyError, TypeError, ValueError) as error:  # a ConfigError is a ValueError
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:  # a ConfigError is a ValueError
             raise ContractError(
                 f"not a hash contract ({error}); write it again with `hash_features`"
             ) from None
@@ -162,6 +180,7 @@ class HashContract:
         """Return JSON-ready data, with the digest."""
         return json.loads(json.dumps(self._compared())) | {
             "schema": dict(self.schema),
+            "past": {name: past.to_dict() for name, past in self.past.items()},
             "digest": self.digest,
         }
 
@@ -193,8 +212,11 @@ class HashContract:
 
     @property
     def derived(self) -> tuple[Feature, ...]:
-        """The features, as this version's functions."""
-        return tuple(find_feature(key.name).feature for key in self.features)
+        """The features, as this version's functions; a statistic with its table."""
+        found = [find_feature(key.name).feature for key in self.features]
+        return tuple(
+            one.with_past(self.past[one.name]) if one.is_statistic else one for one in found
+        )
 
     @property
     def reads_time(self) -> bool:
@@ -223,16 +245,21 @@ class HashContract:
         )
 
 
-def _key(name: str) -> FeatureKey:
+def _key(name: str, past: Mapping[str, Past]) -> FeatureKey:
     one, source = find_feature(name)
-    return FeatureKey(one.name, one.inputs, one.columns, one.buckets, source)
+    if one.is_statistic and name not in past:
+        raise ConfigError(
+            f"feature {name!r} is a statistic of the past, so its contract needs a log; see `contract_for`"
+        )
+    digest = past[name].digest if one.is_statistic else None
+    return FeatureKey(one.name, one.inputs, one.columns, one.buckets, source, digest)
 
 
 def _require_features(keys: Any) -> None:
     """Raise ContractError unless each feature of a contract is here, with the same source."""
-    for name, *_, source in keys:
+    for name, _, _, _, source, _ in keys:
         try:
-            here = _key(str(name)).source
+            here = find_feature(str(name)).source
         except ConfigError as error:
             raise ContractError(
                 f"the hash contract has a feature that this code lacks: {error}; use the code that trained the model"

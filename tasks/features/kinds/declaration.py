@@ -1,14 +1,16 @@
-"""The decorator that makes a plain function a feature, and what it declares."""
+"""The decorators that make a plain function a feature or a statistic of the past, and what they declare."""
 
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
 from tasks.errors import ConfigError
+from tasks.features.kinds.past import Past
 
 TIME, HOUR, DAY = (
     "@time",
@@ -36,6 +38,8 @@ class Feature:
         Its token columns: its name, or ``name.value`` for each of several values.
     buckets
         Edges between the buckets of a number, ascending; None: the value itself is the token.
+    is_statistic
+        Whether the function takes impressions and clicks of earlier days instead; see :func:`statistic`.
     """
 
     name: str
@@ -43,11 +47,23 @@ class Feature:
     function: Callable[..., Any]
     columns: tuple[str, ...]
     buckets: tuple[float, ...] | None = None
+    is_statistic: bool = False
 
     @cached_property
     def is_plain(self) -> bool:
         """Whether its one value is its token."""
         return self.buckets is None and self.columns == (self.name,)
+
+    def with_past(self, past: Past) -> "Feature":
+        """Return a statistic as a feature of its field and the day."""
+        count, nothing = self.function, (None,) * len(self.columns)
+        missing = nothing if self.columns[0] != self.name else None
+
+        def counted(value: str | None, day: datetime | None) -> Any:
+            found = past.before(value, day)
+            return missing if found is None else count(*found)
+
+        return replace(self, function=counted)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -93,13 +109,56 @@ def feature(
     (6.4, ('aspect',))
     """
 
+    return _declaring("feature", inputs, inputs, buckets, values)
+
+
+def statistic(
+    field: str, *, buckets: Sequence[float] | None = None, values: Sequence[str] | None = None
+) -> Callable[[Function], Function]:
+    """Declare a function of the past of a field's value: its impressions and clicks on earlier days.
+
+    The counts are those of the days before a row's own, never of its own day or later ones. They are frozen when
+    rows are hashed: what lies in the model is the table up to the test rows, which later rows and requests see whole.
+    A value without impressions on earlier days has no statistic: its token is that of a missing value.
+
+    Parameters
+    ----------
+    field
+        Whose values are counted.
+    buckets, values
+        As those of :func:`feature`.
+
+    Raises
+    ------
+    ConfigError
+        If the declaration contradicts itself or the function.
+
+    Examples
+    --------
+    >>> @statistic("C17", buckets=[0.1, 0.2])
+    ... def campaign_rate(impressions: int, clicks: int) -> float:
+    ...     return clicks / impressions
+    >>> campaign_rate(20, 3), declared(campaign_rate).inputs
+    (0.15, ('C17', '@day'))
+    """
+    return _declaring("statistic", (field, DAY), ("impressions", "clicks"), buckets, values)
+
+
+def _declaring(
+    kind: str,
+    inputs: tuple[str, ...],
+    parameters: tuple[str, ...],
+    buckets: Sequence[float] | None,
+    values: Sequence[str] | None,
+) -> Callable[[Function], Function]:
     def declare(function: Function) -> Function:
-        setattr(function, _MARK, _declare(function, inputs, buckets, values))
+        found = _declare(function, inputs, parameters, buckets, values)
+        setattr(function, _MARK, replace(found, is_statistic=kind == "statistic"))
         return function
 
-    if len(inputs) == 1 and inspect.isfunction(inputs[0]):
+    if inspect.isfunction(inputs[0] if inputs else None):
         raise ConfigError(
-            f'feature {inputs[0].__name__!r}: @feature stands alone; name its inputs, as in @feature("C15")'
+            f'feature {inputs[0].__name__!r}: @{kind} stands alone; name its inputs, as in @{kind}("C15")'  # type: ignore[attr-defined]
         )
     return declare
 
@@ -113,6 +172,7 @@ def declared(function: Any) -> Feature | None:
 def _declare(
     function: Any,
     inputs: tuple[str, ...],
+    parameters: tuple[str, ...],
     buckets: Sequence[float] | None,
     values: Sequence[str] | None,
 ) -> Feature:
@@ -129,10 +189,10 @@ def _declare(
             f"feature {name!r}: there is no time {unknown[0]!r}; use TIME, HOUR or DAY"
         )
     try:
-        inspect.signature(function).bind(*inputs)
+        inspect.signature(function).bind(*parameters)
     except TypeError as error:
         raise ConfigError(
-            f"feature {name!r} declares {len(inputs)} inputs, but its function does not take so many ({error})"
+            f"feature {name!r} has {len(parameters)} inputs, but its function does not take so many ({error})"
         ) from None
     if buckets is not None and values is not None:
         raise ConfigError(

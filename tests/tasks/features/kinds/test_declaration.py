@@ -30,7 +30,7 @@ def test_a_feature_stays_the_function_that_it_is():
     [
         (lambda: feature()(one), "at least one, found \\(\\)"),
         (lambda: feature(one), "@feature stands alone"),
-        (lambda: feature("site", "n")(one), "declares 2 inputs, but its function does not take so many"),
+        (lambda: feature("site", "n")(one), "has 2 inputs, but its function does not take so many"),
         (lambda: feature("@minute")(one), "no time '@minute'; use TIME, HOUR or DAY"),
         (lambda: feature(TIME, 3)(two), "inputs are names of fields"),
         (lambda: feature("site")(len), "declares a plain function, found <built-in"),

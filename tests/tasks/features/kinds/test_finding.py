@@ -24,7 +24,7 @@ def test_a_feature_is_found_by_its_name(make_feature):
         ("def made(:\n", "cannot be imported \\(SyntaxError: "),
         ("import nothing_here\n", "line 2: it imports 'nothing_here'"),
         ("1 / 0\n", "cannot be imported \\(ZeroDivisionError: division by zero\\)"),
-        ('@feature("site")\ndef made():\n    return 1\n', "feature 'made' declares 1 inputs"),
+        ('@feature("site")\ndef made():\n    return 1\n', "feature 'made' has 1 inputs"),
         ("import time\n", "made.py: line 2: it imports 'time'; a feature's value follows from its inputs alone"),
     ],
 )  # fmt: skip
