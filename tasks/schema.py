@@ -181,29 +181,26 @@ class Schema:
 
     def _check_references(self, at: Callable[..., str]) -> None:
         fields = set(self.field_names)
+        of_rows = {name for one in self.derived for name in one.columns}
         known = fields | set(self.feature_columns)
-        of_rows = fields | {column for one in self.derived for column in one.columns}
-        allowed = {"cross": known, "slice": of_rows, "unit": fields}
-        used: list[tuple[str, str, str]] = []
+        used: list[tuple[str, str, str, set[str]]] = []
         for number, cross in enumerate(self.crosses):
-            used += [("cross", part, at("crosses", number)) for part in cross]
-        for number, part in enumerate(self.slices):
-            used.append(("slice", part.field, at("slices", number, "field")))
-        used += [("unit", name, at("unit", number)) for number, name in enumerate(self.unit)]
-        for role, name, place in used:
-            if role == "slice" and name in known - of_rows:
-                raise ConfigError(
-                    f"{place}: slice names {name!r}, a statistic of the past; slice by a field or another feature"
-                )
-            if name not in allowed[role]:
-                raise ConfigError(
-                    f"{place}: {role} names the field {name!r}, which is not declared"
-                )
-        for number, cross in enumerate(self.crosses):
+            used += [("cross", part, at("crosses", number), known) for part in cross]
             if len(cross) < 2:
                 raise ConfigError(
                     f"{at('crosses', number)}: cross {list(cross)} needs two fields or more"
                 )
+        for number, part in enumerate(self.slices):
+            used.append(("slice", part.field, at("slices", number, "field"), fields | of_rows))
+        used += [
+            ("unit", name, at("unit", number), fields) for number, name in enumerate(self.unit)
+        ]
+        for role, name, place, allowed in used:
+            if name not in allowed:
+                found = f"the field {name!r}, which is not declared"
+                if name in known:
+                    found = f"the feature {name!r}; name a field, or for slices a feature without a past"
+                raise ConfigError(f"{place}: {role} names {found}")
 
     @property
     def field_names(self) -> tuple[str, ...]:

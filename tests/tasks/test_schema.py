@@ -62,6 +62,10 @@ def test_unknown_fields_are_ignored_unless_the_schema_refuses_them():
         ({"fields": {}}, "`fields` is empty"),
         ({"label": "page"}, "'page' has two roles"),
         ({"features": ["minute"]}, "feature 'minute' is unknown"),
+        (
+            {"features": ["weekday"], "unit": ["weekday"]},
+            "unit names the feature 'weekday'; name a field, or",
+        ),
         ({"features": "weekday"}, "expected a list of names, found 'weekday'"),
         (
             {"features": ["ad_format"]},

@@ -197,7 +197,7 @@ def test_a_statistic_without_a_log_and_a_slice_of_one_are_refused(schema):
         ConfigError, match="feature 'noise_past' is a statistic of the past, so its contract"
     ):
         HashContract.from_schema(schema, bits=4)
-    with pytest.raises(ConfigError, match="slice names 'noise_past', a statistic of the past"):
+    with pytest.raises(ConfigError, match="slice names the feature 'noise_past'; name a field, or"):
         Schema.from_dict(RAW | {"slices": [{"name": "s", "field": "noise_past"}]})
 
 
