@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from bench.process import ROOT
@@ -27,6 +26,7 @@ def time_steps(workload: Workload) -> dict[str, dict[str, float]]:
     from prometheus_client import CollectorRegistry
 
     from bentos.ctr.metrics.telemetry import Telemetry
+    from tasks.models.artifact import load_model
 
     impressions = workload.impressions.read_bytes().splitlines()
     rankings = workload.rankings.read_bytes().splitlines()
@@ -35,7 +35,8 @@ def time_steps(workload: Workload) -> dict[str, dict[str, float]]:
         "/rank": rankings,
         "/rank of ads never seen before": _with_new_ads(rankings),
     }
-    state = _serving_state(workload.models[0])
+    folder = workload.models[0]
+    state = serving_state(load_model(folder), str(folder))
     telemetry = Telemetry(registry=CollectorRegistry())
     return {
         name: _time_steps(state, telemetry, name.split()[0], sent) for name, sent in bodies.items()
@@ -55,14 +56,14 @@ def _time_steps(state: Any, telemetry: Any, path: str, bodies: Sequence[bytes]) 
         logging.state = state
 
         def log_all() -> None:
-            _call_all(logging, path, bodies)
+            call_all(logging, path, bodies)
             while log.depth:
                 time.sleep(0.01)
 
         try:
             alone = _steps(state, telemetry, path, bodies)
             calls = {
-                "call": lambda: _call_all(silent, path, bodies),
+                "call": lambda: call_all(silent, path, bodies),
                 "door": lambda: _through_door(silent, path, bodies),
                 "log": log_all,
             }
@@ -88,7 +89,7 @@ def _with_new_ads(rankings: Sequence[bytes]) -> list[bytes]:
     return [json.dumps(body, separators=(",", ":")).encode() for body in bodies]
 
 
-def _call_all(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
+def call_all(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
     """Answer all requests, bytes to bytes."""
     from bentos.ctr.scoring.calls import RequestOptions
 
@@ -97,19 +98,18 @@ def _call_all(calls: Any, path: str, bodies: Sequence[bytes]) -> None:
         call(body, asked, time.perf_counter())
 
 
-def _serving_state(folder: Path) -> Any:
+def serving_state(model: Any, source: str) -> Any:
+    """Return the state of a service that answers with one model."""
     from bentos.ctr.experiment.declaration import load_experiment
     from bentos.ctr.scoring.request_reader import RequestReader
     from bentos.ctr.scoring.serving_state import CHAMPION, LoadedModel, ServingState
-    from tasks.models.artifact import load_model
     from tasks.serving.live import LiveScorer
 
-    model = load_model(folder)
     loaded = LoadedModel(
         CHAMPION,
         scorer=LiveScorer(model),
         reader=RequestReader(model.contract),
-        source=str(folder),
+        source=source,
         loaded_at=time.time(),
         trained_at=None,
         n_golden=0,

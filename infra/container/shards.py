@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.hashing.contract import HashContract
 from tasks.hashing.parts import Parts
+from tasks.hashing.past_counts import contract_for
 from tasks.logs.log import Log
 from tasks.logs.split import split_log
 from tasks.schema import load_schema
@@ -19,8 +19,8 @@ def hash_shard(params: Mapping[str, Any], shard: int, n_shards: int) -> int:
     """
     log = Log.open(resolve(str(params["upstream"]["ingest"]["log"])).parent)
     schema = load_schema(resolve(params["schema"]))
-    contract = HashContract.from_schema(schema, bits=params["bits"])
     split = split_log(log, **params["split_shares"])
+    contract = contract_for(log, schema, split, bits=params["bits"])
     folder = resolve(str(params["product"]["manifest"])).parent
     n_written = 0
     for name in ("train", "valid", "test"):

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from tasks.storage.workspace import project_root
 
 _LEFT_OUT = {
@@ -20,7 +22,7 @@ _LEFT_OUT = {
 }  # a bundled model, and what tools leave behind
 
 
-def code_behind(source: str, besides: Iterable[str] = ()) -> str:
+def code_behind(source: str, besides: Iterable[str] = (), *, features_of: str | None = None) -> str:
     """Return 16 hex digits that change whenever a file that running `source` may execute does.
 
     Parameters
@@ -29,6 +31,8 @@ def code_behind(source: str, besides: Iterable[str] = ()) -> str:
         A module's file or a notebook, relative to the project.
     besides
         Further files that the task reads; a folder counts with all it holds.
+    features_of
+        A schema's file, for a task that calls its features: they are found by name, not by import.
 
     Returns
     -------
@@ -36,19 +40,21 @@ def code_behind(source: str, besides: Iterable[str] = ()) -> str:
         A digest of the paths and contents of :func:`files_behind`.
     """
     root, content = project_root(), hashlib.sha256()
-    for name in files_behind(source, besides):
+    for name in files_behind(source, besides, features_of=features_of):
         content.update(name.encode() + b"\0" + (root / name).read_bytes() + b"\0")
     return content.hexdigest()[:16]
 
 
-def files_behind(source: str, besides: Iterable[str] = ()) -> list[str]:
+def files_behind(
+    source: str, besides: Iterable[str] = (), *, features_of: str | None = None
+) -> list[str]:
     """Return the project's files that running `source` may execute, and those `besides`, sorted.
 
     Imports are followed as text, lazy ones included, so nothing is run. A notebook is not listed itself,
     because Ploomber compares it without its outputs.
     """
     root = project_root()
-    todo = {root / source, *_files(root, besides)}
+    todo = {root / source, *_files(root, [*besides, *_features(root, features_of)])}
     seen: set[Path] = set()
     while todo:
         path = todo.pop()
@@ -77,6 +83,16 @@ def _files(root: Path, names: Iterable[str]) -> Iterator[Path]:
             yield from files_below(place)
         elif place.is_file():  # a schema that is missing is reported by the task that reads it
             yield place
+
+
+def _features(root: Path, schema: str | None) -> Iterator[str]:
+    """Yield the files of the features that a schema names; one that cannot be read is reported by its task."""
+    try:
+        declared = yaml.safe_load((root / schema).read_text()) if schema else {}
+        names = [*declared.get("features", ())]
+    except (OSError, yaml.YAMLError, AttributeError, TypeError):
+        return
+    yield from (f"tasks/features/{name}.py" for name in names)
 
 
 @cache

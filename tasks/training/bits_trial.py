@@ -1,6 +1,7 @@
 """What each number of hash bits costs: the same quick model at each size, on the same rows."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,22 +10,21 @@ from tasks.errors import ConfigError
 from tasks.evaluation.bootstrap import row_losses
 from tasks.evaluation.metrics import roc_auc
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import encode_batch
+from tasks.hashing.encode import columns_of, encode_batch
 from tasks.logs.log import Log
 from tasks.logs.split import Split
 from tasks.models import make_learner
-from tasks.schema import Schema
 
 
 def bits_trial(
-    log: Log, schema: Schema, split: Split, bits: Iterable[int], *, n_rows: int
+    log: Log, contract: HashContract, split: Split, bits: Iterable[int], *, n_rows: int
 ) -> pd.DataFrame:
     """Return validation log loss and AUC of one FTRL epoch at each number of bits.
 
     Parameters
     ----------
-    log, schema, split
-        The validated log, its declaration, its parts.
+    log, contract, split
+        The validated log, what it is hashed with (its own number of bits is ignored), its parts.
     bits
         Numbers of bits to try.
     n_rows
@@ -52,11 +52,11 @@ def bits_trial(
     valid = (split.valid[0], min(split.valid[1], split.valid[0] + n_rows))
     losses, table = {}, {}
     for n_bits in bits:
-        contract = HashContract.from_schema(schema, bits=n_bits)
-        learner = make_learner("ftrl", contract.n_features)
-        for codes, y in _encoded(log, schema, contract, train):
+        sized = replace(contract, bits=n_bits)
+        learner = make_learner("ftrl", sized.n_features)
+        for codes, y in _encoded(log, sized, train):
             learner.partial_fit_codes(codes, y)
-        scored = [(y, learner.predict_codes(c)) for c, y in _encoded(log, schema, contract, valid)]
+        scored = [(y, learner.predict_codes(c)) for c, y in _encoded(log, sized, valid)]
         y_true, p_click = (np.concatenate(arrays) for arrays in zip(*scored, strict=True))
         losses[n_bits] = row_losses(y_true, p_click)
         table[n_bits] = (float(losses[n_bits].mean()), roc_auc(y_true, p_click))
@@ -72,8 +72,8 @@ def _excess(difference: np.ndarray) -> tuple[float, float]:
 
 
 def _encoded(
-    log: Log, schema: Schema, contract: HashContract, span: tuple[int, int]
+    log: Log, contract: HashContract, span: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    columns = [schema.label, schema.time_column, *schema.field_names]
-    for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
-        yield encode_batch(batch, contract), batch.column(schema.label).to_numpy()
+    label = contract.schema["label"]
+    for batch in log.batches(columns=[label, *columns_of(contract)], start=span[0], stop=span[1]):
+        yield encode_batch(batch, contract), batch.column(label).to_numpy()

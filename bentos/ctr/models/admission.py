@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -224,7 +225,7 @@ def _trained_at(folder: Path) -> float | None:
 def warm_kernels(contract: HashContract, limits: Limits) -> None:
     """Compile or load the kernels of every kind of model, so that no later swap does so beside requests."""
     schema = Schema.from_dict(contract.schema)
-    small = HashContract.from_schema(schema, bits=4)
+    small = replace(contract, bits=4)
     weights = np.zeros(small.n_features, dtype=np.float32)
     latent = np.zeros((small.n_features, 1), dtype=np.float32)
     for kind, vectors in (("ftrl", None), ("fm", latent)):

@@ -16,6 +16,7 @@ from tasks.schema import load_schema
 from tasks.training.bits_trial import bits_trial
 
 BITS = [4, 10, 16]
+CONTRACT = HashContract.from_schema(load_schema("avazu"), bits=8)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trial(log):
-    return bits_trial(log, load_schema("avazu"), split_log(log), BITS[::-1], n_rows=2000)
+    return bits_trial(log, CONTRACT, split_log(log), BITS[::-1], n_rows=2000)
 
 
 def test_there_is_one_row_per_number_of_bits_in_order(trial):
@@ -70,4 +71,4 @@ def test_a_size_is_trained_and_scored_as_by_hand(log, trial):
 def test_an_empty_trial_is_refused(log, bits, n_rows):
     """Before any row is read."""
     with pytest.raises(ConfigError, match="bits trial"):
-        bits_trial(log, load_schema("avazu"), split_log(log), bits, n_rows=n_rows)
+        bits_trial(log, CONTRACT, split_log(log), bits, n_rows=n_rows)

@@ -1,0 +1,100 @@
+"""Counts the past that statistics read, and freezes it in a hash contract."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.errors import ConfigError
+from tasks.features.kinds.finding import find_feature
+from tasks.features.kinds.past import Past
+from tasks.hashing.columns import read_column, rows_of, text_list
+from tasks.hashing.contract import HashContract
+from tasks.logs.log import Log
+from tasks.logs.split import Split
+from tasks.schema import Schema
+
+MAX_VALUES = 5_000  # of a field: the most frequent ones, about 200 bytes each in every model
+_MAX_COUNTED = 2_000_000  # pairs of value and day held while counting
+_DAY_MS = 86_400_000
+
+
+def contract_for(
+    log: Log, schema: Schema, split: Split, *, bits: int, seed: int = 0
+) -> HashContract:
+    """Return the contract to hash a log with; what statistics read is counted up to the first test row.
+
+    Raises
+    ------
+    ConfigError
+        If a knob is out of its range, or a statistic's field has too many values.
+    """
+    past = count_past(log, schema, (split.train[0], split.valid[1]))
+    return HashContract.from_schema(schema, bits=bits, seed=seed, past=past)
+
+
+def count_past(log: Log, schema: Schema, span: tuple[int, int]) -> Mapping[str, Past]:
+    """Return the table of each of a schema's statistics, by its name.
+
+    Parameters
+    ----------
+    log, schema
+        The log and its declaration.
+    span
+        The rows that are counted, end exclusive.
+
+    Raises
+    ------
+    ConfigError
+        If a field has more than 2 million pairs of value and day: almost none would be seen again.
+    """
+    fields = {
+        name: find_feature(name).feature.fields[0]
+        for name in schema.features
+        if find_feature(name).feature.is_statistic
+    }
+    if not fields:
+        return {}
+    found = {name: _count(log, schema, name, field, span) for name, field in fields.items()}
+    return {name: _frozen(counts) for name, counts in found.items()}
+
+
+def _count(
+    log: Log, schema: Schema, name: str, field: str, span: tuple[int, int]
+) -> dict[tuple[str, int], list[int]]:
+    """Return impressions and clicks by value and day."""
+    counts: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
+    columns = [schema.label, schema.time_column, field]
+    for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
+        days = batch.column(schema.time_column).cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
+        day_of = days.to_numpy() // _DAY_MS
+        column = read_column(batch.column(field), name=field)
+        first, n_values = int(day_of.min(initial=0)), column.texts.n_texts + 1
+        pairs = (day_of - first) * n_values + rows_of(column)
+        distinct, rows = np.unique(pairs, return_inverse=True)
+        shown = np.bincount(rows)
+        clicked = np.bincount(rows, weights=batch.column(schema.label).to_numpy()).astype(int)
+        texts = text_list(column.texts, distinct % n_values)
+        for text, pair, *more in zip(
+            texts, distinct.tolist(), shown.tolist(), clicked.tolist(), strict=True
+        ):
+            held = counts[text, pair // n_values + first]
+            held[0] += more[0]
+            held[1] += more[1]
+        if len(counts) > _MAX_COUNTED:
+            raise ConfigError(
+                f"feature {name!r}: the field {field!r} has too many values for a statistic (more than "
+                f"{_MAX_COUNTED:,} of value and day): almost none would be seen again; take a coarser field"
+            )
+    return counts
+
+
+def _frozen(counts: Mapping[tuple[str, int], list[int]]) -> Past:
+    """Return the table of the most frequent values."""
+    by_value: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for (value, day), (shown, clicked) in sorted(counts.items()):
+        by_value[value].append((day, shown, clicked))
+    impressions = {value: sum(shown for _, shown, _ in days) for value, days in by_value.items()}
+    kept = sorted(by_value, key=lambda value: (-impressions[value], value))[:MAX_VALUES]
+    return Past({value: by_value[value] for value in sorted(kept)})
