@@ -8,7 +8,6 @@ import pandas as pd
 
 from tasks.errors import InputError
 
-
 SHUFFLED = 5_000  # rows at most where each field costs a pass of the model
 
 

@@ -145,7 +145,6 @@ def _nearest_kind(kind: str) -> str:
     near = get_close_matches(kind, KINDS, 1)
     if not near and (close := get_close_matches(module_name, modules, 1, 0.8)):
         near = [f"{close[0]}:{class_name}"]
-    meant = f"did you mean {near[0]}? " if near else ""
-    return (
-        f"{meant}A kind is {', '.join(KINDS)}, or a class such as tasks.models.neural_net:NeuralNet"
-    )
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"choose from {', '.join(KINDS)}, or name a class, such as tasks.models.neural_net:NeuralNet"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.errors import ClicklabError, ContractError, InputError
+from tasks.errors import ClicklabError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.row_encoder import RowEncoder

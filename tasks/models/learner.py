@@ -108,7 +108,7 @@ class Learner:
         raise NotImplementedError
 
     @staticmethod
-    def logits(codes: np.ndarray, **arrays: np.ndarray) -> np.ndarray:
+    def logits(codes: np.ndarray, *args: Any, **arrays: Any) -> np.ndarray:
         """Return the logit of each row, float64 ``(n_rows,)``, from codes and :meth:`arrays` alone."""
         raise NotImplementedError
 

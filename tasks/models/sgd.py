@@ -132,7 +132,7 @@ class SGDLogistic(SGDClassifier, Learner):
             row_weights = None if weights is None else weights[rows]
             total += self._loss_of(codes[rows], labels[rows], row_weights)
             self.partial_fit(
-                to_csr(codes[rows], self.n_features), labels[rows], _CLASSES, row_weights
+                to_csr(codes[rows], self.require_size()), labels[rows], _CLASSES, row_weights
             )
         weight = len(codes) if weights is None else weights.sum()
         self.loss_ = float(total / weight) if weight else float("nan")

@@ -75,9 +75,7 @@ class MlflowApi:
         except (KeyError, TypeError):
             raise OSError("did not answer as MLflow does") from None
 
-    def copy_model(
-        self, version: Version, into: Path, wanted: Callable[[str], bool]
-    ) -> list[str]:
+    def copy_model(self, version: Version, into: Path, wanted: Callable[[str], bool]) -> list[str]:
         """Copy the files of a version whose names are wanted, and return those names."""
         listed = self._json("api/2.0/mlflow/artifacts/list", run_id=version.run_id, path=MODEL_PATH)
         files = listed.get("files", []) if isinstance(listed, dict) else []

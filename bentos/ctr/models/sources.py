@@ -20,7 +20,12 @@ from tasks.storage.s3 import is_s3
 from tasks.storage.shared_files import get_files, join, read_shared
 
 BUNDLE = Path(__file__).parents[1] / "model"
-_OLDER = ("weights.npy", "latent.npy", "golden.json", "model.json")  # of pointers that list no files
+_OLDER = (
+    "weights.npy",
+    "latent.npy",
+    "golden.json",
+    "model.json",
+)  # of pointers that list no files
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {  # required and optional keys
     "bundle": (set(), set()),
     "folder": ({"path"}, set()),

@@ -15,6 +15,7 @@ from tasks.models.fm import FactorizationMachine
 from tasks.models.sgd import to_csr
 from tasks.training.fit import fit_stream
 from tests import naive
+from tests.tasks.models.checks import check_learner
 from tests.tasks.models.rows import MemoryRows, learnable_rows, random_codes, small_contract
 from tests.tasks.models.test_ftrl import naive_rows
 
@@ -30,6 +31,11 @@ EXPECTED = {
     for kind in ("dense", "sparse")
 }
 ROWS = [{"site": "a", "size": 3, "noise": None}, {"site": "b"}, {}, {"site": "ü", "size": 1.5}]
+
+
+def test_it_is_a_learner_of_the_pipeline():
+    """All that training and serving need."""
+    check_learner("fm", min_evidence=5.0)
 
 
 @parametrize_with_checks(

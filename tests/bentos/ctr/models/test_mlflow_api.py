@@ -9,8 +9,8 @@ import pytest
 
 from bentos.ctr.models.mlflow_api import MlflowApi, Version
 from bentos.ctr.models.sources import MlflowSource, SourceError
-from tasks.registry import mlflow_store, runs
 from tasks.models.golden import is_model_file
+from tasks.registry import mlflow_store, runs
 from tests.bentos.ctr.artifacts import artifact
 from tests.conftest import free_port
 from tests.stores import mlflow_client, mlflow_server
