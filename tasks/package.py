@@ -25,7 +25,7 @@ from tasks.serving.bento_store import bento_home
 from tasks.serving.packed_service import last_lines
 from tasks.serving.proof import prove
 from tasks.serving.receipt import MODEL, PROOF
-from tasks.serving.requirements import serving_requirements
+from tasks.serving.requirements import SERVING, serving_requirements
 from tasks.storage.files import write_atomic
 
 _ROOT = Path(__file__).parents[1]
@@ -182,8 +182,19 @@ def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
             shutil.copy2(model_dir / name, folder / MODEL)
         write_atomic(folder / MODEL / GOLDEN, json.dumps(golden))
         lock = (_ROOT / "requirements.lock").read_text()
-        (folder / "requirements.txt").write_text("\n".join(serving_requirements(lock)) + "\n")
+        roots = (*SERVING, *_packages(model_dir))
+        (folder / "requirements.txt").write_text(
+            "\n".join(serving_requirements(lock, roots)) + "\n"
+        )
         yield folder
+
+
+def _packages(model_dir: Path) -> list[str]:
+    """Return the packages that the model itself needs; none for one of an older release."""
+    try:
+        return list(json.loads((model_dir / "model.json").read_text()).get("packages", []))
+    except (OSError, ValueError, AttributeError):
+        return []  # the proof says what is wrong with it
 
 
 def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ A kind of model is a class, named by its import path or by a short name of :data
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _SCORERS = {
     "fm": "tasks.models.pair_scoring:pair_scorer",
 }
 _HERE = Path(__file__).parent
+INPUT = ("input", "cardinality", "max_rows")  # of a block: how an estimator gets its rows
 NOT_SEARCHED = {"n_features", "random_state"}  # parameters that the pipeline gives
 
 
@@ -58,14 +60,19 @@ def learner_class(kind: str) -> Any:
 
 
 def make_learner(
-    kind: str, n_features: int, *, random_state: int | None = None, **params: Any
+    model: str | Mapping[str, Any],
+    n_features: int,
+    *,
+    random_state: int | None = None,
+    **params: Any,
 ) -> Any:
     """Return an unfitted learner for hashed rows.
 
     Parameters
     ----------
-    kind
-        A short name, or ``package.module:Class``.
+    model
+        A short name, ``package.module:Class``, or a block of ``env.yaml``, of which ``kind`` and what an estimator gets
+        (``input``, ``cardinality``, ``max_rows``) are used.
     n_features
         Number of weights, ``contract.n_features``.
     random_state
@@ -83,7 +90,19 @@ def make_learner(
     >>> make_learner("ftrl", 2**20, alpha=0.05).alpha
     0.05
     """
+    kind = model if isinstance(model, str) else model["kind"]
+    given = {} if isinstance(model, str) else {key: model[key] for key in INPUT if key in model}
     cls = learner_class(kind)
+    if not is_learner(cls):
+        from tasks.models.estimator import EstimatorLearner
+
+        learner = EstimatorLearner(
+            kind, cls, params, **given, n_features=n_features, random_state=random_state
+        )
+        learner.check_params()
+        return learner
+    if given:
+        raise ConfigError(f"{kind!r} learns row by row and has no {next(iter(given))!r}")
     known = set(cls().get_params())
     unknown = sorted(set(params) - (known - NOT_SEARCHED))
     if unknown:
@@ -96,8 +115,21 @@ def make_learner(
     return learner
 
 
-def scorer_of(kind: str, arrays: Mapping[str, Any], intercept: float, contract: Any) -> Any:
-    """Return what scores with a saved model's arrays: a :class:`tasks.models.scoring.Scorer`.
+def is_learner(cls: Any) -> bool:
+    """Return whether a class is a streaming learner; any other has to be an estimator."""
+    from tasks.models.learner import Learner
+
+    return issubclass(cls, Learner)
+
+
+def scorer_of(
+    kind: str,
+    parts: Mapping[str, Any],
+    intercept: float,
+    contract: Any,
+    params: Mapping[str, Any],
+) -> Any:
+    """Return what scores with a saved model's arrays or file: a :class:`tasks.models.scoring.Scorer`.
 
     Model files come from registries, so only what lies in ``tasks/models`` is imported by their word.
 
@@ -110,17 +142,24 @@ def scorer_of(kind: str, arrays: Mapping[str, Any], intercept: float, contract: 
     """
     if kind in _SCORERS:
         module_name, _, function = _SCORERS[kind].partition(":")
-        return getattr(import_module(module_name), function)(arrays, intercept, contract)
-    from tasks.models.learner import Learner
+        return getattr(import_module(module_name), function)(parts, intercept, contract)
+    if any(isinstance(part, bytes) for part in parts.values()):
+        from tasks.models.estimator_scoring import estimator_scorer
 
+        return estimator_scorer(parts, intercept, contract, params)
     if not str(kind).startswith(f"{__name__}."):
         raise ConfigError(
             f"a saved model may not name {kind!r}: only classes of {__name__} are imported"
         )
     cls = learner_class(kind)
-    if not issubclass(cls, Learner):
+    if not is_learner(cls):
         raise ConfigError(f"{kind} is not a learner: {cls.__name__} does not derive from Learner")
-    return cls.scorer(arrays, intercept, contract)
+    return cls.scorer(parts, intercept, contract)
+
+
+def scorer_module(kind: str) -> str:
+    """Return the module that scores with the arrays of a kind."""
+    return _SCORERS.get(kind, kind).partition(":")[0]
 
 
 def _module(name: str, kind: str) -> Any:
@@ -140,8 +179,9 @@ def _module(name: str, kind: str) -> Any:
 
 def _nearest_kind(kind: str) -> str:
     """Return which kind was probably meant, else how a kind is named."""
-    modules = [f"{__name__}.{path.stem}" for path in sorted(_HERE.glob("[a-z]*.py"))]
     module_name, _, class_name = kind.partition(":")
+    modules = [f"{__name__}.{path.stem}" for path in sorted(_HERE.glob("[a-z]*.py"))]
+    modules += [] if "." in module_name else sorted(packages_distributions())
     near = get_close_matches(kind, KINDS, 1)
     if not near and (close := get_close_matches(module_name, modules, 1, 0.8)):
         near = [f"{close[0]}:{class_name}"]

@@ -19,8 +19,10 @@ from tasks.errors import ClicklabError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.row_encoder import RowEncoder
-from tasks.models import scorer_of
-from tasks.models.golden import MODEL, array_name, is_model_file
+from tasks.models import scorer_module, scorer_of
+from tasks.models.estimator_scoring import MAX_BYTES
+from tasks.models.golden import MODEL, is_model_file, part_name
+from tasks.models.packages import packages_of
 from tasks.models.scoring import checked_codes, frozen, sigmoid
 from tasks.storage.files import write_atomic
 
@@ -38,8 +40,8 @@ class ScoringModel:
         What its rows are hashed with.
     params, info
         The learner's parameters; notes about the training.
-    arrays : dict of str to ndarray
-        What it predicts with, float32, read-only.
+    arrays : dict of str to ndarray or bytes
+        What it predicts with: float32, read-only; of an estimator the content of its one file.
     intercept
         The bias, corrected for rows that training left out.
     scorer : tasks.models.scoring.Scorer
@@ -55,7 +57,7 @@ class ScoringModel:
 
     def __init__(
         self,
-        arrays: Mapping[str, np.ndarray],
+        arrays: Mapping[str, Any],
         intercept: float,
         contract: HashContract,
         *,
@@ -65,12 +67,15 @@ class ScoringModel:
         info: Mapping[str, Any] | None = None,
         expected: str | None = None,
     ):
-        self.arrays = {key: frozen(array) for key, array in arrays.items()}
+        self.arrays = {
+            key: part if isinstance(part, bytes) else frozen(part) for key, part in arrays.items()
+        }
         self.intercept = float(intercept)
         self.contract = contract
         self.name, self.kind = name, kind
         self.params, self.info = dict(params), dict(info or {})
-        finite = (np.isfinite(array).all() for array in self.arrays.values())
+        held = (part for part in self.arrays.values() if not isinstance(part, bytes))
+        finite = (np.isfinite(array).all() for array in held)
         if not (all(finite) and np.isfinite(self.intercept)):
             raise InputError(
                 f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
@@ -81,13 +86,18 @@ class ScoringModel:
                 f"model {name!r}: the content has the version {self.version}, but {MODEL} names {expected}; "
                 "a file was changed or only partly copied; restore all files or train again"
             )
-        self.scorer = scorer_of(kind, self.arrays, self.intercept, contract)
+        self.scorer = scorer_of(kind, self.arrays, self.intercept, contract, self.params)
         self.encoder = RowEncoder(contract)
 
     @property
     def weights(self) -> np.ndarray | None:
         """A weight per token's bucket, float32 ``(n_features,)``; None for a kind that has none."""
         return self.scorer.weights
+
+    @property
+    def packages(self) -> list[str]:
+        """The packages it needs where it is served."""
+        return packages_of(scorer_module(self.kind), self.arrays)
 
     @property
     def has_contributions(self) -> bool:
@@ -137,7 +147,7 @@ class ScoringModel:
 
 
 def _version(
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, Any],
     intercept: float,
     contract: HashContract,
     kind: str,
@@ -145,11 +155,19 @@ def _version(
 ) -> str:
     """Return the digest; the shape of an array counts where it has not one entry per weight."""
     head = [kind, contract.digest, intercept.hex(), dict(params)]
-    odd = {name: array.shape for name, array in arrays.items() if len(array) != contract.n_features}
+    odd = {name: _shape(part) for name, part in arrays.items() if len(part) != contract.n_features}
     digest = hashlib.sha256(json.dumps([*head, odd] if odd else head, sort_keys=True).encode())
-    for array in arrays.values():
-        digest.update(np.ascontiguousarray(array, dtype="<f4").reshape(-1).view(np.uint8).data)
+    for part in arrays.values():
+        digest.update(part if isinstance(part, bytes) else _little(part).view(np.uint8).data)
     return digest.hexdigest()[:12]
+
+
+def _little(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype="<f4").reshape(-1)
+
+
+def _shape(part: Any) -> list[int]:
+    return [len(part)] if isinstance(part, bytes) else list(part.shape)
 
 
 def freeze(
@@ -168,7 +186,7 @@ def freeze(
         key: _plain(value) for key, value in learner.get_params().items() if key != "n_features"
     }
     return ScoringModel(
-        {key: _float32(array) for key, array in learner.arrays().items()},
+        {key: _float32(part) for key, part in learner.arrays().items()},
         learner.bias + learner.logit_offset_ + 0.0,
         contract,
         name=name,
@@ -178,7 +196,9 @@ def freeze(
     )
 
 
-def _float32(array: np.ndarray) -> np.ndarray:
+def _float32(array: Any) -> Any:
+    if isinstance(array, bytes):
+        return array
     with np.errstate(over="ignore"):  # ScoringModel refuses infinite weights
         out = np.array(array, dtype=np.float32, order="C", ndmin=1)
     out += np.float32(0)  # turns -0.0 into 0.0, which are equal but not the same bytes
@@ -215,21 +235,23 @@ def save_model(
         "info": model.info,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "arrays": {
-            key: {"file": array_name(key), "n_nonzero": _n_nonzero(array)}
-            for key, array in model.arrays.items()
+            key: {"file": part_name(key), **_about(part)} for key, part in model.arrays.items()
         },
+        "packages": model.packages,
         "contract": contract.to_dict(),
     }
     text = json.dumps(record, indent=2)
-    for key, array in model.arrays.items():
-        write_atomic(folder / array_name(key), _npy(array))
+    for key, part in model.arrays.items():
+        write_atomic(folder / part_name(key), part if isinstance(part, bytes) else _npy(part))
     write_atomic(folder / MODEL, text + "\n")
     return model
 
 
-def _n_nonzero(array: np.ndarray) -> int:
-    """Return how many entries of an array, vectors for one of two dimensions, are not 0."""
-    return int(np.count_nonzero(array.reshape(len(array), -1).any(axis=1)))
+def _about(part: Any) -> dict[str, int]:
+    """Return what is told of a part: how many entries of an array, vectors in two dimensions, are not 0."""
+    if isinstance(part, bytes):
+        return {"n_bytes": len(part)}
+    return {"n_nonzero": int(np.count_nonzero(part.reshape(len(part), -1).any(axis=1)))}
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -256,7 +278,7 @@ def load_model(folder: str | Path) -> ScoringModel:
                 f"{folder / MODEL}: format {record['format']!r} is not {FORMAT}; train the model again"
             )
         names = record.get("arrays") or [key for key in _OLDER if key in record]
-        arrays = {key: _mapped(folder, key) for key in names}
+        arrays = {key: _read(folder, key) for key in names}
         contract = HashContract.from_dict(record["contract"])
         fields = {key: record[key] for key in ("name", "kind", "params", "info")}
         intercept, version = float(record["intercept"]), record["version"]
@@ -275,7 +297,13 @@ def load_model(folder: str | Path) -> ScoringModel:
 _OLDER = ("weights", "latent")  # models of releases whose model.json did not list the arrays
 
 
-def _mapped(folder: Path, key: str) -> np.ndarray:
-    if not is_model_file(array_name(key)):
-        raise InputError(f"{folder / MODEL}: {key!r} is no name of an array; train the model again")
-    return np.asarray(np.load(folder / array_name(key), mmap_mode="r", allow_pickle=False))
+def _read(folder: Path, key: str) -> Any:
+    """Return an array, memory-mapped, or the content of an estimator's file."""
+    path = folder / part_name(key)
+    if not is_model_file(path.name):
+        raise InputError(f"{folder / MODEL}: {key!r} is no part of a model; train the model again")
+    if path.suffix == ".npy":
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; make the model smaller")
+    return path.read_bytes()

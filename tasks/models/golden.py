@@ -13,12 +13,19 @@ from tasks.errors import ContractError
 
 GOLDEN = "golden.json"
 MODEL = "model.json"
+ESTIMATOR_FILES = ("lightgbm.txt", "estimator.skops")
 TOLERANCE = 1e-6  # of a probability, wherever it is computed
 
 
-def array_name(key: str) -> str:
-    """Return the file of an array of a model."""
-    return f"{key}.npy"
+def part_name(key: str) -> str:
+    """Return the file of a part of a model: of an array by its name; an estimator's file has its own.
+
+    Examples
+    --------
+    >>> part_name("weights"), part_name("lightgbm.txt")
+    ('weights.npy', 'lightgbm.txt')
+    """
+    return key if key in ESTIMATOR_FILES else f"{key}.npy"
 
 
 def is_model_file(name: str) -> bool:
@@ -29,7 +36,10 @@ def is_model_file(name: str) -> bool:
     >>> [is_model_file(name) for name in ("weights.npy", "model.json", "MLmodel", "../weights.npy")]
     [True, True, False, False]
     """
-    return name in (GOLDEN, MODEL) or re.fullmatch(r"[a-z][a-z0-9_]{0,40}\.npy", name) is not None
+    return (
+        name in (GOLDEN, MODEL, *ESTIMATOR_FILES)
+        or re.fullmatch(r"[a-z][a-z0-9_]{0,40}\.npy", name) is not None
+    )
 
 
 def model_files(folder: Path) -> list[str]:

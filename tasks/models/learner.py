@@ -160,6 +160,9 @@ class Learner:
         """Go back to a snapshot."""
         vars(self).update(copied(snapshot))
 
+    def probe(self) -> None:
+        """Raise ConfigError if the model could not be trained, saved or served; it may be used up by it."""
+
     def end_pass(self) -> None:
         """Be told that a pass over the rows has ended."""
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import sparse
 from sklearn.linear_model import SGDClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.errors import ConfigError
+from tasks.models.estimator_scoring import to_csr
 from tasks.models.learner import Learner
 from tasks.models.scoring import (
     checked_codes,
@@ -179,12 +179,3 @@ class SGDLogistic(SGDClassifier, Learner):
         """Restore the weights of a snapshot; the learning rate stays as it is."""
         for name, array in snapshot.items():
             setattr(self, name, array.copy())
-
-
-def to_csr(codes: np.ndarray, n_features: int) -> sparse.csr_matrix:
-    """Return codes as a matrix of +1 and -1; tokens of a row in one bucket stay entries of their own."""
-    n_rows, n_tokens = codes.shape
-    negative = codes >> 31
-    data = (negative | 1).ravel().astype(np.float64)
-    indptr = np.arange(0, codes.size + 1, n_tokens, dtype=np.int32)
-    return sparse.csr_matrix((data, (codes ^ negative).ravel(), indptr), shape=(n_rows, n_features))

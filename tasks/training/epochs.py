@@ -105,6 +105,10 @@ class Training:
         self.state = TrainingState()
         self.checkpoint: Checkpoint | None = None
         self.seed, self.progress, self._on_epoch = seed, progress, on_epoch
+        if learner.learns_at_the_end:  # all at once: nothing to repeat, to resume or to share out
+            max_epochs, checkpoint = 1, None
+            if engine not in ("local", None):
+                raise ConfigError(f"{learner.kind} learns in one process; set `engine: local`")
         self._max_epochs, self._patience = max_epochs, patience
         self._options: dict[str, Any] = {
             "max_epochs": max_epochs,
@@ -245,6 +249,9 @@ class Pass:
             raise InputError(
                 f"negative_rate {self._learner.negative_rate_:g} left none of {n_read:,} rows to learn from; raise it"
             )
+        if getattr(self._learner, "learns_at_the_end", False):
+            self._learner.end_pass()
+            state.total_loss = state.n_learned * self._learner.loss_
         require_finite(self._learner, f"epoch {state.epoch}, by batch {state.n_batches}")
 
     def finish(self, valid_log_loss: float, valid_roc_auc: float) -> Epoch:
@@ -261,6 +268,8 @@ class Pass:
 
     def _add_loss(self, n_rows: int) -> None:
         state, loss = self._state, self._learner.loss_
+        if getattr(self._learner, "learns_at_the_end", False):
+            loss = 0.0  # known when the pass has ended
         if not math.isfinite(loss):
             raise diverged(self._learner, f"epoch {state.epoch}, batch {state.n_batches + 1}")
         state.total_loss += n_rows * loss
