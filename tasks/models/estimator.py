@@ -191,10 +191,10 @@ class EstimatorLearner(Learner):
             raise InputError(
                 f"{self.kind}: predict_proba must return two columns, found {fitted.shape}"
             )
+        expected = fitted[:, list(self.estimator.classes_).index(1)]
+        scoring.logits_of(expected)  # refuses what is no probability
         self.parts_ = dumped(self.kind, self.estimator)
         self._predict = scoring.predictor(self.parts_, self._input, self.require_size())
-        expected = fitted[:, list(self.estimator.classes_).index(1)]
-        scoring.logits_of(expected)
         if not np.abs(self._predict(codes[:200]) - expected).max() <= _SAME:
             raise InputError(f"{self.kind}: predicts something else once it is saved and loaded")
 

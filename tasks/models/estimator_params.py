@@ -8,7 +8,12 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.models.learner import param_defaults
 
-_LIGHTGBM: dict[str, Any] = {"verbose": -1, "deterministic": True, "force_row_wise": True}
+_LIGHTGBM: dict[str, Any] = {  # trainings run side by side, one per core, and two of them give the same bits
+    "verbose": -1,
+    "n_jobs": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
 _lightgbm_log = logging.getLogger(__name__)
 
 
@@ -53,6 +58,7 @@ def _made(cls: Any, params: Mapping[str, Any]) -> Any:
     if is_lightgbm(cls):
         import lightgbm
 
+        _lightgbm_log.setLevel(logging.ERROR)
         lightgbm.register_logger(_lightgbm_log)  # its own prints to the terminal
         given = {**_LIGHTGBM, **given}
     made = cls(**given)
