@@ -35,7 +35,7 @@ def require_finite(learner: Any, where: str) -> None:
 def diverged(learner: Any, where: str) -> DivergenceError:
     """Return the error for a loss or weight that is not finite; `where` names epoch and batch."""
     core = local_learner(learner)
-    rates = " and ".join(core.learning_rates)
+    rates = " and ".join(getattr(core, "learning_rates", ()))
     return DivergenceError(
         f"training of {type(core).__name__} diverged ({where}): a loss or weight is not finite; "
         f"lower the learning rate{f' ({rates})' if rates else ''}"

@@ -115,7 +115,7 @@ def test_a_kind_by_its_path_is_the_kind_by_its_short_name():
         assert type(make_learner(path, 8)) is type(make_learner(short, 8))
         assert make_learner(path, 8).kind == short
     arrays = {"weights": np.zeros(256, dtype=np.float32)}
-    assert scorer_of("ftrl", arrays, 0.5, small_contract()).inputs[1] == 0.5
+    assert scorer_of("ftrl", arrays, 0.5, small_contract(), {}).inputs[1] == 0.5
 
 
 def test_the_learner_of_the_documents_is_that_of_the_docstring():
