@@ -19,13 +19,13 @@ from typing import Any
 
 from tasks.errors import ChangedError, ClicklabError, ContractError, GateError, InputError
 from tasks.logs.origin import slug
-from tasks.models.golden import GOLDEN, MODEL_FILES
+from tasks.models.golden import GOLDEN, model_files
 from tasks.pipeline.code_behind import files_below
 from tasks.serving.bento_store import bento_home
 from tasks.serving.packed_service import last_lines
 from tasks.serving.proof import prove
 from tasks.serving.receipt import MODEL, PROOF
-from tasks.serving.requirements import serving_requirements
+from tasks.serving.requirements import SERVING, serving_requirements
 from tasks.storage.files import write_atomic
 
 _ROOT = Path(__file__).parents[1]
@@ -181,12 +181,14 @@ def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, copy)
         (folder / MODEL).mkdir(parents=True)
-        for name in MODEL_FILES:  # a run's folder also holds what MLflow needs
-            if (model_dir / name).is_file():
-                shutil.copy2(model_dir / name, folder / MODEL)
+        for name in model_files(model_dir):  # a run's folder also holds what MLflow needs
+            shutil.copy2(model_dir / name, folder / MODEL)
         write_atomic(folder / MODEL / GOLDEN, json.dumps(golden))
         lock = (_ROOT / "requirements.lock").read_text()
-        (folder / "requirements.txt").write_text("\n".join(serving_requirements(lock)) + "\n")
+        roots = (*SERVING, *_packages(model_dir))
+        (folder / "requirements.txt").write_text(
+            "\n".join(serving_requirements(lock, roots)) + "\n"
+        )
         _share_kernels(_ROOT / "tasks", folder / "tasks")
         yield folder
         _share_kernels(folder / "tasks", _ROOT / "tasks")
@@ -205,6 +207,14 @@ def _share_kernels(source: Path, target: Path) -> None:
             place.mkdir(exist_ok=True)
             for path in (*index.parent.glob(f"{index.stem}.*.nbc"), index):
                 shutil.copy2(path, place)
+
+
+def _packages(model_dir: Path) -> list[str]:
+    """Return the packages that the model itself needs; none for one of an older release."""
+    try:
+        return list(json.loads((model_dir / "model.json").read_text()).get("packages", []))
+    except (OSError, ValueError, AttributeError):
+        return []  # the proof says what is wrong with it
 
 
 def build_bento(folder: Path, *, name: str, labels: Mapping[str, str]) -> str:

@@ -12,15 +12,21 @@ from bentos.ctr.positive_number import positive_number
 from tasks.errors import ConfigError
 
 HERE = Path(__file__).parent
+_NOT_WHOLE = ("body_seconds", "scoring_ms")
 _KEYS = {"models", "poll_s", "experiment", "exposures", "limits"}
 
 
 class Limits(NamedTuple):
-    """Upper limits of a request: bytes, candidates of one ``/rank`` call, seconds to send it."""
+    """Upper limits of a request: bytes, candidates of one ``/rank`` call, seconds to send it, milliseconds to score it.
+
+    A worker scores one request at a time, so a slow model delays the requests of the fast ones; a model is measured
+    before it serves (:func:`bentos.ctr.models.admission.affordable`).
+    """
 
     body_bytes: int = 262_144
     candidates: int = 1_000
     body_seconds: float = 5.0
+    scoring_ms: float = 50.0
 
 
 class Settings(NamedTuple):
@@ -119,7 +125,7 @@ def _limits(raw: Any) -> Limits:
         found = repr(raw) if not isinstance(raw, dict) else repr(unknown[0])
         raise ConfigError(f"limits: expected some of {list(Limits._fields)}, found {found}")
     limits = {
-        name: positive_number(f"limits.{name}", value, is_integer=name != "body_seconds")
+        name: positive_number(f"limits.{name}", value, is_integer=name not in _NOT_WHOLE)
         for name, value in raw.items()
     }
     return Limits(**limits)

@@ -52,6 +52,8 @@ def weights(table: pd.DataFrame, *, title: str) -> Figure:
     names = (table["field"] + " = " + table["value"]).map(_short)
     labels = [f"{name}  ({n:,})" for name, n in zip(names, table["n_rows"], strict=True)]
     axes.set_yticks(range(len(table)), labels)
+    if table.empty:
+        axes.text(0.5, 0.5, "this kind of model has no weight per value", ha="center")
     axes.set(title=title, xlabel="weight: added to the logit of a row with this value (grey: rare)")
     return figure
 

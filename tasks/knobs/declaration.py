@@ -157,8 +157,21 @@ Search = Annotated[Fixed | Grid | Optuna, Field(discriminator="method")]
 class Model(Section):
     """One model: a training task each."""
 
-    kind: Text = Field(description="the learner: sgd, ftrl, fm")
-    params: dict[str, Any] = Field(description="the learner's parameters; {} keeps its defaults")
+    kind: Text = Field(
+        description="sgd, ftrl, fm, or a class by its import path, package.module:Class"
+    )
+    params: dict[str, Any] = Field(description="its parameters; {} keeps its defaults")
+    # of an estimator only; these three may be left out, but not be null
+    input: Literal["hashed", "categorical"] = Field(  # type: ignore[assignment]
+        None,  # type: ignore[arg-type]
+        description="how an estimator gets its rows: docs/models.md",
+    )
+    cardinality: int = Field(  # type: ignore[assignment]
+        None, ge=2, description="categories per column of `input: categorical`; left out: 1024"
+    )
+    max_rows: Count = Field(  # type: ignore[assignment]
+        None, description="rows an estimator learns from, the last ones; left out: 500000"
+    )
     search: Search = Field(description="how the other parameters are chosen, by validation loss")
 
 

@@ -1,15 +1,17 @@
 """The models of an env file and the training tasks of ``pipeline.yaml``: each block has its task."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from tasks.errors import ConfigError
-from tasks.models import KINDS, learner_class, make_learner
+from tasks.models import INPUT, NOT_SEARCHED, is_learner, learner_class, make_learner
 from tasks.storage.workspace import MARKER, project_root
 from tasks.storage.yaml_mapping import read_mapping
 
 TRAIN = "train-"
+_PROBE_FEATURES = 1024  # hash buckets of the rows that are made up to try an estimator
 
 
 def model_block(name: str, models: Mapping[str, Any]) -> Any:
@@ -66,13 +68,26 @@ def model_problems(models: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...],
         twin = names.setdefault(name.casefold(), name)
         if twin != name:
             yield ("models", name), f"differs from {twin!r} by case alone; rename one"
-        if block["kind"] not in KINDS:
-            near = get_close_matches(str(block["kind"]), KINDS, 1)
-            meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(KINDS)}"
-            yield ("models", name, "kind"), f"there is no learner {block['kind']!r}; {meant}"
+        try:
+            takes = is_learner(learner_class(block["kind"]))
+        except ConfigError as error:
+            yield ("models", name, "kind"), str(error)
+            continue
+        if problem := _input_problem(block, row_by_row=takes):
+            yield ("models", name, *problem[:-1]), problem[-1]
             continue
         yield from _param_problems(block, ("models", name))
         yield from _search_problems(block, ("models", name, "search"))
+
+
+def _input_problem(block: Mapping[str, Any], *, row_by_row: bool) -> tuple[str, ...] | None:
+    """Return the key and the problem of how a model is to get its rows, None if there is none."""
+    given = [key for key in INPUT if key in block]
+    if row_by_row and given:
+        return given[0], f"{block['kind']} learns row by row; only an estimator has it"
+    if not row_by_row and "input" not in block:
+        return ("`input` is missing: hashed or categorical (how an estimator gets its rows)",)
+    return None
 
 
 def _param_problems(
@@ -81,10 +96,11 @@ def _param_problems(
     params = block["params"]
     alone = False
     for name, value in params.items():
-        if problem := _refusal(block["kind"], {name: value}):
+        others = {key: params[key] for key in params if "__" in name and "__" not in key}
+        if problem := _refusal(block, {**others, name: value}, of=name):
             alone = True
             yield (*path, "params", name), problem
-    if not alone and (problem := _refusal(block["kind"], params)):
+    if not alone and (problem := _refusal(block, params, probe=True)):
         yield (*path, "params"), problem
 
 
@@ -99,32 +115,65 @@ def _search_problems(
         if name in fixed and section == "grid":
             yield (*path, section, name), "is fixed by `params` too; keep one"
         ends = [values[end] for end in ("low", "high")] if isinstance(values, Mapping) else values
-        problems = (_refusal(block["kind"], {**fixed, name: value}) for value in ends)
+        problems = (_refusal(block, {**fixed, name: value}, of=name, probe=True) for value in ends)
         if problem := next(filter(None, problems), None):
             yield (*path, section, name), problem
     if search["method"] == "optuna":
-        space = tried or learner_class(block["kind"]).search_space
+        space = tried or getattr(learner_class(block["kind"]), "search_space", {})
         if not set(space) - set(fixed):
-            yield path, "nothing is left to search; `params` fixes every parameter of the space"
+            yield path, "nothing is left to search: no `space`, or `params` fixes all of it"
 
 
-def _refusal(kind: str, params: Mapping[str, Any]) -> str | None:
-    """Return why a learner does not take these parameters, None if it does."""
-    unknown = [name for name in params if name not in (known := param_names(kind))]
+def _refusal(
+    block: Mapping[str, Any], params: Mapping[str, Any], *, of: str = "", probe: bool = False
+) -> str | None:
+    """Return why a model does not take these parameters, None if it does.
+
+    Parameters
+    ----------
+    block
+        The model's block.
+    params
+        What it is made with.
+    of
+        The one to judge, where others come along because it cannot do without.
+    probe
+        Whether an estimator fits, saves and answers made-up rows, too.
+    """
+    kind, known = block["kind"], param_names(block["kind"])
+    named = [name for name in params if of in ("", name) and "__" not in name]
+    unknown = [name for name in named if name not in known]
     if unknown:
         near = get_close_matches(unknown[0], known, 1)
         meant = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(known)}"
         return f"{kind} has no parameter {unknown[0]!r}; {meant}"
+    required = required_params(kind)
+    if of and not required <= set(params):
+        return None  # judged with all the others
     try:
-        make_learner(kind, 2, **params)
+        learner = make_learner(block, _PROBE_FEATURES, **params)
+        if probe:
+            learner.probe()
     except (ConfigError, TypeError, ValueError) as error:
         return " ".join(str(error).split())
     return None
 
 
 def param_names(kind: str) -> list[str]:
-    """Return the parameters of a learner that a block may set."""
-    return sorted(set(learner_class(kind)().get_params()) - {"n_features", "random_state"})
+    """Return the parameters of a model that a block may set."""
+    cls = learner_class(kind)
+    if is_learner(cls):
+        return sorted(set(cls().get_params()) - NOT_SEARCHED)
+    from tasks.models.estimator_params import param_names as names_of
+
+    return names_of(cls)
+
+
+def required_params(kind: str) -> set[str]:
+    """Return the parameters without which a model cannot be made, such as the steps of a Pipeline."""
+    listed = list(inspect.signature(learner_class(kind).__init__).parameters.values())[1:]
+    plain = (one for one in listed if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+    return {one.name for one in plain if one.default is one.empty}
 
 
 def task_lines(name: str) -> str:

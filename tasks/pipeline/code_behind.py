@@ -20,6 +20,7 @@ _LEFT_OUT = {
     "__pycache__",
     ".ipynb_checkpoints",
 }  # a bundled model, and what tools leave behind
+_FOUND_BY_NAME = ("tasks/models",)  # packages that import their modules by a name in env.yaml
 
 
 def code_behind(source: str, besides: Iterable[str] = (), *, features_of: str | None = None) -> str:
@@ -55,10 +56,13 @@ def files_behind(
     """
     root = project_root()
     todo = {root / source, *_files(root, [*besides, *_features(root, features_of)])}
+    found_by_name = {root / name / "__init__.py" for name in _FOUND_BY_NAME}
     seen: set[Path] = set()
     while todo:
         path = todo.pop()
         seen.add(path)
+        if path in found_by_name:
+            todo |= {*path.parent.glob("*.py")} - seen
         todo |= _imports(path, path.stat().st_mtime_ns, root) - seen
     if source.endswith(".ipynb"):
         seen.discard(root / source)

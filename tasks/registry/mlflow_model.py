@@ -67,7 +67,9 @@ def write_mlflow_files(folder: str | Path, target: Path, *, run_id: str | None =
             mlflow_model=Model(artifact_path=MODEL_PATH, run_id=run_id),
             signature=_signature(model.contract),
             input_example=_example(model.contract),
-            pip_requirements=[f"{name}=={version(name)}" for name in _NEEDS],
+            pip_requirements=[
+                f"{name}=={version(name)}" for name in sorted({*_NEEDS, *model.packages})
+            ],
             metadata={"clicklab_version": model.version, "kind": model.kind},
         )
 

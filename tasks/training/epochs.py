@@ -44,7 +44,7 @@ class Training:
     negative_rate
         Probability of keeping a training row without a click, above 0 and up to 1; the same rows in every
         epoch. The learner's probabilities, and those of the model saved from it, are corrected
-        (:mod:`tasks.models.logit_offset`); validation uses every row.
+        (:class:`tasks.models.learner.Learner`); validation uses every row.
     seed
         Which rows are sampled away.
     engine
@@ -105,6 +105,10 @@ class Training:
         self.state = TrainingState()
         self.checkpoint: Checkpoint | None = None
         self.seed, self.progress, self._on_epoch = seed, progress, on_epoch
+        if learns_at_the_end(learner):  # all at once: nothing to repeat, to resume or to share out
+            max_epochs, checkpoint = 1, None
+            if engine not in ("local", None):
+                raise ConfigError(f"{learner.kind} learns in one process; set `engine: local`")
         self._max_epochs, self._patience = max_epochs, patience
         self._options: dict[str, Any] = {
             "max_epochs": max_epochs,
@@ -245,6 +249,9 @@ class Pass:
             raise InputError(
                 f"negative_rate {self._learner.negative_rate_:g} left none of {n_read:,} rows to learn from; raise it"
             )
+        if learns_at_the_end(self._learner):
+            self._learner.end_pass()
+            state.total_loss = state.n_learned * self._learner.loss_
         require_finite(self._learner, f"epoch {state.epoch}, by batch {state.n_batches}")
 
     def finish(self, valid_log_loss: float, valid_roc_auc: float) -> Epoch:
@@ -261,6 +268,8 @@ class Pass:
 
     def _add_loss(self, n_rows: int) -> None:
         state, loss = self._state, self._learner.loss_
+        if learns_at_the_end(self._learner):
+            loss = 0.0  # known when the pass has ended
         if not math.isfinite(loss):
             raise diverged(self._learner, f"epoch {state.epoch}, batch {state.n_batches + 1}")
         state.total_loss += n_rows * loss
@@ -271,6 +280,11 @@ class Pass:
             return
         self._run.save_if_due(within_epoch=True)
         self._run.tell(n_read, self._rows.n_rows)
+
+
+def learns_at_the_end(learner: Any) -> bool:
+    """Return whether a learner keeps the rows of a pass and learns them all at once."""
+    return getattr(learner, "learns_at_the_end", False)
 
 
 def _check(train: Rows, valid: Rows, max_epochs: int, patience: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from tasks.errors import ConfigError
 from tasks.logs.value_text import is_integer, is_number
+from tasks.models import INPUT
 from tasks.storage import progress
 from tasks.training.history import Epoch
 from tasks.training.optuna_storage import FINISHED, Storage, trials_in
@@ -28,7 +29,7 @@ _NOT_OF_THE_STUDY = ("storage", "n_trials", "minutes")  # another budget resumes
 
 def run_study(
     run: Run,
-    kind: str,
+    model: Mapping[str, Any],
     fixed: Mapping[str, Any],
     plan: Mapping[str, Any],
     *,
@@ -46,8 +47,8 @@ def run_study(
     optuna = _import_optuna()
     n_trials, seconds = _budget(plan)
     is_limited = math.isfinite(n_trials)
-    space, defaults = space_of(kind, fixed, plan)
-    name = f"{study_name}-{_digest(kind, fixed, plan, space, negative_rate)}"
+    space, defaults = space_of(model, fixed, plan)
+    name = f"{study_name}-{_digest(_named(model), fixed, plan, space, negative_rate)}"
 
     def objective(trial: Any) -> float:
         def prune(epoch: Epoch) -> None:
@@ -104,8 +105,14 @@ def _sampler(optuna: Any, seed: int, n_done: int, *, is_shared: bool) -> Any:
     return optuna.samplers.TPESampler(seed=int(state), n_startup_trials=5, constant_liar=is_shared)
 
 
+def _named(model: Mapping[str, Any]) -> Any:
+    """Return the kind of a model, and how an estimator gets its rows, which the losses depend on."""
+    given = {key: model[key] for key in INPUT if key in model}
+    return [model["kind"], given] if given else model["kind"]
+
+
 def _digest(
-    kind: str, fixed: Any, plan: Mapping[str, Any], space: Any, negative_rate: float
+    kind: Any, fixed: Any, plan: Mapping[str, Any], space: Any, negative_rate: float
 ) -> str:
     over = {key: value for key, value in plan.items() if key not in _NOT_OF_THE_STUDY}
     parts = [kind, fixed, over, space, negative_rate]

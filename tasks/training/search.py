@@ -114,18 +114,18 @@ def search(
         )
     fixed = dict(model.get("params") or {})
     make_learner(
-        model["kind"], train.contract.n_features, **fixed
+        model, train.contract.n_features, **fixed
     )  # refuses bad parameters before hours of trials, not after
     if method == "fixed":
         return SearchResult(fixed, _table([]), [], [], {"search.method": method})
     sampling: dict[str, Any] = {"negative_rate": checked_rate(negative_rate), "seed": seed}
-    run = _runner(model["kind"], fixed, train, valid, plan, sampling)
+    run = _runner(model, fixed, train, valid, plan, sampling)
     if method == "grid":
         space, study = _checked_grid(plan.get("grid")), None
         records = _run_grid(run, space)
     else:
         records, study, space = run_study(
-            run, model["kind"], fixed, plan, study_name=study_name, **sampling
+            run, model, fixed, plan, study_name=study_name, **sampling
         )
     complete = [one for one in records if one["state"] == "complete"]
     if not complete:
@@ -137,7 +137,7 @@ def search(
 
 
 def _runner(
-    kind: str,
+    model: Mapping[str, Any],
     fixed: Mapping[str, Any],
     train: Any,
     valid: Any,
@@ -163,7 +163,7 @@ def _runner(
                 on_epoch(epoch)
 
         learner = make_learner(
-            kind, train.contract.n_features, random_state=sampling["seed"], **{**fixed, **params}
+            model, train.contract.n_features, random_state=sampling["seed"], **{**fixed, **params}
         )
         try:
             history = fit_stream(

@@ -10,13 +10,13 @@ from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.logs.value_text import is_integer, is_number
-from tasks.models import learner_class
+from tasks.models import make_learner
 
 _EDGE = 0.02  # share of a span, on its own scale, that counts as its edge
 
 
 def space_of(
-    kind: str, fixed: Mapping[str, Any], plan: Mapping[str, Any]
+    model: str | Mapping[str, Any], fixed: Mapping[str, Any], plan: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the space of a search, and the learner's defaults for its parameters, which lie inside.
 
@@ -25,8 +25,8 @@ def space_of(
 
     Parameters
     ----------
-    kind
-        The kind of learner, whose own space is used unless the plan has one.
+    model
+        The kind of learner, or the model's block; its own space is used unless the plan has one.
     fixed
         Parameters that hold for every trial, so they are not searched.
     plan
@@ -37,8 +37,8 @@ def space_of(
     ConfigError
         If a parameter or span is not one, or nothing is left to search.
     """
-    learner = learner_class(kind)
-    known = learner().get_params()
+    learner = make_learner(model, 2, **fixed)
+    known = learner.get_params()
     spans = (plan.get("space") or learner.search_space).items()
     space: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def space_of(
         if name in fixed:
             continue
         if name not in known:
-            raise ConfigError(f"search: {kind!r} has no parameter {name!r} to search")
+            raise ConfigError(f"search: {learner.kind!r} has no parameter {name!r} to search")
         space[name], defaults[name] = _with_default(name, span, known[name])
     if not space:
         raise ConfigError(

@@ -7,7 +7,7 @@ This runs in a thread beside the event loop, so work that holds the interpreter 
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,8 @@ from tasks.models.golden import GOLDEN, TOLERANCE, read_golden
 from tasks.schema import Schema
 from tasks.serving.live import LiveScorer
 
-KINDS = ("unreadable", "contract", "schema", "golden_missing", "golden_differs", "error")
+KINDS = ("unreadable", "contract", "schema", "golden_missing", "golden_differs", "slow", "error")
+_TIMES = 5  # measurements of which the shortest counts: others may have shared the processor
 _STEP = 16  # golden rows sent as the candidates of one ranking
 _log = logging.getLogger("clicklab.service")
 
@@ -97,6 +98,7 @@ def _admit(
     except ContractError as error:
         raise RefusedError("golden_missing", str(error)) from None
     worst = check_golden(model, golden.rows, golden.p_click, limits)
+    max_candidates = affordable(model, golden.rows, limits)
     return LoadedModel(
         name=name,
         scorer=LiveScorer(model),
@@ -106,6 +108,7 @@ def _admit(
         trained_at=_trained_at(folder),
         n_golden=len(golden.rows),
         max_abs_diff=worst,
+        max_candidates=max_candidates if max_candidates < limits.candidates else None,
     )
 
 
@@ -169,6 +172,40 @@ def check_golden(
     return worst
 
 
+def affordable(model: ScoringModel, rows: Sequence[Any], limits: Limits) -> int:
+    """Return how many candidates the model scores within ``limits.scoring_ms``, at most ``limits.candidates``.
+
+    Raises
+    ------
+    RefusedError
+        If it takes longer than that for a single row.
+    """
+    scorer = LiveScorer(model)
+    one_ms = _shortest_ms(lambda: scorer.score(rows[0]))
+    if one_ms > limits.scoring_ms:
+        raise RefusedError(
+            "slow",
+            f"model {model.name} {model.version} takes {one_ms:.0f} ms per row here, more than limits.scoring_ms "
+            f"({limits.scoring_ms:g}); make it smaller, or raise the limit",
+        )
+    few = [rows[number % len(rows)] for number in range(_STEP)]
+    few_ms = _shortest_ms(lambda: scorer.score_candidates({}, few))
+    each_ms = max(few_ms - one_ms, 0.0) / (_STEP - 1)
+    if each_ms * limits.candidates <= limits.scoring_ms - one_ms:
+        return limits.candidates
+    return max(1, int((limits.scoring_ms - one_ms) / each_ms))
+
+
+def _shortest_ms(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_TIMES):
+        time.sleep(0)  # requests first
+        since = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - since)
+    return 1e3 * min(times)
+
+
 def _answers(model: ScoringModel, rows: Sequence[Any], limits: Limits) -> Iterator[float]:
     """Yield the prediction of each row from `predict`, then of each from `rank`."""
     calls = Calls()
@@ -223,12 +260,15 @@ def _trained_at(folder: Path) -> float | None:
 
 
 def warm_kernels(contract: HashContract, limits: Limits) -> None:
-    """Compile or load the kernels of every kind of model, so that no later swap does so beside requests."""
+    """Compile or load the kernels of the kinds that have some, so that no later swap does so beside requests."""
     schema = Schema.from_dict(contract.schema)
     small = replace(contract, bits=4)
     weights = np.zeros(small.n_features, dtype=np.float32)
     latent = np.zeros((small.n_features, 1), dtype=np.float32)
-    for kind, vectors in (("ftrl", None), ("fm", latent)):
-        model = ScoringModel(weights, 0.0, small, name=kind, kind=kind, params={}, latent=vectors)
+    for kind, arrays in (
+        ("ftrl", {"weights": weights}),
+        ("fm", {"weights": weights, "latent": latent}),
+    ):
+        model = ScoringModel(arrays, 0.0, small, name=kind, kind=kind, params={})
         rows = [schema.example_row(), {}]
         check_golden(model, rows, [0.5, 0.5], limits)

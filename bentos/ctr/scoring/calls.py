@@ -101,13 +101,20 @@ class Calls:
         assigned = _assign(state, context, options, request_id)
         name = assigned.variant.name
         loaded = state.of(name)
+        if not loaded.takes(len(candidates)):
+            raise Refusal(
+                422,
+                f"candidates: model {loaded.model_name} scores at most {loaded.max_candidates} of them in time, found "
+                f"{len(candidates)}; send fewer per request",
+                field="candidates",
+            )
         try:
             scores = loaded.scorer.score_candidates(context, candidates).tolist()
             shadow = {
                 other.name: scores
                 if other is loaded
                 else other.scorer.score_candidates(context, candidates).tolist()
-                for other in state.shadows
+                for other in state.shadows_for(len(candidates))
             }
         except ClicklabError as error:
             raise Refusal(422, str(error)) from None

@@ -36,6 +36,8 @@ class LoadedModel:
         Seconds since 1970; None if the model does not say when it was trained.
     n_golden, max_abs_diff
         Number of golden rows compared, and the largest difference from the pipeline's predictions.
+    max_candidates
+        How many it ranks within the time that one request may take; None for as many as there may be.
     """
 
     name: str
@@ -46,6 +48,7 @@ class LoadedModel:
     trained_at: float | None
     n_golden: int
     max_abs_diff: float
+    max_candidates: int | None = None
 
     @property
     def model_name(self) -> str:
@@ -56,6 +59,10 @@ class LoadedModel:
     def version(self) -> str:
         """Twelve hex digits of the model's content."""
         return self.scorer.model.version
+
+    def takes(self, n_candidates: int) -> bool:
+        """Return whether it scores as many candidates within the time that one request may take."""
+        return self.max_candidates is None or n_candidates <= self.max_candidates
 
     @property
     def tail(self) -> bytes:
@@ -105,6 +112,10 @@ class ServingState:
             name: b'%b, "variant": %b' % (loaded.tail, json.dumps(name).encode())
             for name, loaded in self._by_variant.items()
         }
+
+    def shadows_for(self, n_candidates: int) -> list[LoadedModel]:
+        """Return the shadows that can score as many candidates in time."""
+        return [shadow for shadow in self.shadows if shadow.takes(n_candidates)]
 
     def of(self, variant: str) -> LoadedModel:
         """Return the model that answers for a variant."""

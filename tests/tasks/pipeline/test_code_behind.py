@@ -41,7 +41,19 @@ def imported(source):
         finder.run_script(str(ROOT / source))
     found = [str(module.__file__) for module in finder.modules.values() if module.__file__]
     files = {file.removeprefix(f"{ROOT}/") for file in found if file.startswith(f"{ROOT}/tasks/")}
+    if "tasks/models/__init__.py" in files:  # env.yaml names a module of it, and no byte code does
+        for path in (ROOT / "tasks/models").glob("*.py"):
+            files |= {path.relative_to(ROOT).as_posix()} | imported_by_module(path)
     return frozenset(files | ({"tasks/__init__.py", source} if source.endswith(".py") else set()))
+
+
+@cache
+def imported_by_module(path):
+    """Return the files of `tasks` in the byte code of one module."""
+    finder = ModuleFinder(path=[str(ROOT)], excludes=["mlflow"])
+    finder.run_script(str(path))
+    found = [str(module.__file__) for module in finder.modules.values() if module.__file__]
+    return {file.removeprefix(f"{ROOT}/") for file in found if file.startswith(f"{ROOT}/tasks/")}
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -7,7 +7,15 @@ import shutil
 import numpy as np
 import pytest
 
-from bentos.ctr.models.admission import KINDS, RefusedError, admit, check_golden, warm_kernels
+from bentos.ctr.models import admission
+from bentos.ctr.models.admission import (
+    KINDS,
+    RefusedError,
+    admit,
+    affordable,
+    check_golden,
+    warm_kernels,
+)
 from bentos.ctr.settings import Limits
 from tasks.hashing.contract import HashContract
 from tasks.models.artifact import load_model
@@ -154,3 +162,30 @@ def test_all_kinds_of_model_can_be_warmed(whole):
     """Whatever the schema; a swap to another kind then compiles nothing beside requests."""
     for schema in (load_schema("avazu"), SMALL):
         warm_kernels(HashContract.from_schema(schema, bits=20), Limits())
+
+
+@pytest.mark.parametrize(
+    ("one_ms", "few_ms", "n_candidates"),
+    [(0.01, 0.05, 1000), (0.3, 0.6, 1000), (5.0, 20.0, 45), (49.0, 400.0, 1)],
+)
+def test_a_slow_model_ranks_fewer_candidates(whole, monkeypatch, one_ms, few_ms, n_candidates):
+    """What one request may take, less what a call costs, over what a candidate costs more."""
+    times = iter([one_ms, few_ms])
+    monkeypatch.setattr(admission, "_shortest_ms", lambda work: next(times))
+    rows = [load_schema("avazu").example_row()]
+    assert affordable(load_model(whole), rows, Limits(scoring_ms=50)) == n_candidates
+
+
+def test_a_model_too_slow_for_a_single_row_is_refused(whole, monkeypatch):
+    """It would delay every other model's requests."""
+    monkeypatch.setattr(admission, "_shortest_ms", lambda work: 60.0)
+    with pytest.raises(
+        RefusedError, match=r"takes 60 ms per row here.*scoring_ms \(50\)"
+    ) as refused:
+        admitted(whole)
+    assert refused.value.kind == "slow"
+
+
+def test_the_time_of_a_fast_model_is_no_limit(whole):
+    """Nothing is counted for rankings of a model of weights."""
+    assert admitted(whole).max_candidates is None

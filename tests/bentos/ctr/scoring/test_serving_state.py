@@ -1,6 +1,7 @@
 """The state: who answers for whom, without those whose model is not there."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -89,3 +90,13 @@ def test_a_variant_of_weight_0_alone_cannot_answer():
 def test_the_champion_is_the_first_model_where_none_is_called_so():
     state = ServingState({"a": loaded("a"), "b": loaded("b")}, experiment("b"))
     assert state.champion.name == "a"
+
+
+def test_a_shadow_scores_no_more_candidates_than_it_can_in_time():
+    """The answer does not wait for it."""
+    slow = replace(loaded("slow"), max_candidates=3)
+    models = {"champion": loaded("champion"), "slow": slow, "fast": loaded("fast")}
+    state = ServingState(models, experiment("champion", shadows=("slow", "fast")))
+    assert state.shadows_for(3) == [models["slow"], models["fast"]]
+    assert state.shadows_for(4) == [models["fast"]]
+    assert not slow.takes(4)

@@ -1,0 +1,258 @@
+"""Estimators as learners: fitted when a pass ends, saved without pickle, scored with what was saved."""
+
+import logging
+
+import numpy as np
+import pytest
+from lightgbm import LGBMClassifier
+from sklearn.linear_model import LogisticRegression
+
+from tasks.errors import ConfigError, InputError
+from tasks.evaluation.metrics import log_loss
+from tasks.models import make_learner
+from tasks.models.artifact import freeze, load_model, save_model
+from tasks.models.estimator_scoring import to_csr
+from tasks.serving.live import LiveScorer
+from tasks.training.epochs import Training
+from tasks.training.fit import fit_stream, learn_once, validate
+from tasks.training.search import search
+from tests.tasks.models.rows import learnable_rows, small_contract
+
+LOGISTIC = "sklearn.linear_model:LogisticRegression"
+STEPS = [
+    ["scale", {"kind": "sklearn.preprocessing:MaxAbsScaler"}],
+    ["model", {"kind": LOGISTIC, "params": {"C": 0.5}}],
+]
+BLOCKS = {
+    "lightgbm": {
+        "kind": "lightgbm:LGBMClassifier",
+        "params": {"n_estimators": 15, "min_child_samples": 5, "n_jobs": 1},
+        "input": "categorical",
+        "cardinality": 64,
+    },
+    "logistic": {"kind": LOGISTIC, "params": {"C": 0.3}, "input": "hashed"},
+    "pipeline": {
+        "kind": "sklearn.pipeline:Pipeline",
+        "params": {"steps": STEPS, "model__max_iter": 200},
+        "input": "hashed",
+    },
+    "forest": {
+        "kind": "sklearn.ensemble:RandomForestClassifier",
+        "params": {"n_estimators": 8, "max_depth": 6, "n_jobs": 1},
+        "input": "categorical",
+    },
+}
+
+
+def rows_of(seed=0, n_rows=1500):
+    return learnable_rows(
+        np.random.default_rng(seed), n_rows=n_rows, contract=small_contract(), batch_rows=400
+    )
+
+
+def fitted(name, **changes):
+    block = BLOCKS[name] | changes
+    learner = make_learner(block, 256, random_state=3, **block["params"])
+    fit_stream(learner, rows_of(), rows_of(1))
+    return learner
+
+
+@pytest.fixture(scope="module")
+def learners():
+    return {name: fitted(name) for name in BLOCKS}
+
+
+any_block = pytest.mark.parametrize("name", BLOCKS)
+
+
+@any_block
+def test_it_learns_what_can_be_learned(learners, name):
+    """Better than the click rate on rows it has not seen."""
+    unseen = rows_of(9)
+    rate = unseen.label.mean()
+    alone = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+    loss, auc = validate(learners[name], unseen)
+    assert loss < alone - 0.01
+    assert auc > 0.65
+    assert learners[name].loss_ == pytest.approx(
+        log_loss(rows_of().label, learners[name].predict_codes(rows_of().codes))
+    )
+
+
+@any_block
+def test_what_is_saved_is_what_was_fitted(learners, name, tmp_path):
+    """Equal bytes from an equal training; one row, a batch and a live request are one number; no pickle."""
+    model = save_model(tmp_path / "a", learners[name], small_contract(), name=name)
+    again = save_model(tmp_path / "b", fitted(name), small_contract(), name="other")
+    assert model.version == again.version
+    (path,) = (file for file in (tmp_path / "a").iterdir() if file.name != "model.json")
+    assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert path.name == ("lightgbm.txt" if name == "lightgbm" else "estimator.skops")
+    loaded, rows = load_model(tmp_path / "a"), rows_of(2)
+    expected = learners[name].predict_codes(rows.codes)
+    np.testing.assert_allclose(loaded.predict_codes(rows.codes), expected, atol=1e-6)
+    live, raw = LiveScorer(loaded), [{"site": "a"}, {"size": 3, "noise": "x"}, {}]
+    np.testing.assert_allclose([live.score(row) for row in raw], loaded.predict_rows(raw))
+    np.testing.assert_allclose(live.score_candidates({}, raw), loaded.predict_rows(raw))
+    assert live.unseen.tolist() == [0, 0, 0]
+
+
+def test_the_matrix_is_that_of_the_estimator_by_hand(learners):
+    """The same numbers as scikit-learn's and LightGBM's own classes on the same input."""
+    rows, unseen = rows_of(), rows_of(4).codes
+    own = LogisticRegression(C=0.3, random_state=3).fit(to_csr(rows.codes, 256), rows.label)
+    np.testing.assert_allclose(
+        learners["logistic"].predict_codes(unseen),
+        own.predict_proba(to_csr(unseen, 256))[:, 1],
+        rtol=1e-9,
+    )
+    booster = LGBMClassifier(
+        n_estimators=15, min_child_samples=5, n_jobs=1, random_state=3, verbose=-1,
+        deterministic=True, force_row_wise=True,
+    )  # fmt: skip
+    booster.fit(rows.codes % 64, rows.label, categorical_feature=[0, 1, 2])
+    np.testing.assert_allclose(
+        learners["lightgbm"].predict_codes(unseen),
+        booster.predict_proba(unseen % 64)[:, 1],
+        rtol=1e-9,
+    )
+
+
+def test_only_the_last_rows_are_kept_and_that_is_said(caplog):
+    """Memory is bounded whatever the log's length; one line says how many rows were left out."""
+    block = BLOCKS["logistic"] | {"max_rows": 500}
+    learner = make_learner(block, 256, **block["params"])
+    with caplog.at_level(logging.WARNING):
+        fit_stream(learner, rows_of(), rows_of(1))
+    assert "learns from the last 500 of 1,500 rows" in caplog.text
+    rows = rows_of()
+    own = LogisticRegression(C=0.3).fit(to_csr(rows.codes[-500:], 256), rows.label[-500:])
+    np.testing.assert_allclose(
+        learner.predict_codes(rows.codes), own.predict_proba(to_csr(rows.codes, 256))[:, 1]
+    )
+
+
+def test_the_newest_rows_are_learned_together_with_the_others():
+    """After validation it is fitted again: training rows and validation rows."""
+    learner = fitted("logistic")
+    learn_once(learner, rows_of(1))
+    codes = np.concatenate([rows_of().codes, rows_of(1).codes])
+    label = np.concatenate([rows_of().label, rows_of(1).label])
+    own = LogisticRegression(C=0.3, random_state=3).fit(to_csr(codes, 256), label)
+    np.testing.assert_allclose(
+        learner.predict_codes(codes), own.predict_proba(to_csr(codes, 256))[:, 1], rtol=1e-6
+    )
+
+
+def test_one_pass_is_enough_and_a_cluster_is_refused(tmp_path):
+    """There is nothing to repeat; no checkpoint is written; several machines cannot share the work."""
+    block = BLOCKS["logistic"]
+    learner = make_learner(block, 256, **block["params"])
+    checkpoint = tmp_path / "c.npz"
+    history = fit_stream(learner, rows_of(), rows_of(1), max_epochs=8, checkpoint=checkpoint)
+    assert (len(history.epochs), checkpoint.exists()) == (1, False)
+    with pytest.raises(ConfigError, match="engine: local"):
+        Training(learner, rows_of(), rows_of(1), engine="dask")
+
+
+def test_rows_left_out_are_corrected():
+    """The click rate of the prediction is that of all rows, not of the sample."""
+    block = BLOCKS["logistic"]
+    learner = make_learner(block, 256, **block["params"])
+    fit_stream(learner, rows_of(n_rows=6000), rows_of(1), negative_rate=0.3)
+    rate = rows_of(1, n_rows=6000).label.mean()
+    assert learner.predict_codes(rows_of(1, n_rows=6000).codes).mean() == pytest.approx(
+        rate, rel=0.1
+    )
+    saved = freeze(learner, small_contract(), name="m")
+    assert saved.intercept == pytest.approx(np.log(0.3))
+
+
+def test_a_search_declares_its_space_in_the_block():
+    """An estimator has no space of its own; Optuna's trials use the one in env.yaml."""
+    space = {"C": {"low": 0.01, "high": 10.0, "log": True}}
+    block = BLOCKS["logistic"] | {"search": {"method": "optuna", "n_trials": 3, "space": space}}
+    found = search(block | {"params": {}}, rows_of(), rows_of(1), seed=1)
+    assert len(found.trials) == 3
+    assert 0.01 <= found.params["C"] <= 10
+    assert found.records[0]["params"] == {"C": 1.0}
+
+
+def test_the_seed_reaches_every_random_state_that_is_open():
+    """One in a Pipeline too; one that is given stays."""
+    block = BLOCKS["pipeline"]
+    learner = make_learner(block, 256, random_state=5, **block["params"])
+    assert learner.estimator.get_params()["model__random_state"] == 5
+    block = BLOCKS["forest"]
+    learner = make_learner(block, 256, random_state=5, **block["params"])
+    assert learner.estimator.random_state == 5
+
+
+class Broken(LogisticRegression):
+    """Answers what it is told to."""
+
+    answer = np.nan
+
+    def predict_proba(self, X):
+        return super().predict_proba(X) * self.answer
+
+
+class Raising(LogisticRegression):
+    """Cannot be fitted."""
+
+    def fit(self, X, y, sample_weight=None):
+        raise RuntimeError("no\nway")
+
+
+class Holding(LogisticRegression):
+    """Keeps what no file without pickle can hold."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.secret_ = lambda x: x
+        return super().fit(X, y)
+
+
+HERE = __name__
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (f"{HERE}:Broken", "answers nan where a probability is expected"),
+        (f"{HERE}:Raising", "RuntimeError: no way"),
+        (f"{HERE}:Holding", "cannot be saved without pickle"),
+        ("sklearn.svm:LinearSVC", "has no predict_proba"),
+        ("lightgbm:LGBMRegressor", "has no predict_proba"),
+        ("sklearn.ensemble:HistGradientBoostingClassifier", "functools.partial, which no service"),
+        ("collections:OrderedDict", "no get_params"),
+    ],
+)
+def test_what_cannot_serve_is_one_line_before_work_is_spent(kind, message, capfd):
+    """Without probabilities, with answers that are none, only picklable, or not an estimator at all."""
+    with pytest.raises(ConfigError, match=message) as refused:
+        make_learner({"kind": kind, "input": "categorical"}, 64).probe()
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_rows_of_one_label_are_refused():
+    """There is nothing to tell apart."""
+    block = BLOCKS["logistic"]
+    learner = make_learner(block, 256, **block["params"])
+    learner.partial_fit_codes(rows_of().codes, np.zeros(1500))
+    with pytest.raises(InputError, match="all 1,500 rows have the label 0"):
+        learner.end_pass()
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"kind": LOGISTIC}, "input must be hashed or categorical"),
+        ({"kind": "ftrl", "input": "hashed"}, "learns row by row and has no 'input'"),
+        ({"kind": LOGISTIC, "input": "dense"}, "found 'dense'"),
+    ],
+)
+def test_how_it_gets_its_rows_is_declared(block, message):
+    """By an estimator, and by no other."""
+    with pytest.raises(ConfigError, match=message):
+        make_learner(block, 16)

@@ -1,0 +1,132 @@
+"""Scoring a saved estimator: what it gets, what a file may name, what is too large."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import FunctionTransformer
+
+from tasks.errors import ConfigError, InputError
+from tasks.models import estimator_scoring as scoring
+from tasks.models.artifact import ScoringModel, load_model
+from tests.tasks.models.rows import random_codes, small_contract
+
+CATEGORICAL = {"input": "categorical", "cardinality": 7}
+
+
+def test_categories_are_indices_folded_and_signs_are_dropped():
+    """The same bucket is the same category, whatever its sign."""
+    codes = np.array([[0, ~0, 13], [~13, 6, 7]], dtype=np.int32)
+    found = scoring.as_input(codes, CATEGORICAL, 16)
+    assert found.tolist() == [[0, 0, 6], [6, 6, 0]]
+    assert found.dtype == np.float32  # what LightGBM takes as it is
+
+
+def test_the_hashed_matrix_has_an_entry_per_token():
+    """Two tokens of a row in one bucket stay two."""
+    matrix = scoring.as_input(np.array([[3, 3, ~1]], dtype=np.int32), {"input": "hashed"}, 8)
+    assert matrix.shape == (1, 8)
+    assert matrix.toarray().tolist() == [[0, -1, 0, 2, 0, 0, 0, 0]]
+
+
+def test_logits_of_certain_answers_are_finite():
+    """Trees answer 0 and 1."""
+    assert np.isfinite(scoring.logits_of(np.array([0.0, 0.5, 1.0]))).all()
+    assert scoring.logits_of(np.array([0.5])) == [0]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -0.1, 1.5, np.inf])
+def test_what_is_no_probability_is_an_error(wrong):
+    """And not an answer to a client."""
+    with pytest.raises(InputError, match="where a probability is expected"):
+        scoring.logits_of(np.array([0.2, wrong]))
+
+
+def dumped(estimator):
+    codes = random_codes(np.random.default_rng(0), n_rows=60, n_tokens=3, n_features=16)
+    return skops.io.dumps(estimator.fit(scoring.to_csr(codes, 16), np.arange(60) % 2))
+
+
+def test_a_file_that_names_other_classes_is_refused():
+    """A function of the standard library in the place of one of scikit-learn's."""
+    import os
+
+    content = skops.io.dumps(FunctionTransformer(os.getcwd))
+    with pytest.raises(InputError, match=r"getcwd, which is not trusted"):
+        scoring.load_estimator(content)
+
+
+def renamed(content, **changes):
+    """Return a skops file with other values in the first node of its schema."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["schema.json"] = json.dumps(json.loads(files["schema.json"]) | changes).encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("os", "system"), ("subprocess", "Popen"), ("sklearn.datasets._base", "urlretrieve"), ("builtins", "eval")],
+)  # fmt: skip
+def test_a_file_cannot_have_code_executed(module, name):
+    """Whatever class it claims to be of, also one that a module of scikit-learn merely imports."""
+    content = renamed(dumped(LogisticRegression()), __module__=module, __class__=name)
+    with pytest.raises(InputError, match=f"{name}, which is not trusted"):
+        scoring.load_estimator(content)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04N.", b"PK\x03\x04"])
+def test_what_is_no_archive_is_refused(content):
+    """A pickle, above all."""
+    with pytest.raises(InputError, match="no readable estimator"):
+        scoring.load_estimator(content)
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(monkeypatch):
+    """Its sizes are read before anything is unpacked."""
+    content = dumped(LogisticRegression())
+    monkeypatch.setattr(scoring, "MAX_BYTES", 100)
+    with pytest.raises(InputError, match="unpacks to"):
+        scoring.load_estimator(content)
+
+
+def test_a_large_file_is_not_read(tmp_path, monkeypatch):
+    """Its size is looked at first."""
+    record = {
+        "format": 1, "name": "m", "kind": "x:Y", "version": "0", "intercept": 0.0, "params": {}, "info": {},
+        "arrays": {"lightgbm.txt": {}}, "contract": small_contract().to_dict(),
+    }  # fmt: skip
+    (tmp_path / "model.json").write_text(json.dumps(record))
+    (tmp_path / "lightgbm.txt").write_text("x" * 200)
+    monkeypatch.setattr("tasks.models.artifact.MAX_BYTES", 100)
+    with pytest.raises(InputError, match="larger than"):
+        load_model(tmp_path)
+
+
+def test_a_text_that_is_no_model_of_lightgbms_is_refused():
+    """It is one line, and no crash."""
+    for text in (b"", b"tree\n", b"\xff\xfe"):
+        with pytest.raises(InputError, match="no readable LightGBM model"):
+            scoring.predictor({"lightgbm.txt": text}, CATEGORICAL, 16)
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    """A service that was packed with another kind of model says what it lacks."""
+    monkeypatch.setitem(__import__("sys").modules, "lightgbm", None)
+    with pytest.raises(ConfigError, match="needs lightgbm, which is not installed"):
+        scoring.predictor({"lightgbm.txt": b"tree"}, CATEGORICAL, 16)
+
+
+def test_a_model_of_two_files_is_none():
+    """An estimator is one file."""
+    parts = {"lightgbm.txt": b"", "estimator.skops": b""}
+    with pytest.raises(InputError, match="an estimator is one file"):
+        ScoringModel(parts, 0.0, small_contract(), name="m", kind="x:Y", params=CATEGORICAL)
