@@ -84,8 +84,10 @@ clean:  ## remove products and caches; keep mlflow/store and .venv
 ##@ Ideas (docs/ideas.md)
 
 NB ?=
-AS ?=
 AFTER ?=
+ifeq ($(origin AS),default)  # make's own name of an assembler
+AS :=
+endif
 .PHONY: promote demote why lineage replay
 promote: $(STAMP)  ## a notebook's idea into the project (NB=, AS=, AFTER=)
 	@$(BIN)/clicklab promote '$(NB)' $(if $(AS),--as '$(AS)') $(if $(AFTER),--after '$(AFTER)')

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tasks.cli_app import app, readable_errors
+from tasks.errors import ConfigError
 
 _ENV = Annotated[Path, typer.Option(help="the file of knobs")]
 
@@ -94,3 +95,56 @@ def replay(
             typer.echo(f"kept: {folder} (git worktree remove --force removes it)")
         if result.differences:
             raise typer.Exit(1)
+
+
+@app.command()
+def promote(
+    notebook: Annotated[str, typer.Argument(help="notebook with the idea")],
+    as_: Annotated[str, typer.Option("--as", help="another name for it")] = "",
+    after: Annotated[str, typer.Option(help="for a step: a task before it")] = "",
+    minutes: Annotated[float, typer.Option(min=0.01, help="that a run of it may take")] = 5.0,
+    memory_gb: Annotated[float, typer.Option(min=0.5, help="memory that it may take")] = 4.0,
+) -> None:
+    """Make a notebook's idea part of the project: a feature, a model or a step."""
+    with readable_errors():
+        from tasks.ideas.kernel_run import Limits
+        from tasks.ideas.promotion import Faulty
+        from tasks.ideas.promotion import promote as promote_notebook
+        from tasks.pipeline.build import readable_exit
+
+        if not notebook:
+            raise ConfigError("no notebook is named; say NB=notebooks/scratch/my_idea.ipynb")
+        limits = Limits(minutes, memory_gb)
+        with readable_exit():
+            try:
+                done = promote_notebook(notebook, name=as_, after=after, limits=limits, tell=_tell)
+            except Faulty as error:
+                for line in error.faults:
+                    _tell(line)
+                raise
+        typer.echo(done.diff)
+        typer.echo(
+            f"\n{done.name} is a {done.kind} of the project now. `make run` uses it, `make demote NAME={done.name}` takes it out."
+        )
+
+
+@app.command()
+def demote(
+    name: Annotated[str, typer.Argument(help="what was promoted")],
+    force: Annotated[bool, typer.Option(help="also if it was changed by hand since")] = False,
+) -> None:
+    """Take out what a promotion wrote."""
+    with readable_errors():
+        from tasks.ideas.promotion import demote as take_out
+
+        if not name:
+            raise ConfigError(
+                "nothing is named; say NAME=, notebooks/promoted.json lists what was promoted"
+            )
+        done = take_out(name, force=force)
+        typer.echo(done.diff)
+        typer.echo(f"\n{name} is out; git has it, if it was committed.")
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)

@@ -71,6 +71,8 @@ def uses(node: ast.AST) -> Iterator[Use]:
             use for child in ast.iter_child_nodes(node) for use in uses(child) if use[0] not in own
         )
     else:
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id, node.lineno, False
         for child in ast.iter_child_nodes(node):
             yield from uses(child)
 

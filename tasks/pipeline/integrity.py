@@ -118,13 +118,13 @@ def _run_again(task: Any) -> None:
 def _fingerprints(product: Path) -> dict[str, tuple[Mark, str]]:
     """Return mark and digest of each file that a product stands for, by its name below the product's folder."""
     found = {}
-    for path in sorted(_stands_for(product)):
+    for path in sorted(stands_for(product)):
         mark = _mark(path)  # before reading, so that a change meanwhile is noticed
         found[path.relative_to(product.parent).as_posix()] = (mark, _digest(path, *mark))
     return found
 
 
-def _stands_for(product: Path) -> Iterator[Path]:
+def stands_for(product: Path) -> Iterator[Path]:
     folder = product.parent if product.name in MANIFESTS else product
     if not folder.is_dir():
         yield product
