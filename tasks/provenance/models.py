@@ -175,14 +175,9 @@ def _run_of_version(client: Any, version: str, ledger: list[dict[str, Any]], ben
 def _registered(client: Any, run_id: str) -> list[str]:
     lines = []
     for one in client.search_model_versions(f"run_id='{run_id}'"):
-        here = [
-            alias
-            for alias, number in mlflow_store.aliases(client, one.name).items()
-            if number == str(one.version)
-        ]
-        lines.append(
-            f"{one.name} version {one.version}{f' ({chr(44).join(here)})' if here else ''}"
-        )
+        known = mlflow_store.aliases(client, one.name).items()
+        here = ", ".join(alias for alias, number in known if number == str(one.version))
+        lines.append(f"{one.name} version {one.version}{f' ({here})' if here else ''}")
     return lines
 
 
