@@ -18,7 +18,8 @@ from tasks.ideas.kernel_run import DEFAULT, Limits
 from tasks.ideas.notebook import STEP, Fault, Notebook, read_notebook
 from tasks.ideas.project_copy import TINY, environment, project_copy
 from tasks.ideas.records import RECORDS, add_record, take_out
-from tasks.ideas.step import plan, write_step
+from tasks.ideas.step import plan
+from tasks.ideas.step_files import write_step
 from tasks.knobs.reading import read_env
 from tasks.storage.workspace import project_root
 

@@ -8,7 +8,8 @@ import yaml
 from tasks.errors import ConfigError
 from tasks.ideas.edits import Changes
 from tasks.ideas.notebook import read_notebook
-from tasks.ideas.step import entry, plan, write_step
+from tasks.ideas.step import plan
+from tasks.ideas.step_files import entry, write_step
 from tasks.knobs.reading import read_env
 from tests.conftest import ROOT
 from tests.tasks.ideas.notebooks import NIGHT, PARAMETERS, write_notebook
