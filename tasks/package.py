@@ -19,7 +19,7 @@ from typing import Any
 
 from tasks.errors import ClicklabError, ContractError, GateError, InputError
 from tasks.logs.origin import slug
-from tasks.models.golden import GOLDEN, MODEL_FILES
+from tasks.models.golden import GOLDEN, model_files
 from tasks.pipeline.code_behind import files_below
 from tasks.serving.bento_store import bento_home
 from tasks.serving.packed_service import last_lines
@@ -178,9 +178,8 @@ def staged(model_dir: str | Path, golden: Mapping[str, Any]) -> Iterator[Path]:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, copy)
         (folder / MODEL).mkdir(parents=True)
-        for name in MODEL_FILES:  # a run's folder also holds what MLflow needs
-            if (model_dir / name).is_file():
-                shutil.copy2(model_dir / name, folder / MODEL)
+        for name in model_files(model_dir):  # a run's folder also holds what MLflow needs
+            shutil.copy2(model_dir / name, folder / MODEL)
         write_atomic(folder / MODEL / GOLDEN, json.dumps(golden))
         lock = (_ROOT / "requirements.lock").read_text()
         (folder / "requirements.txt").write_text("\n".join(serving_requirements(lock)) + "\n")

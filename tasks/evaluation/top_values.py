@@ -7,6 +7,7 @@ import pandas as pd
 
 from tasks.hashing.contract import split_codes
 
+_COLUMNS = ["field", "value", "n_rows", "click_rate", "weight", "odds", "note"]
 RARE = 30  # rows; the weight of a rarer value rests on a click or two
 
 
@@ -17,7 +18,7 @@ def top_values(model: Any, values: pd.DataFrame, *, n_values: int = 8) -> pd.Dat
     ----------
     model
         A saved model (:class:`tasks.models.artifact.ScoringModel`). Of a factorization machine only the
-        weights of single values are used, not those of pairs.
+        weights of single values are used, not those of pairs. Of one without a weight per value, no value is.
     values
         As :func:`tasks.hashing.token_table.frequent_values` returns them, hashed with the model's contract.
     n_values
@@ -31,6 +32,8 @@ def top_values(model: Any, values: pd.DataFrame, *, n_values: int = 8) -> pd.Dat
         logit; ``odds``, the factor on the odds of a click; ``note``: "rare" below 30 rows, and how many
         less frequent values of the table share the bucket, and so the weight.
     """
+    if model.weights is None:
+        return pd.DataFrame(columns=_COLUMNS)
     index, sign = split_codes(values["code"].to_numpy(dtype=np.int32))
     buckets = pd.Series(index).groupby(index)
     n_sharing = buckets.transform("size").to_numpy() - 1

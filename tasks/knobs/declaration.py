@@ -157,7 +157,9 @@ Search = Annotated[Fixed | Grid | Optuna, Field(discriminator="method")]
 class Model(Section):
     """One model: a training task each."""
 
-    kind: Text = Field(description="the learner: sgd, ftrl, fm")
+    kind: Text = Field(
+        description="sgd, ftrl, fm, or a class by its import path, package.module:Class"
+    )
     params: dict[str, Any] = Field(description="the learner's parameters; {} keeps its defaults")
     search: Search = Field(description="how the other parameters are chosen, by validation loss")
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tasks.errors import ConfigError
-from tasks.models import KINDS, learner_class, make_learner
+from tasks.models import NOT_SEARCHED, learner_class, make_learner
 from tasks.storage.workspace import MARKER, project_root
 from tasks.storage.yaml_mapping import read_mapping
 
@@ -66,10 +66,10 @@ def model_problems(models: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...],
         twin = names.setdefault(name.casefold(), name)
         if twin != name:
             yield ("models", name), f"differs from {twin!r} by case alone; rename one"
-        if block["kind"] not in KINDS:
-            near = get_close_matches(str(block["kind"]), KINDS, 1)
-            meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(KINDS)}"
-            yield ("models", name, "kind"), f"there is no learner {block['kind']!r}; {meant}"
+        try:
+            learner_class(block["kind"])
+        except ConfigError as error:
+            yield ("models", name, "kind"), str(error)
             continue
         yield from _param_problems(block, ("models", name))
         yield from _search_problems(block, ("models", name, "search"))
@@ -124,7 +124,7 @@ def _refusal(kind: str, params: Mapping[str, Any]) -> str | None:
 
 def param_names(kind: str) -> list[str]:
     """Return the parameters of a learner that a block may set."""
-    return sorted(set(learner_class(kind)().get_params()) - {"n_features", "random_state"})
+    return sorted(set(learner_class(kind)().get_params()) - NOT_SEARCHED)
 
 
 def task_lines(name: str) -> str:

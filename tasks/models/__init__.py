@@ -1,33 +1,60 @@
-"""Learners and the model files they write."""
+"""Learners and the model files they write.
 
+A kind of model is a class, named by its import path or by a short name of :data:`KINDS`. Nothing else lists the kinds.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError
 
-KINDS = ("sgd", "ftrl", "fm")
+KINDS = {
+    "sgd": "tasks.models.sgd:SGDLogistic",
+    "ftrl": "tasks.models.ftrl:FTRLProximal",
+    "fm": "tasks.models.fm:FactorizationMachine",
+}
+# What serves a kind whose own module needs scikit-learn, which the service has only for models that are made of it.
+_SCORERS = {
+    "sgd": "tasks.models.scoring:linear_scorer",
+    "ftrl": "tasks.models.scoring:linear_scorer",
+    "fm": "tasks.models.pair_scoring:pair_scorer",
+}
+_HERE = Path(__file__).parent
+NOT_SEARCHED = {"n_features", "random_state"}  # parameters that the pipeline gives
 
 
 def learner_class(kind: str) -> Any:
-    """Return the estimator class of a kind of learner.
+    """Return the class of a kind of model.
+
+    Parameters
+    ----------
+    kind
+        A short name, or ``package.module:Class``.
 
     Raises
     ------
     ConfigError
-        If there is no such kind.
+        If there is no such class, or its module cannot be imported; the message names the nearest one.
+
+    Examples
+    --------
+    >>> learner_class("ftrl") is learner_class("tasks.models.ftrl:FTRLProximal")
+    True
     """
-    if kind == "sgd":
-        from tasks.models.sgd import SGDLogistic
-
-        return SGDLogistic
-    if kind == "ftrl":
-        from tasks.models.ftrl import FTRLProximal
-
-        return FTRLProximal
-    if kind == "fm":
-        from tasks.models.fm import FactorizationMachine
-
-        return FactorizationMachine
-    raise ConfigError(f"models: kind {kind!r} is unknown; choose from {', '.join(KINDS)}")
+    module_name, _, class_name = KINDS.get(kind, str(kind)).partition(":")
+    if not class_name:
+        raise ConfigError(f"there is no kind {kind!r}; {_nearest_kind(str(kind))}")
+    module = _module(module_name, kind)
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        near = get_close_matches(class_name, classes, 1)
+        meant = f"did you mean {module_name}:{near[0]}?" if near else "name a class that it defines"
+        raise ConfigError(f"{module_name} has no class {class_name!r}; {meant}")
+    return found
 
 
 def make_learner(
@@ -38,7 +65,7 @@ def make_learner(
     Parameters
     ----------
     kind
-        One of :data:`KINDS`.
+        A short name, or ``package.module:Class``.
     n_features
         Number of weights, ``contract.n_features``.
     random_state
@@ -58,12 +85,66 @@ def make_learner(
     """
     cls = learner_class(kind)
     known = set(cls().get_params())
-    unknown = sorted(set(params) - (known - {"n_features", "random_state"}))
+    unknown = sorted(set(params) - (known - NOT_SEARCHED))
     if unknown:
-        choices = ", ".join(sorted(known - {"n_features", "random_state"}))
+        choices = ", ".join(sorted(known - NOT_SEARCHED))
         raise ConfigError(f"models: {kind!r} has no parameter {unknown[0]!r}; it has {choices}")
     if "random_state" in known:
         params["random_state"] = random_state
     learner = cls(n_features=n_features, **params)
     learner.check_params()
     return learner
+
+
+def scorer_of(kind: str, arrays: Mapping[str, Any], intercept: float, contract: Any) -> Any:
+    """Return what scores with a saved model's arrays: a :class:`tasks.models.scoring.Scorer`.
+
+    Model files come from registries, so only what lies in ``tasks/models`` is imported by their word.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such kind here.
+    InputError, ContractError
+        If the arrays are not those of the kind, or do not fit the contract.
+    """
+    if kind in _SCORERS:
+        module_name, _, function = _SCORERS[kind].partition(":")
+        return getattr(import_module(module_name), function)(arrays, intercept, contract)
+    from tasks.models.learner import Learner
+
+    if not str(kind).startswith(f"{__name__}."):
+        raise ConfigError(
+            f"a saved model may not name {kind!r}: only classes of {__name__} are imported"
+        )
+    cls = learner_class(kind)
+    if not issubclass(cls, Learner):
+        raise ConfigError(f"{kind} is not a learner: {cls.__name__} does not derive from Learner")
+    return cls.scorer(arrays, intercept, contract)
+
+
+def _module(name: str, kind: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise ConfigError(f"there is no module {name!r}; {_nearest_kind(kind)}") from None
+        raise ConfigError(
+            f"{name} cannot be imported: it needs {error.name!r}, which is not installed; `make add PACKAGE=...`"
+        ) from None
+    except Exception as error:  # a module of the user's may raise anything
+        raise ConfigError(
+            f"{name} cannot be imported ({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from None
+
+
+def _nearest_kind(kind: str) -> str:
+    """Return which kind was probably meant, else how a kind is named."""
+    modules = [f"{__name__}.{path.stem}" for path in sorted(_HERE.glob("[a-z]*.py"))]
+    module_name, _, class_name = kind.partition(":")
+    near = get_close_matches(kind, KINDS, 1)
+    if not near and (close := get_close_matches(module_name, modules, 1, 0.8)):
+        near = [f"{close[0]}:{class_name}"]
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"choose from {', '.join(KINDS)}, or name a class, such as tasks.models.neural_net:NeuralNet"

@@ -1,6 +1,7 @@
-"""A trained model on disk: ``weights.npy`` and ``model.json``, the hash contract inside; no pickle.
+"""A trained model on disk: one ``.npy`` for each of its arrays, and ``model.json`` with the hash contract; no pickle.
 
-A factorization machine has ``latent.npy`` too. The version is a digest of arrays, contract and parameters: the same training again, or under
+Which arrays there are is the business of its kind (:mod:`tasks.models.learner`): ``weights.npy``, and ``latent.npy`` for
+a factorization machine. The version is a digest of arrays, contract and parameters: the same training again, or under
 another name, gives the same version, and a truncated or changed file no longer matches its version.
 """
 
@@ -14,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from tasks.errors import ContractError, InputError
+from tasks.errors import ClicklabError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.row_encoder import RowEncoder
-from tasks.models import pair_scoring, scoring
+from tasks.models import scorer_of
+from tasks.models.golden import MODEL, array_name, is_model_file
+from tasks.models.scoring import checked_codes, frozen, sigmoid
 from tasks.storage.files import write_atomic
 
-WEIGHTS, LATENT, MODEL = "weights.npy", "latent.npy", "model.json"
-_WITH_LATENT = ("fm",)
 FORMAT = 1
 
 
@@ -37,19 +38,24 @@ class ScoringModel:
         What its rows are hashed with.
     params, info
         The learner's parameters; notes about the training.
-    weights
-        float32 ``(n_features,)``, read-only.
-    latent
-        float32 ``(n_features, n_factors)``, read-only, of a factorization machine; else None.
+    arrays : dict of str to ndarray
+        What it predicts with, float32, read-only.
     intercept
         The bias, corrected for rows that training left out.
-    kernels, arrays
-        The scoring functions, and what they take besides codes and intercept; see :mod:`tasks.models.scoring`.
+    scorer : tasks.models.scoring.Scorer
+        Its kind's functions, with the arrays.
+
+    Raises
+    ------
+    InputError
+        If a weight is not finite, or the content has another version than the `expected` one.
+    ContractError
+        If the arrays do not fit the contract.
     """
 
     def __init__(
         self,
-        weights: np.ndarray,
+        arrays: Mapping[str, np.ndarray],
         intercept: float,
         contract: HashContract,
         *,
@@ -57,39 +63,56 @@ class ScoringModel:
         kind: str,
         params: Mapping[str, Any],
         info: Mapping[str, Any] | None = None,
-        latent: np.ndarray | None = None,
+        expected: str | None = None,
     ):
-        arrays = _checked_arrays(weights, latent, intercept, contract, name=name, kind=kind)
-        self.weights = scoring.frozen(weights)
-        self.latent = None if latent is None else scoring.frozen(latent)
+        self.arrays = {key: frozen(array) for key, array in arrays.items()}
         self.intercept = float(intercept)
-        self.arrays = tuple(scoring.frozen(array) for array in arrays)
-        self.kernels = scoring.LINEAR if latent is None else pair_scoring.PAIRS
         self.contract = contract
         self.name, self.kind = name, kind
         self.params, self.info = dict(params), dict(info or {})
-        self.encoder = RowEncoder(contract)
+        finite = (np.isfinite(array).all() for array in self.arrays.values())
+        if not (all(finite) and np.isfinite(self.intercept)):
+            raise InputError(
+                f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
+            )
         self.version = _version(self.arrays, self.intercept, contract, kind, self.params)
+        if expected not in (None, self.version):
+            raise InputError(
+                f"model {name!r}: the content has the version {self.version}, but {MODEL} names {expected}; "
+                "a file was changed or only partly copied; restore all files or train again"
+            )
+        self.scorer = scorer_of(kind, self.arrays, self.intercept, contract)
+        self.encoder = RowEncoder(contract)
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """A weight per token's bucket, float32 ``(n_features,)``; None for a kind that has none."""
+        return self.scorer.weights
+
+    @property
+    def has_contributions(self) -> bool:
+        """Whether its logit is a sum over tokens."""
+        return self.scorer.contributions is not None
 
     def logits(self, codes: np.ndarray) -> np.ndarray:
         """Return logits of hashed rows, float64 ``(n_rows,)``."""
-        codes = scoring.checked_codes(codes, len(self.weights))
+        codes = checked_codes(codes, self.contract.n_features)
         out = np.empty(len(codes))
-        self.kernels.decision(codes, *self.arrays, self.intercept, out)
+        self.scorer.decision(codes, *self.scorer.inputs, out)
         return out
 
     def predict_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
-        return scoring.sigmoid(self.logits(codes))
+        return sigmoid(self.logits(codes))
 
     def contributions_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return what each token adds to its row's logit, float64 ``(n_rows, n_tokens)``.
 
-        The contribution of a pair is split evenly between its two tokens.
+        The contribution of a pair is split evenly between its two tokens. Only where `has_contributions`.
         """
-        codes = scoring.checked_codes(codes, len(self.weights))
+        codes = checked_codes(codes, self.contract.n_features)
         out = np.empty(codes.shape)
-        self.kernels.contributions(codes, *self.arrays, out)
+        self.scorer.contributions(codes, out)
         return out
 
     def predict_row(self, row: Mapping[str, Any]) -> float:
@@ -101,7 +124,8 @@ class ScoringModel:
             If a value cannot be hashed; the message names the field.
         """
         codes = self.encoder.encode_row(row)
-        return self.kernels.predict_row(codes, *self.arrays, self.intercept)
+        p_click: float = self.scorer.predict_row(codes, *self.scorer.inputs)
+        return p_click
 
     def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return the click probabilities of several requests, float64 ``(n_rows,)``."""
@@ -112,51 +136,18 @@ class ScoringModel:
         return self.predict_codes(encode_batch(batch, self.contract))
 
 
-def _checked_arrays(
-    weights: np.ndarray,
-    latent: np.ndarray | None,
-    intercept: float,
-    contract: HashContract,
-    *,
-    name: str,
-    kind: str,
-) -> list[np.ndarray]:
-    """Return the arrays of a model; an error unless they suit kind and contract and are finite."""
-    if weights.shape != (contract.n_features,) or weights.dtype != np.float32:
-        raise ContractError(
-            f"weights must be float32 of shape ({contract.n_features},) for a contract of {contract.bits} bits, "
-            f"found {weights.dtype} {weights.shape}"
-        )
-    if (latent is not None) != (kind in _WITH_LATENT):
-        raise InputError(
-            f"model {name!r}: kind {kind!r} {'has no' if latent is not None else 'needs the'} "
-            f"vectors of {LATENT}; train it again"
-        )
-    if latent is not None and (
-        latent.ndim != 2 or len(latent) != len(weights) or latent.dtype != np.float32
-    ):
-        raise ContractError(
-            f"vectors must be float32 of shape ({contract.n_features}, n_factors), "
-            f"found {latent.dtype} {latent.shape}"
-        )
-    arrays = [weights] if latent is None else [weights, latent]
-    if not (all(np.isfinite(array).all() for array in arrays) and np.isfinite(intercept)):
-        raise InputError(
-            f"model {name!r} holds weights that are not finite; train it again, with a smaller learning rate"
-        )
-    return arrays
-
-
 def _version(
-    arrays: Sequence[np.ndarray],
+    arrays: Mapping[str, np.ndarray],
     intercept: float,
     contract: HashContract,
     kind: str,
     params: Mapping[str, Any],
 ) -> str:
+    """Return the digest; the shape of an array counts where it has not one entry per weight."""
     head = [kind, contract.digest, intercept.hex(), dict(params)]
-    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-    for array in arrays:
+    odd = {name: array.shape for name, array in arrays.items() if len(array) != contract.n_features}
+    digest = hashlib.sha256(json.dumps([*head, odd] if odd else head, sort_keys=True).encode())
+    for array in arrays.values():
         digest.update(np.ascontiguousarray(array, dtype="<f4").reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:12]
 
@@ -169,31 +160,27 @@ def freeze(
     Raises
     ------
     ContractError
-        If the learner has another number of weights than the contract.
+        If the learner's arrays do not fit the contract.
     InputError
         If a weight is not finite; such a model must not serve.
     """
-    weights = _float32(learner.coef_[0])
-    intercept = float(learner.intercept_[0]) + learner.logit_offset_ + 0.0
     params = {
         key: _plain(value) for key, value in learner.get_params().items() if key != "n_features"
     }
-    latent = _float32(learner.latent_) if learner.kind in _WITH_LATENT else None
     return ScoringModel(
-        weights,
-        intercept,
+        {key: _float32(array) for key, array in learner.arrays().items()},
+        learner.bias + learner.logit_offset_ + 0.0,
         contract,
         name=name,
         kind=learner.kind,
         params=params,
         info=info,
-        latent=latent,
     )
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # ScoringModel refuses infinite weights
-        out = array.astype(np.float32, order="C")
+        out = np.array(array, dtype=np.float32, order="C", ndmin=1)
     out += np.float32(0)  # turns -0.0 into 0.0, which are equal but not the same bytes
     return out
 
@@ -227,18 +214,22 @@ def save_model(
         "params": model.params,
         "info": model.info,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "weights": {"file": WEIGHTS, "n_nonzero": int(np.count_nonzero(model.weights))},
+        "arrays": {
+            key: {"file": array_name(key), "n_nonzero": _n_nonzero(array)}
+            for key, array in model.arrays.items()
+        },
         "contract": contract.to_dict(),
     }
-    if model.latent is not None:
-        n_nonzero = int(model.latent.any(axis=1).sum())
-        record["latent"] = {"file": LATENT, "n_nonzero": n_nonzero}
     text = json.dumps(record, indent=2)
-    write_atomic(folder / WEIGHTS, _npy(model.weights))
-    if model.latent is not None:
-        write_atomic(folder / LATENT, _npy(model.latent))
+    for key, array in model.arrays.items():
+        write_atomic(folder / array_name(key), _npy(array))
     write_atomic(folder / MODEL, text + "\n")
     return model
+
+
+def _n_nonzero(array: np.ndarray) -> int:
+    """Return how many entries of an array, vectors for one of two dimensions, are not 0."""
+    return int(np.count_nonzero(array.reshape(len(array), -1).any(axis=1)))
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -248,7 +239,7 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def load_model(folder: str | Path) -> ScoringModel:
-    """Return the model in `folder`, its weights memory-mapped: processes share one copy.
+    """Return the model in `folder`, its arrays memory-mapped: processes share one copy.
 
     Raises
     ------
@@ -264,23 +255,27 @@ def load_model(folder: str | Path) -> ScoringModel:
             raise InputError(
                 f"{folder / MODEL}: format {record['format']!r} is not {FORMAT}; train the model again"
             )
-        weights = np.load(folder / WEIGHTS, mmap_mode="r", allow_pickle=False)
-        latent = None
-        if record["kind"] in _WITH_LATENT:
-            latent = np.asarray(np.load(folder / LATENT, mmap_mode="r", allow_pickle=False))
+        names = record.get("arrays") or [key for key in _OLDER if key in record]
+        arrays = {key: _mapped(folder, key) for key in names}
         contract = HashContract.from_dict(record["contract"])
         fields = {key: record[key] for key in ("name", "kind", "params", "info")}
         intercept, version = float(record["intercept"]), record["version"]
-    except (InputError, ContractError):
+    except ClicklabError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise InputError(
             f"{folder}: no readable model ({type(error).__name__}: {error}); train it again"
         ) from None
-    model = ScoringModel(np.asarray(weights), intercept, contract, latent=latent, **fields)
-    if model.version != version:
-        raise InputError(
-            f"{folder}: the content has the version {model.version}, but {MODEL} names {version}; "
-            "a file was changed or only partly copied; restore all files or train again"
-        )
-    return model
+    try:
+        return ScoringModel(arrays, intercept, contract, expected=version, **fields)
+    except ClicklabError as error:
+        raise type(error)(f"{folder}: {error}") from None
+
+
+_OLDER = ("weights", "latent")  # models of releases whose model.json did not list the arrays
+
+
+def _mapped(folder: Path, key: str) -> np.ndarray:
+    if not is_model_file(array_name(key)):
+        raise InputError(f"{folder / MODEL}: {key!r} is no name of an array; train the model again")
+    return np.asarray(np.load(folder / array_name(key), mmap_mode="r", allow_pickle=False))

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tasks.errors import ConfigError
 from tasks.models import fm_kernels as kernels
 from tasks.models.ftrl import FTRLProximal
+from tasks.models.pair_scoring import pair_scorer
 from tasks.models.params import is_integer_between, require_number
 
 _SEEDS = 2**32
@@ -80,6 +81,8 @@ class FactorizationMachine(FTRLProximal):
     """
 
     kind: ClassVar[str] = "fm"
+    learning_rates: ClassVar[tuple[str, ...]] = ("alpha", "factor_alpha")
+    scorer = staticmethod(pair_scorer)
     search_space: ClassVar[dict[str, Any]] = {
         "factor_alpha": {"low": 0.01, "high": 0.15, "log": True},
         "factor_l2": {"low": 1e-5, "high": 1e-2, "log": True},
@@ -151,6 +154,10 @@ class FactorizationMachine(FTRLProximal):
         """Vectors of all tokens, float32 ``(n_features, n_factors)``."""
         check_is_fitted(self, "factor_state_")
         return self.factor_state_[:, 0]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return weights ``(n_features,)`` and vectors ``(n_features, n_factors)``."""
+        return {**super().arrays(), "latent": self.latent_}
 
     def snapshot(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
         """Return a copy of all learned state, for :meth:`restore`."""

@@ -10,14 +10,21 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from tasks.errors import ConfigError
 from tasks.models import ftrl_kernels as kernels
-from tasks.models.logit_offset import LogitOffsetMixin
+from tasks.models.learner import Learner
 from tasks.models.params import require_number
-from tasks.models.scoring import checked_codes, checked_labels, checked_weights, frozen, sigmoid
+from tasks.models.scoring import (
+    checked_codes,
+    checked_labels,
+    checked_weights,
+    frozen,
+    linear_scorer,
+    sigmoid,
+)
 
 _NO_WEIGHTS = frozen(np.ones(1))
 
 
-class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
+class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
     """Logistic regression with a learning rate of its own for every weight, learned row by row.
 
     Parameters
@@ -73,6 +80,8 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
     """
 
     kind: ClassVar[str] = "ftrl"
+    learning_rates: ClassVar[tuple[str, ...]] = ("alpha",)
+    scorer = staticmethod(linear_scorer)
     search_space: ClassVar[dict[str, Any]] = {
         "alpha": {"low": 0.01, "high": 0.5, "log": True},
         "l1": {"low": 0.01, "high": 5.0, "log": True},
@@ -211,11 +220,7 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
             If lengths differ, a label is not 0 or 1, or a weight is not a number of 0 or above.
         """
         if not hasattr(self, "state_"):
-            if self.n_features is None:
-                raise ConfigError(
-                    f"{self.kind}: codes need n_features, the number of weights; use make_learner"
-                )
-            self._start(np.array([0, 1]), self.n_features)
+            self._start(np.array([0, 1]), self.require_size())
             self.n_features_in_ = self.n_features
         codes = checked_codes(codes, len(self.state_) - 1)
         labels = checked_labels(y, len(codes))
@@ -235,10 +240,6 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
         self._kernels.decision_state(codes, *arrays, *self._decision_knobs, out)
         return out + self.logit_offset_
 
-    def predict_codes(self, codes: np.ndarray) -> np.ndarray:
-        """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
-        return sigmoid(self.decision_codes(codes))
-
     # ---- learned state
 
     @property
@@ -256,6 +257,15 @@ class FTRLProximal(LogitOffsetMixin, ClassifierMixin, BaseEstimator):
         return np.array(
             [-z / ((self.beta + np.sqrt(n)) / self.alpha) if self.fit_intercept else 0.0]
         )
+
+    @property
+    def bias(self) -> float:
+        """The bias as a number."""
+        return float(self.intercept_[0])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the weights, ``(n_features,)``."""
+        return {"weights": self.coef_[0]}
 
     def snapshot(self) -> np.ndarray:
         """Return a copy of all learned state, for :meth:`restore`."""

@@ -1,9 +1,10 @@
-"""Golden rows: requests with the predictions that the pipeline made for them, kept beside the model.
+"""The files of a model's folder, and its golden rows: requests with the predictions that the pipeline made for them.
 
 Publishing, packaging and the service's admission all compare a model against them before it may serve.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,30 @@ from typing import Any, NamedTuple
 from tasks.errors import ContractError
 
 GOLDEN = "golden.json"
-MODEL_FILES = ("weights.npy", "latent.npy", GOLDEN, "model.json")  # a complete model folder
+MODEL = "model.json"
 TOLERANCE = 1e-6  # of a probability, wherever it is computed
+
+
+def array_name(key: str) -> str:
+    """Return the file of an array of a model."""
+    return f"{key}.npy"
+
+
+def is_model_file(name: str) -> bool:
+    """Return whether a file of that name belongs to a model; other tools keep theirs in the same folder.
+
+    Examples
+    --------
+    >>> [is_model_file(name) for name in ("weights.npy", "model.json", "MLmodel", "../weights.npy")]
+    [True, True, False, False]
+    """
+    return name in (GOLDEN, MODEL) or re.fullmatch(r"[a-z][a-z0-9_]{0,40}\.npy", name) is not None
+
+
+def model_files(folder: Path) -> list[str]:
+    """Return the names of a model's files in a folder, ``model.json`` last."""
+    names = (path.name for path in folder.iterdir() if path.is_file())
+    return sorted(filter(is_model_file, names), key=lambda name: (name == MODEL, name))
 
 
 class Golden(NamedTuple):

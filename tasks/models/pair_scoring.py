@@ -7,11 +7,14 @@ logit: the products of all pairs are half of (sum of vectors)^2 - sum of (vector
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from tasks.models.scoring import Kernels
+from tasks.errors import ContractError
+from tasks.models.scoring import Scorer, checked_weights_of
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -70,4 +73,18 @@ def predict_row(codes, weights, latent, intercept):
     return (1.0 if logit >= 0 else tail) / (1.0 + tail)
 
 
-PAIRS = Kernels(decision_codes, contributions, predict_row)
+def pair_scorer(parts: Mapping[str, np.ndarray], intercept: float, contract: Any) -> Scorer:
+    """Return the scorer of weights and vectors; ContractError unless they fit the contract."""
+    weights, latent = checked_weights_of(parts, contract, names=("weights", "latent"))
+    if latent.ndim != 2 or len(latent) != len(weights) or latent.dtype != np.float32:
+        raise ContractError(
+            f"vectors must be float32 of shape ({contract.n_features}, n_factors), "
+            f"found {latent.dtype} {latent.shape}"
+        )
+    return Scorer(
+        decision_codes,
+        predict_row,
+        (weights, latent, intercept),
+        lambda codes, out: contributions(codes, weights, latent, out),
+        weights,
+    )

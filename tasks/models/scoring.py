@@ -7,12 +7,13 @@ row and a batch give the same bits.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from tasks.errors import ContractError
+from tasks.errors import ContractError, InputError
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
@@ -115,12 +116,62 @@ def predict_row(codes, weights, intercept):
     return (1.0 if logit >= 0 else tail) / (1.0 + tail)
 
 
-class Kernels(NamedTuple):
-    """The scoring functions of a kind of model: each takes codes and the model's arrays and intercept in order."""
+class Scorer(NamedTuple):
+    """What scores hashed rows with a saved model; for many threads.
+
+    Attributes
+    ----------
+    decision
+        ``decision(codes, *inputs, out)`` writes the logit of each row to `out`, float64 ``(n_rows,)``.
+    predict_row
+        ``predict_row(codes, *inputs)`` returns the click probability of one row, codes ``(n_tokens,)``.
+    inputs
+        What both take besides codes.
+    contributions
+        ``contributions(codes, out)`` writes what each token adds to the logit; None where that has no meaning.
+    weights
+        float32 ``(n_features,)``, 0 where nothing was learned about a token; None for a model that has none.
+    """
 
     decision: Any
-    contributions: Any
     predict_row: Any
+    inputs: tuple[Any, ...] = ()
+    contributions: Any = None
+    weights: np.ndarray | None = None
 
 
-LINEAR = Kernels(decision_codes, contributions, predict_row)
+def linear_scorer(parts: Mapping[str, np.ndarray], intercept: float, contract: Any) -> Scorer:
+    """Return the scorer of a vector of weights; ContractError unless it fits the contract."""
+    weights = checked_weights_of(parts, contract, names=("weights",))[0]
+    return Scorer(
+        decision_codes,
+        predict_row,
+        (weights, intercept),
+        lambda codes, out: contributions(codes, weights, out),
+        weights,
+    )
+
+
+def checked_weights_of(
+    parts: Mapping[str, np.ndarray], contract: Any, *, names: tuple[str, ...]
+) -> list[np.ndarray]:
+    """Return the arrays of these names; an error unless there are exactly those, and one weight per feature.
+
+    Raises
+    ------
+    InputError
+        If one is missing, or there is another.
+    ContractError
+        If the weights are not float32 of the contract's size; kernels do not check.
+    """
+    if tuple(parts) != names:
+        raise InputError(
+            f"the model needs the arrays {', '.join(names)}, found {', '.join(parts) or 'none'}; train it again"
+        )
+    weights = parts["weights"]
+    if weights.shape != (contract.n_features,) or weights.dtype != np.float32:
+        raise ContractError(
+            f"weights must be float32 of shape ({contract.n_features},) for a contract of {contract.bits} bits, "
+            f"found {weights.dtype} {weights.shape}"
+        )
+    return [parts[name] for name in names]

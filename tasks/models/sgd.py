@@ -9,14 +9,14 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.errors import ConfigError
-from tasks.models.logit_offset import LogitOffsetMixin
+from tasks.models.learner import Learner
 from tasks.models.scoring import (
     checked_codes,
     checked_labels,
     checked_weights,
     decision_codes,
     frozen,
-    sigmoid,
+    linear_scorer,
 )
 
 CHUNK_ROWS = 16_384  # rows a call to scikit-learn: each call costs milliseconds at 2**20 weights
@@ -27,7 +27,7 @@ _HELD = (
 )  # fmt: skip
 
 
-class SGDLogistic(LogitOffsetMixin, SGDClassifier):
+class SGDLogistic(SGDClassifier, Learner):
     """Logistic regression by stochastic gradient descent; it learns from codes as well as matrices.
 
     Parameters
@@ -62,6 +62,8 @@ class SGDLogistic(LogitOffsetMixin, SGDClassifier):
     """
 
     kind: ClassVar[str] = "sgd"
+    learning_rates: ClassVar[tuple[str, ...]] = ("eta0",)
+    scorer = staticmethod(linear_scorer)
     # Higher rates win on validation rows, but what is served passes over those once more, and that pass
     # at a rate still high drags calibration out of bounds on the next day (measured from eta0 0.2 on).
     search_space: ClassVar[dict[str, Any]] = {
@@ -121,9 +123,7 @@ class SGDLogistic(LogitOffsetMixin, SGDClassifier):
         self, codes: np.ndarray, y: Any, sample_weight: Any = None
     ) -> "SGDLogistic":
         """Learn from hashed rows, chunk by chunk; arguments and errors as for FTRLProximal."""
-        if self.n_features is None:
-            raise ConfigError("sgd: codes need n_features, the number of weights; use make_learner")
-        codes = checked_codes(codes, self.n_features)
+        codes = checked_codes(codes, self.require_size())
         labels = checked_labels(y, len(codes))
         weights = None if sample_weight is None else checked_weights(sample_weight, len(codes))
         total = 0.0
@@ -132,7 +132,7 @@ class SGDLogistic(LogitOffsetMixin, SGDClassifier):
             row_weights = None if weights is None else weights[rows]
             total += self._loss_of(codes[rows], labels[rows], row_weights)
             self.partial_fit(
-                to_csr(codes[rows], self.n_features), labels[rows], _CLASSES, row_weights
+                to_csr(codes[rows], self.require_size()), labels[rows], _CLASSES, row_weights
             )
         weight = len(codes) if weights is None else weights.sum()
         self.loss_ = float(total / weight) if weight else float("nan")
@@ -162,9 +162,14 @@ class SGDLogistic(LogitOffsetMixin, SGDClassifier):
         decision_codes(codes, frozen(weights), float(self.intercept_[0]), out)
         return out
 
-    def predict_codes(self, codes: np.ndarray) -> np.ndarray:
-        """Return click probabilities of hashed rows, float64 ``(n_rows,)`` in [0, 1]."""
-        return sigmoid(self.decision_codes(codes))
+    @property
+    def bias(self) -> float:
+        """The bias as a number."""
+        return float(self.intercept_[0])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the weights, ``(n_features,)``."""
+        return {"weights": self.coef_[0]}
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return a copy of the weights, for :meth:`restore`."""

@@ -22,6 +22,7 @@ _LEFT_OUT = {
 _FOUND: dict[
     str, dict[str, str]
 ] = {}  # what this process returned, for the record of a task's products
+_FOUND_BY_NAME = ("tasks/models",)  # packages that import their modules by a name in env.yaml
 
 
 def code_behind(source: str, besides: Iterable[str] = ()) -> str:
@@ -67,10 +68,13 @@ def files_behind(source: str, besides: Iterable[str] = ()) -> list[str]:
     """
     root = project_root()
     todo = {root / source, *_files(root, besides)}
+    found_by_name = {root / name / "__init__.py" for name in _FOUND_BY_NAME}
     seen: set[Path] = set()
     while todo:
         path = todo.pop()
         seen.add(path)
+        if path in found_by_name:
+            todo |= {*path.parent.glob("*.py")} - seen
         todo |= _imports(path, path.stat().st_mtime_ns, root) - seen
     if source.endswith(".ipynb"):
         seen.discard(root / source)

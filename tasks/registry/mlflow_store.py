@@ -16,7 +16,7 @@ from typing import Any
 
 from tasks.errors import ClicklabError, ConfigError, InputError
 from tasks.logs.origin import origin_of, slug
-from tasks.models.golden import MODEL_FILES
+from tasks.models.golden import is_model_file
 from tasks.registry.mlflow_client import (
     KNOB,
     ReadableClient,
@@ -242,13 +242,12 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
     target = Path(folder) / f"{name}-{version.version}" / MODEL_PATH
     target.mkdir(parents=True, exist_ok=True)
     try:
-        there = {file.path for file in client.list_artifacts(version.run_id, MODEL_PATH)}
-        wanted = [f"{MODEL_PATH}/{file}" for file in MODEL_FILES]
-        if not there.intersection(wanted):
+        there = [file.path for file in client.list_artifacts(version.run_id, MODEL_PATH)]
+        wanted = [path for path in there if is_model_file(path.removeprefix(f"{MODEL_PATH}/"))]
+        if not wanted:
             raise FileNotFoundError("its run holds no model")
         for path in wanted:
-            if path in there:
-                client.download_artifacts(version.run_id, path, str(target))
+            client.download_artifacts(version.run_id, path, str(target))
     except (MlflowException, OSError) as error:
         raise InputError(
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.errors import ClicklabError, ContractError, InputError
-from tasks.models.golden import GOLDEN, MODEL_FILES, TOLERANCE, load_golden
+from tasks.models.golden import GOLDEN, TOLERANCE, load_golden, model_files
 from tasks.storage.shared_files import SharedFile, join, put_files, read_shared, write_shared
 
 FORMAT = 1
@@ -70,9 +70,7 @@ def publish_model(
 
     folder = Path(folder)
     model = load_model(folder)
-    contents = {
-        name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).is_file()
-    }
+    contents = {name: (folder / name).read_bytes() for name in model_files(folder)}
     if golden is not None:
         contents[GOLDEN] = json.dumps(golden).encode()
     _check(folder, model, contents.get(GOLDEN))

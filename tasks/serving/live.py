@@ -3,7 +3,8 @@
 The scores equal those of :meth:`tasks.models.artifact.ScoringModel.predict_row` to the last bit: the
 same codes go through the same kernels, and candidates through those of a batch, whose logits are the
 same sum. This holds for factorization machines too: sharing the context's part of the sums among
-candidates would save a few microseconds and change the last digits.
+candidates would save a few microseconds and change the last digits. A kind of model that scores in NumPy
+(:mod:`tasks.models.learner`) may round a row and a batch differently.
 """
 
 import math
@@ -49,7 +50,7 @@ class LiveScorer:
     >>> from tasks.schema import load_schema
     >>> contract = HashContract.from_schema(load_schema("avazu"), bits=10)
     >>> weights = np.linspace(-1, 1, contract.n_features, dtype=np.float32)
-    >>> model = ScoringModel(weights, -1.0, contract, name="any", kind="ftrl", params={})
+    >>> model = ScoringModel({"weights": weights}, -1.0, contract, name="any", kind="ftrl", params={})
     >>> scorer, row = LiveScorer(model), {"site_id": "1fbe01fe", "C14": 15706}
     >>> scorer.score(row) == model.predict_row(row)
     True
@@ -61,9 +62,14 @@ class LiveScorer:
     def __init__(self, model: ScoringModel, *, cache_size: int = 16_384):
         contract = model.contract
         self.model = model
-        self._kernels = model.kernels
-        self._arrays = (*model.arrays, model.intercept)
+        scorer = model.scorer
+        self._predict_row, self._decision, self._inputs = (
+            scorer.predict_row,
+            scorer.decision,
+            scorer.inputs,
+        )
         self._lookup = CodeLookup(contract, model.encoder, cache_size=cache_size)
+        self._weights = scorer.weights
         self._n_columns = len(columns_of(contract))
         self._hasher = RankingHasher(self._lookup, self._n_columns)
         self._held = np.empty((_ROWS_HELD, contract.n_tokens), dtype=np.int32)
@@ -98,15 +104,17 @@ class LiveScorer:
         """How often each token was present with a weight of exactly 0; int64 ``(n_tokens,)``.
 
         Nothing was learned about such a token, or a penalty reset it; in a factorization machine it
-        may still have a vector. A value whose hash collides with another's counts as seen. A missing value is missing, not unseen; a cross is unseen whenever its weight is 0.
+        may still have a vector. All 0 for a model without a weight per token. A value whose hash collides with another's counts as seen. A missing value is missing, not unseen; a cross is unseen whenever its weight is 0.
         """
         self._count_held()
+        if self._weights is None:
+            return self._n_zero
         lookup = self._lookup
         missing = np.zeros(lookup.n_tokens, dtype=np.int64)
         missing[: lookup.n_fields] = self._n_missing[: lookup.n_fields]
         missing[lookup.n_fields : lookup.n_single] = self._n_missing[-1]  # of the time
         codes = self.model.encoder.encode_row({})
-        return self._n_zero - missing * (self.model.weights[codes ^ (codes >> 31)] == 0)
+        return self._n_zero - missing * (self._weights[codes ^ (codes >> 31)] == 0)
 
     def score(self, row: Mapping[str, Any]) -> float:
         """Return the click probability of one request: column name to value, missing ones allowed.
@@ -126,7 +134,7 @@ class LiveScorer:
         self.n_rows += 1
         if not all(texts):
             self._count_missing(texts)
-        p_click: float = self._kernels.predict_row(self._held_rows[at], *self._arrays)
+        p_click: float = self._predict_row(self._held_rows[at], *self._inputs)
         return p_click
 
     def score_candidates(
@@ -147,9 +155,10 @@ class LiveScorer:
             return np.empty(0)
         codes, missing = self._hasher.hash(context, candidates)
         p_click = np.empty(len(codes))
-        self._kernels.decision(frozen(codes), *self._arrays, p_click)
+        self._decision(frozen(codes), *self._inputs, p_click)
         _to_probabilities(p_click)
-        _count_zero(codes, self.model.weights, self._n_zero)
+        if self._weights is not None:
+            _count_zero(codes, self._weights, self._n_zero)
         for column, n_candidates in missing.items():
             self._n_missing[column] += n_candidates
         self.n_rows += len(codes)
@@ -167,7 +176,8 @@ class LiveScorer:
                 self._n_missing[column] += 1
 
     def _count_held(self) -> None:
-        _count_zero(self._held[: self._n_held], self.model.weights, self._n_zero)
+        if self._weights is not None:
+            _count_zero(self._held[: self._n_held], self._weights, self._n_zero)
         self._n_held = 0
 
 

@@ -34,7 +34,9 @@ def require_finite(learner: Any, where: str) -> None:
 
 def diverged(learner: Any, where: str) -> DivergenceError:
     """Return the error for a loss or weight that is not finite; `where` names epoch and batch."""
+    core = local_learner(learner)
+    rates = " and ".join(core.learning_rates)
     return DivergenceError(
-        f"training of {type(local_learner(learner)).__name__} diverged ({where}): a loss or weight is not finite; "
-        "lower the learning rate (alpha of ftrl, eta0 of sgd, factor_alpha of fm)"
+        f"training of {type(core).__name__} diverged ({where}): a loss or weight is not finite; "
+        f"lower the learning rate{f' ({rates})' if rates else ''}"
     )

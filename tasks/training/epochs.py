@@ -44,7 +44,7 @@ class Training:
     negative_rate
         Probability of keeping a training row without a click, above 0 and up to 1; the same rows in every
         epoch. The learner's probabilities, and those of the model saved from it, are corrected
-        (:mod:`tasks.models.logit_offset`); validation uses every row.
+        (:class:`tasks.models.learner.Learner`); validation uses every row.
     seed
         Which rows are sampled away.
     engine

@@ -222,12 +222,15 @@ def _trained_at(folder: Path) -> float | None:
 
 
 def warm_kernels(contract: HashContract, limits: Limits) -> None:
-    """Compile or load the kernels of every kind of model, so that no later swap does so beside requests."""
+    """Compile or load the kernels of the kinds that have some, so that no later swap does so beside requests."""
     schema = Schema.from_dict(contract.schema)
     small = HashContract.from_schema(schema, bits=4)
     weights = np.zeros(small.n_features, dtype=np.float32)
     latent = np.zeros((small.n_features, 1), dtype=np.float32)
-    for kind, vectors in (("ftrl", None), ("fm", latent)):
-        model = ScoringModel(weights, 0.0, small, name=kind, kind=kind, params={}, latent=vectors)
+    for kind, arrays in (
+        ("ftrl", {"weights": weights}),
+        ("fm", {"weights": weights, "latent": latent}),
+    ):
+        model = ScoringModel(arrays, 0.0, small, name=kind, kind=kind, params={})
         rows = [schema.example_row(), {}]
         check_golden(model, rows, [0.5, 0.5], limits)

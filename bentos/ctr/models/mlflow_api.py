@@ -9,7 +9,7 @@ import http.client
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,14 +75,15 @@ class MlflowApi:
         except (KeyError, TypeError):
             raise OSError("did not answer as MLflow does") from None
 
-    def copy_model(self, version: Version, into: Path, names: Collection[str]) -> list[str]:
-        """Copy the files of a version that have one of these names, and return their names."""
+    def copy_model(self, version: Version, into: Path, wanted: Callable[[str], bool]) -> list[str]:
+        """Copy the files of a version whose names are wanted, and return those names."""
         listed = self._json("api/2.0/mlflow/artifacts/list", run_id=version.run_id, path=MODEL_PATH)
         files = listed.get("files", []) if isinstance(listed, dict) else []
         sizes = {
             str(file.get("path")): file.get("file_size") for file in files if isinstance(file, dict)
         }
-        found = [name for name in names if f"{MODEL_PATH}/{name}" in sizes]
+        names = (path.removeprefix(f"{MODEL_PATH}/") for path in sizes)
+        found = [name for name in names if wanted(name)]
         for name in found:
             path = f"{MODEL_PATH}/{name}"
             self._copy(version.run_id, path, into / name, sizes[path])

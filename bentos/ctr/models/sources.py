@@ -14,11 +14,18 @@ from typing import Any, Protocol
 
 from bentos.ctr.models.mlflow_api import MlflowApi
 from tasks.errors import ClicklabError, ConfigError
-from tasks.registry.publish import MODEL_FILES, parse_pointer
+from tasks.models.golden import is_model_file, model_files
+from tasks.registry.publish import parse_pointer
 from tasks.storage.s3 import is_s3
 from tasks.storage.shared_files import get_files, join, read_shared
 
 BUNDLE = Path(__file__).parents[1] / "model"
+_OLDER = (
+    "weights.npy",
+    "latent.npy",
+    "golden.json",
+    "model.json",
+)  # of pointers that list no files
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {  # required and optional keys
     "bundle": (set(), set()),
     "folder": ({"path"}, set()),
@@ -103,9 +110,7 @@ class FolderSource:
         """Return the real path, and a digest of the files' times and sizes; SourceError if there is no such folder."""
         try:
             folder = self.folder.resolve(strict=True)
-            stats = [
-                (name, (folder / name).stat()) for name in MODEL_FILES if (folder / name).is_file()
-            ]
+            stats = [(name, (folder / name).stat()) for name in model_files(folder)]
         except OSError as error:
             raise SourceError(f"{self.folder}: no model folder ({error.strerror})") from None
         if not stats:
@@ -121,9 +126,8 @@ class FolderSource:
             folder = self.folder.resolve(
                 strict=True
             )  # one folder, even if a link is moved meanwhile
-            for name in MODEL_FILES:
-                if (folder / name).is_file():
-                    shutil.copyfile(folder / name, into / name)
+            for name in model_files(folder):
+                shutil.copyfile(folder / name, into / name)
         except OSError as error:
             raise SourceError(f"{self.folder}: cannot be copied ({error})") from None
         return into
@@ -146,7 +150,7 @@ class PointerSource:
         """Copy the version that the pointer names."""
         named = parse_pointer(self._read(), address=self.pointer)
         place = join(self.pointer, named.folder)
-        names = [name for name in MODEL_FILES if name in named.files or not named.files]
+        names = [name for name in named.files or _OLDER if is_model_file(name)]
         try:
             found = get_files(place, into, names)
         except (ClicklabError, OSError) as error:
@@ -182,7 +186,7 @@ class MlflowSource:
     def fetch(self, into: Path) -> Path:
         """Copy the files of the version."""
         found = self._ask(self._api.version_behind, self.name, self.alias)
-        copied = self._ask(self._api.copy_model, found, into, MODEL_FILES)
+        copied = self._ask(self._api.copy_model, found, into, is_model_file)
         if not copied:
             raise SourceError(f"{self}: version {found.version} has no files of a model")
         return into

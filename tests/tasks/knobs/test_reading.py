@@ -160,7 +160,7 @@ def test_one_run_may_replace_a_champion_of_other_data(tmp_path, monkeypatch, val
         ("name: ctr}", "name: My Shop}", "`bento.name` must be text that matches"),
         ("experiment: ctr", "experiment: ''", "text of 1 to 500 characters, found ''"),
         ("time_limit_minutes: 240", "time_limit_minutes: 0", "a number above 0, found 0"),
-        ("kind: ftrl", "kind: ftlr", "there is no learner 'ftlr'; did you mean ftrl?"),
+        ("kind: ftrl", "kind: ftlr", "there is no kind 'ftlr'; did you mean ftrl?"),
         ("search: {method: fixed}", "search: {}", "search.method` is missing: fixed, grid, optuna"),
         ("method: fixed", "method: fixd", "must be one of fixed, grid, optuna, found 'fixd'"),
         ("grid: {alpha", "grid: {alhpa", "`models.sgd.search.grid.alhpa`: sgd has no parameter"),

@@ -15,6 +15,7 @@ from tasks.models.fm import FactorizationMachine
 from tasks.models.sgd import to_csr
 from tasks.training.fit import fit_stream
 from tests import naive
+from tests.tasks.models.checks import check_learner
 from tests.tasks.models.rows import MemoryRows, learnable_rows, random_codes, small_contract
 from tests.tasks.models.test_ftrl import naive_rows
 
@@ -30,6 +31,11 @@ EXPECTED = {
     for kind in ("dense", "sparse")
 }
 ROWS = [{"site": "a", "size": 3, "noise": None}, {"site": "b"}, {}, {"site": "ü", "size": 1.5}]
+
+
+def test_it_is_a_learner_of_the_pipeline():
+    """All that training and serving need."""
+    check_learner("fm", min_evidence=5.0)
 
 
 @parametrize_with_checks(
@@ -249,10 +255,10 @@ def test_the_saved_model_predicts_what_the_learner_did(trained, folder):
     """To what float32 weights keep; its vectors are exact."""
     rows = learnable_rows(np.random.default_rng(1), n_rows=200, contract=small_contract())
     model = load_model(folder)
-    assert (model.kind, model.latent.dtype, model.latent.flags.writeable) == (
+    assert (model.kind, model.arrays["latent"].dtype, model.arrays["latent"].flags.writeable) == (
         "fm", np.float32, False,
     )  # fmt: skip
-    np.testing.assert_array_equal(model.latent, trained.latent_)
+    np.testing.assert_array_equal(model.arrays["latent"], trained.latent_)
     np.testing.assert_allclose(
         model.predict_codes(rows.codes), trained.predict_codes(rows.codes), atol=1e-6
     )
@@ -267,7 +273,7 @@ def test_one_row_and_a_batch_give_the_same_bits(folder):
     )
     logits = [
         naive.fm_logit(
-            row, model.weights.astype(float), model.latent.astype(float), model.intercept
+            row, model.weights.astype(float), model.arrays["latent"].astype(float), model.intercept
         )
         for row in naive_rows(codes)
     ]
@@ -281,7 +287,7 @@ def test_contributions_share_pairs_evenly_and_add_up(folder):
     rows = learnable_rows(np.random.default_rng(1), n_rows=200, contract=small_contract())
     parts = model.contributions_codes(rows.codes)
     np.testing.assert_allclose(parts.sum(axis=1) + model.intercept, model.logits(rows.codes))
-    weights, vectors = model.weights.astype(float), model.latent.astype(float)
+    weights, vectors = model.weights.astype(float), model.arrays["latent"].astype(float)
     first, second, third = rows.codes[0]
     half = 0.5 * (vectors[first] @ vectors[second] + vectors[first] @ vectors[third])
     assert parts[0, 0] == pytest.approx(weights[first] + half)
@@ -329,20 +335,24 @@ def test_a_damaged_model_is_refused(folder, damage, message):
         load_model(folder)
 
 
-def test_foreign_vectors_are_refused(folder):
-    """Of another type or number of tokens."""
-    np.save(folder / "latent.npy", np.zeros((128, 4), dtype=np.float32))
+def test_foreign_vectors_are_refused():
+    """Of another number of tokens."""
+    arrays = {
+        "weights": np.zeros(256, dtype=np.float32),
+        "latent": np.zeros((128, 4), dtype=np.float32),
+    }
     with pytest.raises(ContractError, match="vectors must be float32"):
-        load_model(folder)
+        ScoringModel(arrays, 0.0, small_contract(), kind="fm", name="m", params={})
 
 
 def test_a_linear_kind_has_no_vectors():
     """And the other kind cannot do without."""
     weights, knobs = np.zeros(256, dtype=np.float32), {"name": "m", "params": {}}
-    with pytest.raises(InputError, match="needs the vectors of"):
-        ScoringModel(weights, 0.0, small_contract(), kind="fm", **knobs)
-    with pytest.raises(InputError, match="has no vectors of"):
-        ScoringModel(weights, 0.0, small_contract(), kind="ftrl", latent=weights[:, None], **knobs)
+    with pytest.raises(InputError, match="needs the arrays weights, latent"):
+        ScoringModel({"weights": weights}, 0.0, small_contract(), kind="fm", **knobs)
+    both = {"weights": weights, "latent": weights[:, None]}
+    with pytest.raises(InputError, match="needs the arrays weights, found weights, latent"):
+        ScoringModel(both, 0.0, small_contract(), kind="ftrl", **knobs)
 
 
 def test_vectors_that_are_not_finite_are_not_saved(trained, tmp_path):

@@ -10,6 +10,7 @@ from tasks.hashing.contract import split_codes
 from tasks.models.ftrl import FTRLProximal
 from tasks.models.sgd import to_csr
 from tests import naive
+from tests.tasks.models.checks import check_learner
 from tests.tasks.models.rows import random_codes
 
 KNOBS = {"alpha": 0.2, "beta": 0.7, "l1": 0.3, "l2": 0.4}
@@ -20,6 +21,11 @@ EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": WEIGHT_IS_NOT_REPETITION,
     "check_sample_weight_equivalence_on_sparse_data": WEIGHT_IS_NOT_REPETITION,
 }
+
+
+def test_it_is_a_learner_of_the_pipeline():
+    """All that training and serving need."""
+    check_learner("ftrl")
 
 
 @parametrize_with_checks([FTRLProximal()], expected_failed_checks=lambda _: EXPECTED)

@@ -16,7 +16,7 @@ from tests.impressions import CONTRACT
 @pytest.fixture(scope="module")
 def model():
     weights = np.random.default_rng(4).normal(size=CONTRACT.n_features).astype(np.float32)
-    return ScoringModel(weights, -1.0, CONTRACT, name="any", kind="ftrl", params={})
+    return ScoringModel({"weights": weights}, -1.0, CONTRACT, name="any", kind="ftrl", params={})
 
 
 MOMENT = datetime(2026, 11, 27, 18, 5)

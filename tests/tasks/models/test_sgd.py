@@ -10,12 +10,18 @@ from tasks.errors import ConfigError
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.models import sgd
 from tasks.models.sgd import SGDLogistic, to_csr
+from tests.tasks.models.checks import check_learner
 from tests.tasks.models.rows import random_codes, small_contract
 
 EXPECTED = {
     f"check_sample_weight_equivalence_on_{kind}_data": "scikit-learn lists the same exception for its SGDClassifier"
     for kind in ("dense", "sparse")
 }
+
+
+def test_it_is_a_learner_of_the_pipeline():
+    """All that training and serving need."""
+    check_learner("sgd")
 
 
 @parametrize_with_checks([SGDLogistic()], expected_failed_checks=lambda _: EXPECTED)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tasks.models.artifact import load_model
-from tasks.models.golden import MODEL_FILES
+from tasks.models.golden import model_files
 from tasks.registry import mlflow_store, runs
 from tasks.registry.mlflow_model import log_mlflow_files, write_mlflow_files
 from tests.bentos.ctr.artifacts import artifact, fm_artifact
@@ -70,9 +70,8 @@ def test_it_loads_where_the_project_is_not(tmp_path, write):
     folder = write(tmp_path / "ours")
     version = load_model(folder).version
     write_mlflow_files(folder, tmp_path / "model")
-    for name in MODEL_FILES:
-        if (folder / name).exists():
-            (tmp_path / "model" / name).write_bytes((folder / name).read_bytes())
+    for name in model_files(folder):
+        (tmp_path / "model" / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "elsewhere").mkdir()
     found = alone(tmp_path / "elsewhere", str(tmp_path / "model"))
     assert found["library"].startswith(str(tmp_path / "model"))

@@ -37,8 +37,10 @@ def model_of(contract: HashContract, kind: str = "ftrl") -> ScoringModel:
     draw = np.random.default_rng(3)
     shape = contract.n_features
     weights = (draw.normal(size=shape) * draw.integers(0, 2, shape)).astype(np.float32)
-    latent = draw.normal(size=(shape, 4)).astype(np.float32) if kind == "fm" else None
-    return ScoringModel(weights, -1.5, contract, name="m", kind=kind, params={}, latent=latent)
+    arrays = {"weights": weights}
+    if kind == "fm":
+        arrays["latent"] = draw.normal(size=(shape, 4)).astype(np.float32)
+    return ScoringModel(arrays, -1.5, contract, name="m", kind=kind, params={})
 
 
 MODELS = [model_of(CONTRACT), model_of(CONTRACT, "fm"), model_of(PLAIN)]
@@ -132,7 +134,7 @@ def test_equal_numbers_of_different_text_stay_apart():
 def test_extreme_logits_are_probabilities():
     """Nothing overflows."""
     weights = np.full(PLAIN.n_features, 1e30, dtype=np.float32)
-    model = ScoringModel(weights, 0.0, PLAIN, name="m", kind="ftrl", params={})
+    model = ScoringModel({"weights": weights}, 0.0, PLAIN, name="m", kind="ftrl", params={})
     candidates = [{"site": str(number), "n": number} for number in range(20)]
     found = LiveScorer(model).score_candidates({}, candidates)
     assert set(found.tolist()) == {0.0, 0.5, 1.0}

@@ -9,8 +9,8 @@ import pytest
 
 from bentos.ctr.models.mlflow_api import MlflowApi, Version
 from bentos.ctr.models.sources import MlflowSource, SourceError
+from tasks.models.golden import is_model_file
 from tasks.registry import mlflow_store, runs
-from tasks.registry.publish import MODEL_FILES
 from tests.bentos.ctr.artifacts import artifact
 from tests.conftest import free_port
 from tests.stores import mlflow_client, mlflow_server
@@ -51,7 +51,7 @@ def test_a_real_server_says_what_is_behind_an_alias(tmp_path, model):
         for number, (version, run_id) in enumerate((earlier, later)):
             into = tmp_path / str(number)
             into.mkdir()
-            found = api.copy_model(Version(version, run_id), into, MODEL_FILES)
+            found = api.copy_model(Version(version, run_id), into, is_model_file)
             assert sorted(found) == ["golden.json", "model.json", "weights.npy"]
             for name in found:
                 assert (into / name).read_bytes() == (model / name).read_bytes()
@@ -149,7 +149,7 @@ def test_only_files_of_a_model_are_asked_for(odd, tmp_path):
     listed = {"files": [*({"path": name, "file_size": 2} for name in names), "x"]}
     odd.answers[LIST] = (200, {}, json.dumps(listed).encode())
     odd.answers[FILE] = (200, {}, b"{}")
-    found = MlflowApi(odd.address).copy_model(Version("1", "r"), tmp_path, MODEL_FILES)
+    found = MlflowApi(odd.address).copy_model(Version("1", "r"), tmp_path, is_model_file)
     assert found == ["model.json"]
     assert [file.name for file in tmp_path.iterdir()] == ["model.json"]
 
