@@ -10,7 +10,9 @@ from tasks.errors import InputError
 from tasks.pipeline.notebook_cells import Cell, code_cells, parsed
 from tasks.storage.workspace import resolve
 
-FEATURE, FEATURE_TEST, MODEL, PARAMETERS = "feature", "feature-test", "model", "parameters"
+FEATURE, FEATURE_TEST = "feature", "feature-test"  # tags of cells
+MODEL, MODEL_TEST = "model", "model-test"
+PARAMETERS = "parameters"
 STEP = "step"
 
 

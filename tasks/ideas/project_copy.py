@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tasks.knobs.reading import read_env
+from tasks.storage.workspace import SCRATCH
 
 TINY = "env.tiny.yaml"
 _OTHER = ("products", ".venv", ".uv", ".git", ".bentos")
@@ -43,7 +44,7 @@ def _show_products(root: Path, target: Path, tiny: Path) -> None:
     (target / products).mkdir(parents=True, exist_ok=True)
     for path in (root / products).iterdir():
         place = target / products / path.name
-        if not place.exists() and root / tiny not in (path, *path.parents):
+        if path.name != SCRATCH and not place.exists() and root / tiny not in (path, *path.parents):
             place.symlink_to(path)
 
 

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.errors import ClicklabError, ConfigError, InputError
+from tasks.ideas.code_files import write_feature, write_model
 from tasks.ideas.edits import Changes
 from tasks.ideas.faults import faults, step_faults
 from tasks.ideas.kernel_run import DEFAULT, Limits
-from tasks.ideas.notebook import STEP, Fault, Notebook, read_notebook
+from tasks.ideas.notebook import FEATURE, MODEL, STEP, Fault, Notebook, read_notebook
 from tasks.ideas.project_copy import TINY, environment, project_copy
 from tasks.ideas.records import RECORDS, add_record, take_out
 from tasks.ideas.step import plan
 from tasks.ideas.step_files import write_step
 from tasks.knobs.reading import read_env
-from tasks.storage.workspace import project_root
+from tasks.storage.workspace import project_root, resolve
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -77,7 +78,7 @@ def promote(
     root = project_root()
     notebook = read_notebook(path)
     changes = Changes(root)
-    kind, name, found = _prepare(changes, notebook, name or notebook.path.stem, after)
+    kind, name, found = _prepare(changes, notebook, name, after)
     if found:
         raise Faulty(notebook.path, [str(fault) for fault in found])
     add_record(changes, name, kind, notebook.path.as_posix())
@@ -94,16 +95,40 @@ def _prepare(
 ) -> tuple[str, str, list[Fault]]:
     """Prepare the changes; return kind, name and the faults that reading finds."""
     env = read_env(changes.root / "env.yaml")
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"{name!r} is no name for a step; choose small letters, digits and _ with AS="
+    kind = _kind(notebook)
+    found = list(faults(notebook))
+    if kind == STEP:
+        name = name or notebook.path.stem
+        _check_name(name)
+        step, more = plan(notebook, name, env, after)
+        found += [*step_faults(notebook, str(env["products"])), *more]
+        if not found:
+            found = write_step(changes, notebook, step, env)
+    else:
+        if after:
+            raise ConfigError(f"AFTER= is for steps; {notebook.path} holds a {kind}")
+        _check_name(name or kind)
+        name, more = _WRITERS[kind](changes, notebook, name, env)
+        found += more
+    return kind, name, sorted(found, key=lambda fault: (fault.cell, fault.line))
+
+
+_WRITERS = {FEATURE: write_feature, MODEL: write_model}
+
+
+def _kind(notebook: Notebook) -> str:
+    """Return what a notebook becomes, by the tags of its cells."""
+    kinds = [kind for kind in (FEATURE, MODEL) if notebook.tagged(kind)]
+    if len(kinds) > 1:
+        raise InputError(
+            f"{notebook.path}: has cells tagged `feature` and cells tagged `model`; promote them from two notebooks"
         )
-    found = [*faults(notebook), *step_faults(notebook, str(env["products"]))]
-    step, more = plan(notebook, name, env, after)
-    found += more
-    if not found:
-        found = write_step(changes, notebook, step, env)
-    return STEP, name, sorted(found, key=lambda fault: (fault.cell, fault.line))
+    return kinds[0] if kinds else STEP
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name here; choose small letters, digits and _ with AS=")
 
 
 def _try(changes: Changes, kind: str, name: str, notebook: Notebook, limits: Limits) -> list[str]:
@@ -114,7 +139,10 @@ def _try(changes: Changes, kind: str, name: str, notebook: Notebook, limits: Lim
         said = {
             "kind": kind,
             "name": name,
-            "notebook": str(notebook.path),
+            "notebook": str(
+                resolve(notebook.path)
+            ),  # git may ignore it, so the copy may not hold it
+            "tests": [path for path in changes.created if path.startswith("tests/")],
             "minutes": limits.minutes,
         }
         job.write_text(json.dumps(said | {"memory_gb": limits.memory_gb}))

@@ -1,6 +1,8 @@
 """What runs in the copy of the project to try an idea; a process of its own, because it imports the copy's code."""
 
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,13 +10,14 @@ from typing import Any
 
 from tasks.errors import ClicklabError
 from tasks.ideas.kernel_run import Limits, run
-from tasks.ideas.notebook import Fault
+from tasks.ideas.notebook import FEATURE, STEP, Fault
 from tasks.ideas.project_copy import TINY
 from tasks.knobs.reading import read_env
 from tasks.pipeline.build import build, load_dag
 from tasks.pipeline.executor import TasksFailed
 from tasks.pipeline.integrity import stands_for
 from tasks.pipeline.preflight import check_project
+from tasks.storage.workspace import SCRATCH
 
 _UNSEEN = {"__pycache__", ".git", ".ipynb_checkpoints"}
 
@@ -121,12 +124,67 @@ def _differences(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> Ite
         yield f"two runs with one seed wrote another {Path(path).name}{where}; seed what is random, leave out clocks, sort sets"
 
 
-def try_whole(notebook: str, limits: Limits) -> list[str]:
-    """Run the notebook of a feature or model once, then the whole pipeline; return what is wrong, in lines."""
-    if fault := run(notebook, Path.cwd(), limits=limits):
+def try_code(kind: str, name: str, notebook: str, tests: list[str], limits: Limits) -> list[str]:
+    """Run the notebook of a feature or model once, its test, and the whole pipeline; return what is wrong, in lines."""
+    root, products = Path.cwd(), str(read_env("env.yaml")["products"])
+    if fault := run(notebook, root, allowed=[str(root / products / SCRATCH)], limits=limits):
         return [str(fault)]
+    for path in tests:
+        if problem := _test_problem(path):
+            return [problem]
+    if kind == FEATURE and (problem := _feature_problem(name, root / products / "log")):
+        return [problem]
     outcome = build(TINY)
     return [f"on the tiny environment: {failure}" for failure in outcome.failures]
+
+
+def _test_problem(path: str) -> str:
+    """Return why a test fails, in one line, or nothing."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        path,
+        "-q",
+        "-x",
+        "-n",
+        "0",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    reasons = re.findall(r"^E\s+(.+)$", done.stdout, re.M)
+    checks = re.findall(r"checks\.py:\d+: in (\w+)$", done.stdout, re.M)
+    called = re.findall(r"^(?:FAILED|ERROR) \S+?::(\w+)", done.stdout, re.M)
+    which = (checks or called or [""])[-1].replace("_", " ")
+    said = (reasons or done.stdout.strip().splitlines() or ["no message"])[0]
+    return f"its test fails ({which}): {said}"[:400]
+
+
+def _feature_problem(name: str, log_folder: Path) -> str:
+    """Return on which inputs of the log a feature fails, or whether it gives two values for one; or nothing."""
+    from tasks.hashing.contract import HashContract
+    from tasks.hashing.derived_columns import Faults
+    from tasks.hashing.encode import columns_of, encode_batch
+    from tasks.hashing.feature_survey import survey_features
+    from tasks.logs.log import Log
+    from tasks.schema import load_schema
+
+    schema = load_schema(read_env("env.yaml")["schema"])
+    if not (log_folder / "manifest.json").is_file():
+        return ""
+    log, contract = Log.open(log_folder), HashContract.from_schema(schema, bits=16)
+    faults = Faults()
+    for batch in log.batches(columns=columns_of(contract)):
+        encode_batch(batch, contract, faults=faults)
+    if n_failed := faults.n_rows[name]:
+        reason = next(iter(faults.messages[name]))
+        return f"{reason}; so in {n_failed:,} of {log.n_rows:,} rows of the log"
+    survey_features(log, contract, (0, log.n_rows), max_rows=log.n_rows)
+    return ""
 
 
 def main() -> None:
@@ -135,11 +193,10 @@ def main() -> None:
     job = json.loads(job_path.read_text())
     limits = Limits(job["minutes"], job["memory_gb"])
     try:
-        found = (
-            try_step(job["name"], limits)
-            if job["kind"] == "step"
-            else try_whole(job["notebook"], limits)
-        )
+        if job["kind"] == STEP:
+            found = try_step(job["name"], limits)
+        else:
+            found = try_code(job["kind"], job["name"], job["notebook"], job["tests"], limits)
     except TasksFailed as error:
         found = [f"on the tiny environment: {failure}" for failure in error.failures]
     except ClicklabError as error:
