@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError
+from tasks.features.kinds.declaration import Feature
+from tasks.features.kinds.finding import find_feature
 from tasks.storage.yaml_mapping import YamlMapping, read_mapping
 
 BUNDLED = Path(__file__).parent / "schemas"
-TIME_FEATURES = ("hour_of_day", "weekday")
 UNKNOWN_FIELDS = ("ignore", "refuse")  # the first is the default
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEYS = {
-    "name", "label", "id", "time", "time_features", "truth", "fields", "crosses", "slices", "unit",
+    "name", "label", "id", "time", "features", "truth", "fields", "crosses", "slices", "unit",
     "unknown_fields",
 }  # fmt: skip
 
@@ -57,7 +58,7 @@ class Slice:
 class Schema:
     """The declaration of one log. Build it with :func:`load_schema` or :meth:`from_dict`.
 
-    ``unknown_fields`` decides about keys of a request that are no column of the log: ``ignore`` them (a
+    ``features`` are names of functions in ``tasks/features``. ``unknown_fields`` decides about keys of a request that are no column of the log: ``ignore`` them (a
     service counts them), or ``refuse`` the request.
     """
 
@@ -68,7 +69,7 @@ class Schema:
     fields: tuple[Field, ...]
     id: str | None = None
     truth: str | None = None
-    time_features: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
     crosses: tuple[tuple[str, ...], ...] = ()
     slices: tuple[Slice, ...] = ()
     unit: tuple[str, ...] = ()
@@ -85,6 +86,11 @@ class Schema:
             return lines.place(path) if lines else source
 
         for key in raw:
+            if key == "time_features":
+                listed = ", ".join(map(str, raw[key] or ()))
+                raise ConfigError(
+                    f"{at(key)}: `time_features` is now `features`; write `features: [{listed}]` in its place"
+                )
             if key not in _KEYS:
                 near = get_close_matches(str(key), _KEYS, 1)
                 known = f"did you mean {near[0]!r}?" if near else f"known keys are {sorted(_KEYS)}"
@@ -101,6 +107,8 @@ class Schema:
             )
             part = "slices"
             slices = tuple(Slice(**spec) for spec in raw.get("slices") or ())
+            part = "features"
+            features = _names(raw.get("features"))
             part = "time"
             time_column, time_format = str(raw["time"]["column"]), str(raw["time"]["format"])
             part = ""
@@ -112,7 +120,7 @@ class Schema:
                 fields=fields,
                 id=raw.get("id"),
                 truth=raw.get("truth"),
-                time_features=tuple(raw.get("time_features") or ()),
+                features=features,
                 crosses=tuple(tuple(cross) for cross in raw.get("crosses") or ()),
                 slices=slices,
                 unit=tuple(raw.get("unit") or ()),
@@ -133,16 +141,13 @@ class Schema:
             )
         for spec in self.fields:
             self._check_field(spec, at("fields", spec.name))
-        for number, name in enumerate(self.time_features):
-            if name not in TIME_FEATURES:
-                raise ConfigError(
-                    f"{at('time_features', number)}: time feature {name!r} is unknown; choose from {TIME_FEATURES}"
-                )
+        for number, name in enumerate(self.features):
+            self._check_feature(name, at("features", number))
         if self.unknown_fields not in UNKNOWN_FIELDS:
             raise ConfigError(
                 f"{at('unknown_fields')}: unknown_fields is {self.unknown_fields!r}; choose from {UNKNOWN_FIELDS}"
             )
-        columns = [self.label, self.time_column, *self.field_names, *self.time_features]
+        columns = [self.label, self.time_column, *self.field_names, *self.feature_columns]
         columns += [name for name in (self.id, self.truth) if name]
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
@@ -162,8 +167,21 @@ class Schema:
             except re.error as error:
                 raise ConfigError(f"{place}: pattern of {spec.name!r}: {error}") from None
 
+    def _check_feature(self, name: str, place: str) -> None:
+        try:
+            inputs = find_feature(name).feature.fields
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        for field_name in inputs:
+            if field_name not in self.field_names:
+                raise ConfigError(
+                    f"{place}: feature {name!r} reads the field {field_name!r}, which is not declared; "
+                    "declare it, or leave the feature out"
+                )
+
     def _check_references(self, at: Callable[..., str]) -> None:
-        known = {*self.field_names, *self.time_features}
+        fields = set(self.field_names)
+        known = fields | set(self.feature_columns)
         used: list[tuple[str, str, str]] = []
         for number, cross in enumerate(self.crosses):
             used += [("cross", part, at("crosses", number)) for part in cross]
@@ -171,7 +189,7 @@ class Schema:
             used.append(("slice", part.field, at("slices", number, "field")))
         used += [("unit", name, at("unit", number)) for number, name in enumerate(self.unit)]
         for role, name, place in used:
-            if name not in known:
+            if name not in (fields if role == "unit" else known):
                 raise ConfigError(
                     f"{place}: {role} names the field {name!r}, which is not declared"
                 )
@@ -185,6 +203,16 @@ class Schema:
     def field_names(self) -> tuple[str, ...]:
         """Names of the categorical columns, in the declared order."""
         return tuple(spec.name for spec in self.fields)
+
+    @property
+    def derived(self) -> tuple[Feature, ...]:
+        """The features, in the declared order."""
+        return tuple(find_feature(name).feature for name in self.features)
+
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """Names of the token columns that features give, in order."""
+        return tuple(column for one in self.derived for column in one.columns)
 
     @property
     def required_columns(self) -> tuple[str, ...]:
@@ -233,6 +261,15 @@ class Schema:
             moment.isoformat() if self.time_format == "iso" else moment.strftime(self.time_format)
         )
         return {self.time_column: text} | {spec.name: spec.example for spec in self.fields}
+
+
+def _names(listed: Any) -> tuple[str, ...]:
+    """Return a list of names; ValueError if it is something else."""
+    if listed is None:
+        return ()
+    if not isinstance(listed, list | tuple) or not all(isinstance(one, str) for one in listed):
+        raise ValueError(f"expected a list of names, found {listed!r}")
+    return tuple(listed)
 
 
 def _without_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:

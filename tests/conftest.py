@@ -1,14 +1,18 @@
 """Shared fixtures: the sample of the real log, and a copy of the project that tests may change."""
 
+import importlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import tasks.features
+from tasks.features.kinds import finding
 from tasks.serving.packed_service import free_port
 
 __all__ = ["free_port"]
@@ -38,6 +42,31 @@ def real_log() -> Path:
             "CLICKLAB_REAL_LOG does not name avazu-first-hour.csv; its terms forbid shipping it"
         )
     return Path(path)
+
+
+@pytest.fixture
+def make_feature(tmp_path, monkeypatch):
+    """Return a function that adds a module to `tasks.features`, or replaces it, until the test ends."""
+    folder, made = tmp_path / "made_features", []
+    folder.mkdir()
+    monkeypatch.setattr(tasks.features, "__path__", [*tasks.features.__path__, str(folder)])
+
+    def forget():
+        finding._find.cache_clear()
+        importlib.invalidate_caches()
+        for name in made:
+            sys.modules.pop(f"tasks.features.{name}", None)
+            vars(tasks.features).pop(name, None)
+
+    def make(name, body, head="from tasks.features import feature\n"):
+        made.append(name)
+        (folder / f"{name}.py").write_text(head + body)
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+        forget()
+        return name
+
+    yield make
+    forget()
 
 
 def modules_below(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ SMALL = Schema.from_dict(
         "label": "click",
         "id": "id",
         "time": {"column": "hour", "format": "%y%m%d%H"},
-        "time_features": ["hour_of_day"],
+        "features": ["hour_of_day"],
         "fields": {"site": {"missing": "none"}, "pos": {"pattern": "[0-9]"}},
     }
 )

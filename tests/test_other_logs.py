@@ -20,7 +20,7 @@ SHOP = {
     "name": "shop",
     "label": "bought",
     "time": {"column": "seen_at", "format": "iso"},
-    "time_features": ["hour_of_day", "weekday"],
+    "features": ["hour_of_day", "weekday"],
     "fields": {
         "page": {"example": "p1"},
         "campaign": {"example": "c1", "missing": "none"},

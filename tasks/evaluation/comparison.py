@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.errors import ContractError
 from tasks.evaluation import metrics
 from tasks.evaluation.bootstrap import bootstrap_difference
 from tasks.evaluation.gates import Gates, Verdict, judge
@@ -112,7 +113,13 @@ def _champion(
     )
     if found is None:
         return None
-    model = load_model(found.folder)
+    try:
+        model = load_model(found.folder)
+    except ContractError as error:
+        raise ContractError(
+            f"the champion, version {found.registry_version}, cannot be scored by this code: {error}. Or remove the "
+            f"alias {mlflow_store.CHAMPION!r} in `make ui`: the best new model then takes its place"
+        ) from None
     needed = Schema.from_dict(model.contract.schema).field_names
     if not set(needed) <= set(schema.field_names):
         return None  # another declaration of the log: nothing to compare on these rows

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.evaluation import metrics
+from tasks.hashing.derived_columns import with_features
 from tasks.logs.log import Log
 from tasks.logs.split import Span
 from tasks.schema import Schema, Slice
@@ -21,39 +22,50 @@ def slice_labels(
 
     Only the 24 most frequent values of a field keep their name; the others are "(other)".
     """
-    fields = sorted({part.field for part in schema.slices if part.field in schema.field_names})
-    frame = log.to_pandas([*fields, schema.time_column], *span)
+    names = {part.field for part in schema.slices}
+    features = [one for one in schema.derived if names.intersection(one.columns)]
+    read = {name for one in features for name in one.fields}
+    columns = sorted(read | names.intersection(schema.field_names))
+    frame = log.to_pandas([*columns, schema.time_column], *span)
+    frame = with_features(frame, features, time_column=schema.time_column)
     return {part.name: _labels(part, frame, log, schema, train_span) for part in schema.slices}
 
 
 def _labels(
     part: Slice, frame: pd.DataFrame, log: Log, schema: Schema, train_span: Span
 ) -> np.ndarray:
-    values = _values(part.field, frame, schema)
+    values = frame[part.field].astype("str").fillna("(missing)")
     if part.seen:
-        seen = _seen_values(log, part.field, train_span)
+        seen = _seen_values(log, part.field, schema, train_span)
         return np.where(values.isin(seen), "seen in training", "unseen")
     if part.missing is not None:
         constant = schema.missing_values.get(part.field)
         is_missing = frame[part.field].isna() | (values == constant)
         return np.where(is_missing, part.missing, part.other or "other")
+    if part.field in schema.feature_columns:
+        values = _sorting_as_numbers(values)
     frequent = values.value_counts().index[:_MAX_VALUES]
     return values.where(values.isin(frequent), "(other)").to_numpy(dtype=object)
 
 
-def _values(field: str, frame: pd.DataFrame, schema: Schema) -> pd.Series:
-    if field == "hour_of_day":
-        return frame[schema.time_column].dt.strftime("%H")
-    if field == "weekday":
-        return frame[schema.time_column].dt.day_name()
-    return frame[field].astype("str").fillna("(missing)")
+def _sorting_as_numbers(values: pd.Series) -> pd.Series:
+    """Return texts with zeros in front where all are whole numbers, such as hours."""
+    texts = [text for text in values.unique() if text != "(missing)"]
+    if not all(text.isdecimal() for text in texts):
+        return values
+    width = max(map(len, texts), default=0)
+    return values.map(lambda text: text.zfill(width) if text.isdecimal() else text)
 
 
-def _seen_values(log: Log, field: str, span: Span) -> set[str]:
+def _seen_values(log: Log, field: str, schema: Schema, span: Span) -> set[str]:
+    features = [one for one in schema.derived if field in one.columns]
+    columns = [name for one in features for name in one.fields] if features else [field]
+    if any(one.reads_time for one in features):
+        columns.append(schema.time_column)
     seen: set[str] = set()
-    for batch in log.batches(columns=[field], start=span[0], stop=span[1]):
-        values = batch.column(0).unique().dictionary.to_pylist()
-        seen.update(value for value in values if value is not None)
+    for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
+        frame = with_features(batch.to_pandas(), features, time_column=schema.time_column)
+        seen.update(frame[field].dropna().unique())
     return seen
 
 

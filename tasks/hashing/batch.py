@@ -5,13 +5,16 @@ import pyarrow as pa
 
 from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
+from tasks.hashing.derived_columns import Faults
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.feature_set import Batch
 from tasks.hashing.moments import read_moments
 
 
-def make_batch(table: pa.RecordBatch | pa.Table, contract: HashContract) -> Batch:
-    """Return codes, labels and times of a batch of rows.
+def make_batch(
+    table: pa.RecordBatch | pa.Table, contract: HashContract, faults: Faults | None = None
+) -> Batch:
+    """Return codes, labels and times of a batch of rows; `faults` counts rows in which a feature fails.
 
     Raises
     ------
@@ -26,7 +29,9 @@ def make_batch(table: pa.RecordBatch | pa.Table, contract: HashContract) -> Batc
             )
     moments = read_moments(_whole(table.column(contract.time_column)), contract)
     labels = _labels(_whole(table.column(label)), label)
-    return Batch(encode_batch(table, contract), labels, moments.view("datetime64[ms]"))
+    return Batch(
+        encode_batch(table, contract, faults=faults), labels, moments.view("datetime64[ms]")
+    )
 
 
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -4,6 +4,7 @@ The rule of :func:`tasks.logs.value_text.value_text` applies whatever Arrow type
 is one entry past the last text.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,34 @@ def read_column(array: pa.Array, *, name: str) -> Column:
     coded = array if pa.types.is_dictionary(kind) else array.dictionary_encode()
     texts = _texts(coded.dictionary, name=name)
     return Column(texts, _indices(coded.indices, missing=texts.n_texts))
+
+
+def rows_of(column: Column) -> np.ndarray:
+    """Return the entry of each row, int32 ``(n_rows,)``."""
+    if column.indices is not None:
+        return column.indices
+    return np.arange(column.texts.n_texts, dtype=np.int32)
+
+
+def text_list(texts: Texts, entries: np.ndarray) -> list[str]:
+    """Return the texts of some entries; that of a missing value is empty.
+
+    Examples
+    --------
+    >>> text_list(texts_of(["a", "bc"]), np.array([1, 2, 0]))
+    ['bc', '', 'a']
+    """
+    wide = texts.offsets.dtype == np.int64
+    buffers = [None, pa.py_buffer(texts.offsets), pa.py_buffer(texts.data)]
+    kind = pa.large_string() if wide else pa.string()
+    array = pa.Array.from_buffers(kind, texts.n_texts, buffers)
+    places = pa.array(entries, mask=entries == texts.n_texts)
+    return ["" if text is None else text for text in array.take(places).to_pylist()]
+
+
+def texts_of(texts: Sequence[str]) -> Texts:
+    """Return some texts laid end to end."""
+    return _texts(pa.array(texts, pa.string()), name="")
 
 
 def _no_text(kind: pa.DataType, *, name: str) -> InputError:

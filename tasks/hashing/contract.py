@@ -6,13 +6,15 @@ error.
 Tokens, in this order, each a column of the code array:
 
 - a field: ``field=value``, for example ``C1=1005``;
-- a time feature: ``hour_of_day=13`` (0 to 23, UTC) or ``weekday=0`` (Monday is 0);
+- a feature, a function of ``tasks/features``: ``hour_of_day=13``, or ``name.value=...`` where it has several values;
 - a cross of two or more of those: ``a*b=va*vb``, for example ``site_id*C14=1fbe01fe*15706``.
 
 Values become text so that a request and a Parquet column agree: an integer is its decimal digits,
 a float without a fraction is written as an integer (pandas turns an integer column with gaps into
 floats), any other float is its shortest decimal, booleans are ``true`` and ``false``. A missing
-value (null, None, NaN, absent key) is the empty text, ``C1=``.
+value (null, None, NaN, absent key) is the empty text, ``C1=``. What a feature returns becomes text in the same
+way (:mod:`tasks.hashing.derived`). The contract holds each feature's inputs, columns, bucket edges and a digest of its
+source; the source itself is never in it, and nothing is executed from it.
 
 A token's UTF-8 bytes go through MurmurHash3 (x86, 32 bit, signed result ``h``). As in
 scikit-learn's ``FeatureHasher``, ``abs(h) % 2**bits`` is the index and the sign of ``h`` the value,
@@ -25,17 +27,29 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tasks.errors import ConfigError, ContractError
-from tasks.schema import TIME_FEATURES, Schema
+from tasks.features.kinds.declaration import STEPS_MS, Feature
+from tasks.features.kinds.finding import find_feature
+from tasks.schema import Schema
 
 TOKEN_FORM = (
     "field=value;a*b=va*vb;murmur3_x86_32;v1"  # changes whenever the definition of a token does
 )
 MAX_BITS = 30
+
+
+class FeatureKey(NamedTuple):
+    """What a contract holds of a feature; see :class:`tasks.features.kinds.declaration.Feature`."""
+
+    name: str
+    inputs: tuple[str, ...]
+    columns: tuple[str, ...]
+    buckets: tuple[float, ...] | None
+    source: str  # digest of the code, see `tasks.features.kinds.source`
 
 
 @dataclass(frozen=True)
@@ -48,10 +62,10 @@ class HashContract:
         ``2**bits`` weights, 1 to 30.
     seed
         Of MurmurHash3, 0 to 2**32 - 1; scikit-learn's is 0.
-    fields, time_features, crosses
-        Names, in token order.
+    fields, features, crosses
+        Names of fields, a :class:`FeatureKey` per feature, names of token columns; in token order.
     time_column, time_format
-        Where the time features come from, and how its text is read.
+        What features of the time read, and how its text is read.
     schema_digest, schema
         The declaration that all of this comes from, as plain data: ``Schema.from_dict(contract.schema)``.
 
@@ -68,7 +82,7 @@ class HashContract:
     time_column: str
     time_format: str
     schema_digest: str
-    time_features: tuple[str, ...] = ()
+    features: tuple[FeatureKey, ...] = ()
     crosses: tuple[tuple[str, ...], ...] = ()
     seed: int = 0
     token_form: str = TOKEN_FORM
@@ -88,12 +102,11 @@ class HashContract:
                 raise ConfigError(
                     f"hash: field name {name!r} holds '=' or '*', which tokens need; rename the column"
                 )
-        known = {*self.fields, *self.time_features}
+        known = {*self.fields, *self.feature_columns}
         unknown = [part for cross in self.crosses for part in cross if part not in known]
-        unknown += [name for name in self.time_features if name not in TIME_FEATURES]
         if unknown:
             raise ConfigError(
-                f"hash: {unknown[0]!r} is neither a field nor a time feature of the contract"
+                f"hash: {unknown[0]!r} is neither a field nor a feature of the contract"
             )
 
     @classmethod
@@ -105,7 +118,7 @@ class HashContract:
             fields=schema.field_names,
             time_column=schema.time_column,
             time_format=schema.time_format,
-            time_features=schema.time_features,
+            features=tuple(map(_key, schema.features)),
             crosses=schema.crosses,
             schema_digest=schema.digest,
             schema=schema.to_dict(),
@@ -116,9 +129,12 @@ class HashContract:
         """Return the contract that :meth:`to_dict` wrote; ContractError if it is not one."""
         try:
             form, digest = raw["token_form"], raw["digest"]
+            _require_features(raw.get("features") or ())
             schema = Schema.from_dict(raw["schema"], source="the schema of the hash contract")
             contract = cls.from_schema(schema, bits=raw["bits"], seed=raw["seed"])
-        except (KeyError, TypeError, ConfigError) as error:
+        except ContractError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:  # a ConfigError is a ValueError
             raise ContractError(
                 f"not a hash contract ({error}); write it again with `hash_features`"
             ) from None
@@ -167,13 +183,28 @@ class HashContract:
 
     @property
     def token_fields(self) -> tuple[str, ...]:
-        """Names of the token columns, in order: fields, time features, crosses (``a*b``)."""
-        return (*self.fields, *self.time_features, *("*".join(cross) for cross in self.crosses))
+        """Names of the token columns, in order: fields, features, crosses (``a*b``)."""
+        return (*self.fields, *self.feature_columns, *("*".join(cross) for cross in self.crosses))
+
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """Names of the token columns of features, in order."""
+        return tuple(column for key in self.features for column in key.columns)
+
+    @property
+    def derived(self) -> tuple[Feature, ...]:
+        """The features, as this version's functions."""
+        return tuple(find_feature(key.name).feature for key in self.features)
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether a feature reads the time."""
+        return any(name in STEPS_MS for key in self.features for name in key.inputs)
 
     @property
     def n_tokens(self) -> int:
         """Tokens per row, the width of the code array."""
-        return len(self.fields) + len(self.time_features) + len(self.crosses)
+        return len(self.fields) + len(self.feature_columns) + len(self.crosses)
 
     @property
     def n_features(self) -> int:
@@ -190,6 +221,27 @@ class HashContract:
             f"{where} holds another hash contract: {name} is {theirs[name]!r}, "
             f"expected {getattr(self, name)!r}; build both from the same schema and `hash` knobs"
         )
+
+
+def _key(name: str) -> FeatureKey:
+    one, source = find_feature(name)
+    return FeatureKey(one.name, one.inputs, one.columns, one.buckets, source)
+
+
+def _require_features(keys: Any) -> None:
+    """Raise ContractError unless each feature of a contract is here, with the same source."""
+    for name, *_, source in keys:
+        try:
+            here = _key(str(name)).source
+        except ConfigError as error:
+            raise ContractError(
+                f"the hash contract has a feature that this code lacks: {error}; use the code that trained the model"
+            ) from None
+        if here != source:
+            raise ContractError(
+                f"feature {name!r} of the hash contract has the source {source}, here it has {here}; "
+                f"restore tasks/features/{name}.py, and give a changed function another name"
+            )
 
 
 def split_codes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

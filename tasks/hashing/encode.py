@@ -13,20 +13,25 @@ import pyarrow as pa
 
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
-from tasks.hashing.columns import Column, Texts, read_column, read_only
+from tasks.hashing.columns import Column, Texts, read_column, read_only, rows_of
 from tasks.hashing.contract import HashContract
-from tasks.hashing.moments import CYCLES, cycle_indices, read_moments
+from tasks.hashing.derived_columns import Faults, derive, remembered
+from tasks.hashing.moments import read_moments
 
 _SPARSE = 4  # a dictionary this many times longer than the batch: hashing all of it in order is still faster than random access
 
 
 def columns_of(contract: HashContract) -> list[str]:
     """Return the columns that encoding reads, for a reader that can leave out the others."""
-    return [*contract.fields, *([contract.time_column] if contract.time_features else [])]
+    return [*contract.fields, *([contract.time_column] if contract.reads_time else [])]
 
 
 def encode_batch(
-    batch: pa.RecordBatch | pa.Table, contract: HashContract, *, out: np.ndarray | None = None
+    batch: pa.RecordBatch | pa.Table,
+    contract: HashContract,
+    *,
+    out: np.ndarray | None = None,
+    faults: Faults | None = None,
 ) -> np.ndarray:
     """Return the codes of all rows, int32, shape ``(n_rows, n_tokens)``, C-contiguous.
 
@@ -39,6 +44,8 @@ def encode_batch(
         What to hash, and how.
     out
         Array of that shape and type to write into.
+    faults
+        Counts the rows in which a feature fails; their token is that of a missing value either way.
 
     Raises
     ------
@@ -56,20 +63,20 @@ def encode_batch(
         )
     begin = 0
     for part in record_batches(batch, contract):
-        _encode_part(part, contract, out[begin : begin + part.num_rows])
+        _encode_part(part, contract, out[begin : begin + part.num_rows], faults)
         begin += part.num_rows
     return out
 
 
 def token_columns(
-    batch: pa.RecordBatch, contract: HashContract
+    batch: pa.RecordBatch, contract: HashContract, faults: Faults | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yield, for each token column, the signed 32-bit hashes of its distinct tokens and each row's entry.
 
     The last hash is the missing value's; without entries (None) row i holds hash i.
     """
     for prefix, (texts, indices) in zip(
-        token_prefixes(contract), _columns(batch, contract), strict=True
+        token_prefixes(contract), _columns(batch, contract, faults), strict=True
     ):
         if indices is None or texts.n_texts <= _SPARSE * batch.num_rows:
             hashes = np.empty(texts.n_texts + 1, dtype=np.int32)
@@ -94,25 +101,42 @@ def record_batches(
     yield from part.to_batches() if isinstance(part, pa.Table) else [part]
 
 
-def _encode_part(batch: pa.RecordBatch, contract: HashContract, out: np.ndarray) -> None:
+def _encode_part(
+    batch: pa.RecordBatch, contract: HashContract, out: np.ndarray, faults: Faults | None
+) -> None:
     if batch.num_rows == 0:
         return
-    tables, indices = zip(*token_columns(batch, contract), strict=True)
+    tables, indices = zip(*token_columns(batch, contract, faults), strict=True)
     for table in tables:
         murmur.fold_hashes(table, contract.bits)
     murmur.gather(tables, indices, out)
 
 
-def _columns(batch: pa.RecordBatch, contract: HashContract) -> Iterator[Column]:
-    known: dict[str, Column] = {}
-    for name in contract.fields:
-        known[name] = read_column(batch.column(name), name=name)
-        yield known[name]
-    if contract.time_features:
-        moments = read_moments(batch.column(contract.time_column), contract)
-        for name in contract.time_features:
-            known[name] = Column(_cycle_texts(name), cycle_indices(moments, name))
-            yield known[name]
+def single_columns(
+    batch: pa.RecordBatch, contract: HashContract, faults: Faults | None = None
+) -> dict[str, Column]:
+    """Return the texts of each field and feature column of a batch from :func:`record_batches`."""
+    known, moments = field_columns(batch, contract), moments_of(batch, contract)
+    return known | derive(remembered(contract), known, moments, faults)
+
+
+def field_columns(batch: pa.RecordBatch, contract: HashContract) -> dict[str, Column]:
+    """Return the texts of each field of a batch."""
+    return {name: read_column(batch.column(name), name=name) for name in contract.fields}
+
+
+def moments_of(batch: pa.RecordBatch, contract: HashContract) -> np.ndarray | None:
+    """Return the time of each row of a batch in milliseconds, None if no feature reads it."""
+    if not contract.reads_time:
+        return None
+    return read_moments(batch.column(contract.time_column), contract)
+
+
+def _columns(
+    batch: pa.RecordBatch, contract: HashContract, faults: Faults | None
+) -> Iterator[Column]:
+    known = single_columns(batch, contract, faults)
+    yield from known.values()
     for cross in contract.crosses:
         joined = known[cross[0]]
         for name in cross[1:]:
@@ -120,16 +144,10 @@ def _columns(batch: pa.RecordBatch, contract: HashContract) -> Iterator[Column]:
         yield joined
 
 
-@lru_cache
-def _cycle_texts(feature: str) -> Texts:
-    column = read_column(pa.array([str(step) for step in range(CYCLES[feature][1])]), name=feature)
-    return column.texts
-
-
 def _cross(left: Column, right: Column) -> Column:
     """Return the distinct ``left*right`` texts of the rows and each row's entry; a pair is joined once."""
     n_right = right.texts.n_texts + 1
-    pairs = _rows(left).astype(np.int64) * n_right + _rows(right)
+    pairs = rows_of(left).astype(np.int64) * n_right + rows_of(right)
     coded = pa.array(pairs).dictionary_encode()
     left_texts, right_texts = np.divmod(coded.dictionary.to_numpy(), n_right)
     offsets, data = murmur.join_texts(
@@ -143,12 +161,6 @@ def _widened(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
         np.int64
     )  # the entry past the end is empty
     return offsets, texts.data
-
-
-def _rows(column: Column) -> np.ndarray:
-    if column.indices is not None:
-        return column.indices
-    return np.arange(column.texts.n_texts, dtype=np.int32)
 
 
 @lru_cache(maxsize=64)

@@ -1,10 +1,10 @@
-"""Moments of rows: the time column as UTC milliseconds, and the features derived from it.
+"""Moments of rows: the time column as UTC milliseconds.
 
 A time that cannot be read is an error here; :mod:`tasks.logs.intake.times` reads those of raw logs.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,9 @@ from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
 from tasks.schema import Schema
 
-# feature: (milliseconds per step, steps per cycle, step of the cycle at 1970-01-01T00:00Z, a Thursday)
-CYCLES = {"hour_of_day": (3_600_000, 24, 0), "weekday": (86_400_000, 7, 3)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_MS = {"us": 1_000, "ns": 1_000_000}
-_NOT_A_TIME = np.iinfo(np.int64).min
+NOT_A_TIME = np.iinfo(np.int64).min
 
 
 def moment_parser(contract: HashContract) -> Callable[[str | int], datetime]:
@@ -53,17 +52,17 @@ def read_moments(column: pa.Array, contract: HashContract) -> np.ndarray:
     unit = column.type.unit
     moments = ticks * 1_000 if unit == "s" else ticks // _PER_MS[unit] if unit in _PER_MS else ticks
     if column.null_count:
-        moments = np.where(column.is_null().to_numpy(zero_copy_only=False), _NOT_A_TIME, moments)
+        moments = np.where(column.is_null().to_numpy(zero_copy_only=False), NOT_A_TIME, moments)
     return moments
 
 
 def _parse(column: pa.Array, contract: HashContract) -> np.ndarray:
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     parse = moment_parser(contract)
-    values = [_NOT_A_TIME]
+    values = [NOT_A_TIME]
     for value in coded.dictionary.to_pylist():
         try:
-            values.append(_NOT_A_TIME if value is None else to_ms(parse(value)))
+            values.append(NOT_A_TIME if value is None else to_ms(parse(value)))
         except (TypeError, ValueError) as error:
             raise bad_time(contract, value, error) from None
     # -1 (missing) becomes 0, the entry put in front
@@ -86,21 +85,16 @@ def to_ms(moment: datetime) -> int:
     >>> to_ms(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
     1000
     """
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
 
 
-def cycle_step(moments: Any, feature: str) -> Any:
-    """Return the hour of the day or the weekday of milliseconds since 1970 (an int or an array)."""
-    step_ms, n_steps, first = CYCLES[feature]
-    steps = moments // step_ms + first
-    return steps - steps // n_steps * n_steps  # `%` written out: NumPy divides by a constant fast
+def from_ms(moment_ms: int) -> datetime:
+    """Return the moment in UTC; OverflowError beyond the years 1 to 9999.
 
-
-def cycle_indices(moments: np.ndarray, feature: str) -> np.ndarray:
-    """Return the step of the cycle for each row, int32; a missing moment gets the last, empty text."""
-    steps = cycle_step(moments, feature).astype(np.int32)
-    missing = moments == _NOT_A_TIME
-    if missing.any():
-        steps[missing] = CYCLES[feature][1]
-    return steps
+    Examples
+    --------
+    >>> from_ms(1000).isoformat()
+    '1970-01-01T00:00:01+00:00'
+    """
+    return _EPOCH + timedelta(milliseconds=moment_ms)

@@ -19,12 +19,13 @@ import pyarrow as pa
 from tasks.errors import InputError, disk_errors
 from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
+from tasks.hashing.derived_columns import Faults
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
 from tasks.logs.log import Log
 from tasks.storage.files import write_atomic
 
 PLAN = "plan.json"
-_DIGEST_KEY = b"clicklab.plan"
+_DIGEST_KEY, _FAULTS_KEY = b"clicklab.plan", b"clicklab.feature_faults"
 
 
 class Parts:
@@ -129,21 +130,34 @@ class Parts:
         schema = self._contract.schema
         columns = [schema["label"], self._contract.time_column, *self._contract.fields]
         for number, table in enumerate(_tables(self._log, columns, self._batch_rows, span), first):
-            _write_part(self.path(number), make_batch(table, self._contract), self.digest)
+            faults = Faults()
+            _write_part(
+                self.path(number), make_batch(table, self._contract, faults), self.digest, faults
+            )
             yield table.num_rows
 
     def finish(self) -> None:
-        """Write the manifest: the set is complete."""
+        """Write the manifest: the set is complete.
+
+        Raises
+        ------
+        ConfigError
+            If a feature fails in too many of the rows; see :meth:`tasks.hashing.derived_columns.Faults.check`.
+        """
         parts: list[dict[str, Any]] = []
+        faults = Faults()
         for number, n_rows in enumerate(self.sizes):
             path = self.path(number)
             n_clicks, n_bytes = int(read_part(path).label.sum()), path.stat().st_size
             counts = {"n_rows": n_rows, "n_clicks": n_clicks, "n_bytes": n_bytes}
             parts.append({"file": path.name, **counts})
+            faults.add_dict(_faults_of(path))
+        faults.check(sum(self.sizes))
         source, origin = (self._log.manifest.get(key, "") for key in ("source", "origin"))
         totals = {name: sum(part[name] for part in parts) for name in ("n_rows", "n_clicks")}
         head = {**self._plan, "digest": self.digest, "source": source, "origin": origin}
-        _write_json(self.folder / MANIFEST, {**head, **totals, "parts": parts})
+        found = {**head, **totals, "feature_faults": faults.to_dict(), "parts": parts}
+        _write_json(self.folder / MANIFEST, found)
 
     def _is_finished(self, number: int, n_rows: int) -> bool:
         path = self.path(number)
@@ -204,13 +218,19 @@ def _read_ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch
 
 
-def _write_part(path: Path, batch: Batch, digest: str) -> None:
+def _faults_of(path: Path) -> dict[str, Any]:
+    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+        return json.loads(reader.schema.metadata[_FAULTS_KEY])
+
+
+def _write_part(path: Path, batch: Batch, digest: str, faults: Faults) -> None:
     codes = pa.FixedSizeListArray.from_arrays(
         pa.array(batch.codes.reshape(-1)), batch.codes.shape[1]
     )
     moments = pa.array(batch.time.view(np.int64)).cast(pa.timestamp("ms", tz="UTC"))
     columns = {"codes": codes, "label": pa.array(batch.label), "time": moments}
-    record = pa.record_batch(columns).replace_schema_metadata({_DIGEST_KEY: digest.encode()})
+    metadata = {_DIGEST_KEY: digest.encode(), _FAULTS_KEY: json.dumps(faults.to_dict()).encode()}
+    record = pa.record_batch(columns).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, record.schema) as writer:
         writer.write_batch(record)

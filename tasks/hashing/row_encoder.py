@@ -1,8 +1,6 @@
 """The one row of a live request to codes, by the same kernel and contract as batches."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +9,8 @@ from tasks.errors import InputError
 from tasks.hashing import murmur
 from tasks.hashing.columns import read_only
 from tasks.hashing.contract import HashContract
+from tasks.hashing.derived import RowFeatures
 from tasks.hashing.encode import token_prefixes
-from tasks.hashing.moments import bad_time, cycle_step, moment_parser, to_ms
 from tasks.logs.value_text import value_text
 
 
@@ -39,7 +37,7 @@ class RowEncoder:
         self._state, self._carry, self._n_prefix = (
             read_only(np.array(column, dtype=np.uint32)) for column in columns
         )
-        self._time_texts = lru_cache(maxsize=1024, typed=True)(_time_reader(contract))
+        self._features = RowFeatures(contract) if contract.features else None
         self._crosses = [
             [contract.token_fields.index(name) for name in cross] for cross in contract.crosses
         ]
@@ -65,8 +63,9 @@ class RowEncoder:
             value if type(value) is str else self._text(name, value)
             for name, value in self._values(row)
         ]
-        if contract.time_features:
-            texts += self.moment_texts(row.get(contract.time_column))
+        if self._features is not None:
+            inputs = self._features.values(texts, row.get(contract.time_column))
+            texts += self._features.texts(inputs)
         for cross in self._crosses:
             texts.append("*".join([texts[place] for place in cross]))
         try:
@@ -98,13 +97,6 @@ class RowEncoder:
         ) as error:  # ValueError: an integer of more digits than Python writes out
             raise InputError(f"field {name!r}: {error}") from None
 
-    def moment_texts(self, value: Any) -> tuple[str, ...]:
-        """Return the text of each time feature of a time, empty ones if it is None; InputError if it cannot be read."""
-        try:
-            return self._time_texts(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise bad_time(self.contract, value, error) from None
-
 
 def invalid_unicode(names: Iterable[str], texts: Iterable[str]) -> InputError:
     """Return the error that names the first field whose text cannot be written as UTF-8."""
@@ -116,16 +108,3 @@ def invalid_unicode(names: Iterable[str], texts: Iterable[str]) -> InputError:
                 f"field {name!r}: the text cannot be written as UTF-8 ({error.reason}); send valid Unicode"
             )
     raise AssertionError("every text can be encoded")
-
-
-def _time_reader(contract: HashContract) -> Callable[[Any], tuple[str, ...]]:
-    parse = moment_parser(contract)
-
-    def read(value: Any) -> tuple[str, ...]:
-        if value is None:
-            return ("",) * len(contract.time_features)
-        moment = value if isinstance(value, datetime) else parse(value)
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        return tuple(str(cycle_step(to_ms(moment), name)) for name in contract.time_features)
-
-    return read

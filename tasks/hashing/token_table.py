@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from tasks.hashing.columns import rows_of, text_list
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import columns_of, encode_batch
-from tasks.hashing.moments import CYCLES, cycle_indices, read_moments
+from tasks.hashing.encode import columns_of, encode_batch, single_columns
 from tasks.logs.log import Log
-from tasks.logs.value_text import value_text
 from tasks.storage.files import write_atomic
 
 FILE = "values.parquet"  # beside the feature sets
@@ -43,7 +42,7 @@ def frequent_values(
     Returns
     -------
     DataFrame
-        One row per field and value, most frequent first: ``field`` (a token column: fields, time features,
+        One row per field and value, most frequent first: ``field`` (a token column: fields, features,
         crosses), ``value`` (text; a missing value is "(missing)"), ``code`` (int32, see
         :func:`tasks.hashing.contract.split_codes`), ``n_rows``, ``n_clicks``.
     """
@@ -103,17 +102,9 @@ def _token_columns(
 ) -> Iterator[tuple[str, np.ndarray, Callable[[int], str]]]:
     """Yield name, each row's entry (int64), and the function from entry to text, of each token column."""
     known: dict[str, Coded] = {}
-    for name in contract.fields:
-        column = batch.column(name)
-        coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        values = coded.dictionary.to_pylist()
-        entries = coded.indices.fill_null(len(values)).to_numpy().astype(np.int64)
-        known[name] = entries, [*map(_shown, values), MISSING]
-    if contract.time_features:
-        moments = read_moments(batch.column(contract.time_column), contract)
-        for name in contract.time_features:
-            entries = cycle_indices(moments, name).astype(np.int64)
-            known[name] = entries, [*map(str, range(CYCLES[name][1])), MISSING]
+    for name, column in single_columns(batch, contract).items():
+        texts = text_list(column.texts, np.arange(column.texts.n_texts + 1))
+        known[name] = rows_of(column).astype(np.int64), [text or MISSING for text in texts]
     for name, (entries, texts) in known.items():
         yield name, entries, texts.__getitem__
     for cross in contract.crosses:
@@ -130,7 +121,3 @@ def _crossed(columns: list[Coded]) -> tuple[np.ndarray, Callable[[int], str]]:
         return " × ".join(texts[place] for place, (_, texts) in zip(places, columns, strict=True))
 
     return entries, text
-
-
-def _shown(value: object) -> str:
-    return MISSING if value is None or value == "" else value_text(value)

@@ -81,8 +81,10 @@ def extract(
         if not _is_import(statement)
         for name, _ in assigned(statement)
     }
-    needed, faults = [node], []
-    todo, seen = [node], {node.name}
+    needed: list[ast.stmt] = [node]
+    todo: list[ast.stmt] = [node]
+    faults = []
+    seen = {node.name}
     outside: list[str] = []
     while todo:
         for name, line, _ in uses(todo.pop()):

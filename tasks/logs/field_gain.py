@@ -16,7 +16,7 @@ def field_gain(frame: pd.DataFrame, schema: Schema, *, learn_share: float = 0.8)
     frame
         Rows in time order, as :func:`tasks.logs.exploration.sample_log` returns them.
     schema
-        Names the fields; ``hour_of_day`` is added if the frame has it.
+        Names the fields; ``hour_of_day`` and the features are added if the frame has them.
     learn_share
         Click rates are learned from this share of the rows, the first ones, and judged on the rest.
 
@@ -32,7 +32,8 @@ def field_gain(frame: pd.DataFrame, schema: Schema, *, learn_share: float = 0.8)
     Each field is judged alone, so fields that say the same share their gain; a value that is new in the later
     rows predicts the overall click rate, so an identifier gains nothing.
     """
-    fields = [*schema.field_names, *(["hour_of_day"] if "hour_of_day" in frame else [])]
+    more = dict.fromkeys(["hour_of_day", *schema.feature_columns])
+    fields = [*schema.field_names, *(name for name in more if name in frame)]
     cut = int(len(frame) * learn_share)
     early, late = frame.iloc[:cut], frame.iloc[cut:]
     gains, base_loss = dict.fromkeys(fields, np.nan), np.nan

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from tasks.storage.workspace import project_root
 
 _LEFT_OUT = {
@@ -25,7 +27,7 @@ _FOUND: dict[
 _FOUND_BY_NAME = ("tasks/models",)  # packages that import their modules by a name in env.yaml
 
 
-def code_behind(source: str, besides: Iterable[str] = ()) -> str:
+def code_behind(source: str, besides: Iterable[str] = (), *, features_of: str | None = None) -> str:
     """Return 16 hex digits that change whenever a file that running `source` may execute does.
 
     Parameters
@@ -34,24 +36,28 @@ def code_behind(source: str, besides: Iterable[str] = ()) -> str:
         A module's file or a notebook, relative to the project.
     besides
         Further files that the task reads; a folder counts with all it holds.
+    features_of
+        A schema's file, for a task that calls its features: they are found by name, not by import.
 
     Returns
     -------
     str
         A digest of the paths and contents of :func:`files_behind`.
     """
-    found = digests_behind(source, besides)
+    found = digests_behind(source, besides, features_of=features_of)
     digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
     _FOUND[digest] = found
     return digest
 
 
-def digests_behind(source: str, besides: Iterable[str] = ()) -> dict[str, str]:
+def digests_behind(
+    source: str, besides: Iterable[str] = (), *, features_of: str | None = None
+) -> dict[str, str]:
     """Return the digest, 16 hex digits, of each of :func:`files_behind`, by its path."""
     root = project_root()
     return {
         name: hashlib.sha256((root / name).read_bytes()).hexdigest()[:16]
-        for name in files_behind(source, besides)
+        for name in files_behind(source, besides, features_of=features_of)
     }
 
 
@@ -60,14 +66,16 @@ def found_behind(digest: str) -> dict[str, str] | None:
     return _FOUND.get(digest)
 
 
-def files_behind(source: str, besides: Iterable[str] = ()) -> list[str]:
+def files_behind(
+    source: str, besides: Iterable[str] = (), *, features_of: str | None = None
+) -> list[str]:
     """Return the project's files that running `source` may execute, and those `besides`, sorted.
 
     Imports are followed as text, lazy ones included, so nothing is run. A notebook is not listed itself,
     because Ploomber compares it without its outputs.
     """
     root = project_root()
-    todo = {root / source, *_files(root, besides)}
+    todo = {root / source, *_files(root, [*besides, *_features(root, features_of)])}
     found_by_name = {root / name / "__init__.py" for name in _FOUND_BY_NAME}
     seen: set[Path] = set()
     while todo:
@@ -118,6 +126,16 @@ def _files(root: Path, names: Iterable[str]) -> Iterator[Path]:
             yield from files_below(place)
         elif place.is_file():  # a schema that is missing is reported by the task that reads it
             yield place
+
+
+def _features(root: Path, schema: str | None) -> Iterator[str]:
+    """Yield the files of the features that a schema names; one that cannot be read is reported by its task."""
+    try:
+        declared = yaml.safe_load((root / schema).read_text()) if schema else {}
+        names = [*declared.get("features", ())]
+    except (OSError, yaml.YAMLError, AttributeError, TypeError):
+        return
+    yield from (f"tasks/features/{name}.py" for name in names)
 
 
 @cache

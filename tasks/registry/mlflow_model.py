@@ -22,7 +22,17 @@ from tasks.registry.mlflow_store import MODEL_PATH
 from tasks.schema import Schema
 
 _LIBRARY = Path(__file__).parents[1]
-_CODE = ("__init__.py", "errors.py", "schema.py", "storage", "logs", "hashing", "models")
+_CODE = (
+    "__init__.py",
+    "errors.py",
+    "schema.py",
+    "storage",
+    "logs",
+    "features",
+    "features/kinds",
+    "hashing",
+    "models",
+)
 _NEEDS = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pyyaml")
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tasks.hashing.encode import columns_of
 from tasks.models.artifact import ScoringModel
 from tasks.models.scoring import frozen
 from tasks.serving.candidates import Candidates, Catalogue
@@ -33,7 +32,7 @@ class LiveScorer:
     model
         What to score with.
     cache_size
-        Maximum number of cached codes per token column, 1 or more: about 100 bytes each, up to 300. A
+        Maximum number of cached codes per token column and of combinations per feature, 1 or more: about 100 bytes each, up to 300. A
         full cache is emptied, which takes 0.3 ms at the default and 10 ms at four times that size;
         hashing a value again costs about 6 us.
 
@@ -68,10 +67,11 @@ class LiveScorer:
             scorer.decision,
             scorer.inputs,
         )
-        self._lookup = CodeLookup(contract, model.encoder, cache_size=cache_size)
         self._weights = scorer.weights
-        self._n_columns = len(columns_of(contract))
-        self._hasher = RankingHasher(self._lookup, self._n_columns)
+        self._lookup = CodeLookup(contract, cache_size=cache_size)
+        self._hasher = RankingHasher(self._lookup)
+        features = self._lookup.features
+        self._memories = [] if features is None else features.memories
         self._held = np.empty((_ROWS_HELD, contract.n_tokens), dtype=np.int32)
         self._held_bytes = self._held.data.cast("B")
         self._held_rows = list(self._held)
@@ -91,13 +91,23 @@ class LiveScorer:
 
     def _reset_counts(self) -> None:
         self.n_rows = self._n_held = 0
-        self._n_missing = [0] * self._n_columns
+        self._n_missing = [0] * self._lookup.n_single
         self._n_zero = np.zeros(self._lookup.n_tokens, dtype=np.int64)
+        for memory in self._memories:
+            memory.n_failed = 0
 
     @property
     def missing(self) -> np.ndarray:
-        """How often each column of ``columns_of(contract)`` was absent, null, NaN or empty; int64 ``(n_columns,)``."""
+        """How often each field was absent, null, NaN or empty, and each feature's value missing; int64 ``(n_single,)``.
+
+        In the order of the contract's ``token_fields``, without the crosses.
+        """
         return np.array(self._n_missing, dtype=np.int64)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """How often each feature raised or returned no value; its token was that of a missing value."""
+        return {memory.feature.name: memory.n_failed for memory in self._memories}
 
     @property
     def unseen(self) -> np.ndarray:
@@ -111,9 +121,9 @@ class LiveScorer:
             return self._n_zero
         lookup = self._lookup
         missing = np.zeros(lookup.n_tokens, dtype=np.int64)
-        missing[: lookup.n_fields] = self._n_missing[: lookup.n_fields]
-        missing[lookup.n_fields : lookup.n_single] = self._n_missing[-1]  # of the time
-        codes = self.model.encoder.encode_row({})
+        missing[: lookup.n_single] = self._n_missing
+        places = range(lookup.n_tokens)
+        codes = np.array(lookup.hash(places, [""] * lookup.n_tokens), dtype=np.int32)
         return self._n_zero - missing * (self._weights[codes ^ (codes >> 31)] == 0)
 
     def score(self, row: Mapping[str, Any]) -> float:
@@ -166,12 +176,13 @@ class LiveScorer:
 
     def forget(self) -> Iterator[None]:
         """Release cached codes, column by column in about a millisecond each, after this scorer is replaced."""
-        for cache in self._lookup.caches:
+        caches: list[dict[Any, Any]] = [*self._lookup.caches, *self._memories]
+        for cache in caches:
             cache.clear()
             yield
 
     def _count_missing(self, texts: Sequence[Any]) -> None:
-        for column in range(self._n_columns):  # the first time feature stands for the time
+        for column in range(self._lookup.n_single):
             if not texts[column]:
                 self._n_missing[column] += 1
 

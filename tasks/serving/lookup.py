@@ -16,7 +16,8 @@ from tasks.errors import InputError
 from tasks.hashing import murmur
 from tasks.hashing.columns import Texts, read_only
 from tasks.hashing.contract import HashContract
-from tasks.hashing.row_encoder import RowEncoder, invalid_unicode
+from tasks.hashing.derived import RowFeatures
+from tasks.hashing.row_encoder import invalid_unicode
 from tasks.logs.value_text import value_text
 
 Text = str | tuple[str, ...]
@@ -47,10 +48,8 @@ class CodeLookup:
     ----------
     contract
         What to hash, and how.
-    encoder
-        The row encoder of the same contract, for the texts of times.
     cache_size
-        Cached codes per token column, 1 or more; a full cache is emptied.
+        Cached codes per token column, and cached combinations per feature, 1 or more; a full cache is emptied.
 
     Attributes
     ----------
@@ -61,16 +60,21 @@ class CodeLookup:
         Name of a field to its token column.
     crosses : list of list of int
         The token columns that each cross joins.
-    time_column : str or None
-        The column of the time features, if there are any.
+    time_column : str
+        The column of the time.
+    features : RowFeatures or None
+        The features, if there are any.
     n_fields, n_single, n_tokens : int
-        Token columns: those of fields come first, then time features (up to `n_single`), then crosses.
+        Token columns: those of fields come first, then those of features (up to `n_single`), then crosses.
     """
 
-    def __init__(self, contract: HashContract, encoder: RowEncoder, *, cache_size: int):
-        self.time_column = contract.time_column if contract.time_features else None
+    def __init__(self, contract: HashContract, *, cache_size: int):
+        self.features = None
+        if contract.features:
+            self.features = RowFeatures(contract, memory_size=cache_size)
+        self.time_column = contract.time_column
         self.n_fields, self.n_tokens = len(contract.fields), contract.n_tokens
-        self.n_single = self.n_fields + len(contract.time_features)
+        self.n_single = self.n_fields + len(contract.feature_columns)
         self.places = {name: place for place, name in enumerate(contract.fields)}
         self.caches: tuple[dict[Text, int], ...] = tuple({} for _ in range(contract.n_tokens))
         self._cache_size = cache_size
@@ -79,7 +83,6 @@ class CodeLookup:
         self.crosses = [[self._names.index(name) for name in cross] for cross in contract.crosses]
         prefixes = [murmur.prefix_of(name, seed=contract.seed) for name in self._names]
         self._prefixes = np.array(prefixes, dtype=np.uint32).T.copy()
-        self._encoder = encoder
 
     def texts(self, row: Mapping[str, Any]) -> list[Any]:
         """Return the text of each token of a row, of a cross those of its parts; InputError names a field that has none."""
@@ -87,8 +90,8 @@ class CodeLookup:
         texts: list[Any] = [
             value if type(value := get(name)) is str else text(name, value) for name in self._fields
         ]
-        if self.time_column is not None:
-            texts += self.time_texts(get(self.time_column))
+        if self.features is not None:
+            texts += self.features.texts(self.features.values(texts, get(self.time_column)))
         for parts in self.crosses:
             texts.append(tuple([texts[place] for place in parts]))
         return texts
@@ -111,10 +114,6 @@ class CodeLookup:
             with suppress(ValueError):
                 return list(map(str, values))
         return [self.text(name, value) for value in values]
-
-    def time_texts(self, value: Any) -> Sequence[str]:
-        """Return the texts of the time features; InputError if the time cannot be read."""
-        return self._encoder.moment_texts(value)
 
     def codes(self, texts: Sequence[Text]) -> list[int]:
         """Return the code of each text, one per token column; InputError as :meth:`hash`."""

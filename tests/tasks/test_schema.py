@@ -61,7 +61,16 @@ def test_unknown_fields_are_ignored_unless_the_schema_refuses_them():
         ({"labels": "x"}, "unknown key 'labels'"),
         ({"fields": {}}, "`fields` is empty"),
         ({"label": "page"}, "'page' has two roles"),
-        ({"time_features": ["minute"]}, "time feature 'minute' is unknown"),
+        ({"features": ["minute"]}, "feature 'minute' is unknown"),
+        ({"features": "weekday"}, "expected a list of names, found 'weekday'"),
+        (
+            {"features": ["ad_format"]},
+            "feature 'ad_format' reads the field 'C15', which is not declared",
+        ),
+        (
+            {"time_features": ["weekday"]},
+            "is now `features`; write `features: \\[weekday\\]` in its place",
+        ),
         ({"crosses": [["page", "city"]]}, "cross names the field 'city'"),
         ({"crosses": [["page"]]}, "needs two fields"),
         ({"unit": ["user"]}, "unit names the field 'user'"),

@@ -97,7 +97,7 @@ def _impression(schema: Schema, contract: HashContract, example: dict[str, Any])
         spec.name: {**_VALUE, "description": spec.about, "example": spec.example}
         for spec in schema.fields
     }
-    if contract.time_features:
+    if contract.reads_time:
         properties = {schema.time_column: _time(schema)} | properties
     refuses = schema.unknown_fields == "refuse"
     if refuses:

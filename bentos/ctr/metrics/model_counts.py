@@ -20,6 +20,8 @@ class ModelCounts:
         self._families = metrics.field_values
         self._unknown = metrics.unknown_fields.labels(name)
         self._fields: dict[str, list[Any]] = {}
+        self._failures = metrics.feature_failures
+        self._failed: dict[str, Any] = {}
         self._loaded: Any = None
         self._last = _NOTHING
 
@@ -35,6 +37,10 @@ class ModelCounts:
         last, now = self._last, _read(self._loaded)
         self._last = now
         _add(self._unknown, now.n_unknown - last.n_unknown)
+        for feature, n_failed in now.failed.items():
+            if feature not in self._failed:
+                self._failed[feature] = self._failures.labels(self._name, feature)
+            _add(self._failed[feature], n_failed - last.failed.get(feature, 0))
         n_rows = now.n_rows - last.n_rows
         for field, (missing, unseen) in now.fields.items():
             was_missing, was_unseen = last.fields.get(field, (0, 0))
@@ -51,32 +57,30 @@ class ModelCounts:
 
 
 class _Totals(NamedTuple):
-    """Totals of a scorer and a reader since their creation; (missing, unseen) by field."""
+    """Totals of a scorer and a reader since their creation; (missing, unseen) by field, failures by feature."""
 
     n_rows: int
     n_unknown: int
     fields: dict[str, tuple[int, int]]
+    failed: dict[str, int]
 
 
-_NOTHING = _Totals(0, 0, {})
+_NOTHING = _Totals(0, 0, {}, {})
 
 
 def _read(loaded: Any) -> _Totals:
     scorer = loaded.scorer
-    return _Totals(int(scorer.n_rows), int(loaded.reader.unknown), dict(_fields(scorer)))
+    n_unknown = int(loaded.reader.unknown)
+    return _Totals(int(scorer.n_rows), n_unknown, dict(_fields(scorer)), scorer.failed)
 
 
 def _fields(scorer: Any) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield each column and each token field with its totals."""
-    from tasks.hashing.encode import columns_of  # pulls in numba
-
+    """Yield each token column with its totals."""
     contract = scorer.model.contract
-    missing = dict(zip(columns_of(contract), scorer.missing.tolist(), strict=True))
-    for feature in contract.time_features:
-        missing[feature] = missing[contract.time_column]
-    unseen = dict(zip(contract.token_fields, scorer.unseen.tolist(), strict=True))
-    for field in {**missing, **unseen}:  # a column of time has no token, a cross is never missing
-        yield field, (missing.get(field, 0), unseen.get(field, 0))
+    missing = scorer.missing.tolist()
+    missing += [0] * (contract.n_tokens - len(missing))  # a cross is never missing
+    counts = zip(missing, scorer.unseen.tolist(), strict=True)
+    yield from zip(contract.token_fields, counts, strict=True)
 
 
 def _add(counter: Any, amount: int) -> None:

@@ -54,8 +54,11 @@ class Metrics:
             "Values read: missing, unseen (the model learned no weight for it) or seen",
             *("model", "field", "state"),
         )
+        self.feature_failures = counter(
+            "ctr_feature_failures", "Inputs on which a feature failed", "model", "feature"
+        )
         self.unknown_fields = counter(
-            "ctr_unknown_fields", "Keys in requests that are no column of the schema", "model"
+            "ctr_unknown_fields", "Keys that are no column of the schema", "model"
         )
         self.model_age = gauge(
             "ctr_model_age_seconds", "Time since the model was trained", "livemax", "model"
@@ -67,9 +70,7 @@ class Metrics:
         self.model_refusals = counter(
             "ctr_model_refusals", "New versions that were refused", "model", "reason"
         )
-        self.source_errors = counter(
-            "ctr_source_errors", "Failed polls of a model's source", "model"
-        )
+        self.source_errors = counter("ctr_source_errors", "Failed polls of a source", "model")
         self.exposures_queued = gauge(
             "ctr_exposures_queued",
             "Rows waiting to be written; a ranking has one per candidate",

@@ -85,7 +85,7 @@ class RequestReader:
         schema = Schema.from_dict(contract.schema)
         self.unknown = 0
         self._max_candidates, self._schema = max_candidates, schema
-        time = {contract.time_column} if contract.time_features else set()
+        time = {contract.time_column} if contract.reads_time else set()
         self._read = frozenset({*contract.fields, *time})
         self._fields, self._texts = frozenset(contract.fields), _Texts()
         self._known = frozenset({*schema.required_columns, *filter(None, [schema.truth])})

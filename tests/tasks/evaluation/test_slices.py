@@ -15,6 +15,7 @@ SLICES = [
     {"name": "place", "field": "pos"},
     {"name": "known site", "field": "site", "missing": "no site", "other": "with site"},
     {"name": "new site", "field": "site", "seen": True},
+    {"name": "new hour", "field": "hour_of_day", "seen": True},
 ]
 SCHEMA = Schema.from_dict(SMALL.to_dict() | {"slices": SLICES})
 
@@ -23,24 +24,25 @@ SCHEMA = Schema.from_dict(SMALL.to_dict() | {"slices": SLICES})
 def log(tmp_path):
     """Two rows to train on and three to test."""
     lines = [
-        "1,0,14102100,a,1",
-        "2,1,14102101,none,1",
+        "1,0,14102105,a,1",
+        "2,1,14102106,none,1",
         "3,0,14102205,a,1",
         "4,1,14102206,b,2",
-        "5,0,14102206,,2",
+        "5,0,14102210,,2",
     ]
     ingest_log(str(write_lines(tmp_path / "raw.csv", lines)), tmp_path / "log", schema=SCHEMA)
     return Log.open(tmp_path / "log")
 
 
 def test_rows_belong_to_the_parts_that_the_schema_declares(log):
-    """By hand: a time feature, a field, its missing values, and what training has not seen."""
+    """By hand: a feature, a field, its missing values, and what training has not seen."""
     labels = slice_labels(log, SCHEMA, span=(2, 5), train_span=(0, 2))
     assert {name: values.tolist() for name, values in labels.items()} == {
-        "hour": ["05", "06", "06"],
+        "hour": ["05", "06", "10"],
         "place": ["1", "2", "2"],
         "known site": ["with site", "with site", "no site"],
         "new site": ["seen in training", "unseen", "unseen"],
+        "new hour": ["seen in training", "seen in training", "unseen"],
     }
 
 

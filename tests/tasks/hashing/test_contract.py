@@ -15,7 +15,7 @@ def make_contract(bits=12, seed=0, **changes):
         "name": "tiny",
         "label": "click",
         "time": {"column": "hour", "format": "%y%m%d%H"},
-        "time_features": ["hour_of_day"],
+        "features": ["hour_of_day"],
         "fields": {"site": {}, "size": {}},
         "crosses": [["site", "hour_of_day"]],
     }
@@ -46,7 +46,7 @@ def test_a_contract_survives_its_file(tmp_path):
         make_contract(seed=1),
         make_contract(fields={"size": {}, "site": {}}),
         make_contract(crosses=[]),
-        make_contract(time_features=["hour_of_day", "weekday"]),
+        make_contract(features=["hour_of_day", "weekday"]),
     ],
 )
 def test_every_part_counts(other):
@@ -55,6 +55,64 @@ def test_every_part_counts(other):
     assert other.digest != contract.digest
     with pytest.raises(ContractError, match="the model holds another hash contract"):
         contract.require_same(other, where="the model")
+
+
+FEATURE = '@feature("site"{more})\ndef made(site):\n    return {value}\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "value"), [("", "2"), (", buckets=[1, 2]", "1"), (", values=['a']", "1")]
+)
+def test_a_feature_is_part_of_the_contract_and_another_one_is_refused(make_feature, more, value):
+    """Its source, its buckets, its columns; with one line that names it."""
+    make_feature("made", FEATURE.format(more="", value="1"))
+    before = make_contract(features=["made"], crosses=[])
+    make_feature("made", FEATURE.format(more=more, value=value))
+    assert make_contract(features=["made"], crosses=[]).digest != before.digest
+    with pytest.raises(
+        ContractError, match="feature 'made' of the hash contract has the source"
+    ) as found:
+        HashContract.from_dict(before.to_dict())
+    assert "restore tasks/features/made.py" in str(found.value)
+
+
+def test_a_feature_that_this_code_lacks_is_named(make_feature):
+    """A model of a colleague who has one file more."""
+    make_feature("made", FEATURE.format(more="", value="1"))
+    raw = make_contract(features=["made"], crosses=[]).to_dict()
+    raw["features"][0][0] = "elsewhere"
+    with pytest.raises(
+        ContractError, match="a feature that this code lacks: feature 'elsewhere' is"
+    ):
+        HashContract.from_dict(raw)
+
+
+@pytest.mark.parametrize(
+    "features", [3, "abc", [3], [["made"]], [[1, [], [], None, "x"]], {"a": 1}]
+)
+def test_features_of_another_form_are_no_contract(features):
+    """Whatever stands there, the answer is one line."""
+    with pytest.raises(
+        ContractError, match=r"not a hash contract|that this code lacks|changed by hand"
+    ):
+        HashContract.from_dict(make_contract().to_dict() | {"features": features})
+
+
+def test_a_contract_of_time_features_says_what_to_write():
+    """As an earlier version wrote it."""
+    raw = make_contract().to_dict()
+    raw["schema"]["time_features"] = raw["schema"].pop("features")
+    with pytest.raises(ContractError, match="`time_features` is now `features`"):
+        HashContract.from_dict(raw)
+
+
+def test_the_columns_of_features_stand_between_fields_and_crosses(make_feature):
+    """One per value; crosses may name each."""
+    make_feature("made", FEATURE.format(more=", values=['a', 'b']", value="(1, 2)"))
+    contract = make_contract(features=["made", "hour_of_day"], crosses=[["made.b", "hour_of_day"]])
+    columns = ("made.a", "made.b", "hour_of_day")
+    assert contract.token_fields == ("site", "size", *columns, "made.b*hour_of_day")
+    assert contract.reads_time and not make_contract(features=["made"], crosses=[]).reads_time
 
 
 def test_the_same_contract_passes():

@@ -23,13 +23,13 @@ RAW = {
     "name": "tiny",
     "label": "click",
     "time": {"column": "when", "format": "iso"},
-    "time_features": ["hour_of_day", "weekday"],
+    "features": ["hour_of_day", "weekday"],
     "fields": {"site": {}, "größe": {}, "n": {}, "x": {}},
     "crosses": [["site", "n"], ["site", "größe", "hour_of_day"]],
 }
 CONTRACT = HashContract.from_schema(Schema.from_dict(RAW), bits=BITS)
 PLAIN = HashContract.from_schema(
-    Schema.from_dict(RAW | {"fields": {"site": {}}, "crosses": [], "time_features": []}), bits=BITS
+    Schema.from_dict(RAW | {"fields": {"site": {}}, "crosses": [], "features": []}), bits=BITS
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.none()

@@ -59,4 +59,4 @@ def test_the_time_cache_is_bounded():
     start = datetime(2014, 10, 21, tzinfo=UTC)
     for i in range(1500):
         encoder.encode_row({"when": (start + timedelta(seconds=i)).isoformat()})
-    assert encoder._time_texts.cache_info().currsize <= 1024
+    assert encoder._features._read.cache_info().currsize <= 1024

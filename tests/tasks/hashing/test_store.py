@@ -18,7 +18,7 @@ RAW = {
     "name": "tiny",
     "label": "click",
     "time": {"column": "when", "format": "iso"},
-    "time_features": ["hour_of_day"],
+    "features": ["hour_of_day"],
     "fields": {"site": {}, "size": {}},
     "crosses": [["site", "size"]],
 }

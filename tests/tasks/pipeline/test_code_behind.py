@@ -12,8 +12,13 @@ import yaml
 from tasks.pipeline.code_behind import code_behind, files_behind
 from tests.conftest import ROOT, copy_project
 
+SCHEMA = "tasks/schemas/avazu.yaml"
 SOURCES = {
-    task["params"]["code"]["source"]: task["params"]["code"].get("besides", [])
+    task["params"]["code"]["source"]: {
+        name: value.replace("{{schema}}", SCHEMA) if name == "features_of" else value
+        for name, value in task["params"]["code"].items()
+        if name in ("besides", "features_of")
+    }
     for task in yaml.safe_load((ROOT / "pipeline.yaml").read_text())["tasks"]
 }
 MODULES = sorted(
@@ -84,6 +89,25 @@ def test_a_digest_sees_contents_and_names(tmp_path, monkeypatch, change):
     assert code_behind("tasks/a.py", ["service"]) != before
 
 
+def test_the_features_of_a_schema_count_with_what_they_import(tmp_path, monkeypatch):
+    """For a task that calls them; one that is missing, or a schema that is no mapping, is left to the task."""
+    (tmp_path / "pipeline.yaml").write_text("")
+    (tmp_path / "x.py").write_text("")
+    (tmp_path / "tasks/features").mkdir(parents=True)
+    (tmp_path / "tasks/features/a.py").write_text("from tasks.features.b import b\n")
+    for name in ("b", "c"):
+        (tmp_path / f"tasks/features/{name}.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    schema = tmp_path / "schema.yaml"
+    schema.write_text("features: [a, gone]\n")
+    assert files_behind("x.py") == ["x.py"]
+    found = files_behind("x.py", features_of="schema.yaml")
+    assert found == ["tasks/features/a.py", "tasks/features/b.py", "x.py"]
+    for text in ("[1]", "features: 3", "a: [", ""):
+        schema.write_text(text)
+        assert files_behind("x.py", features_of="schema.yaml") == ["x.py"]
+
+
 def test_what_tools_leave_behind_does_not_count(tmp_path, monkeypatch):
     """Byte code and a bundled model appear while things run."""
     (tmp_path / "pipeline.yaml").write_text("")
@@ -110,7 +134,7 @@ def changed(tmp_path_factory):
     code = (
         "import json, sys, time; from pathlib import Path; from tasks.pipeline.code_behind import code_behind\n"
         "sources, modules = json.load(sys.stdin)\n"
-        "digests = lambda: {source: code_behind(source, besides) for source, besides in sources.items()}\n"
+        "digests = lambda: {source: code_behind(source, **more) for source, more in sources.items()}\n"
         "before, found = digests(), {}\n"
         "for name in modules:\n"
         "    path = Path(name); text = path.read_text(); path.write_text(text + '\\n# changed\\n')\n"
@@ -135,4 +159,6 @@ def changed(tmp_path_factory):
 def test_an_edited_module_outdates_exactly_what_executes_or_packs_it(changed, module):
     """The Bento holds all of `tasks` and the service, so `package` depends on each of them."""
     executed = {source for source in SOURCES if module in imported(source)}
+    if module == "tasks/features/hour_of_day.py":  # the schema's only feature
+        executed |= {source for source, more in SOURCES.items() if "features_of" in more}
     assert set(changed[module]) == executed | {"tasks/package.py"}

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from tasks.errors import InputError
 from tasks.hashing import murmur
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import columns_of
 from tasks.models.artifact import ScoringModel
 from tasks.schema import Schema, load_schema
-from tasks.serving import rankings
+from tasks.serving import catalogue_codes
 from tasks.serving.candidates import Candidates, Catalogue
 from tasks.serving.live import LiveScorer
-from tests.impressions import CONTRACT, rows
+from tests.impressions import CONTRACT, rows, single_texts
 
 PLAIN = HashContract.from_schema(
     Schema.from_dict(
@@ -146,15 +145,15 @@ def test_extreme_logits_are_probabilities():
 def naive_counts(model: ScoringModel, several: list[dict]) -> tuple[list[int], list[int]]:
     """Count missing columns and unseen tokens row by row, as the docstrings say."""
     contract = model.contract
-    columns, n_fields = columns_of(contract), len(contract.fields)
-    n_single = n_fields + len(contract.time_features)
-    missing, unseen = [0] * len(columns), [0] * contract.n_tokens
+    n_single = len(contract.fields) + len(contract.feature_columns)
+    missing, unseen = [0] * n_single, [0] * contract.n_tokens
     for row in several:
-        lacks = [row.get(name) in (None, "") or row[name] != row[name] for name in columns]
+        written = single_texts(row)
+        lacks = [written[name] == "" for name in contract.token_fields[:n_single]]
         missing = [count + lack for count, lack in zip(missing, lacks, strict=True)]
         codes = model.encoder.encode_row(row)
         for place, weight in enumerate(model.weights[np.where(codes < 0, ~codes, codes)]):
-            is_missing = place < n_single and lacks[min(place, n_fields)]
+            is_missing = place < n_single and lacks[place]
             unseen[place] += weight == 0 and not is_missing
     return missing, unseen
 
@@ -234,7 +233,7 @@ def test_no_request_waits_for_a_kernel_to_be_compiled():
     """Whatever its candidates: a scorer has called each kernel in the way that requests do."""
     contract = HashContract.from_schema(load_schema("avazu"), bits=12)
     scorer = LiveScorer(model_of(contract))
-    dispatchers = [murmur.hash_between, murmur.hash_row, rankings._spread]
+    dispatchers = [murmur.hash_between, murmur.hash_row, catalogue_codes._spread]
     before = [len(kernel.signatures) for kernel in dispatchers]
     catalogue = Catalogue(["C14", "C17", "C21"])
     catalogue.add([{"C14": "1", "C17": "2", "C21": "3"}, {"C14": "", "C17": "4", "C21": "5"}])

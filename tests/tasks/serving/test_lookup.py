@@ -13,7 +13,7 @@ ENCODER = RowEncoder(CONTRACT)
 
 
 def lookup(cache_size=100) -> CodeLookup:
-    return CodeLookup(CONTRACT, ENCODER, cache_size=cache_size)
+    return CodeLookup(CONTRACT, cache_size=cache_size)
 
 
 @given(several=st.lists(rows, max_size=30), cache_size=st.sampled_from([1, 2, 1000]))

@@ -22,7 +22,7 @@ SHOP = {
     "label": "bought",
     "id": "id",
     "time": {"column": "at", "format": "iso"},
-    "time_features": ["hour_of_day"],
+    "features": ["hour_of_day"],
     "fields": {"page": {"example": "home", "about": "where"}, "country": {"example": "CH"}},
     "crosses": [["page", "country"]],
 }
@@ -30,7 +30,7 @@ ONE_FIELD = {
     "name": "one",
     "label": "y",
     "time": {"column": "at", "format": "%b %d %Y"},
-    "time_features": ["weekday"],
+    "features": ["weekday"],
     "fields": {"page": {}},
 }
 # as BentoML's: it says 3.0.2 and has a type that only 3.1 knows

@@ -17,12 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.ctr.metrics.telemetry import MAX_LABELS, Telemetry
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import columns_of
 from tasks.schema import load_schema
 from tests.bentos.ctr.serving import fetch, served
 from tests.conftest import ROOT
 
 CONTRACT = HashContract.from_schema(load_schema("avazu"), bits=10)
+SINGLE = (*CONTRACT.fields, *CONTRACT.feature_columns)
 WORKER = """
 import sys, time
 from types import SimpleNamespace
@@ -59,12 +59,15 @@ def telemetry(registry):
     return Telemetry(variants=["champion"], models=["champion"], registry=registry)
 
 
-def loaded(version="v1", *, n_rows=0, missing=None, unseen=None, unknown=0, trained_at=None):
+def loaded(
+    version="v1", *, n_rows=0, missing=None, unseen=None, failed=None, unknown=0, trained_at=None
+):
     """A model of a state, as far as it is counted."""
     scorer = SimpleNamespace(
         model=SimpleNamespace(contract=CONTRACT),
         n_rows=n_rows,
-        missing=np.array([(missing or {}).get(name, 0) for name in columns_of(CONTRACT)]),
+        missing=np.array([(missing or {}).get(name, 0) for name in SINGLE]),
+        failed=failed or {},
         unseen=np.array([(unseen or {}).get(name, 0) for name in CONTRACT.token_fields]),
     )
     reader = SimpleNamespace(unknown=unknown)
@@ -165,13 +168,22 @@ def test_no_label_has_more_values_than_its_bound(registry, telemetry):
 
 
 def test_the_values_of_a_field_are_missing_unseen_or_seen(registry, telemetry):
-    """The three add up to the rows; what the model makes from the time is missing with the time."""
-    model = loaded(n_rows=10, missing={"C14": 3, "hour": 1}, unseen={"C14": 2, "hour_of_day": 4})
+    """The three add up to the rows, of fields and of features."""
+    counts = {"missing": {"C14": 3, "hour_of_day": 1}, "unseen": {"C14": 2, "hour_of_day": 4}}
+    model = loaded(n_rows=10, **counts)
     telemetry.flush(state(champion=model))
     assert field_values(registry, "C14") == (3, 2, 5)
-    assert field_values(registry, "hour") == (1, 0, 9)
     assert field_values(registry, "hour_of_day") == (1, 4, 5)
     assert field_values(registry, "site_id") == (0, 0, 10)
+
+
+def test_failures_of_a_feature_are_counted(registry, telemetry):
+    """By feature; a second flush adds what is new."""
+    model = loaded(n_rows=10, failed={"hour_of_day": 3})
+    telemetry.flush(state(champion=model))
+    model.scorer.failed = {"hour_of_day": 5}
+    telemetry.flush(state(champion=model))
+    assert samples(registry, "ctr_feature_failures_total") == {("champion", "hour_of_day"): 5}
 
 
 def test_only_what_is_new_is_added_at_each_flush(registry, telemetry):

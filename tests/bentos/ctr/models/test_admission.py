@@ -65,6 +65,21 @@ def test_a_spoilt_model_is_refused(whole, tmp_path, caplog, spoilt):
     assert caught.value.kind in KINDS
 
 
+def test_a_model_with_another_source_of_a_feature_is_refused(tmp_path, make_feature):
+    """The service's own code decides; nothing is executed from a model, and one line says which file differs."""
+    body = '@feature("site")\ndef made(site):\n    return {}\n'
+    make_feature("made", body.format("site"))
+    schema = Schema.from_dict(SMALL.to_dict() | {"features": ["made"]})
+    folder = artifact(tmp_path / "model", schema=schema)
+    assert admitted(folder).n_golden > 0
+    make_feature("made", body.format("site or 'none'"))
+    with pytest.raises(
+        RefusedError, match="feature 'made' of the hash contract has the source"
+    ) as caught:
+        admitted(folder)
+    assert caught.value.kind == "contract" and "\n" not in str(caught.value)
+
+
 def test_a_factorization_machine_needs_its_vectors(tmp_path):
     folder = fm_artifact(tmp_path / "fm")
     assert admitted(folder).scorer.model.kind == "fm"

@@ -125,7 +125,7 @@ def test_another_teams_schema_needs_no_code(tmp_path):
             "name": "shop",
             "label": "bought",
             "time": {"column": "seen_at", "format": "iso"},
-            "time_features": ["hour_of_day", "weekday"],
+            "features": ["hour_of_day", "weekday"],
             "fields": {"page": {"example": "home", "about": "where"}, "country": {"example": "CH"}},
             "crosses": [["page", "country"]],
         }

@@ -19,7 +19,7 @@ RAW = {
     "id": "id",
     "truth": "p_true",
     "time": {"column": "at", "format": "%Y%m%d%H"},
-    "time_features": ["hour_of_day"],
+    "features": ["hour_of_day"],
     "fields": {"page": {}, "größe": {}},
 }
 CONTRACT = HashContract.from_schema(Schema.from_dict(RAW), bits=10)

@@ -23,7 +23,7 @@ def schema_of(time_format: str) -> Schema:
         "name": "x",
         "label": "y",
         "time": time,
-        "time_features": ["hour_of_day"],
+        "features": ["hour_of_day"],
         "fields": {"a": {}},
     }
     return Schema.from_dict(raw)

@@ -1,0 +1,164 @@
+"""The source of a feature: a digest of all that decides its value, and what it must not do."""
+
+import ast
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+_MACHINERY = ("tasks", "tasks.features", "tasks.errors", "tasks.features.kinds")
+# of the standard library: what computes from its arguments alone
+MAY_IMPORT = frozenset(
+    [
+        "__future__",
+        "base64",
+        "binascii",
+        "bisect",
+        "calendar",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "fractions",
+        "functools",
+        "hashlib",
+        "html",
+        "ipaddress",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "statistics",
+        "string",
+        "typing",
+        "unicodedata",
+        "urllib.parse",
+        "zlib",
+    ]
+)
+_NO_NAMES = {
+    **dict.fromkeys(("open", "input", "print", "breakpoint"), "it reads or writes outside"),
+    **dict.fromkeys(("exec", "eval", "compile", "__import__"), "it runs what is not its source"),
+    **dict.fromkeys(("globals", "locals", "vars"), "its value may depend on earlier calls"),
+    **dict.fromkeys(("hash", "id"), "it differs from process to process"),
+}
+_CLOCK = {"now", "utcnow", "today"}
+
+
+def sources_behind(module: str, source: str) -> dict[str, str]:
+    """Return the source of a module and of each module of `tasks` that it imports, by name.
+
+    What declares and finds features is left out.
+    """
+    found = {module: source}
+    todo = list(_own_imports(source))
+    while todo:
+        name = todo.pop()
+        if name not in found and (text := _text_of(name)) is not None:
+            found[name] = text
+            todo += _own_imports(text)
+    return found
+
+
+def source_digest(sources: Mapping[str, str]) -> str:
+    """Return 16 hex digits that change with the code of modules, but not with their comments or docstrings."""
+    content = hashlib.sha256()
+    for name in sorted(sources):
+        content.update(f"{name}\0{code_only(sources[name])}\0".encode())
+    return content.hexdigest()[:16]
+
+
+def code_only(source: str) -> str:
+    r"""Return a source without comments, docstrings and blank lines.
+
+    Examples
+    --------
+    >>> code_only("'Of a module.'\n\nx = 1  # a comment\n")
+    'x = 1\n'
+    """
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for text in _docstrings(ast.parse(source)):
+        first, last = text.lineno - 1, (text.end_lineno or text.lineno) - 1
+        before, after = lines[first][: text.col_offset], lines[last][text.end_col_offset :]
+        lines[first : last + 1] = [before + after, *[""] * (last - first)]
+    kept = [line.rstrip() for line in lines]
+    return "".join(f"{line}\n" for line in kept if line)
+
+
+def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(tree):
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                yield first.value
+
+
+def impurity(source: str) -> tuple[int, str] | None:
+    """Return line and reason of the first thing in a source that a feature must not do; None if there is none.
+
+    This is a look at the text: imports beyond :data:`MAY_IMPORT`, clocks, files, and state that outlives a call.
+    What it cannot see, such as the order of a set, is for the repeated calls of `hash_features`.
+    """
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(source)):
+        reason = _fault(node)
+        if reason:
+            found.append((getattr(node, "lineno", 0), reason))
+    return min(found) if found else None
+
+
+def _fault(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        names = _names(node)
+        other = [name for name in names[:1] if not _is_pure(name)]
+        if isinstance(node, ast.Import):
+            other = [name for name in names if not _is_pure(name)]
+        return f"it imports {other[0]!r}" if other else None
+    if isinstance(node, ast.Global | ast.Nonlocal):
+        return f"it changes {node.names[0]!r} outside of the function"
+    if isinstance(node, ast.Name) and node.id in _NO_NAMES:
+        return f"it calls {node.id!r}: {_NO_NAMES[node.id]}"
+    if isinstance(node, ast.Attribute) and node.attr in _CLOCK:
+        return f"it reads the clock by {node.attr!r}"
+    return None
+
+
+def _is_pure(name: str) -> bool:
+    if name.split(".")[0] == "tasks":
+        return True
+    return any(name == one or name.startswith(f"{one}.") for one in MAY_IMPORT)
+
+
+def _names(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    module = node.module or "."
+    return [module, *(f"{module}.{alias.name}" for alias in node.names)]
+
+
+def _own_imports(source: str) -> Iterator[str]:
+    """Yield the names in `tasks` that a source imports, but for what declares features."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for name in _names(node):
+                is_machinery = name in _MACHINERY or name.startswith("tasks.features.kinds.")
+                if name.split(".")[0] == "tasks" and not is_machinery:
+                    yield name
+
+
+def _text_of(name: str) -> str | None:
+    """Return the source of a module, None if there is no such module: a name within one, for example."""
+    try:
+        spec = find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin).read_text() if spec and spec.origin else None

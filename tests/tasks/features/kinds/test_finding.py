@@ -1,0 +1,86 @@
+"""A feature is found by the name of its file; what is wrong with the file is said in one line, with the file."""
+
+import pytest
+
+from tasks.errors import ConfigError
+from tasks.features import feature
+from tasks.features.kinds.finding import feature_names, find_feature, try_feature
+
+
+def test_a_feature_is_found_by_its_name(make_feature):
+    """As one of the project's."""
+    name = make_feature("made", '@feature("site")\ndef made(site):\n    return site\n')
+    found = find_feature(name)
+    assert found.feature.function("x") == "x"
+    assert len(found.source) == 16
+    assert {"made", "hour_of_day"} <= set(feature_names())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def made(site):\n    return site\n", "declares no feature 'made'"),
+        ('@feature("site")\ndef other(site):\n    return site\n', "declares no feature 'made'"),
+        ("def made(:\n", "cannot be imported \\(SyntaxError: "),
+        ("import nothing_here\n", "line 2: it imports 'nothing_here'"),
+        ("1 / 0\n", "cannot be imported \\(ZeroDivisionError: division by zero\\)"),
+        ('@feature("site")\ndef made():\n    return 1\n', "feature 'made' declares 1 inputs"),
+        ("import time\n", "made.py: line 2: it imports 'time'; a feature's value follows from its inputs alone"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_named(make_feature, body, message):
+    """With the file, before anything is hashed."""
+    make_feature("made", body)
+    with pytest.raises(ConfigError, match=message) as found:
+        find_feature("made")
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hour_of_da", "did you mean 'hour_of_day'\\?"),
+        ("nothing_like_it", "there are ad_format, .*Or add tasks/features/nothing_like_it.py"),
+        ("a.b", "feature 'a.b' is unknown"),
+        ("../../x", "feature '../../x' is unknown"),
+        ("kinds", "feature 'kinds' is unknown"),
+    ],
+)
+def test_a_name_that_is_no_feature_is_answered_with_those_that_are(name, message):
+    """A near one, or all."""
+    with pytest.raises(ConfigError, match=message):
+        find_feature(name)
+
+
+def test_a_function_of_a_notebook_can_be_tried():
+    """In this process, under its name; its source counts as that of a module does."""
+
+    @feature("site")
+    def tried_here(site):
+        return site
+
+    first = try_feature(tried_here)
+    assert find_feature("tried_here").feature is first
+    source = find_feature("tried_here").source
+
+    @feature("site")
+    def tried_here(site):
+        return f"<{site}>"
+
+    try_feature(tried_here)
+    assert find_feature("tried_here").source != source
+
+
+def test_what_is_no_feature_cannot_be_tried():
+    """A function that is not declared, and one that reads a clock."""
+    with pytest.raises(ConfigError, match="is not declared; put @feature"):
+        try_feature(len)
+
+    @feature("site")
+    def late(site):
+        import time
+
+        return time.time()
+
+    with pytest.raises(ConfigError, match="feature 'late': line 3: it imports 'time'"):
+        try_feature(late)
