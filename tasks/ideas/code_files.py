@@ -1,14 +1,13 @@
 """What makes a notebook's function a feature, or its class a model: module, test, and the names where they are listed."""
 
 import ast
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.errors import ConfigError
-from tasks.ideas.edits import Changes, insert_item, insert_key, insert_name
-from tasks.ideas.extraction import Extract, extract, find, module_text, tests_text
+from tasks.ideas.edits import Changes, flow, insert_item, insert_key, insert_name
+from tasks.ideas.extraction import Extract, asserts_text, extract, find, module_text
 from tasks.ideas.notebook import (
     FEATURE,
     FEATURE_TEST,
@@ -50,7 +49,7 @@ def write_feature(
     _refuse_taken(changes, path, "rename the function")
     module = tidied(module_text(found, found.first_line or node.name), path)
     own = f"from tasks.features.{node.name} import {node.name}"
-    text = tests_text(found, f"The feature `{node.name}`: what its notebook asserted.", [own])
+    text = asserts_text(found, f"The feature `{node.name}`: what its notebook asserted.", [own])
     _put_code(changes, path, module, test, text)
     insert_name(changes, str(env["schema"]), "features", node.name, behind=_BESIDE)
     _add_to_room(changes, "features", node.name)
@@ -114,7 +113,7 @@ def write_model(
     first = f'def test_it_is_a_model_of_the_pipeline():\n    """All that training and serving need."""\n    {check}("{kind}"{given})'
     imports = [f"from tests.tasks.models.checks import {check}"]
     imports += [f"from tasks.models.{stem} import {node.name}"] if found.tests else []
-    text = tests_text(
+    text = asserts_text(
         found,
         f"The model `{node.name}`: the checks of its kind, and what its notebook asserted.",
         imports,
@@ -122,7 +121,7 @@ def write_model(
     )
     _put_code(changes, path, module, test, text)
     block = {"kind": kind, "params": params, "search": {"method": "fixed"}}
-    lines = f"{name}:\n  kind: {kind}\n  params: {json.dumps(params)}\n  search: {{method: fixed}}"
+    lines = f"{name}:\n  kind: {kind}\n  params: {flow(params)}\n  search: {{method: fixed}}"
     insert_key(changes, "env.yaml", "models", name, lines, block)
     tasks = list(read_tasks())
     last = max(number for number, task in enumerate(tasks) if task.startswith(TRAIN))

@@ -6,6 +6,8 @@ changed: writing it anew, even with a library that keeps comments, would join an
 
 import difflib
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,18 @@ import yaml
 
 from tasks.errors import ConfigError
 from tasks.storage.files import write_atomic
+
+_WORDS = {
+    "yes",
+    "no",
+    "on",
+    "off",
+    "y",
+    "n",
+    "true",
+    "false",
+    "null",
+}  # what YAML reads as something else than text
 
 
 class Changes:
@@ -229,3 +243,27 @@ def _is_addition(there: Any, now: Any, added: Any) -> bool:
         and now == {**(there or {}), **added}
         and list(now)[: len(there)] == list(there)
     )
+
+
+def flow(value: Any) -> str:
+    """Return a value as YAML on one line.
+
+    Examples
+    --------
+    >>> flow({"a": [1e-6, "x", "no", None]})
+    '{a: [1.0e-06, x, "no", null]}'
+    """
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {flow(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(flow, value))}]"
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z_][\w-]*", value)
+        and value.lower() not in _WORDS
+    ):
+        return value
+    if isinstance(value, float):
+        text = repr(value)  # YAML 1.1 reads 1e-06 as text
+        return text if "e" not in text or "." in text else text.replace("e", ".0e")
+    return json.dumps(value, ensure_ascii=False)

@@ -181,7 +181,7 @@ def module_text(extract: Extract, about: str) -> str:
     )
 
 
-def tests_text(extract: Extract, about: str, imports: list[str], *, first: str = "") -> str:
+def asserts_text(extract: Extract, about: str, imports: list[str], *, first: str = "") -> str:
     """Return the module of tests: what the notebook asserted as one test, behind `first`, a test of its kind."""
     head = f'"""{about}"""'
     parts = [head, "\n".join([*extract.test_imports, *imports]), first]

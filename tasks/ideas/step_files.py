@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.errors import ConfigError
-from tasks.ideas.edits import Changes, insert_item
+from tasks.ideas.edits import Changes, flow, insert_item
 from tasks.ideas.notebook import PARAMETERS, Fault, Notebook
 from tasks.ideas.step import BY_PLOOMBER, Step
 from tasks.ideas.tidy import findings, tidied
@@ -38,10 +38,10 @@ def entry(step: Step, env: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     source = f"notebooks/{step.name}.ipynb"
     besides = ', besides: ["{{schema}}"]' if "schema" in params else ""
     code = f'code: {{dotted_path: "tasks.pipeline.code_behind::code_behind", source: {source}{besides}}}'
-    given = [f"{key}: {_flow(value)}" for key, value in params.items()]
+    given = [f"{key}: {flow(value)}" for key, value in params.items()]
     lines = (
         f"  - <<: *notebook\n    name: {step.name}\n    source: {source}\n"
-        f"    upstream: {_flow(list(step.upstream))}\n    product: {_flow(products)}\n"
+        f"    upstream: {flow(list(step.upstream))}\n    product: {flow(products)}\n"
         f"    params: {{{', '.join([*given, code])}}}\n"
     )
     return lines, {
@@ -56,27 +56,6 @@ def _placeholder(key: str, value: Any, env: Mapping[str, Any]) -> Any:
     """Return a parameter's value, or the knob that it is."""
     knob = _KNOB_OF.get(key, key)
     return f"{{{{{knob}}}}}" if knob in env and env[knob] == value else value
-
-
-def _flow(value: Any) -> str:
-    """Return a value as YAML on one line; JSON is YAML, and names need no quotes."""
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_flow(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_flow, value))}]"
-    if (
-        isinstance(value, str)
-        and re.fullmatch(r"[A-Za-z_][\w-]*", value)
-        and value.lower() not in _WORDS
-    ):
-        return value
-    if isinstance(value, float):
-        text = repr(value)  # YAML 1.1 reads 1e-06 as text
-        return text if "e" not in text or "." in text else text.replace("e", ".0e")
-    return json.dumps(value, ensure_ascii=False)
-
-
-_WORDS = {"yes", "no", "on", "off", "y", "n", "true", "false", "null"}
 
 
 def write_step(

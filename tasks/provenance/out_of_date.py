@@ -138,7 +138,7 @@ def _file_reasons(stored: Mapping[str, Any], before: Any, now: Any, source: str)
             continue
         chain = import_chain(source, name)
         way = f" ({' > '.join(chain)})" if len(chain) > 1 else ""
-        way = way or ("" if chain else f" (named beside {source} in pipeline.yaml)")
+        way = way or ("" if chain else " (named in pipeline.yaml, in env.yaml or in the schema)")
         yield f"{name} {'changed' if name in recorded else 'is new behind it'}{way}"
     if len(names) > _SHOWN_FILES:
         yield f"{len(names) - _SHOWN_FILES} more files behind it changed"
