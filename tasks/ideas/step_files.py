@@ -24,7 +24,9 @@ _BOARDS = {
     "notebooks/README.md": "| `{name}` | {title} | `{name}` | in the pipeline; {says} |\n",
 }
 _ANCHOR = re.compile(r"&notebook\b[^\n]*\n\s*name:\s*(\S+)")
-_TEMPLATE_ROW = re.compile(r"^\| `template` \|", re.M)
+_NO_TASK = re.compile(
+    r"^\| `(?:new_feature|template)` \|", re.M
+)  # rows of notebooks that are no step
 
 
 def entry(step: Step, env: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -88,7 +90,7 @@ def write_step(
         else "no task depends on it"
     )
     for board, row in _BOARDS.items():
-        place = _TEMPLATE_ROW.search(changes.text(board) or "")
+        place = _NO_TASK.search(changes.text(board) or "")
         if place and f"| `{step.name}` |" not in (changes.text(board) or ""):
             changes.insert(board, row.format(name=step.name, title=title, says=says), place.start())
     return list(lint_faults(notebook, text))

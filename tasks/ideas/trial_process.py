@@ -13,10 +13,12 @@ from tasks.ideas.kernel_run import Limits, run
 from tasks.ideas.notebook import FEATURE, STEP, Fault
 from tasks.ideas.project_copy import TINY
 from tasks.knobs.reading import read_env
+from tasks.logs.log import Log
 from tasks.pipeline.build import build, load_dag
 from tasks.pipeline.executor import TasksFailed
 from tasks.pipeline.integrity import stands_for
 from tasks.pipeline.preflight import check_project
+from tasks.schema import Schema, load_schema
 from tasks.storage.workspace import SCRATCH
 
 _UNSEEN = {"__pycache__", ".git", ".ipynb_checkpoints"}
@@ -132,8 +134,11 @@ def try_code(kind: str, name: str, notebook: str, tests: list[str], limits: Limi
     for path in tests:
         if problem := _test_problem(path):
             return [problem]
-    if kind == FEATURE and (problem := _feature_problem(name, root / products / "log")):
-        return [problem]
+    log = root / products / "log"
+    if kind == FEATURE and (log / "manifest.json").is_file():
+        schema = load_schema(read_env("env.yaml")["schema"])
+        if problem := _feature_problem(name, schema, Log.open(log)):
+            return [problem]
     outcome = build(TINY)
     return [f"on the tiny environment: {failure}" for failure in outcome.failures]
 
@@ -164,19 +169,14 @@ def _test_problem(path: str) -> str:
     return f"its test fails ({which}): {said}"[:400]
 
 
-def _feature_problem(name: str, log_folder: Path) -> str:
+def _feature_problem(name: str, schema: Schema, log: Log) -> str:
     """Return on which inputs of the log a feature fails, or whether it gives two values for one; or nothing."""
     from tasks.hashing.contract import HashContract
     from tasks.hashing.derived_columns import Faults
     from tasks.hashing.encode import columns_of, encode_batch
     from tasks.hashing.feature_survey import survey_features
-    from tasks.logs.log import Log
-    from tasks.schema import load_schema
 
-    schema = load_schema(read_env("env.yaml")["schema"])
-    if not (log_folder / "manifest.json").is_file():
-        return ""
-    log, contract = Log.open(log_folder), HashContract.from_schema(schema, bits=16)
+    contract = HashContract.from_schema(schema, bits=16)
     faults = Faults()
     for batch in log.batches(columns=columns_of(contract)):
         encode_batch(batch, contract, faults=faults)

@@ -1,6 +1,7 @@
 """What is compared after the runs of a tried step; the runs themselves are in tests/test_ideas.py."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,17 @@ import pytest
 from tasks.ideas import trial_process
 from tasks.ideas.kernel_run import Limits
 from tasks.ideas.notebook import Fault
-from tasks.ideas.trial_process import _changed, _differences, _last, _run_twice, _tree
+from tasks.ideas.trial_process import (
+    _changed,
+    _differences,
+    _feature_problem,
+    _last,
+    _run_twice,
+    _test_problem,
+    _tree,
+)
+from tasks.schema import Schema
+from tests.tasks.hashing.test_store import RAW, FakeLog
 
 
 @pytest.mark.parametrize(
@@ -97,3 +108,35 @@ def test_a_step_writes_its_products_twice_the_same_and_nothing_else(
     found = _run_twice(task, [tmp_path / "products/n.json"], Limits(), tmp_path / "store")
     assert (words is None and found is None) or words in str(found)
     assert not (tmp_path / "products/n.json").exists() or found
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return size", ""),
+        ("return 1 if size else None", ""),
+        ("return {'0': 1, '1': 1}[size]", r"raises KeyError: '\d+', for size='\d+'; so in [\d,]+ of 1,000 rows of the log"),
+        ("return [size] if size == '3' else size", r"returns a list.*for size='3'; so in"),
+    ],
+    ids=["good", "with a missing value", "raises on some values", "returns a list sometimes"],
+)  # fmt: skip
+def test_a_feature_that_fails_on_some_value_of_the_log_is_refused(make_feature, body, words):
+    """With the value and the number of rows; one row is enough."""
+    make_feature("made", f'@feature("size")\ndef made(size):\n    {body}\n')
+    schema = Schema.from_dict(RAW | {"features": ["made"]})
+    found = _feature_problem("made", schema, FakeLog())
+    assert (words == "" and found == "") or re.search(words, found)
+
+
+@pytest.mark.slow
+def test_why_a_test_fails_is_one_line(tmp_path, monkeypatch):
+    """The name of the test, or of the check that it calls."""
+    monkeypatch.chdir(tmp_path)
+    test = "def it_learns(x):\n    assert x == 2, 'it learns nothing'\n"
+    (tmp_path / "checks.py").write_text(test)
+    (tmp_path / "test_a.py").write_text("from checks import it_learns\n\ndef test_it():\n    it_learns(2)\n")  # fmt: skip
+    assert _test_problem("test_a.py") == ""
+    (tmp_path / "test_a.py").write_text("from checks import it_learns\n\ndef test_it():\n    it_learns(1)\n")  # fmt: skip
+    assert _test_problem("test_a.py").startswith("its test fails (it learns): AssertionError: it learns nothing")  # fmt: skip
+    (tmp_path / "test_a.py").write_text("import nothing_here\n")
+    assert "No module named 'nothing_here'" in _test_problem("test_a.py")
