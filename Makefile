@@ -81,6 +81,29 @@ clean:  ## remove products and caches; keep mlflow/store and .venv
 	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
+##@ Ideas (docs/ideas.md)
+
+NB ?=
+AFTER ?=
+ifeq ($(origin AS),default)  # make's own name of an assembler
+AS :=
+endif
+.PHONY: promote demote why lineage replay
+promote: $(STAMP)  ## a notebook's idea into the project (NB=, AS=, AFTER=)
+	@$(BIN)/clicklab promote '$(NB)' $(if $(AS),--as '$(AS)') $(if $(AFTER),--after '$(AFTER)')
+
+demote: $(STAMP)  ## take out what promote wrote (NAME=, FORCE=1)
+	@$(BIN)/clicklab demote '$(NAME)' $(if $(FORCE),--force)
+
+why: $(STAMP)  ## what makes tasks out of date (TASK=)
+	@$(BIN)/clicklab why --env $(ENV) $(if $(TASK),--task '$(TASK)')
+
+lineage: $(STAMP)  ## what a model was made of (MODEL=, BENTO=, VERSION=, RUN=)
+	@$(BIN)/clicklab lineage --env $(ENV) --model '$(MODEL)' --bento '$(BENTO)' --version '$(VERSION)' --run '$(RUN)'
+
+replay: $(STAMP)  ## train a model again at its commit, and compare (RUN=)
+	@$(BIN)/clicklab replay '$(RUN)' --env $(ENV)
+
 ##@ Serve and share
 
 .PHONY: serve predict prove publish rollback ledger

@@ -4,28 +4,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import tasks.cli_ideas  # noqa: F401  its commands belong to `app`
+from tasks.cli_app import app, readable_errors
 from tasks.errors import ClicklabError, ConfigError
-
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
-)
-
-
-@contextmanager
-def _readable_errors() -> Iterator[None]:
-    """Print a known error as one line and exit with its code."""
-    try:
-        yield
-    except ClicklabError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
 
 
 @app.command()
@@ -68,7 +54,7 @@ def add(
     why: Annotated[str, typer.Option(help="what it is for, for ARCHITECTURE.md")] = "",
 ) -> None:
     """Add a package to pyproject.toml and requirements.lock without moving another one."""
-    with _readable_errors():
+    with readable_errors():
         from tasks.pipeline.dependencies import add_package
 
         for line in add_package(package, Path.cwd(), compile_command=compile, why=why):
@@ -78,7 +64,7 @@ def add(
 @app.command()
 def parameters() -> None:
     """Write the values of env.yaml into the `parameters` cells of the pipeline's notebooks."""
-    with _readable_errors():
+    with readable_errors():
         from tasks.jupyter.contents_manager import write_parameters
 
         for name in write_parameters(Path.cwd()):
@@ -100,7 +86,7 @@ def simulate(
     seed: Annotated[int, typer.Option()] = 7,
 ) -> None:
     """Write an Avazu-shaped log as Kaggle's CSV."""
-    with _readable_errors():
+    with readable_errors():
         from tasks.simulation.simulate import write_csv
 
         write_csv(out, rows, seed=seed)
@@ -110,7 +96,7 @@ def simulate(
 @app.command()
 def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Show every promotion decision, oldest first."""
-    with _readable_errors():
+    with readable_errors():
         from tasks.knobs.reading import read_env
         from tasks.registry.ledger import ledger_place, read_ledger
 
@@ -135,7 +121,7 @@ def predict(
 
     from tasks.schema import load_schema
 
-    with _readable_errors():
+    with readable_errors():
         row = load_schema(schema).example_row()
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"--url must begin with http:// or https://, found {url!r}")
@@ -160,7 +146,7 @@ def serve(
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
 ) -> None:
     """Serve the Bento that the pipeline packaged."""
-    with _readable_errors():
+    with readable_errors():
         from tasks.knobs.reading import read_env
         from tasks.serving.bento_store import serve as serve_bento
 
@@ -170,7 +156,7 @@ def serve(
 @app.command()
 def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Prove the packaged model again: notebook, artifact, Bento and live endpoint give the same numbers."""
-    with _readable_errors():
+    with readable_errors():
         from rich.console import Console
 
         from tasks.knobs.reading import read_env
@@ -188,7 +174,7 @@ def publish(
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
 ) -> None:
     """Publish a model; services that follow the pointer load it."""
-    with _readable_errors():
+    with readable_errors():
         from tasks.knobs.reading import read_env
         from tasks.registry.mlflow_store import registered_name
         from tasks.registry.publish import publish_alias, publish_model
@@ -211,7 +197,7 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="version; by default the previous one")] = None,
 ) -> None:
     """Point services to an earlier version again."""
-    with _readable_errors():
+    with readable_errors():
         from tasks.registry.publish import roll_back
 
         now = roll_back(pointer, to=to)
@@ -226,7 +212,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Start MLflow's page on the store, and print its address."""
-    with _readable_errors():
+    with readable_errors():
         from tasks.knobs.reading import read_env
         from tasks.registry.ui import prepare_page
 
@@ -245,7 +231,7 @@ def migrate(
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
 ) -> None:
     """Copy the local store to a team's and print what was counted on both sides."""
-    with _readable_errors():
+    with readable_errors():
         from rich import box
         from rich.console import Console
         from rich.table import Table

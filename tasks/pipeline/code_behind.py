@@ -7,6 +7,7 @@ every file behind the task, so that changing any of them makes exactly the tasks
 import ast
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,9 @@ _LEFT_OUT = {
     "__pycache__",
     ".ipynb_checkpoints",
 }  # a bundled model, and what tools leave behind
+_FOUND: dict[
+    str, dict[str, str]
+] = {}  # what this process returned, for the record of a task's products
 _FOUND_BY_NAME = ("tasks/models",)  # packages that import their modules by a name in env.yaml
 
 
@@ -40,10 +44,26 @@ def code_behind(source: str, besides: Iterable[str] = (), *, features_of: str | 
     str
         A digest of the paths and contents of :func:`files_behind`.
     """
-    root, content = project_root(), hashlib.sha256()
-    for name in files_behind(source, besides, features_of=features_of):
-        content.update(name.encode() + b"\0" + (root / name).read_bytes() + b"\0")
-    return content.hexdigest()[:16]
+    found = digests_behind(source, besides, features_of=features_of)
+    digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
+    _FOUND[digest] = found
+    return digest
+
+
+def digests_behind(
+    source: str, besides: Iterable[str] = (), *, features_of: str | None = None
+) -> dict[str, str]:
+    """Return the digest, 16 hex digits, of each of :func:`files_behind`, by its path."""
+    root = project_root()
+    return {
+        name: hashlib.sha256((root / name).read_bytes()).hexdigest()[:16]
+        for name in files_behind(source, besides, features_of=features_of)
+    }
+
+
+def found_behind(digest: str) -> dict[str, str] | None:
+    """Return the files, with their digests, for which this process returned that digest; None if it did not."""
+    return _FOUND.get(digest)
 
 
 def files_behind(
@@ -67,6 +87,25 @@ def files_behind(
     if source.endswith(".ipynb"):
         seen.discard(root / source)
     return sorted(_name(path, root) for path in seen)
+
+
+def import_chain(source: str, name: str) -> list[str]:
+    """Return the shortest way by imports from `source` to a file, both ends included; empty if there is none."""
+    root = project_root()
+    start, end = root / source, root / name
+    before: dict[Path, Path | None] = {start: None}
+    todo = deque([start])
+    while todo and end not in before:
+        path = todo.popleft()
+        for other in sorted(_imports(path, path.stat().st_mtime_ns, root) - before.keys()):
+            before[other] = path
+            todo.append(other)
+    chain: list[str] = []
+    step: Path | None = end if end in before else None
+    while step is not None:
+        chain.append(_name(step, root))
+        step = before[step]
+    return chain[::-1]
 
 
 def files_below(folder: str | Path) -> list[Path]:

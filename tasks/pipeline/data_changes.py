@@ -15,21 +15,35 @@ def refresh(task: Any, product: Any, params: Any) -> None:
     Ploomber compares code and parameters only. A source that cannot be read now changes nothing:
     the log that is there stays valid, and if there is none ``ingest`` itself says what is wrong.
     """
-    manifest = Path(str(product["log"] if isinstance(product, Mapping) else product))
-    if not manifest.is_file():
+    if not data_change(product, params):
         return
-    try:
-        current = fingerprint(str(params["data"]), cache_path=manifest.parent.parent / FINGERPRINTS)
-    except (ClicklabError, OSError):
-        return
-    source, recorded = _recorded(manifest)
-    if recorded == current or source not in (None, str(params["data"])):
-        return  # another source is another parameter, which Ploomber sees by itself
     from ploomber.constants import TaskStatus
 
-    task.product.metadata.delete()
+    # in memory only, so that a look at the status changes nothing
+    task.product.metadata.update_locally(
+        dict.fromkeys(("timestamp", "stored_source_code", "params"))
+    )
     # the public setter would already start to update tasks downstream, which are not rendered yet
     task._exec_status = TaskStatus.WaitingExecution
+
+
+def data_change(product: Any, params: Any) -> str:
+    """Return in a few words how the raw log differs from what the canonical one was made of, or nothing.
+
+    Another source is another parameter, which Ploomber sees by itself.
+    """
+    manifest = Path(str(product["log"] if isinstance(product, Mapping) else product))
+    if not manifest.is_file():
+        return ""
+    data = str(params["data"])
+    try:
+        current = fingerprint(data, cache_path=manifest.parent.parent / FINGERPRINTS)
+    except (ClicklabError, OSError):
+        return ""
+    source, recorded = _recorded(manifest)
+    if recorded == current or source not in (None, data):
+        return ""
+    return f"{data} has another content ({(recorded or 'unknown')[:12]} -> {current[:12]})"
 
 
 def _recorded(manifest: Path) -> tuple[str | None, str | None]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from tasks.pipeline.code_behind import found_behind
 from tasks.storage.files import write_atomic
 
 MANIFESTS = {"manifest.json", "model.json"}  # each describes all files of its folder
@@ -39,18 +40,18 @@ def watch(dag: Any) -> None:
 
     tasks = list(dag.values())  # each after those that it needs
     products = _common_folder(tasks)
-    known = _Digests(products / DIGESTS)
+    known = Digests(products / DIGESTS)
     again: set[str] = set()
     for task in tasks:
-        for product in _files(task):
+        for product in files_of(task):
             product.prepare_metadata = add_record
         if again & {one.name for one in task.upstream.values()}:
             again.add(task.name)
             _run_again(task)
-        elif task.exec_status == TaskStatus.Skipped and (problem := _problem(task, known)):
+        elif task.exec_status == TaskStatus.Skipped and (problem := problem_of(task, known)):
             again.add(task.name)
             click.echo(f"{problem}: {task.name} runs again, and what depends on it", err=True)
-            for product in _files(
+            for product in files_of(
                 task
             ):  # in memory only, so that a look at the status changes nothing
                 product.metadata.update_locally(
@@ -65,7 +66,7 @@ def watch(dag: Any) -> None:
 def add_record(metadata: dict[str, Any], product: Any) -> dict[str, Any]:
     """Ploomber ``prepare_metadata`` hook of a product: add the record of its files."""
     task = product.task
-    found = {str(one): _fingerprints(Path(one)) for one in _files(task)}
+    found = {str(one): _fingerprints(Path(one)) for one in files_of(task)}
     inputs = {one.name: _id_of(one) for one in task.upstream.values()}
     digests = [
         sorted((name, digest) for name, (_, digest) in files.items()) for files in found.values()
@@ -75,6 +76,7 @@ def add_record(metadata: dict[str, Any], product: Any) -> dict[str, Any]:
         "id": hashlib.sha256(content).hexdigest()[:16],
         "inputs": inputs,
         "files": {name: [*mark, digest] for name, (mark, digest) in found[str(product)].items()},
+        "code": found_behind(str(dict(task.params).get("code", ""))),
     }
     return metadata
 
@@ -88,7 +90,7 @@ def forget_unreadable(products: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _files(task: Any) -> list[Any]:
+def files_of(task: Any) -> list[Any]:
     """Return a task's products that are files."""
     product = task.product
     several = list(product.products) if hasattr(product, "products") else [product]
@@ -96,7 +98,7 @@ def _files(task: Any) -> list[Any]:
 
 
 def _common_folder(tasks: list[Any]) -> Path:
-    folders = [Path(one).resolve().parent for task in tasks for one in _files(task)]
+    folders = [Path(one).resolve().parent for task in tasks for one in files_of(task)]
     return Path(os.path.commonpath(folders)) if folders else Path()
 
 
@@ -104,7 +106,7 @@ def _run_again(task: Any) -> None:
     from ploomber.constants import TaskStatus
 
     ready = all(one.exec_status == TaskStatus.Skipped for one in task.upstream.values())
-    for product in _files(task):
+    for product in files_of(task):
         product._reset_cached_outdated_status()
     # the public setter would already start to update tasks downstream
     task._exec_status = TaskStatus.WaitingExecution if ready else TaskStatus.WaitingUpstream
@@ -116,13 +118,13 @@ def _run_again(task: Any) -> None:
 def _fingerprints(product: Path) -> dict[str, tuple[Mark, str]]:
     """Return mark and digest of each file that a product stands for, by its name below the product's folder."""
     found = {}
-    for path in sorted(_stands_for(product)):
+    for path in sorted(stands_for(product)):
         mark = _mark(path)  # before reading, so that a change meanwhile is noticed
         found[path.relative_to(product.parent).as_posix()] = (mark, _digest(path, *mark))
     return found
 
 
-def _stands_for(product: Path) -> Iterator[Path]:
+def stands_for(product: Path) -> Iterator[Path]:
     folder = product.parent if product.name in MANIFESTS else product
     if not folder.is_dir():
         yield product
@@ -145,7 +147,7 @@ def _digest(path: Path, size: int, changed_ns: int, inode: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def _record(product: Any) -> dict[str, Any] | None:
+def record_of(product: Any) -> dict[str, Any] | None:
     try:
         found = json.loads(product._path_to_metadata.read_bytes())[RECORD]
         return found if {"id", "inputs", "files"} <= set(found) else None
@@ -154,14 +156,14 @@ def _record(product: Any) -> dict[str, Any] | None:
 
 
 def _id_of(task: Any) -> str | None:
-    records = [_record(product) for product in _files(task)]
+    records = [record_of(product) for product in files_of(task)]
     return records[0]["id"] if records and records[0] else None
 
 
 # ---- what is compared
 
 
-class _Digests:
+class Digests:
     """Digests of files whose mark is not the recorded one: of a copied project, or after a touch."""
 
     def __init__(self, path: Path):
@@ -187,9 +189,9 @@ class _Digests:
                 write_atomic(self.path, json.dumps(here))
 
 
-def _problem(task: Any, known: _Digests) -> str:
+def problem_of(task: Any, known: Digests) -> str:
     """Return what is wrong with a task's products, or nothing."""
-    records = {str(product): _record(product) for product in _files(task)}
+    records = {str(product): record_of(product) for product in files_of(task)}
     for name, record in records.items():
         if record is None:
             return f"{_shown(name)} has no record of how it was written"
@@ -216,7 +218,7 @@ def _odd_one(ids: Mapping[str, str]) -> str:
     return min(ids, key=lambda name: values.count(ids[name]))
 
 
-def _changed(folder: Path, files: Mapping[str, list[Any]], known: _Digests) -> Iterator[str]:
+def _changed(folder: Path, files: Mapping[str, list[Any]], known: Digests) -> Iterator[str]:
     """Yield a line for each file that is not what was recorded."""
     marks = {name: _mark_or_problem(folder / name) for name in files}
     to_read = {
@@ -260,8 +262,8 @@ def _make_way(task: Any, products: Path) -> None:
 
     Nothing outside the folder of products is touched.
     """
-    for product in _files(task):
-        record = _record(product)
+    for product in files_of(task):
+        record = record_of(product)
         path = Path(product)
         for name in record["files"] if record else ():
             if (path.parent / name).is_dir():

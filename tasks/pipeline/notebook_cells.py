@@ -17,11 +17,16 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 class Cell(NamedTuple):
-    """A code cell: its number among them from 1, its text, and whether it holds the parameters."""
+    """A code cell: its number among them from 1, its text, and its tags."""
 
     number: int
     source: str
-    has_parameters: bool
+    tags: tuple[str, ...] = ()
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether it holds the parameters."""
+        return _TAG in self.tags
 
 
 def check_notebook(path: str | Path, injected: Collection[str]) -> None:
@@ -43,7 +48,7 @@ def check_notebook(path: str | Path, injected: Collection[str]) -> None:
             "Property Inspector), the pipeline injects its values below it"
         )
     for cell in cells:
-        tree = _parsed(path, cell)
+        tree = parsed(path, cell)
         if cell.has_parameters or tree is None:
             continue
         for name, line in assigned(tree):
@@ -71,7 +76,7 @@ def code_cells(path: Path) -> Iterator[Cell]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: {_damage(text, error)}") from None
     for number, (source, tags) in enumerate(found, start=1):
-        yield Cell(number, source, _TAG in tags)
+        yield Cell(number, source, tuple(tags))
 
 
 def _damage(text: str, error: Exception) -> str:
@@ -86,9 +91,9 @@ def _damage(text: str, error: Exception) -> str:
     return "not a notebook: it has no list of cells; restore the file"
 
 
-def _parsed(path: Path, cell: Cell) -> ast.Module | None:
+def parsed(path: Path, cell: Cell) -> ast.Module | None:
     """Return the cell's syntax tree, None if it is not Python; InputError if it is wrong."""
-    source = _python_of(cell.source)
+    source = python_of(cell.source)
     if source is None:
         return None
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -108,7 +113,7 @@ def _parsed(path: Path, cell: Cell) -> ast.Module | None:
         raise InputError(f"{path}: code cell {cell.number}: {error}") from None
 
 
-def _python_of(source: str) -> str | None:
+def python_of(source: str) -> str | None:
     """Return a cell as Python, its magics rewritten line by line as IPython does; None if it is another language."""
     first, _, rest = source.lstrip().partition("\n")
     if first.startswith("%%"):

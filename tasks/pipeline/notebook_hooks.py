@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ClicklabError
+from tasks.pipeline.lineage_record import NAME, lineage_record
 
 
 def check_executed(product: Any) -> None:
@@ -28,11 +29,13 @@ def check_executed(product: Any) -> None:
             )
 
 
-def check_and_attach(product: Any, params: Any) -> None:
-    """Check a training notebook and store it, as HTML, with its MLflow run."""
+def check_and_attach(task: Any, product: Any, params: Any) -> None:
+    """Check a training notebook, and store with its MLflow run: the notebook as HTML, and what it was made of."""
     from tasks.registry import mlflow_store
 
     check_executed(product)
-    run_id = json.loads(Path(str(product["result"])).read_text())["run_id"]
+    result = json.loads(Path(str(product["result"])).read_text())
     client = mlflow_store.connect(params["tracking"]["tracking_uri"])
-    client.log_artifact(run_id, str(product["html"]), "notebook")
+    client.log_artifact(result["run_id"], str(product["html"]), "notebook")
+    client.log_text(result["run_id"], json.dumps(lineage_record(task), indent=1), NAME)
+    client.set_tag(result["run_id"], mlflow_store.ARTIFACT_VERSION, result["version"])

@@ -36,6 +36,7 @@ from tasks.storage.workspace import resolve_store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 ORIGIN = "clicklab.origin"  # tag of runs and versions: where their rows came from
+ARTIFACT_VERSION = "clicklab.artifact_version"  # tag of runs: the version in the model's files
 _OVERRIDE = "MLFLOW_TRACKING_URI"
 MODEL_PATH = "model"  # where a run keeps its model
 

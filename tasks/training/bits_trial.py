@@ -1,19 +1,17 @@
 """What each number of hash bits costs: the same quick model at each size, on the same rows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from tasks.errors import ConfigError
-from tasks.evaluation.bootstrap import row_losses
-from tasks.evaluation.metrics import roc_auc
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import columns_of, encode_batch
 from tasks.logs.log import Log
 from tasks.logs.split import Split
 from tasks.models import make_learner
+from tasks.schema import Schema
+from tasks.training.quick_trial import quick_trial
 
 
 def bits_trial(
@@ -48,32 +46,10 @@ def bits_trial(
         raise ConfigError(
             f"bits trial: needs numbers of bits and n_rows of at least 1, found {bits}, {n_rows}"
         )
-    train = (max(split.train[0], split.train[1] - n_rows), split.train[1])
-    valid = (split.valid[0], min(split.valid[1], split.valid[0] + n_rows))
-    losses, table = {}, {}
-    for n_bits in bits:
-        sized = replace(contract, bits=n_bits)
-        learner = make_learner("ftrl", sized.n_features)
-        for codes, y in _encoded(log, sized, train):
-            learner.partial_fit_codes(codes, y)
-        scored = [(y, learner.predict_codes(c)) for c, y in _encoded(log, sized, valid)]
-        y_true, p_click = (np.concatenate(arrays) for arrays in zip(*scored, strict=True))
-        losses[n_bits] = row_losses(y_true, p_click)
-        table[n_bits] = (float(losses[n_bits].mean()), roc_auc(y_true, p_click))
-    best = min(bits, key=lambda n_bits: table[n_bits][0])
-    rows = {n_bits: (*table[n_bits], *_excess(losses[n_bits] - losses[best])) for n_bits in bits}
-    columns = ["valid_log_loss", "valid_roc_auc", "excess", "excess_se"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("bits")
-
-
-def _excess(difference: np.ndarray) -> tuple[float, float]:
-    """Return the mean difference of paired losses and its standard error."""
-    return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
-
-
-def _encoded(
-    log: Log, contract: HashContract, span: tuple[int, int]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    label = contract.schema["label"]
-    for batch in log.batches(columns=[label, *columns_of(contract)], start=span[0], stop=span[1]):
-        yield encode_batch(batch, contract), batch.column(label).to_numpy()
+    schema = Schema.from_dict(contract.schema, source="the schema of the hash contract")
+    contracts = {n_bits: replace(contract, bits=n_bits) for n_bits in bits}
+    candidates = {
+        n_bits: (sized, make_learner("ftrl", sized.n_features))
+        for n_bits, sized in contracts.items()
+    }
+    return quick_trial(log, schema, split, candidates, n_rows=n_rows).rename_axis("bits")

@@ -1,0 +1,1 @@
+"""A notebook's idea becomes part of the project: checked, tried in a copy, written, and taken out again."""

@@ -1,0 +1,219 @@
+"""What makes a notebook's function a feature, or its class a model: module, test, and the names where they are listed."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasks.errors import ConfigError
+from tasks.ideas.edits import Changes, flow, insert_item, insert_key, insert_name
+from tasks.ideas.extraction import Extract, asserts_text, extract, find, module_text
+from tasks.ideas.notebook import (
+    FEATURE,
+    FEATURE_TEST,
+    MODEL,
+    MODEL_TEST,
+    PARAMETERS,
+    Fault,
+    Notebook,
+    literals,
+)
+from tasks.ideas.tidy import findings, tidied
+from tasks.knobs.model_tasks import TRAIN, read_tasks, task_lines
+from tasks.storage.workspace import MARKER
+
+_BESIDE = (
+    "features",
+    "time_features",
+    "time",
+)  # keys of a schema behind which the list of features stands
+_ROOMS = "ARCHITECTURE.md"
+
+
+def write_feature(
+    changes: Changes, notebook: Notebook, name: str, env: Mapping[str, Any]
+) -> tuple[str, list[Fault]]:
+    """Prepare a feature; return its name and its faults.
+
+    Raises
+    ------
+    ConfigError
+        If there is a feature of that name, or the schema is not a file of the project.
+    """
+    node, number, faults = find(notebook, FEATURE, ast.FunctionDef, name)
+    if not isinstance(node, ast.FunctionDef):
+        return name, faults
+    found, more = extract(notebook, node, number, FEATURE_TEST)
+    faults = [*more, *_feature_faults(found)]
+    path, test = f"tasks/features/{node.name}.py", f"tests/tasks/features/test_{node.name}.py"
+    _refuse_taken(changes, path, "rename the function")
+    module = tidied(module_text(found, found.first_line or node.name), path)
+    own = f"from tasks.features.{node.name} import {node.name}"
+    text = asserts_text(found, f"The feature `{node.name}`: what its notebook asserted.", [own])
+    _put_code(changes, path, module, test, text)
+    insert_name(changes, str(env["schema"]), "features", node.name, behind=_BESIDE)
+    _add_to_room(changes, "features", node.name)
+    return node.name, [*faults, *_lint(changes, number, path, test)]
+
+
+def _feature_faults(found: Extract) -> Iterator[Fault]:
+    node = found.node
+    if not isinstance(node, ast.FunctionDef):
+        return
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    declared = [getattr(one, "func", one) for one in node.decorator_list]
+    if not any(getattr(one, "id", "") == "feature" for one in declared):
+        text = f'{node.name} does not say what it reads; write @feature("C15", ...) above it, from tasks.features'
+        yield Fault(found.cell, node.lineno, text)
+    if any(one.annotation is None for one in arguments) or node.returns is None:
+        yield Fault(
+            found.cell, node.lineno, f"{node.name} has parameters or a result without a type"
+        )
+    if ">>>" not in (ast.get_docstring(node) or ""):
+        yield Fault(found.cell, node.lineno, f"{node.name} needs a docstring with an example (>>>)")
+    if not found.tests:
+        text = f"nothing is asserted about {node.name}; write asserts below it, or in a cell tagged `feature-test`"
+        yield Fault(found.cell, node.lineno, text)
+    from tasks.features.kinds.source import impurity
+
+    if problem := impurity(module_text(found, "x")):
+        line = _line_in_cell(found, problem[0])
+        yield Fault(
+            found.cell, line, f"{problem[1]}; a feature's value follows from its inputs alone"
+        )
+
+
+def _line_in_cell(found: Extract, line: int) -> int:
+    """Return the line of the cell for one of the module, 0 if it is an import of another cell."""
+    shown = module_text(found, "x").splitlines()[line - 1]
+    lines = found.source.splitlines()
+    return lines.index(shown) + 1 if shown in lines else 0
+
+
+def write_model(
+    changes: Changes, notebook: Notebook, name: str, env: Mapping[str, Any]
+) -> tuple[str, list[Fault]]:
+    """Prepare a model; return its name and its faults. Its class is the only one in its cell, `name` is the model's."""
+    node, number, faults = find(notebook, MODEL, ast.ClassDef)
+    if not isinstance(node, ast.ClassDef):
+        return name, faults
+    stem = _snake(node.name)
+    name = name or stem
+    if name in env["models"] or f"{TRAIN}{name}" in read_tasks():
+        raise ConfigError(f"env.yaml has a model {name!r} already; name another with AS=")
+    found, faults = extract(notebook, node, number, MODEL_TEST)
+    path, test = f"tasks/models/{stem}.py", f"tests/tasks/models/test_{stem}.py"
+    _refuse_taken(changes, path, "rename the class")
+    params, check_params, more = _given(notebook)
+    faults += [*_model_faults(found), *more]
+    kind = f"tasks.models.{stem}:{node.name}"
+    module = tidied(module_text(found, found.first_line or node.name), path)
+    check = "check_learner" if _is_learner(node) else "check_estimator"
+    given = "".join(f", {key}={value!r}" for key, value in check_params.items())
+    first = f'def test_it_is_a_model_of_the_pipeline():\n    """All that training and serving need."""\n    {check}("{kind}"{given})'
+    imports = [f"from tests.tasks.models.checks import {check}"]
+    imports += [f"from tasks.models.{stem} import {node.name}"] if found.tests else []
+    text = asserts_text(
+        found,
+        f"The model `{node.name}`: the checks of its kind, and what its notebook asserted.",
+        imports,
+        first=first,
+    )
+    _put_code(changes, path, module, test, text)
+    block = {"kind": kind, "params": params, "search": {"method": "fixed"}}
+    lines = f"{name}:\n  kind: {kind}\n  params: {flow(params)}\n  search: {{method: fixed}}"
+    insert_key(changes, "env.yaml", "models", name, lines, block)
+    tasks = list(read_tasks())
+    last = max(number for number, task in enumerate(tasks) if task.startswith(TRAIN))
+    insert_item(
+        changes,
+        MARKER,
+        "tasks",
+        f"{task_lines(name)}\n",
+        after=last,
+        item={"name": f"{TRAIN}{name}"},
+    )
+    _add_to_room(changes, "models", stem)
+    return name, [*faults, *_lint(changes, number, path, test)]
+
+
+def _model_faults(found: Extract) -> Iterator[Fault]:
+    node = found.node
+    methods = {one.name for one in ast.walk(node) if isinstance(one, ast.FunctionDef)}
+    if not ast.get_docstring(node):
+        yield Fault(
+            found.cell,
+            node.lineno,
+            f"{node.name} has no docstring; say what it learns, and its parameters",
+        )
+    if not isinstance(node, ast.ClassDef) or _is_learner(node):
+        return
+    if not {"fit", "predict_proba"} <= methods and not node.bases:
+        text = (
+            f"{node.name} has no {'predict_proba' if 'fit' in methods else 'fit'}; derive it from "
+            "tasks.models.learner.Learner, or from a class of scikit-learn's (docs/models.md)"
+        )
+        yield Fault(found.cell, node.lineno, text)
+
+
+def _is_learner(node: ast.ClassDef) -> bool:
+    names = {ast.unparse(base).split(".")[-1] for base in node.bases}
+    return bool(
+        names & {"Learner", "FTRLProximal", "FactorizationMachine", "SGDLogistic", "NeuralNet"}
+    )
+
+
+def _given(notebook: Notebook) -> tuple[dict[str, Any], dict[str, Any], list[Fault]]:
+    """Return `params` of the block and `check_params` of the checks, as the parameters cell assigns them."""
+    for cell in notebook.tagged(PARAMETERS)[:1]:
+        if cell.number in notebook.trees:
+            values = literals(notebook.trees[cell.number])[0]
+            given = values.get("params", {}), values.get("check_params", values.get("params", {}))
+            if all(isinstance(one, dict) for one in given):
+                return (*given, [])
+            return (
+                {},
+                {},
+                [
+                    Fault(
+                        cell.number,
+                        0,
+                        "params and check_params must be mappings of parameters to values",
+                    )
+                ],
+            )
+    return {}, {}, []
+
+
+def _snake(name: str) -> str:
+    """Return a class's name as a module is called.
+
+    Examples
+    --------
+    >>> _snake("ClickRate"), _snake("FTRLMix"), _snake("Net2")
+    ('click_rate', 'ftrl_mix', 'net2')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _refuse_taken(changes: Changes, path: str, advice: str) -> None:
+    if changes.text(path) is not None:
+        raise ConfigError(f"{path} is there already; {advice}")
+
+
+def _put_code(changes: Changes, path: str, module: str, test: str, text: str) -> None:
+    changes.put(path, module)
+    changes.put(test, tidied(text, test))
+
+
+def _lint(changes: Changes, number: int, *paths: str) -> Iterator[Fault]:
+    for path in paths:
+        for found in findings(changes.text(path) or "", path):
+            yield Fault(number, 0, f"in {path}, line {found.line}: {found.text}")
+
+
+def _add_to_room(changes: Changes, room: str, module: str) -> None:
+    """Name a module in its room's row of ARCHITECTURE.md, if there is one."""
+    row = re.search(rf"^\| `{room}/` \|.*?( \|)$", changes.text(_ROOMS) or "", re.M)
+    if row:
+        changes.insert(_ROOMS, f", `{module}`", row.start(1))

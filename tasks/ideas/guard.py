@@ -1,0 +1,101 @@
+"""What a notebook may not do while it is tried, refused inside its kernel: write elsewhere, reach the network, grow.
+
+Python reports each file that it opens and each connection before it is made (PEP 578). What other languages do inside
+a library (Arrow writing Parquet) is not reported; for that, the files of the copy are compared afterwards.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+_HERE = {"127.0.0.1", "::1", "localhost", "", "0.0.0.0", None}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_ON_PATHS = {
+    "os.remove": 1,
+    "os.rename": 2,
+    "os.mkdir": 1,
+    "os.rmdir": 1,
+    "os.link": 2,
+    "os.symlink": 2,
+    "os.truncate": 1,
+}
+_ALWAYS = ("/dev/", "/proc/self/")
+_CACHES = {"__pycache__", ".ipynb_checkpoints"}
+
+
+class RefusedInTrial(PermissionError):
+    """A notebook that is tried did what a step may not."""
+
+
+def install(allowed: Sequence[str], memory_gb: float) -> None:
+    """Refuse from now on, in this process: writes outside `allowed`, connections to other machines, more memory.
+
+    Parameters
+    ----------
+    allowed
+        Files, and folders with all they hold, as absolute paths.
+    memory_gb
+        What this process may allocate. Only Linux enforces it.
+    """
+    limit = int(memory_gb * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    sys.addaudithook(hook(allowed))
+
+
+def hook(allowed: Sequence[str]) -> Callable[[str, tuple[Any, ...]], None]:
+    """Return the function that is told of each event; it raises RefusedInTrial."""
+    places = tuple(os.path.realpath(path) for path in allowed)
+
+    def check(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open":
+            if _writes(args[1], args[2]):
+                _check_path(args[0], places)
+        elif event in _ON_PATHS:
+            for path in args[: _ON_PATHS[event]]:
+                _check_path(path, places)
+        elif event in ("socket.connect", "socket.getaddrinfo"):
+            _check_host(args[0] if event == "socket.getaddrinfo" else args[1])
+
+    return check
+
+
+def _writes(mode: Any, flags: Any) -> bool:
+    if isinstance(mode, str):
+        return bool(set(mode) & set("wax+"))
+    return isinstance(flags, int) and bool(flags & _WRITING)
+
+
+def _check_path(path: Any, places: Sequence[str]) -> None:
+    if isinstance(path, int) or path is None:  # an open file
+        return
+    place = os.path.realpath(os.fsdecode(path))
+    if place.startswith(_ALWAYS) or _CACHES & {*Path(place).parts}:
+        return
+    if not any(_is_allowed(place, one) for one in places):
+        inside = os.path.relpath(place)
+        shown = place if inside.startswith("..") else inside
+        raise RefusedInTrial(f"writes {shown}, which is none of its products")
+
+
+def _is_allowed(place: str, one: str) -> bool:
+    """Return whether a path is an allowed one, lies in it, leads to it, or is named after it, as files to be renamed are."""
+    folder, name = os.path.split(place)
+    beside = folder == str(Path(one).parent) and Path(one).name in name
+    return (
+        place == one
+        or place.startswith(f"{one}{os.sep}")
+        or one.startswith(f"{place}{os.sep}")
+        or beside
+    )
+
+
+def _check_host(address: Any) -> None:
+    host = address[0] if isinstance(address, tuple) and address else address
+    if isinstance(address, str | bytes) and os.sep in os.fsdecode(address):
+        return  # a socket of this machine
+    host = host.decode() if isinstance(host, bytes) else host
+    if host not in _HERE:
+        raise RefusedInTrial(f"reaches for {host} over the network")

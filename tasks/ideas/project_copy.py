@@ -1,0 +1,72 @@
+"""A copy of the project in which an idea is tried, with stores of its own, so that a failure changes nothing."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tasks.knobs.reading import read_env
+from tasks.storage.workspace import SCRATCH
+
+TINY = "env.tiny.yaml"
+_OTHER = ("products", ".venv", ".uv", ".git", ".bentos")
+
+
+@contextmanager
+def project_copy(root: Path) -> Iterator[Path]:
+    """Yield a temporary copy of the project as it is now, uncommitted changes included.
+
+    The products of the tiny environment come along, so that what is up to date there does not run again. Other
+    products are shown where they lie, for notebooks that read them.
+    """
+    with TemporaryDirectory(prefix="clicklab-idea-") as name:
+        target = Path(name).resolve() / "project"
+        for path in _files(root):
+            place = target / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / path, place)
+        for cache in (root / "tasks").rglob("__pycache__"):  # compiled kernels take long to make
+            shutil.copytree(cache, target / cache.relative_to(root), dirs_exist_ok=True)
+        tiny = Path(read_env(root / TINY)["products"])
+        if not tiny.is_absolute() and (root / tiny).is_dir():
+            shutil.copytree(root / tiny, target / tiny, symlinks=True)
+        _show_products(root, target, tiny)
+        yield target
+
+
+def _show_products(root: Path, target: Path, tiny: Path) -> None:
+    products = Path(read_env(root / "env.yaml")["products"])
+    if products.is_absolute() or not (root / products).is_dir():
+        return
+    (target / products).mkdir(parents=True, exist_ok=True)
+    for path in (root / products).iterdir():
+        place = target / products / path.name
+        if path.name != SCRATCH and not place.exists() and root / tiny not in (path, *path.parents):
+            place.symlink_to(path)
+
+
+def _files(root: Path) -> list[str]:
+    """Return the files that belong to the project: what git tracks or would; without git, all but what runs write."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+        names = [name for name in done.stdout.split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        names = []
+    if not names:
+        names = [
+            path.relative_to(root).as_posix()
+            for path in root.rglob("*")
+            if path.is_file() and not {*_OTHER, "__pycache__"} & {*path.relative_to(root).parts}
+        ]
+    return [name for name in dict.fromkeys(names) if (root / name).is_file()]
+
+
+def environment(project: Path) -> dict[str, str]:
+    """Return the environment in which a copy of the project uses its own code and stores, and nobody else's."""
+    foreign = ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "PLOOMBER_ENV_FILENAME", "ENTRY_POINT")
+    kept = {name: value for name, value in os.environ.items() if name not in foreign}
+    return kept | {"PYTHONPATH": str(project), "BENTOML_HOME": str(project / ".bentos")}

@@ -1,0 +1,208 @@
+"""What runs in the copy of the project to try an idea; a process of its own, because it imports the copy's code."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ClicklabError
+from tasks.ideas.kernel_run import Limits, run
+from tasks.ideas.notebook import FEATURE, STEP, Fault
+from tasks.ideas.project_copy import TINY
+from tasks.knobs.reading import read_env
+from tasks.logs.log import Log
+from tasks.pipeline.build import build, load_dag
+from tasks.pipeline.executor import TasksFailed
+from tasks.pipeline.integrity import stands_for
+from tasks.pipeline.preflight import check_project
+from tasks.schema import Schema, load_schema
+from tasks.storage.workspace import SCRATCH
+
+_UNSEEN = {"__pycache__", ".git", ".ipynb_checkpoints"}
+
+
+def try_step(name: str, limits: Limits) -> list[str]:
+    """Run a new step twice by itself and once in the pipeline; return what is wrong, in lines.
+
+    The tasks before it are built first, on the tiny environment.
+    """
+    env = read_env(TINY) | {"time_limit_minutes": max(1, limits.minutes)}
+    check_project(env)
+    dag = load_dag(env)
+    for one in _last(dag, [task.name for task in dag[name].upstream.values()]):
+        dag.build_partially(one)
+    dag.render(show_progress=False)
+    task = dag[name]
+    own = [Path(str(one)) for key, one in _products(task).items() if key not in ("nb", "html")]
+    if fault := _run_twice(task, own, limits, Path(env["products"]).resolve() / "store"):
+        return [str(fault)]
+    load_dag(env).build_partially(name)
+    return []
+
+
+def _run_twice(task: Any, own: list[Path], limits: Limits, store: Path) -> Fault | None:
+    from ploomber.sources.notebooksource import json_serializable_params
+
+    given = json_serializable_params(task.params)
+    records = [store] if "tracking" in given else []
+    places = [str(path) for path in own] + [
+        str(path.parent) for path in own if path.name in ("manifest.json", "model.json")
+    ]
+    allowed = [*places, *map(str, records)]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    root, before = Path.cwd(), _tree(Path.cwd(), allowed)
+    notebook = f"notebooks/{task.name}.ipynb"
+    seen: list[dict[str, bytes]] = []
+    for _ in range(2):
+        for file in own:
+            file.unlink(missing_ok=True)
+        if fault := run(notebook, root, parameters=given, allowed=allowed, limits=limits):
+            return fault
+        if missing := [file for file in own if not file.is_file()]:
+            return Fault(
+                0,
+                0,
+                f"ran to its end, but did not write {missing[0].name}; write it to the path in `product`",
+            )
+        seen.append(
+            {str(one): one.read_bytes() for file in own for one in sorted(stands_for(file))}
+        )
+    for stray in _changed(before, _tree(root, allowed)):
+        return Fault(0, 0, f"writes {stray}, which is none of its products")
+    for line in _differences(*seen):
+        return Fault(0, 0, line)
+    for file in own:
+        file.unlink()
+    return None
+
+
+def _products(task: Any) -> Mapping[str, Any]:
+    found = task.product.to_json_serializable()
+    return found if isinstance(found, Mapping) else {"product": found}
+
+
+def _last(dag: Any, names: list[str]) -> list[str]:
+    """Return those tasks that no other of them needs."""
+
+    def needed(name: str) -> set[str]:
+        return {one.name for one in dag[name].upstream.values()}.union(
+            *(needed(one.name) for one in dag[name].upstream.values())
+        )
+
+    return [name for name in names if not any(name in needed(other) for other in names)]
+
+
+def _tree(root: Path, allowed: list[str]) -> dict[str, tuple[int, int]]:
+    """Return size and time of each file that a run may not change."""
+    found = {}
+    for path in root.rglob("*"):
+        inside = path.relative_to(root)
+        if path.is_symlink() or not path.is_file() or _UNSEEN & {*inside.parts}:
+            continue
+        if not any(str(path) == one or str(path).startswith(f"{one}/") for one in allowed):
+            found[inside.as_posix()] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return sorted(path for path in {**before, **after} if before.get(path) != after.get(path))
+
+
+def _differences(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> Iterator[str]:
+    """Yield which products are not the same after two runs with the same seed, and where."""
+    for path in sorted({**first, **second}):
+        one, other = first.get(path), second.get(path)
+        if one == other:
+            continue
+        where = ""
+        if path.endswith(".json") and one and other:
+            old, new = json.loads(one), json.loads(other)
+            if isinstance(old, dict) and isinstance(new, dict):
+                where = f" at {', '.join(key for key in {**old, **new} if old.get(key) != new.get(key))}"
+        yield f"two runs with one seed wrote another {Path(path).name}{where}; seed what is random, leave out clocks, sort sets"
+
+
+def try_code(kind: str, name: str, notebook: str, tests: list[str], limits: Limits) -> list[str]:
+    """Run the notebook of a feature or model once, its test, and the whole pipeline; return what is wrong, in lines."""
+    root, products = Path.cwd(), str(read_env("env.yaml")["products"])
+    if fault := run(notebook, root, allowed=[str(root / products / SCRATCH)], limits=limits):
+        return [str(fault)]
+    for path in tests:
+        if problem := _test_problem(path):
+            return [problem]
+    log = root / products / "log"
+    if kind == FEATURE and (log / "manifest.json").is_file():
+        schema = load_schema(read_env("env.yaml")["schema"])
+        if problem := _feature_problem(name, schema, Log.open(log)):
+            return [problem]
+    outcome = build(TINY)
+    return [f"on the tiny environment: {failure}" for failure in outcome.failures]
+
+
+def _test_problem(path: str) -> str:
+    """Return why a test fails, in one line, or nothing."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        path,
+        "-q",
+        "-x",
+        "-n",
+        "0",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    reasons = re.findall(r"^E\s+(.+)$", done.stdout, re.M)
+    checks = re.findall(r"checks\.py:\d+: in (\w+)$", done.stdout, re.M)
+    called = re.findall(r"^(?:FAILED|ERROR) \S+?::(\w+)", done.stdout, re.M)
+    which = (checks or called or [""])[-1].replace("_", " ")
+    said = (reasons or done.stdout.strip().splitlines() or ["no message"])[0]
+    return f"its test fails ({which}): {said}"[:400]
+
+
+def _feature_problem(name: str, schema: Schema, log: Log) -> str:
+    """Return on which inputs of the log a feature fails, or whether it gives two values for one; or nothing."""
+    from tasks.hashing.contract import HashContract
+    from tasks.hashing.derived_columns import Faults
+    from tasks.hashing.encode import columns_of, encode_batch
+    from tasks.hashing.feature_survey import survey_features
+
+    contract = HashContract.from_schema(schema, bits=16)
+    faults = Faults()
+    for batch in log.batches(columns=columns_of(contract)):
+        encode_batch(batch, contract, faults=faults)
+    if n_failed := faults.n_rows[name]:
+        reason = next(iter(faults.messages[name]))
+        return f"{reason}; so in {n_failed:,} of {log.n_rows:,} rows of the log"
+    survey_features(log, contract, (0, log.n_rows), max_rows=log.n_rows)
+    return ""
+
+
+def main() -> None:
+    """Try what the job file says, and leave the lines beside it."""
+    job_path = Path(sys.argv[1])
+    job = json.loads(job_path.read_text())
+    limits = Limits(job["minutes"], job["memory_gb"])
+    try:
+        if job["kind"] == STEP:
+            found = try_step(job["name"], limits)
+        else:
+            found = try_code(job["kind"], job["name"], job["notebook"], job["tests"], limits)
+    except TasksFailed as error:
+        found = [f"on the tiny environment: {failure}" for failure in error.failures]
+    except ClicklabError as error:
+        found = [str(error)]
+    job_path.with_suffix(".found").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
