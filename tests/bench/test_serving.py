@@ -177,6 +177,7 @@ def test_exposures_are_counted_in_files_and_parts(tmp_path):
     assert soak.count_lines(tmp_path) == 3
 
 
+@pytest.mark.slow
 def test_the_soak_figure_is_the_same_file_each_time(tmp_path):
     """It is committed, so the same numbers must give the same bytes."""
     for name in ("one.svg", "two.svg"):

@@ -30,6 +30,7 @@ def test_a_task_without_a_model_is_reported_with_the_block_to_add():
     assert set(block["models"]["b"]) == {"kind", "params", "search"}
 
 
+@pytest.mark.slow
 def test_the_lines_that_are_reported_load_when_pasted(tmp_path, monkeypatch):
     """A new block in env.yaml, and those lines after the other trainings: the task is there."""
     project = copy_project(tmp_path / "project")

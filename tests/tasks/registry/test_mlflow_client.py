@@ -170,6 +170,7 @@ def test_a_server_without_its_bucket_is_one_line_at_once(address, tmp_path, monk
             one_line(caught)
 
 
+@pytest.mark.slow
 def test_a_second_store_of_one_process_is_another_store(tmp_path, monkeypatch):
     """MLflow notes the first address in the environment, where it would override the second."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

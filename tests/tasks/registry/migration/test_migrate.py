@@ -59,6 +59,7 @@ def rows(place, table: str) -> list:
         return database.execute(f"SELECT * FROM {table}").fetchall()
 
 
+@pytest.mark.slow
 def test_moving_twice_doubles_nothing(source, target):
     """The same counts after the second time, and what the team changed since stays."""
     assert numbers(migrate(source, target)) == EXPECTED
