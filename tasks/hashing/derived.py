@@ -107,10 +107,13 @@ def _text(feature: Feature, value: Any) -> str:
     edges = feature.buckets
     if edges is None or value is None or value != value:
         return value_text(value)
-    at = bisect_right(edges, value)
-    low = value_text(edges[at - 1]) if at else ""
-    high = value_text(edges[at]) if at < len(edges) else ""
-    return f"{low}..{high}"
+    return _bucket_names(edges)[bisect_right(edges, value)]
+
+
+@lru_cache
+def _bucket_names(edges: tuple[float, ...]) -> list[str]:
+    texts = ["", *map(value_text, edges), ""]
+    return [f"{low}..{high}" for low, high in pairwise(texts)]
 
 
 class FeatureMemory(dict[Any, tuple[str, ...]]):
@@ -140,7 +143,10 @@ class FeatureMemory(dict[Any, tuple[str, ...]]):
         except FeatureFaultError:
             self.n_failed += 1
             return self.missing
-        if sum(len(one) for one in (*inputs, *texts) if type(one) is str) <= MAX_REMEMBERED_CHARS:
+        n_chars = 0
+        for one in (*inputs, *texts):
+            n_chars += len(one) if type(one) is str else 0
+        if n_chars <= MAX_REMEMBERED_CHARS:
             if len(self) >= self._size:
                 self.clear()
             self[key] = texts

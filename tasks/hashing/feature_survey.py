@@ -72,16 +72,17 @@ def survey_features(
 
 
 def _try_twice(feature: Feature, combinations: list[Inputs]) -> float:
-    """Return the microseconds of a call; ConfigError if an input has two values."""
+    """Return the microseconds of processor time of a call; ConfigError if an input has two values."""
     first: list[tuple[Inputs, Any]] = []
-    since = time.perf_counter()
+    since = time.thread_time()
     for inputs in combinations:
         first.append((inputs, _value(feature, inputs)))
-        if time.perf_counter() - since > _MAX_SECONDS:
+        if time.thread_time() - since > _MAX_SECONDS:
             break
-    seconds = time.perf_counter() - since
-    for inputs, before in reversed(first):
-        after = _value(feature, inputs)
+    seconds, since = time.thread_time() - since, time.thread_time()
+    second = [_value(feature, inputs) for inputs, _ in reversed(first)]
+    seconds = min(seconds, time.thread_time() - since)
+    for (inputs, before), after in zip(reversed(first), second, strict=True):
         if after != before:
             raise ConfigError(
                 f"feature {feature.name!r} gives {_shown(before)} and then {_shown(after)} for "

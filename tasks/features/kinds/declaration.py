@@ -141,6 +141,10 @@ def statistic(
     >>> campaign_rate(20, 3), declared(campaign_rate).inputs
     (0.15, ('C17', '@day'))
     """
+    if isinstance(field, str) and field in STEPS_MS:
+        raise ConfigError(
+            f"a statistic counts the values of a field, found {field!r}; name a field"
+        )
     return _declaring("statistic", (field, DAY), ("impressions", "clicks"), buckets, values)
 
 

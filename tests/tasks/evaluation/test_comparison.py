@@ -1,11 +1,14 @@
 """All models on the same rows: who ranks first, by which numbers, and what is passed on."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from tasks.errors import ContractError
+from tasks.evaluation import comparison
 from tasks.evaluation.comparison import (
     CHAMPION,
     Scored,
@@ -22,6 +25,8 @@ from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import make_learner
 from tasks.models.artifact import freeze
+from tasks.schema import Schema
+from tests.bentos.ctr.artifacts import artifact
 from tests.logs import SMALL, hours_of, rows, write_lines
 
 N_ROWS, TEST = 600, (400, 600)
@@ -131,6 +136,27 @@ def test_a_log_is_scored_with_the_models_own_contract(log):
     model = freeze(learner, contract, name="m")
     expected = [model.predict_row(log.raw_row(row, SMALL)) for row in range(395, 405)]
     np.testing.assert_array_equal(score_log(model, log, (395, 405)), expected)
+
+
+def test_a_champion_that_this_code_cannot_score_is_named_with_the_ways_on(
+    monkeypatch, tmp_path, make_feature
+):
+    """A feature of it was edited since: restore it, or take the alias away."""
+    body = '@feature("site")\ndef made(site):\n    return {}\n'
+    make_feature("made", body.format("site"))
+    schema = Schema.from_dict(SMALL.to_dict() | {"features": ["made"]})
+    found = SimpleNamespace(
+        folder=artifact(tmp_path / "model", schema=schema), registry_version="3"
+    )
+    monkeypatch.setattr(comparison.mlflow_store, "connect", lambda uri: None)
+    monkeypatch.setattr(comparison.mlflow_store, "find_alias", lambda *args, **kwargs: found)
+    tracking = {"tracking_uri": ""}
+    assert comparison._champion(schema, tracking, tmp_path)[1] is found
+    make_feature("made", body.format("site or 1"))
+    with pytest.raises(
+        ContractError, match=r"^the champion, version 3, .*feature 'made'.*alias 'champion'"
+    ):
+        comparison._champion(schema, tracking, tmp_path)
 
 
 def test_a_lead_covers_the_difference_and_changes_sign_with_the_order(test, models):

@@ -36,6 +36,14 @@ def test_a_survey_counts_combinations_and_costs(make_feature):
     assert survey_features(FakeLog(), contract_of(), (0, 1000)).empty
 
 
+@pytest.mark.parametrize(("limit", "is_slow"), [(0, True), (1e9, False)])
+def test_a_feature_above_the_limit_is_named_slow(monkeypatch, limit, is_slow):
+    """By its cost per row, not per call."""
+    monkeypatch.setattr("tasks.hashing.feature_survey.SLOW_NS", limit)
+    found = survey_features(FakeLog(), contract_of("hour_of_day"), (0, 1000))
+    assert found["slow"].tolist() == [is_slow]
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -142,6 +142,38 @@ def test_a_field_of_noise_gains_nothing_and_a_real_one_does(schema):
     assert leaking > 0.5 + 20 * error
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """A simulated log, its schema with one statistic, and the rows in memory."""
+    schema = Schema.from_dict(
+        load_schema("avazu").to_dict() | {"features": ["hour_of_day", "campaign_rate"]}
+    )
+    folder = tmp_path_factory.mktemp("past") / "log"
+    ingest_log("sim://avazu?rows=12000&seed=7", folder, schema=schema)
+    log = Log.open(folder)
+    table = pa.Table.from_batches(log.batches(columns=["click", "hour", *schema.field_names]))
+    return schema, log, table.unify_dictionaries()
+
+
+def test_on_the_simulator_a_campaign_gains_and_a_shuffled_one_does_not(simulated):
+    """The same column in another order: its past is as rich, and says nothing."""
+    schema, log, table = simulated
+    at, campaigns = table.schema.names.index("C17"), table.column("C17").combine_chunks()
+    order = pa.array(np.random.default_rng(8).permutation(log.n_rows))
+    y_true = table.column("click").to_numpy()
+    found = {}
+    for name, column in (("real", campaigns), ("shuffled", campaigns.take(order))):
+        memory = MemoryLog()
+        memory.table, memory.n_rows = table.set_column(at, "C17", column), log.n_rows
+        past = count_past(memory, schema, (0, log.n_rows))
+        contract = HashContract.from_schema(schema, bits=8, past=past)
+        texts = texts_of(memory, contract, "campaign_rate")
+        found[name] = roc_auc(y_true, np.array([float(text.split("..")[0] or 0) for text in texts]))
+    error = 0.5 / np.sqrt(y_true.sum())
+    assert abs(found["shuffled"] - 0.5) < 3 * error
+    assert found["real"] > 0.5 + 6 * error
+
+
 def test_later_rows_and_requests_see_the_frozen_table(schema):
     """Those after the counted days: their own clicks never enter it, in whichever way they come."""
     log = MemoryLog()
@@ -214,12 +246,9 @@ def test_a_table_is_bounded(schema, monkeypatch):
         count_past(log, schema, (0, log.n_rows))
 
 
-def test_a_logs_contract_counts_up_to_the_test_rows(tmp_path):
+def test_a_logs_contract_counts_up_to_the_test_rows(simulated):
     """From an ingested log; a schema without statistics reads nothing."""
-    avazu = load_schema("avazu")
-    schema = Schema.from_dict(avazu.to_dict() | {"features": ["hour_of_day", "campaign_rate"]})
-    ingest_log("sim://avazu?rows=3000&seed=7", tmp_path / "log", schema=schema)
-    log = Log.open(tmp_path / "log")
+    (schema, log, _), avazu = simulated, load_schema("avazu")
     split = split_log(log)
     contract = contract_for(log, schema, split, bits=10)
     frame = log.to_pandas(["C17", "click"], 0, split.valid[1])

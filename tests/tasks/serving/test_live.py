@@ -175,6 +175,21 @@ def test_rows_missing_values_and_unseen_tokens_are_counted(model, context, sever
     assert scorer.missing.dtype == scorer.unseen.dtype == np.int64
 
 
+def test_failures_of_features_are_counted():
+    """Each time that one fails, single rows and candidates; the rows are scored as if its value were missing."""
+    model = MODELS[0]
+    scorer = LiveScorer(model)
+    assert scorer.failed == dict.fromkeys(
+        ["hour_of_day", "fragile", "weekday", "shape", "into_the_day"], 0
+    )
+    several = [{"site": "a", "n": n} for n in ("1", "2", "0", "1")]
+    scores = [scorer.score(row) for row in several]
+    assert scorer.failed["fragile"] == 3
+    assert scores[0] == scores[3] == model.predict_row(several[0])
+    assert scorer.score_candidates({"site": "a"}, [{"n": "1"}, {"n": "3"}])[0] == scores[0]
+    assert scorer.failed["fragile"] == 4
+
+
 def test_thousands_of_rows_are_counted_once():
     """However many are held back before they are counted, and however often one looks."""
     model = model_of(PLAIN)

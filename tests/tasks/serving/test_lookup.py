@@ -23,7 +23,7 @@ def test_codes_by_lookup_are_the_encoders(several, cache_size):
     found = lookup(cache_size)
     for row in several:
         assert found.codes(found.texts(row)) == ENCODER.encode_row(row).tolist()
-        assert all(len(cache) <= cache_size for cache in found.caches)
+        assert all(len(cache) <= cache_size for cache in (*found.caches, *found.features.memories))
 
 
 @given(column=st.lists(values, max_size=30), cache_size=st.sampled_from([1, 3, 1000]))
@@ -43,6 +43,8 @@ def test_a_client_cannot_fill_the_memory():
     site, _, n, *_ = found.caches
     assert 0 < len(site) <= 64
     assert len(n) == 0
+    for memory in found.features.memories:
+        assert len(memory) <= 64
 
 
 @pytest.mark.parametrize(
