@@ -1,5 +1,6 @@
 """From a log to a trained model with the functions that `make run` calls: what the benchmark times."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ def hash_rows(log: Log, span: tuple[int, int], contract: HashContract, folder: P
 
 
 def train(
-    features: FeatureSet, valid: FeatureSet, *, kind: str = "ftrl", checkpoint: Path | None = None
+    features: FeatureSet,
+    valid: FeatureSet,
+    *,
+    kind: str | Mapping[str, Any] = "ftrl",
+    checkpoint: Path | None = None,
 ) -> tuple[Any, History]:
     """Return a learner with default parameters after one epoch, and its losses; `valid` is judged once."""
     learner = make_learner(kind, features.contract.n_features)

@@ -19,11 +19,9 @@ from bench.serving.request_steps import time_steps
 from bench.serving.scoring import time_scoring
 from bench.serving.soak_figure import draw
 from bench.serving.targets import outcomes
-from bench.serving.workload import Workload, make_workload
+from bench.serving.workload import KINDS, Workload, make_workload
 from bench.throughput import run_command
 from tasks.errors import ConfigError
-
-KINDS = ("ftrl", "sgd", "fm")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +46,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=int, default=100_000, help="simulated rows to train on")
     parser.add_argument("--bits", type=int, default=20, help="2^bits weights, as in env.yaml")
-    parser.add_argument("--kind", choices=KINDS, default="ftrl", help="kind of model")
+    parser.add_argument("--kind", choices=list(KINDS), default="ftrl", help="kind of model")
     parser.add_argument("--only", nargs="+", choices=keys, default=keys, help="skip the others")
     parser.add_argument(
         "--soak", type=float, metavar="MINUTES", help="run ours alone for this long"

@@ -19,6 +19,15 @@ from tasks.logs.log import Log
 from tasks.models.artifact import ScoringModel, save_model
 from tasks.schema import load_schema
 
+# What `--kind` names, as env.yaml would.
+KINDS: Mapping[str, Any] = {
+    "ftrl": "ftrl",
+    "sgd": "sgd",
+    "fm": "fm",
+    "net": "tasks.models.neural_net:NeuralNet",
+    "lightgbm": {"kind": "lightgbm:LGBMClassifier", "input": "categorical"},
+    "logistic": {"kind": "sklearn.linear_model:LogisticRegression", "input": "hashed"},
+}
 N_CANDIDATES = 100
 # The fields of an ad that competes for an impression: creative and campaign. The banner's size
 # belongs to the slot, so it is part of the context.
@@ -144,7 +153,7 @@ def _train(
     with TemporaryDirectory(dir=data.folder) as place:
         features = hash_rows(log, (0, n_rows), contract, Path(place) / "train")
         valid = hash_rows(log, (data.n_train, log.n_rows), contract, Path(place) / "valid")
-        learner, _ = train(features, valid, kind=kind)
+        learner, _ = train(features, valid, kind=KINDS[kind])
     model = save_model(folder, learner, contract, name=kind)
     golden = [dict(row) for row in rows[:N_GOLDEN]]
     p_click = model.predict_rows(golden).tolist()

@@ -35,7 +35,7 @@ RUN ln -s /scratch/products /scratch/mlflow . && python -m compileall -q tasks b
 ARG COMMIT=unknown
 RUN echo "${COMMIT}" > /etc/clicklab-commit
 LABEL org.opencontainers.image.title="clicklab-pipeline" org.opencontainers.image.revision="${COMMIT}" org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+ENV PATH=/opt/venv/bin:$PATH LD_LIBRARY_PATH=/opt/venv/lib PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOME=/scratch TMPDIR=/scratch/tmp NUMBA_CACHE_DIR=/scratch/numba MPLCONFIGDIR=/scratch/matplotlib BENTOML_HOME=/scratch/bentoml \
     BENTOML_DO_NOT_TRACK=True DO_NOT_TRACK=1 PLOOMBER_STATS_ENABLED=false GIT_PYTHON_REFRESH=quiet
 # Nothing else is written: the root file system may be read-only. A volume here gets the folder's owner.

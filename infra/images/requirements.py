@@ -1,4 +1,6 @@
-"""The part of requirements.lock that an image needs, with hashes: ``python -m infra.images.requirements IMAGE``.
+"""The part of requirements.lock that an image needs, with hashes: ``python -m infra.images.requirements IMAGE [PINS]``.
+
+The service's image is given the pins of its Bento, which has the packages of its model besides the service's own.
 
 Runs inside the build, before anything is installed, so it imports only the standard library.
 """
@@ -43,10 +45,25 @@ def locked_requirements(lock: str, roots: Sequence[str]) -> str:
     return "\n".join(kept) + "\n"
 
 
+def pinned(requirements: str) -> tuple[str, ...]:
+    """Return the packages that a file of pins names.
+
+    Examples
+    --------
+    >>> pinned("numpy==2.4.1 ; python_version < '3.13'\nuvicorn[standard]==0.40.0\n")
+    ('numpy', 'uvicorn')
+    """
+    found = (re.match(r"([a-z0-9][a-z0-9._-]*)", line) for line in requirements.splitlines())
+    return tuple(match[1] for match in found if match)
+
+
 def main(words: Sequence[str]) -> int:
-    """Print the requirements of an image."""
+    """Print the requirements of an image, and of the pins in a file."""
+    image, pins = (*words, "", "")[:2]
     try:
-        roots = roots_of("".join(words), Path("pyproject.toml").read_text())
+        roots = roots_of(image, Path("pyproject.toml").read_text())
+        if pins:
+            roots = (*roots, *pinned(Path(pins).read_text()))
         sys.stdout.write(locked_requirements(Path("requirements.lock").read_text(), roots))
     except ClicklabError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -10,7 +10,8 @@ COPY pyproject.toml requirements.lock ./
 COPY tasks/__init__.py tasks/errors.py tasks/serving/requirements.py tasks/
 COPY infra/__init__.py infra/
 COPY infra/images/__init__.py infra/images/requirements.py infra/images/trim.py infra/images/
-RUN python -m infra.images.requirements service > requirements.txt \
+COPY bento/src/requirements.txt bento-requirements.txt
+RUN python -m infra.images.requirements service bento-requirements.txt > requirements.txt \
  && python -m venv /app/.venv \
  && /app/.venv/bin/python -m pip install --no-cache-dir --no-compile --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
  && /app/.venv/bin/python -m pip uninstall --quiet --yes pip setuptools \
@@ -25,7 +26,7 @@ COPY bento/ ./
 # Kernels are compiled here for all of AWS's processors, instead of by each worker at its start; the packed model must
 # predict its golden rows with them. Times in whole seconds, as layers store no more, so that the caches stay valid.
 ARG CPU=x86-64-v3
-ENV NUMBA_CPU_NAME=${CPU} NUMBA_CPU_FEATURES= NUMBA_CACHE_DIR=/scratch/numba
+ENV LD_LIBRARY_PATH=/app/.venv/lib NUMBA_CPU_NAME=${CPU} NUMBA_CPU_FEATURES= NUMBA_CACHE_DIR=/scratch/numba
 RUN find src -type f -exec touch -d 2000-01-01 {} + \
  && cd src && /app/.venv/bin/python -m compileall -q . \
  && /app/.venv/bin/python -c "from bentos.ctr.worker import Worker; it = Worker(); it.start(); assert it.is_ready, it.health(); it.stop()" \

@@ -40,10 +40,20 @@ def trim(environment: Path) -> int:
     return n_bytes
 
 
+def link_openmp(environment: Path) -> None:
+    """Give LightGBM the OpenMP library of scikit-learn's wheel; its own relies on the system's, which slim images lack.
+
+    The image's LD_LIBRARY_PATH names the folder ``lib`` of the environment.
+    """
+    for library in environment.glob("lib/python3*/site-packages/scikit_learn.libs/libgomp*"):
+        (environment / "lib" / "libgomp.so.1").symlink_to(library)
+
+
 def main(words: Sequence[str]) -> int:
     """Trim and compile an environment; templates that are not Python stay as they are."""
     (folder,) = words
     sys.stdout.write(f"{trim(Path(folder)) / 1e6:.0f} MB removed from {folder}\n")
+    link_openmp(Path(folder))
     compileall.compile_dir(Path(folder) / "lib", maxlevels=99, quiet=2, workers=0)
     return 0
 

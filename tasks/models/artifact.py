@@ -20,8 +20,7 @@ from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.models import scorer_module, scorer_of
-from tasks.models.estimator_scoring import MAX_BYTES
-from tasks.models.golden import MODEL, is_model_file, part_name
+from tasks.models.golden import MODEL, part_name, read_part
 from tasks.models.packages import packages_of
 from tasks.models.scoring import checked_codes, frozen, sigmoid
 from tasks.storage.files import write_atomic
@@ -66,6 +65,7 @@ class ScoringModel:
         params: Mapping[str, Any],
         info: Mapping[str, Any] | None = None,
         expected: str | None = None,
+        scorer: Any = None,
     ):
         self.arrays = {
             key: part if isinstance(part, bytes) else frozen(part) for key, part in arrays.items()
@@ -86,7 +86,11 @@ class ScoringModel:
                 f"model {name!r}: the content has the version {self.version}, but {MODEL} names {expected}; "
                 "a file was changed or only partly copied; restore all files or train again"
             )
-        self.scorer = scorer_of(kind, self.arrays, self.intercept, contract, self.params)
+        self.scorer = (
+            scorer(self.arrays, self.intercept, contract)  # of a class that may be a notebook's
+            if scorer
+            else scorer_of(kind, self.arrays, self.intercept, contract, self.params)
+        )
         self.encoder = RowEncoder(contract)
 
     @property
@@ -158,12 +162,13 @@ def _version(
     odd = {name: _shape(part) for name, part in arrays.items() if len(part) != contract.n_features}
     digest = hashlib.sha256(json.dumps([*head, odd] if odd else head, sort_keys=True).encode())
     for part in arrays.values():
-        digest.update(part if isinstance(part, bytes) else _little(part).view(np.uint8).data)
+        is_file = isinstance(part, bytes)
+        digest.update(
+            part
+            if is_file
+            else np.ascontiguousarray(part, dtype="<f4").reshape(-1).view(np.uint8).data
+        )
     return digest.hexdigest()[:12]
-
-
-def _little(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array, dtype="<f4").reshape(-1)
 
 
 def _shape(part: Any) -> list[int]:
@@ -193,6 +198,7 @@ def freeze(
         kind=learner.kind,
         params=params,
         info=info,
+        scorer=learner.scorer,
     )
 
 
@@ -278,7 +284,7 @@ def load_model(folder: str | Path) -> ScoringModel:
                 f"{folder / MODEL}: format {record['format']!r} is not {FORMAT}; train the model again"
             )
         names = record.get("arrays") or [key for key in _OLDER if key in record]
-        arrays = {key: _read(folder, key) for key in names}
+        arrays = {key: read_part(folder, key) for key in names}
         contract = HashContract.from_dict(record["contract"])
         fields = {key: record[key] for key in ("name", "kind", "params", "info")}
         intercept, version = float(record["intercept"]), record["version"]
@@ -295,15 +301,3 @@ def load_model(folder: str | Path) -> ScoringModel:
 
 
 _OLDER = ("weights", "latent")  # models of releases whose model.json did not list the arrays
-
-
-def _read(folder: Path, key: str) -> Any:
-    """Return an array, memory-mapped, or the content of an estimator's file."""
-    path = folder / part_name(key)
-    if not is_model_file(path.name):
-        raise InputError(f"{folder / MODEL}: {key!r} is no part of a model; train the model again")
-    if path.suffix == ".npy":
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; make the model smaller")
-    return path.read_bytes()

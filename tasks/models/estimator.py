@@ -174,6 +174,10 @@ class EstimatorLearner(Learner):
         """Return the one file of the estimator."""
         return dict(self.parts_)
 
+    def scorer(self, parts: Any, intercept: float, contract: Any) -> Any:  # type: ignore[override]
+        """Return what scores hashed rows with its file."""
+        return scoring.estimator_scorer(parts, intercept, contract, self._input)
+
     def decision_codes(self, codes: np.ndarray) -> np.ndarray:
         """Return logits of hashed rows, float64 ``(n_rows,)``."""
         codes = checked_codes(codes, self.require_size())

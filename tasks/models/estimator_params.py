@@ -8,9 +8,8 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.models.learner import param_defaults
 
-_LIGHTGBM: dict[
-    str, Any
-] = {  # trainings run side by side, one per core, and two of them give the same bits
+# Trainings run side by side, one per core, and the same rows give the same bits.
+_LIGHTGBM: dict[str, Any] = {
     "verbose": -1,
     "n_jobs": 1,
     "deterministic": True,

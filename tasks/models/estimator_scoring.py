@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import ConfigError, InputError
+from tasks.models.golden import MAX_BYTES
 from tasks.models.scoring import Scorer
 
 LIGHTGBM, SKOPS = "lightgbm.txt", "estimator.skops"
-MAX_BYTES = 256 << 20  # of a file, and of what it unpacks to
 TRUSTED = (  # classes besides those that skops trusts by itself, which are estimators: what these are made of
     "scipy.sparse._csr.csr_matrix",
     "sklearn.calibration._CalibratedClassifier",

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.errors import ContractError
+from tasks.errors import ContractError, InputError
 
 GOLDEN = "golden.json"
 MODEL = "model.json"
+MAX_BYTES = 256 << 20  # of an estimator's file, and of what it unpacks to
 ESTIMATOR_FILES = ("lightgbm.txt", "estimator.skops")
 TOLERANCE = 1e-6  # of a probability, wherever it is computed
 
@@ -40,6 +41,28 @@ def is_model_file(name: str) -> bool:
         name in (GOLDEN, MODEL, *ESTIMATOR_FILES)
         or re.fullmatch(r"[a-z][a-z0-9_]{0,40}\.npy", name) is not None
     )
+
+
+def read_part(folder: Path, key: str) -> Any:
+    """Return an array of a model, memory-mapped, or the content of an estimator's file.
+
+    Raises
+    ------
+    InputError
+        If no part of a model has that name, or a file is too large to be held in memory.
+    OSError, ValueError
+        If it cannot be read.
+    """
+    import numpy as np
+
+    path = folder / part_name(key)
+    if not is_model_file(path.name):
+        raise InputError(f"{folder / MODEL}: {key!r} is no part of a model; train the model again")
+    if path.suffix == ".npy":
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; make the model smaller")
+    return path.read_bytes()
 
 
 def model_files(folder: Path) -> list[str]:

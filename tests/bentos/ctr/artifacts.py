@@ -35,6 +35,28 @@ def fm_artifact(folder: Path, *, bits: int = 10) -> Path:
     return folder
 
 
+def net_artifact(folder: Path) -> Path:
+    """Write a small neural network with its golden rows and return the folder."""
+    return _made(folder, "tasks.models.neural_net:NeuralNet", hidden=4, n_rows=32)
+
+
+def boosted_artifact(folder: Path) -> Path:
+    """Write a LightGBM model with its golden rows and return the folder."""
+    block = {"kind": "lightgbm:LGBMClassifier", "input": "categorical"}
+    return _made(folder, block, n_estimators=5)
+
+
+def _made(folder: Path, model: Any, **params: Any) -> Path:
+    contract = HashContract.from_schema(load_schema("avazu"), bits=10)
+    draw = np.random.default_rng(5)
+    codes = draw.integers(0, contract.n_features, (500, contract.n_tokens)).astype(np.int32)
+    learner = make_learner(model, contract.n_features, random_state=5, **params)
+    learner.partial_fit_codes(codes, (codes[:, 0] % 4 == 0).astype(np.uint8)).end_pass()
+    saved = save_model(folder, learner, contract, name="any")
+    (folder / "golden.json").write_text(json.dumps(golden_rows(saved)))
+    return folder
+
+
 def version_of(folder: Path) -> str:
     """Return the version of a model folder."""
     return json.loads((folder / "model.json").read_text())["version"]

@@ -73,6 +73,20 @@ def test_removed_bytes_are_counted_once(environment):
     assert trim.trim(environment.parents[2]) == len("12345") + len("123") + len("cdef int x")
 
 
+def test_lightgbm_gets_the_openmp_library_of_scikit_learns_wheel(environment):
+    """Under the name that it asks for, in the folder that LD_LIBRARY_PATH names; nothing where there is none."""
+    root = environment.parents[2]
+    trim.link_openmp(root)
+    assert not (root / "lib/libgomp.so.1").is_symlink()
+    (environment / "scikit_learn.libs").mkdir()
+    (environment / "scikit_learn.libs/libgomp-0a1b.so.1.0.0").write_text("openmp")
+    trim.link_openmp(root)
+    assert (root / "lib/libgomp.so.1").read_text() == "openmp"
+    for name, place in (("service", "/app/.venv/lib"), ("pipeline", "/opt/venv/lib")):
+        text = (ROOT / f"infra/images/{name}.Dockerfile").read_text()
+        assert f"LD_LIBRARY_PATH={place} " in text
+
+
 def test_the_build_needs_nothing_but_the_standard_library():
     """Both modules run before anything is installed."""
     for words in (["infra.images.requirements", "service"], ["infra.images.trim", "/nowhere"]):

@@ -8,7 +8,7 @@ import pytest
 
 from infra.images import __main__ as images
 from infra.images import context, engine, pushed, registry_findings
-from infra.images.requirements import locked_requirements, roots_of
+from infra.images.requirements import locked_requirements, main, roots_of
 from tasks.errors import ConfigError
 from tests.conftest import ROOT
 from tests.infra.cloud import ACCOUNT, REGION, account, aws, write_outputs
@@ -69,7 +69,7 @@ def test_every_copied_file_exists(path):
     for word, rest in _instructions(path):
         if word == "COPY" and not rest.startswith("--from"):
             for source in rest.split()[:-1]:
-                assert source == "bento/" or list(ROOT.glob(source.rstrip("/"))), source
+                assert source.startswith("bento/") or list(ROOT.glob(source.rstrip("/"))), source
 
 
 def test_the_pipelines_image_holds_what_its_tasks_import():
@@ -111,6 +111,19 @@ def test_what_the_container_imports_is_in_the_pipelines_part():
     text = locked_requirements(LOCK, roots_of("pipeline", PROJECT))
     for name in ("psutil", "boto3", "ploomber", "papermill", "mlflow", "dask", "distributed"):
         assert re.search(rf"^{name}(\[.*\])?==", text, re.M), name
+
+
+def test_the_services_image_gets_the_packages_of_its_model(tmp_path, monkeypatch, capsys):
+    """What the Bento pins, of the same lock, with hashes."""
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "pins.txt").write_text("lightgbm==4.7.0\nscikit-learn==1.9.1\n")
+    assert main(["service", str(tmp_path / "pins.txt")]) == 0
+    boosted = capsys.readouterr().out
+    assert main(["service"]) == 0
+    plain = capsys.readouterr().out
+    assert re.search(r"^lightgbm==", boosted, re.M)
+    assert re.search(r"^scipy==", boosted, re.M)
+    assert not re.search(r"^(lightgbm|scipy)==", plain, re.M)
 
 
 def test_an_unknown_image_is_refused():

@@ -133,6 +133,27 @@ def test_one_run_may_replace_a_champion_of_other_data(tmp_path, monkeypatch, val
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        ("kind: ftrl", "kind: lightgbm:LGBMClassifier", "`models.ftrl`: `input` is missing: hashed or categorical"),
+        ("kind: ftrl", "kind: sklearn.svm:LinearSVC\n    input: hashed", "`models.ftrl.params`: sklearn.svm:LinearSVC has no predict_proba"),
+        ("kind: ftrl", "kind: ftrl\n    input: hashed", "`models.ftrl.input`: ftrl learns row by row; only an estimator has it"),
+        ("kind: ftrl", "kind: ftrl\n    input: dense", "`models.ftrl.input` must be hashed or categorical, found 'dense'"),
+        ("kind: ftrl", "kind: ftrl\n    max_rows: 0", "`models.ftrl.max_rows` must be an integer of at least 1, found 0"),
+        ("kind: ftrl\n    params: {}", "kind: sklearn.linear_model:LogisticRegression\n    input: hashed\n    params: {D: 1}", "`models.ftrl.params.D`: sklearn.linear_model:LogisticRegression has no parameter 'D'"),
+        ("kind: ftrl\n    params: {}", "kind: sklearn.linear_model:LogisticRegression\n    input: hashed\n    params: {C: -1.0}", "`models.ftrl.params.C`: sklearn.linear_model:LogisticRegression: The 'C' parameter"),
+        ("kind: ftrl\n    params: {}", "kind: lightgbm:LGBMClassifier\n    input: categorical\n    params: {num_leavs: 7}", "`models.ftrl.params.num_leavs`: lightgbm:LGBMClassifier has no parameter 'num_leavs'; did you mean `num_leaves`?"),
+    ],
+)  # fmt: skip
+def test_a_model_of_another_package_that_cannot_be_is_one_line(tmp_path, old, new, said):
+    """What it needs, what it does not have, and that it could not serve, before anything runs."""
+    found = refusal(env_file(tmp_path, (old, new)))
+    assert found.startswith("env.yaml:3")
+    assert said in found
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
         ("bits: 20", "bitz: 20", "unknown key `hash.bitz`; did you mean `hash.bits`?"),
         ("hash:", "hsah:", "unknown key `hsah`; did you mean `hash`?"),
         ("seed: 7", "bits: 7", "unknown key `bits`; did you mean `hash.bits`?"),
@@ -160,6 +181,7 @@ def test_one_run_may_replace_a_champion_of_other_data(tmp_path, monkeypatch, val
         ("name: ctr}", "name: My Shop}", "`bento.name` must be text that matches"),
         ("experiment: ctr", "experiment: ''", "text of 1 to 500 characters, found ''"),
         ("time_limit_minutes: 240", "time_limit_minutes: 0", "a number above 0, found 0"),
+        ("kind: ftrl", "kind: lightgbm:LGBMClasifier", "`models.ftrl.kind`: lightgbm has no class 'LGBMClasifier'; did you mean lightgbm:LGBMClassifier?"),
         ("kind: ftrl", "kind: ftlr", "there is no kind 'ftlr'; did you mean ftrl?"),
         ("search: {method: fixed}", "search: {}", "search.method` is missing: fixed, grid, optuna"),
         ("method: fixed", "method: fixd", "must be one of fixed, grid, optuna, found 'fixd'"),

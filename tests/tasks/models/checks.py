@@ -27,10 +27,12 @@ def check_learner(kind, **params):
     Parameters
     ----------
     kind
-        As in ``env.yaml``.
+        As in ``env.yaml``, or the class.
     **params
         Parameters with which 2,000 rows and 30 passes are enough to learn.
     """
+    if isinstance(kind, type):
+        kind = f"{kind.__module__}:{kind.__qualname__}"
     for check in CHECKS:
         check(
             lambda **more: make_learner(kind, N_FEATURES, **{"random_state": 3, **params, **more})

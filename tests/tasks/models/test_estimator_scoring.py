@@ -106,7 +106,7 @@ def test_a_large_file_is_not_read(tmp_path, monkeypatch):
     }  # fmt: skip
     (tmp_path / "model.json").write_text(json.dumps(record))
     (tmp_path / "lightgbm.txt").write_text("x" * 200)
-    monkeypatch.setattr("tasks.models.artifact.MAX_BYTES", 100)
+    monkeypatch.setattr("tasks.models.golden.MAX_BYTES", 100)
     with pytest.raises(InputError, match="larger than"):
         load_model(tmp_path)
 

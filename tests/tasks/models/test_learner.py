@@ -7,7 +7,7 @@ import pytest
 
 from tasks.errors import ConfigError, ContractError, InputError
 from tasks.models import KINDS, learner_class, make_learner, scorer_of
-from tasks.models.artifact import ScoringModel
+from tasks.models.artifact import ScoringModel, freeze, load_model, save_model
 from tasks.models.learner import Learner, copied, param_defaults
 from tests.conftest import ROOT
 from tests.tasks.models.rows import small_contract
@@ -58,6 +58,16 @@ def test_arrays_that_do_not_fit_are_refused_before_a_request_meets_them(arrays, 
     """Of another shape, or another name."""
     with pytest.raises(ContractError, match=message):
         Constant.scorer(arrays, 0.0, small_contract())
+
+
+def test_a_class_that_is_not_in_the_library_yet_is_frozen_but_not_loaded(tmp_path):
+    """A notebook compares it with others; a saved model of it is refused, as no service would have the class."""
+    learner, codes = Constant(n_features=256), np.zeros((2, 3), dtype=np.int32)
+    model = freeze(learner, small_contract(), name="mine")
+    np.testing.assert_allclose(model.predict_codes(codes), learner.predict_codes(codes), atol=1e-7)
+    save_model(tmp_path, learner, small_contract(), name="mine")
+    with pytest.raises(ConfigError, match="only classes of"):
+        load_model(tmp_path)
 
 
 def test_a_logit_that_is_no_number_is_an_error_not_an_answer():

@@ -16,7 +16,7 @@ from tasks.models.artifact import load_model
 from tasks.models.golden import model_files
 from tasks.registry import mlflow_store, runs
 from tasks.registry.mlflow_model import log_mlflow_files, write_mlflow_files
-from tests.bentos.ctr.artifacts import artifact, fm_artifact
+from tests.bentos.ctr.artifacts import artifact, boosted_artifact, fm_artifact
 from tests.conftest import free_port, stop_group
 from tests.stores import mlflow_client, mlflow_server
 
@@ -64,7 +64,7 @@ def alone(folder: Path, uri: str, frame: pd.DataFrame = FRAME, **environment: st
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("write", [artifact, fm_artifact])
+@pytest.mark.parametrize("write", [artifact, fm_artifact, boosted_artifact])
 def test_it_loads_where_the_project_is_not(tmp_path, write):
     """With its own copy of the library; the example is one that it answers; nothing in it is a pickle."""
     folder = write(tmp_path / "ours")

@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -20,7 +21,14 @@ from bentos.ctr.settings import Limits
 from tasks.hashing.contract import HashContract
 from tasks.models.artifact import load_model
 from tasks.schema import Schema, load_schema
-from tests.bentos.ctr.artifacts import SPOILT, artifact, fm_artifact, version_of
+from tests.bentos.ctr.artifacts import (
+    SPOILT,
+    artifact,
+    boosted_artifact,
+    fm_artifact,
+    net_artifact,
+    version_of,
+)
 from tests.logs import SMALL
 
 
@@ -49,6 +57,26 @@ def test_a_whole_model_is_ready_to_serve(whole):
     assert loaded.scorer.n_rows == loaded.reader.unknown == 0
     assert not loaded.scorer.missing.any()
     assert loaded.scorer.score(row) == load_model(whole).predict_row(row)
+
+
+@pytest.mark.parametrize("write", [net_artifact, boosted_artifact])
+def test_a_model_of_any_kind_is_admitted_by_its_golden_rows(tmp_path, write):
+    """A network in NumPy, LightGBM: through both calls, as the pipeline predicts."""
+    loaded = admitted(write(tmp_path / "model"))
+    assert (loaded.n_golden, loaded.max_abs_diff <= 1e-6) == (8, True)
+    row = load_schema("avazu").example_row()
+    assert loaded.scorer.score(row) == load_model(tmp_path / "model").predict_row(row)
+
+
+def test_a_model_that_needs_what_is_not_installed_is_refused(tmp_path, monkeypatch):
+    """By a service whose Bento was packed with another kind; what serves keeps serving."""
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    folder = tmp_path / "model"
+    with monkeypatch.context() as there:
+        there.delitem(sys.modules, "lightgbm")
+        boosted_artifact(folder)
+    with pytest.raises(RefusedError, match="needs lightgbm, which is not installed here"):
+        admitted(folder)
 
 
 def test_its_files_may_go_once_it_is_loaded(whole, tmp_path):
