@@ -71,7 +71,11 @@ def _files(root: Path) -> list[str]:
 
 
 def environment(project: Path) -> dict[str, str]:
-    """Return the environment in which a copy of the project uses its own code and stores, and nobody else's."""
+    """Return the environment in which a copy of the project uses its own code and stores, and nobody else's.
+
+    Temporary files lie beside the copy and go with it.
+    """
     foreign = ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "PLOOMBER_ENV_FILENAME", "ENTRY_POINT")
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
-    return kept | {"PYTHONPATH": str(project), "BENTOML_HOME": str(project / ".bentos")}
+    own = {"PYTHONPATH": project, "BENTOML_HOME": project / ".bentos", "TMPDIR": project.parent}
+    return kept | {name: str(place) for name, place in own.items()}

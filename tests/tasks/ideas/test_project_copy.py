@@ -54,3 +54,4 @@ def test_nothing_leads_from_the_copy_to_stores_of_others(tmp_path, monkeypatch):
     assert "MLFLOW_TRACKING_URI" not in found
     assert found["BENTOML_HOME"] == str(tmp_path / ".bentos")
     assert found["PYTHONPATH"] == str(tmp_path)
+    assert found["TMPDIR"] == str(tmp_path.parent)
