@@ -85,12 +85,15 @@ clean:  ## remove products and caches; keep mlflow/store and .venv
 
 NB ?=
 AFTER ?=
+MINUTES ?=
+MEMORY_GB ?=
 ifeq ($(origin AS),default)  # make's own name of an assembler
 AS :=
 endif
 .PHONY: promote demote why lineage replay
 promote: $(STAMP)  ## a notebook's idea into the project (NB=, AS=, AFTER=)
-	@$(BIN)/clicklab promote '$(NB)' $(if $(AS),--as '$(AS)') $(if $(AFTER),--after '$(AFTER)')
+	@$(BIN)/clicklab promote '$(NB)' $(if $(AS),--as '$(AS)') $(if $(AFTER),--after '$(AFTER)') \
+	  $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(MEMORY_GB),--memory-gb '$(MEMORY_GB)')
 
 demote: $(STAMP)  ## take out what promote wrote (NAME=, FORCE=1)
 	@$(BIN)/clicklab demote '$(NAME)' $(if $(FORCE),--force)

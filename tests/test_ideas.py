@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tasks.errors import InputError
-from tasks.ideas.kernel_run import Limits
+from tasks.ideas.kernel_run import Limits, run
 from tasks.ideas.promotion import Faulty, demote, promote
 from tasks.knobs.reading import read_env
 from tests.conftest import ROOT, copy_project
@@ -184,6 +184,17 @@ def test_a_replay_is_equal_to_the_bit(project, result):
     assert not (project / "products/tiny/replay" / result["run_id"][:12]).exists()
 
 
+# ---- where an idea begins
+
+
+@pytest.mark.parametrize("name", ["new_feature", "new_model"])
+def test_the_notebooks_where_ideas_begin_run_top_to_bottom(project, name):
+    """On the tiny log, without a champion; nothing is written."""
+    before = files(project)
+    assert run(f"notebooks/{name}.ipynb", project, parameters={"products": "products/tiny"}) is None
+    assert files(project) == before
+
+
 # ---- promotion
 
 
@@ -227,3 +238,26 @@ def test_a_failed_check_changes_nothing(project, last, words):
     assert words in caught.value.faults[0]
     assert files(project) == before
     assert read_env(project / "env.yaml")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("notebook", "name", "written"),
+    [
+        ("new_feature", "ad_area", {"tasks/features/ad_area.py", "tests/tasks/features/test_ad_area.py", "tasks/schemas/avazu.yaml"}),
+        ("new_model", "click_rate", {"tasks/models/click_rate.py", "tests/tasks/models/test_click_rate.py", "env.yaml", "pipeline.yaml"}),
+    ],
+)  # fmt: skip
+def test_a_feature_and_a_model_go_in_and_out(project, notebook, name, written):
+    """Their tests and the whole tiny pipeline run in the copy."""
+    shutil.copytree(ROOT / "tests", project / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    text = (project / f"notebooks/{notebook}.ipynb").read_text()
+    idea = project / "notebooks/scratch/idea.ipynb"
+    idea.parent.mkdir(exist_ok=True)
+    idea.write_text(text.replace('products = \\"products\\"', 'products = \\"products/tiny\\"'))
+    before = files(project)
+    assert promote("notebooks/scratch/idea.ipynb").name == name
+    changed = {path for path, content in files(project).items() if before.get(path) != content}
+    assert changed == written | {"notebooks/promoted.json"}
+    demote(name)
+    assert files(project) == before

@@ -28,6 +28,7 @@ _BESIDE = (
     "time",
 )  # keys of a schema behind which the list of features stands
 _ROOMS = "ARCHITECTURE.md"
+_CHECKS = "tests/tasks/models/checks.py"
 
 
 def write_feature(
@@ -105,7 +106,7 @@ def write_model(
     path, test = f"tasks/models/{stem}.py", f"tests/tasks/models/test_{stem}.py"
     _refuse_taken(changes, path, "rename the class")
     params, check_params, more = _given(notebook)
-    faults += [*_model_faults(found), *more]
+    faults += [*_model_faults(changes, found), *more]
     kind = f"tasks.models.{stem}:{node.name}"
     module = tidied(module_text(found, found.first_line or node.name), path)
     check = "check_learner" if _is_learner(node) else "check_estimator"
@@ -137,21 +138,24 @@ def write_model(
     return name, [*faults, *_lint(changes, number, path, test)]
 
 
-def _model_faults(found: Extract) -> Iterator[Fault]:
+def _model_faults(changes: Changes, found: Extract) -> Iterator[Fault]:
     node = found.node
-    methods = {one.name for one in ast.walk(node) if isinstance(one, ast.FunctionDef)}
-    if not ast.get_docstring(node):
-        yield Fault(
-            found.cell,
-            node.lineno,
-            f"{node.name} has no docstring; say what it learns, and its parameters",
-        )
-    if not isinstance(node, ast.ClassDef) or _is_learner(node):
+    if not isinstance(node, ast.ClassDef):
         return
-    if not {"fit", "predict_proba"} <= methods and not node.bases:
+    if not ast.get_docstring(node):
+        text = f"{node.name} has no docstring; say what it learns, and its parameters"
+        yield Fault(found.cell, node.lineno, text)
+    if _is_learner(node):
+        return
+    methods = {one.name for one in ast.walk(node) if isinstance(one, ast.FunctionDef)}
+    missing = [name for name in ("fit", "predict_proba") if name not in methods]
+    advice = "derive it from tasks.models.learner.Learner (docs/models.md)"
+    if missing and not node.bases:
+        yield Fault(found.cell, node.lineno, f"{node.name} has no {missing[0]}; {advice}")
+    elif "def check_estimator(" not in (changes.text(_CHECKS) or ""):
         text = (
-            f"{node.name} has no {'predict_proba' if 'fit' in methods else 'fit'}; derive it from "
-            "tasks.models.learner.Learner, or from a class of scikit-learn's (docs/models.md)"
+            f"{node.name} is no streaming learner; {advice}, or, if it is an installed class, write only "
+            "its block in env.yaml"
         )
         yield Fault(found.cell, node.lineno, text)
 

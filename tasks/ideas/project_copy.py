@@ -16,11 +16,16 @@ _OTHER = ("products", ".venv", ".uv", ".git", ".bentos")
 
 
 @contextmanager
-def project_copy(root: Path) -> Iterator[Path]:
+def project_copy(root: Path, *, with_tiny: bool) -> Iterator[Path]:
     """Yield a temporary copy of the project as it is now, uncommitted changes included.
 
-    The products of the tiny environment come along, so that what is up to date there does not run again. Other
-    products are shown where they lie, for notebooks that read them.
+    Parameters
+    ----------
+    root
+        The project. Its products are shown in the copy where they lie, for notebooks that read them.
+    with_tiny
+        Whether the products of the tiny environment come along, so that what is up to date there does not run again;
+        with them comes their store, whose champion may be one that changed code cannot score.
     """
     with TemporaryDirectory(prefix="clicklab-idea-") as name:
         target = Path(name).resolve() / "project"
@@ -31,7 +36,7 @@ def project_copy(root: Path) -> Iterator[Path]:
         for cache in (root / "tasks").rglob("__pycache__"):  # compiled kernels take long to make
             shutil.copytree(cache, target / cache.relative_to(root), dirs_exist_ok=True)
         tiny = Path(read_env(root / TINY)["products"])
-        if not tiny.is_absolute() and (root / tiny).is_dir():
+        if with_tiny and not tiny.is_absolute() and (root / tiny).is_dir():
             shutil.copytree(root / tiny, target / tiny, symlinks=True)
         _show_products(root, target, tiny)
         yield target
@@ -66,7 +71,11 @@ def _files(root: Path) -> list[str]:
 
 
 def environment(project: Path) -> dict[str, str]:
-    """Return the environment in which a copy of the project uses its own code and stores, and nobody else's."""
+    """Return the environment in which a copy of the project uses its own code and stores, and nobody else's.
+
+    Temporary files lie beside the copy and go with it.
+    """
     foreign = ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "PLOOMBER_ENV_FILENAME", "ENTRY_POINT")
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
-    return kept | {"PYTHONPATH": str(project), "BENTOML_HOME": str(project / ".bentos")}
+    own = {"PYTHONPATH": project, "BENTOML_HOME": project / ".bentos", "TMPDIR": project.parent}
+    return kept | {name: str(place) for name, place in own.items()}

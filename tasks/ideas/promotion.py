@@ -133,7 +133,7 @@ def _check_name(name: str) -> None:
 
 def _try(changes: Changes, kind: str, name: str, notebook: Notebook, limits: Limits) -> list[str]:
     """Write the changes to a copy of the project, run there what they mean, and return what is wrong, in lines."""
-    with project_copy(changes.root) as copy:
+    with project_copy(changes.root, with_tiny=kind == STEP) as copy:
         changes.write(copy)
         job = copy.parent / "job.json"
         said = {

@@ -1,7 +1,5 @@
 """A function that becomes a feature, and a class that becomes a model: files, lists and faults."""
 
-import json
-
 import pytest
 import yaml
 
@@ -153,6 +151,7 @@ def test_names_of_models_are_taken_once(written):
     [
         ("class A:\n    'A.'\n    def fit(self, x, y): ...", "A has no predict_proba; derive it from tasks.models.learner.Learner"),
         ("class A:\n    'A.'\n    pass", "A has no fit; derive"),
+        ("from sklearn.base import BaseEstimator\nclass A(BaseEstimator):\n    'A.'\n    def fit(self, x, y): ...\n    def predict_proba(self, x): ...", "A is no streaming learner; derive it from"),
         ("from tasks.models.learner import Learner\nclass A(Learner):\n    pass", "A has no docstring"),
         ("def f(): ...", "defines no class"),
     ],
@@ -170,13 +169,18 @@ def test_params_that_are_no_mapping_are_a_fault(written):
     assert str(faults[0]).startswith("code cell 1: params and check_params must be mappings")
 
 
-@pytest.mark.parametrize("name", ["new_feature", "new_model"])
-def test_the_notebooks_where_ideas_begin_become_code(name):
-    """As they stand."""
-    notebook = read_notebook(f"notebooks/{name}.ipynb")
-    write = write_feature if name == "new_feature" else write_model
+@pytest.mark.parametrize(
+    ("name", "write", "own"),
+    [
+        ("new_feature", write_feature, ("ad_area", "my_area")),
+        ("new_model", write_model, ("ClickRate", "MyRate")),
+    ],
+)
+def test_the_notebooks_where_ideas_begin_become_code(tmp_path, name, write, own):
+    """As they stand, but for a name of their own."""
+    text = (ROOT / f"notebooks/{name}.ipynb").read_text()
+    (tmp_path / "idea.ipynb").write_text(text.replace(*own))
     changes = Changes(ROOT)
-    _, faults = write(changes, notebook, "", ENV)
+    _, faults = write(changes, read_notebook(tmp_path / "idea.ipynb"), "", ENV)
     assert [str(fault) for fault in faults] == []
-    assert json.loads((ROOT / f"notebooks/{name}.ipynb").read_text())["nbformat"] == 4
     assert len(changes.created) == 2

@@ -30,7 +30,7 @@ def test_a_copy_is_the_project_as_it_is_now(project, git):
     if not git:
         (project / ".git").rename(project / ".git-away")
     try:
-        with project_copy(project) as copy:
+        with project_copy(project, with_tiny=True) as copy:
             assert (copy / "env.yaml").read_text().endswith("# changed\n")
             assert (copy / "tasks/new.py").is_file()
             assert (copy / "ignored.log").exists() is not git
@@ -42,6 +42,8 @@ def test_a_copy_is_the_project_as_it_is_now(project, git):
         if not git:
             (project / ".git-away").rename(project / ".git")
     assert (project / "products/tiny/log/manifest.json").read_text() == "tiny/log/manifest.json"
+    with project_copy(project, with_tiny=False) as copy:
+        assert not (copy / "products/tiny").exists()
 
 
 def test_nothing_leads_from_the_copy_to_stores_of_others(tmp_path, monkeypatch):
@@ -52,3 +54,4 @@ def test_nothing_leads_from_the_copy_to_stores_of_others(tmp_path, monkeypatch):
     assert "MLFLOW_TRACKING_URI" not in found
     assert found["BENTOML_HOME"] == str(tmp_path / ".bentos")
     assert found["PYTHONPATH"] == str(tmp_path)
+    assert found["TMPDIR"] == str(tmp_path.parent)

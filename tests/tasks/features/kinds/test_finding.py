@@ -40,7 +40,7 @@ def test_what_is_wrong_with_a_file_is_named(make_feature, body, message):
     ("name", "message"),
     [
         ("hour_of_da", "did you mean 'hour_of_day'\\?"),
-        ("nothing_like_it", "there are ad_format, .*Or add tasks/features/nothing_like_it.py"),
+        ("nothing_like_it", "there are .*ad_format, .*Or add tasks/features/nothing_like_it.py"),
         ("a.b", "feature 'a.b' is unknown"),
         ("../../x", "feature '../../x' is unknown"),
         ("kinds", "feature 'kinds' is unknown"),
