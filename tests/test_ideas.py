@@ -244,7 +244,7 @@ def test_a_failed_check_changes_nothing(project, last, words):
 @pytest.mark.parametrize(
     ("notebook", "name", "written"),
     [
-        ("new_feature", "ad_area", {"tasks/features/ad_area.py", "tests/tasks/features/test_ad_area.py", "tasks/schemas/avazu.yaml"}),
+        ("new_feature", "category_daypart", {"tasks/features/category_daypart.py", "tests/tasks/features/test_category_daypart.py", "tasks/schemas/avazu.yaml"}),
         ("new_model", "click_rate", {"tasks/models/click_rate.py", "tests/tasks/models/test_click_rate.py", "env.yaml", "pipeline.yaml"}),
     ],
 )  # fmt: skip
