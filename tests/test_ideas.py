@@ -244,20 +244,22 @@ def test_a_failed_check_changes_nothing(project, last, words):
 @pytest.mark.parametrize(
     ("notebook", "name", "written"),
     [
-        ("new_feature", "ad_area", {"tasks/features/ad_area.py", "tests/tasks/features/test_ad_area.py", "tasks/schemas/avazu.yaml"}),
+        ("new_feature", "category_daypart", {"tasks/features/category_daypart.py", "tests/tasks/features/test_category_daypart.py", "tasks/schemas/avazu.yaml"}),
         ("new_model", "click_rate", {"tasks/models/click_rate.py", "tests/tasks/models/test_click_rate.py", "env.yaml", "pipeline.yaml"}),
     ],
 )  # fmt: skip
 def test_a_feature_and_a_model_go_in_and_out(project, notebook, name, written):
     """Their tests and the whole tiny pipeline run in the copy."""
     shutil.copytree(ROOT / "tests", project / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    text = (project / f"notebooks/{notebook}.ipynb").read_text()
     idea = project / "notebooks/scratch/idea.ipynb"
     idea.parent.mkdir(exist_ok=True)
-    idea.write_text(text.replace('products = \\"products\\"', 'products = \\"products/tiny\\"'))
+    shutil.copy2(project / f"notebooks/{notebook}.ipynb", idea)
+    (project / "products/log").unlink(missing_ok=True)
+    (project / "products/log").symlink_to("tiny/log")
     before = files(project)
     assert promote("notebooks/scratch/idea.ipynb").name == name
     changed = {path for path, content in files(project).items() if before.get(path) != content}
     assert changed == written | {"notebooks/promoted.json"}
     demote(name)
     assert files(project) == before
+    (project / "products/log").unlink()

@@ -83,7 +83,7 @@ class Changes:
         self.inserted.append((path, text))
 
     def diff(self, *, without: str = "") -> str:
-        """Return the changes as ``git diff`` shows them, notebooks too; one file can be left out."""
+        """Return the changes as ``git diff`` shows them, notebooks by cell; one file can be left out."""
         lines: list[str] = []
         for path, after in self._after.items():
             if path == without:
@@ -93,7 +93,7 @@ class Changes:
                 f"a/{path}" if before is not None else "/dev/null",
                 f"b/{path}" if after is not None else "/dev/null",
             )
-            texts = (before or "").splitlines(), (after or "").splitlines()
+            texts = _shown(path, before), _shown(path, after)
             lines += difflib.unified_diff(*texts, *names, lineterm="")
         return "\n".join(lines)
 
@@ -122,6 +122,18 @@ class Changes:
                 with suppress(OSError):
                     _put(target / path, self._before[path])
             raise
+
+
+def _shown(path: str, text: str | None) -> list[str]:
+    """Return a file's lines as a person reads them: of a notebook the cells, each below a line with its tags."""
+    if text is None or not path.endswith(".ipynb"):
+        return (text or "").splitlines()
+    lines: list[str] = []
+    for cell in json.loads(text)["cells"]:
+        kind = "" if cell["cell_type"] == "code" else f" [{cell['cell_type']}]"
+        tags = "".join(f" {tag}" for tag in cell["metadata"].get("tags", []))
+        lines += [f"# %%{kind}{tags}", *"".join(cell["source"]).splitlines(), ""]
+    return lines
 
 
 def _put(place: Path, text: str | None) -> None:

@@ -172,7 +172,7 @@ def test_params_that_are_no_mapping_are_a_fault(written):
 @pytest.mark.parametrize(
     ("name", "write", "own"),
     [
-        ("new_feature", write_feature, ("ad_area", "my_area")),
+        ("new_feature", write_feature, ("category_daypart", "my_daypart")),
         ("new_model", write_model, ("ClickRate", "MyRate")),
     ],
 )

@@ -7,6 +7,7 @@ from tasks.errors import ConfigError
 from tasks.ideas import edits
 from tasks.ideas.edits import Changes, insert_item, insert_key, insert_name
 from tests.conftest import ROOT
+from tests.tasks.ideas.notebooks import write_notebook
 
 PIPELINE = "# The DAG\ntasks:\n  - name: a   # first\n    params: {x: 1,\n             y: 2}\n\n  # about b\n  - name: b\n    params: {x: 1}\n"
 
@@ -134,3 +135,13 @@ def test_the_diff_shows_new_changed_and_removed_files(tmp_path):
     lines = changes.diff().splitlines()
     assert lines[:2] == ["--- a/a", "+++ b/a"]
     assert {"-2", "+3", "+++ /dev/null", "-gone", "--- /dev/null", "+new"} <= {*lines}
+
+
+def test_the_diff_of_a_notebook_shows_its_cells(tmp_path):
+    """Not its JSON."""
+    path = write_notebook(tmp_path / "x.ipynb", "a = 1", "a + 1\na")
+    changes = Changes(tmp_path)
+    changes.put("notebooks/x.ipynb", path.read_text())
+    lines = changes.diff().splitlines()
+    assert lines[3:5] == ["+# %% [markdown]", "+# Do people click more at night?"]
+    assert lines[-7:] == ["+# %% parameters", "+a = 1", "+", "+# %%", "+a + 1", "+a", "+"]
