@@ -232,6 +232,8 @@ def _scorer_of(cls: Any, arrays: Mapping[str, np.ndarray], intercept: float) -> 
     def decision(codes: np.ndarray, out: np.ndarray) -> None:
         out[:] = cls.logits(codes, **arrays)
         out += intercept
+        if not np.isfinite(out).all():
+            raise InputError(f"{cls.__name__} gives a row no finite logit")
 
     def predict_row(codes: np.ndarray) -> float:
         logit = float(cls.logits(codes[None, :], **arrays)[0]) + intercept

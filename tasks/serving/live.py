@@ -118,7 +118,7 @@ class LiveScorer:
         """
         self._count_held()
         if self._weights is None:
-            return self._n_zero
+            return self._n_zero.copy()
         lookup = self._lookup
         missing = np.zeros(lookup.n_tokens, dtype=np.int64)
         missing[: lookup.n_single] = self._n_missing

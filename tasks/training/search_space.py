@@ -45,8 +45,16 @@ def space_of(
     for name, span in spans:
         if name in fixed:
             continue
-        if name not in known:
-            raise ConfigError(f"search: {learner.kind!r} has no parameter {name!r} to search")
+        if (
+            name not in known
+        ):  # LightGBM takes more than it lists, without saying what their defaults are
+            known[name] = _first(span)
+            try:
+                make_learner(model, 2, **{**fixed, name: known[name]})
+            except ConfigError:
+                raise ConfigError(
+                    f"search: {learner.kind!r} has no parameter {name!r} to search"
+                ) from None
         space[name], defaults[name] = _with_default(name, span, known[name])
     if not space:
         raise ConfigError(
@@ -129,6 +137,13 @@ def _with_default(name: str, span: Any, default: Any) -> tuple[Any, Any]:
     if span["low"] <= default <= span["high"]:
         return span, default
     return {**span, "low": min(span["low"], default), "high": max(span["high"], default)}, default
+
+
+def _first(span: Any) -> Any:
+    """Return the low end of a span, or its first choice."""
+    if isinstance(span, Mapping):
+        return span.get("low")
+    return span[0] if isinstance(span, list) and span else None
 
 
 def _is_span(span: Mapping[str, Any]) -> bool:

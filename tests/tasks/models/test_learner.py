@@ -27,6 +27,14 @@ class Constant(Learner):
         return np.full(len(codes), value[0])
 
 
+class Odd(Constant):
+    """No number for one token."""
+
+    @staticmethod
+    def logits(codes, value):
+        return np.where(codes[:, 0] == 7, np.nan, value[0])
+
+
 def test_parameters_are_those_of_the_signature():
     """With defaults, changed by name, and no others."""
     assert param_defaults(Constant) == {"value": 0.5, "n_features": None}
@@ -72,9 +80,13 @@ def test_a_class_that_is_not_in_the_library_yet_is_frozen_but_not_loaded(tmp_pat
 
 def test_a_logit_that_is_no_number_is_an_error_not_an_answer():
     """A kind that divides by zero for one row does not send NaN to a client."""
-    scorer = Constant.scorer({"value": np.array([np.nan])}, 0.0, small_contract())
+    scorer = Odd.scorer({"value": np.array([0.5])}, 0.0, small_contract())
+    row = np.array([[7, 0, 0]], dtype=np.int32)
+    assert scorer.predict_row(row[0] + 1) == pytest.approx(1 / (1 + np.exp(-0.5)))
     with pytest.raises(InputError, match="no finite logit"):
-        scorer.predict_row(np.zeros(3, dtype=np.int32))
+        scorer.predict_row(row[0])
+    with pytest.raises(InputError, match="no finite logit"):
+        scorer.decision(row, np.empty(1))
 
 
 @pytest.mark.parametrize(

@@ -105,3 +105,12 @@ def test_a_best_value_at_an_edge_is_said(span, best, edge):
     assert len(notes) == (edge is not None)
     if edge:
         assert f"lies at the {edge} edge" in notes[0] and "widen search.space.alpha" in notes[0]
+
+
+def test_what_lightgbm_takes_without_listing_it_can_be_searched():
+    """Its defaults are not to be had, so the low end, or the first choice, is tried first."""
+    block = {"kind": "lightgbm:LGBMClassifier", "input": "categorical"}
+    spans = {"cat_smooth": {"low": 1.0, "high": 50.0}, "num_leaves": {"low": 8, "high": 64}}
+    space, defaults = space_of(block, {}, {"space": spans | {"extra_trees": [True, False]}})
+    assert space["cat_smooth"] == spans["cat_smooth"]
+    assert defaults == {"cat_smooth": 1.0, "num_leaves": 31, "extra_trees": True}
