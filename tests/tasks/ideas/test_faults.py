@@ -125,10 +125,8 @@ def test_a_step_needs_a_question_an_assert_and_short_cells(tmp_path):
     "path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem
 )
 def test_the_projects_own_notebooks_read_well(path):
-    """All but the template, which is no step, could be promoted."""
+    """The pipeline's steps and the template could be promoted; where other ideas begin there are no rules for steps."""
     notebook = read_notebook(path)
-    found = [
-        *faults(notebook),
-        *(() if path.stem in ("template",) else step_faults(notebook, "products")),
-    ]
+    is_step = path.stem not in ("template", "new_feature", "new_model")
+    found = [*faults(notebook), *(step_faults(notebook, "products") if is_step else ())]
     assert [str(fault) for fault in found] == []
