@@ -69,13 +69,13 @@ class Postgres:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Yield a running server; the test is skipped where PostgreSQL is not installed."""
+def postgres(prefix: str = "clicklab-postgres-") -> Iterator[Postgres]:
+    """Yield a running server, its folder named with `prefix`; the test is skipped where PostgreSQL is not installed."""
     programs = installed()
     if programs is None:
         pytest.skip("PostgreSQL is not installed: neither on PATH nor below /usr/lib/postgresql")
     # a folder of its own elsewhere: PostgreSQL's user may not enter every folder that root works in
-    folder = Path(tempfile.mkdtemp(prefix="clicklab-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
     server = None
     try:
         server = Postgres(programs, folder)

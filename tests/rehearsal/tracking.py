@@ -1,11 +1,7 @@
 """A real MLflow server, on PostgreSQL where its programs are installed, else on SQLite."""
 
 import os
-import pwd
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,11 +10,11 @@ from pathlib import Path
 
 from tasks.errors import ConfigError
 from tests.conftest import free_port
+from tests.postgres import installed, postgres
 from tests.rehearsal.guard import outside
 from tests.rehearsal.processes import MARK, Processes
 
 _START_S, _STOP_S = 120.0, 10.0
-_PROGRAMS = ("initdb", "pg_ctl")
 
 
 class Tracking:
@@ -88,56 +84,8 @@ def tracking_server(folder: Path) -> Iterator[Tracking]:
 @contextmanager
 def database(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield a new database's URI and what it is."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    on_path = shutil.which("initdb")
-    folders = [*installed, *([Path(on_path).resolve().parent] if on_path else [])]
-    for programs in folders:
-        if all((programs / name).is_file() for name in _PROGRAMS):
-            with _postgres(programs) as uri:
-                yield uri, "PostgreSQL"
-            return
-    yield f"sqlite:///{folder / 'mlflow.db'}", "SQLite (PostgreSQL is not installed here)"
-
-
-@contextmanager
-def _postgres(programs: Path) -> Iterator[str]:
-    """Yield the URI of a new database, which listens on 127.0.0.1 and a socket in a folder of its own."""
-    # in a folder elsewhere: PostgreSQL's user may not enter every folder that root works in
-    folder = Path(tempfile.mkdtemp(prefix=outside(os.environ.get(MARK, ""))))
-    user = _unprivileged_user(folder)
-    port, data = str(free_port()), str(folder / "data")
-
-    def run(program: str, *words: str) -> None:
-        done = subprocess.run(
-            [str(programs / program), *words],
-            user=user,
-            group=user and pwd.getpwnam(user).pw_gid,
-            extra_groups=[] if user else None,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ConfigError(f"{program} failed: {' '.join(done.stderr.split())[-300:]}")
-
-    run("initdb", "-D", data, "-U", "mlflow", "--auth=trust", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-    options += " -c fsync=off"
-    run("pg_ctl", "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start")
-    try:
-        yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _unprivileged_user(folder: Path) -> str | None:
-    """Return the user to run PostgreSQL as, which refuses root, and give it the folder; None: the current user."""
-    if os.geteuid() != 0:
-        return None
-    names = {one.pw_name for one in pwd.getpwall()}
-    user = "postgres" if "postgres" in names else "nobody"
-    shutil.chown(folder, user)
-    return user
+    if installed() is None:
+        yield f"sqlite:///{folder / 'mlflow.db'}", "SQLite (PostgreSQL is not installed here)"
+        return
+    with postgres(prefix=outside(os.environ.get(MARK, ""))) as server:
+        yield server.create("mlflow"), "PostgreSQL"
