@@ -49,8 +49,6 @@ def built(tmp_path_factory):
     """A clone in which one model was trained on the tiny environment."""
     folder = copy_project(tmp_path_factory.mktemp("ideas"))
     shutil.copy2(ROOT / "README.md", folder)
-    for cache in (ROOT / "tasks").rglob("__pycache__"):  # compiled kernels
-        shutil.copytree(cache, folder / cache.relative_to(ROOT))
     (folder / ".gitignore").write_text("__pycache__/\nproducts/\n.bentos/\nnotebooks/scratch/\n")
     git(folder, "init", "-q")
     git(folder, "add", ".")
