@@ -126,7 +126,9 @@ def _predicting(log: Log, contracts: Mapping[str, HashContract]) -> dict[str, fl
     works = {}
     for name, contract in contracts.items():
         weights = np.random.default_rng(7).normal(size=contract.n_features).astype(np.float32)
-        model = ScoringModel(weights, -1.5, contract, name="any", kind="ftrl", params={})
+        model = ScoringModel(
+            {"weights": weights}, -1.5, contract, name="any", kind="ftrl", params={}
+        )
         calls = Calls()
         calls.state = serving_state(model, "memory")
         rows = _rows(log, contract, _N_REQUESTS)

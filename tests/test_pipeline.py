@@ -251,7 +251,7 @@ def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path
     record = read(project, "evaluation.json") | {"champion_version": "99"}
     record["ranking"] = record["ranking"][::-1]
     tracking = read_env(ROOT / "env.tiny.yaml")["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
-    with pytest.raises(ClicklabError, match="compared with 99"):
+    with pytest.raises(ClicklabError, match="compared with version 99"):
         promote.decide(record, tracking)
 
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from tasks.errors import ConfigError
@@ -101,10 +100,8 @@ def derive(
     return found
 
 
-def with_features(
-    frame: pd.DataFrame, features: Iterable[Feature], *, time_column: str
-) -> pd.DataFrame:
-    """Return a frame with a column of text for each column of the features; missing values are None.
+def with_features(frame: Any, features: Iterable[Feature], *, time_column: str) -> Any:
+    """Return a DataFrame with a column of text for each column of the features; missing values are None.
 
     Parameters
     ----------
@@ -115,6 +112,8 @@ def with_features(
     time_column
         The column of moments that features of the time read.
     """
+    import pandas as pd  # which the service does without
+
     features = list(features)
     names = {name for one in features for name in one.fields}
     known = {

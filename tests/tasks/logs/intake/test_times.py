@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
+from tasks.hashing.derived import RowFeatures
 from tasks.hashing.moments import read_moments
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.logs.intake.times import NOT_A_TIME, TimeParser
@@ -79,7 +80,9 @@ def test_ingest_and_hashing_read_a_text_alike(time_format, moment, noise, at, zo
         (milliseconds,) = read_moments(pa.array([text]), contract)
         assert milliseconds == tick // 1000
         hour = str(np.datetime64(int(tick), "us").astype("datetime64[h]").astype(int) % 24)
-        assert RowEncoder(contract).moment_texts(text) == (hour,)
+        features = RowFeatures(contract)
+        inputs = features.values([""] * len(contract.fields), text)
+        assert features.texts(inputs) == [hour]
 
 
 @given(st.lists(st.integers(-(2**51), 2**51) | st.none(), min_size=1))
