@@ -193,7 +193,8 @@ def test_the_notebooks_where_ideas_begin_run_top_to_bottom(project, name, tmp_pa
     before = files(project)
     declared = yaml.safe_load((project / "tasks/schemas/avazu.yaml").read_text())
     schema = tmp_path / "schema.yaml"
-    schema.write_text(yaml.safe_dump(declared | {"features": ["campaign_rate"]}, sort_keys=False))
+    declared["features"].append("campaign_rate")
+    schema.write_text(yaml.safe_dump(declared, sort_keys=False))
     given = {"products": "products/tiny", "schema": str(schema)}
     assert run(f"notebooks/{name}.ipynb", project, parameters=given) is None
     assert files(project) == before

@@ -6,9 +6,11 @@ import pytest
 
 from tasks.errors import ConfigError, ContractError
 from tasks.evaluation.metrics import roc_auc
+from tasks.features.kinds.finding import find_feature
 from tasks.hashing import past_counts
 from tasks.hashing.columns import rows_of, text_list
 from tasks.hashing.contract import HashContract
+from tasks.hashing.derived_columns import with_features
 from tasks.hashing.encode import columns_of, encode_batch, single_columns
 from tasks.hashing.past_counts import contract_for, count_past
 from tasks.hashing.row_encoder import RowEncoder
@@ -193,6 +195,18 @@ def test_later_rows_and_requests_see_the_frozen_table(schema):
         RowEncoder(contract).encode_row(now)[2:]
         == RowEncoder(contract).encode_row({"noise": values[0]})[2:]
     ).all()
+
+
+def test_a_frame_gets_a_statistic_that_has_its_table(schema):
+    """The same as rows do; without a table it would be missing in each row, so it is refused."""
+    log = MemoryLog()
+    contract, frame = contract_of(log, schema), log.table.to_pandas()
+    found = with_features(frame, contract.derived, time_column="when")["noise_past"]
+    expected = texts_of(log, contract, "noise_past")
+    assert ["" if one is np.nan else one for one in found.astype(object)] == expected
+    bare = find_feature("noise_past").feature
+    with pytest.raises(ConfigError, match="'noise_past' is a statistic of the past and needs its"):
+        with_features(frame, [bare], time_column="when")
 
 
 def test_a_value_never_seen_has_no_statistic(schema):
