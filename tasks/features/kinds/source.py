@@ -48,6 +48,7 @@ _NO_NAMES = {
     **dict.fromkeys(("globals", "locals", "vars"), "its value may depend on earlier calls"),
     **dict.fromkeys(("hash", "id"), "it differs from process to process"),
 }
+_TEXTS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 _CLOCK = {"now", "utcnow", "today"}
 _ZONE_AT = {"astimezone": 1, "fromtimestamp": 2, "timestamp": 99}  # the argument that is a zone
 _ENDLESS = (
@@ -80,24 +81,28 @@ def source_digest(sources: Mapping[str, str]) -> str:
 
 
 def code_only(source: str) -> str:
-    r"""Return a source without comments, docstrings and blank lines.
+    r"""Return a source without comments, docstrings and blank lines; what is within its texts stays.
 
     Examples
     --------
     >>> code_only("'Of a module.'\n\nx = 1  # a comment\n")
     'x = 1\n'
     """
-    lines = source.splitlines()
+    lines = source.split("\n")
+    in_text: set[int] = set()  # lines that end within a constant
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        row, column = token.start
         if token.type == tokenize.COMMENT:
-            row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
+        elif token.type in _TEXTS:
+            in_text.update(range(row - 1, token.end[0] - 1))
     for text in _docstrings(ast.parse(source)):
         first, last = text.lineno - 1, (text.end_lineno or text.lineno) - 1
         before, after = lines[first][: text.col_offset], lines[last][text.end_col_offset :]
         lines[first : last + 1] = [before + after, *[""] * (last - first)]
-    kept = [line.rstrip() for line in lines]
-    return "".join(f"{line}\n" for line in kept if line)
+        in_text.difference_update(range(first, last))
+    kept = [line if row in in_text else line.rstrip() for row, line in enumerate(lines)]
+    return "".join(f"{line}\n" for row, line in enumerate(kept) if line or row in in_text)
 
 
 def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:

@@ -31,6 +31,23 @@ def test_words_do_not_count_but_code_does():
     assert code_only('x = """a\n# b"""\n') == 'x = """a\n# b"""\n'
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('x = """a\n\nb"""\n', 'x = """a\nb"""\n'),
+        ('x = """a  \nb"""\n', 'x = """a\nb"""\n'),
+        ('x = """a\n  \nb"""\n', 'x = """a\n\nb"""\n'),
+        ('x = f"""a{1}  \n\n{2}"""\n', 'x = f"""a{1}\n{2}"""\n'),
+    ],
+)
+def test_blank_lines_and_spaces_within_a_text_count(before, after):
+    """As a table of values that is split into lines; those of a docstring do not, even above such a text."""
+    assert digest(before) != digest(after)
+    assert code_only(before) == before
+    for words in ("A\n\n  b  \n.", "A."):
+        assert code_only(f'"""{words}"""\n\n  \n{before}') == before
+
+
 def test_what_a_feature_imports_counts(make_feature):
     """A change in another feature that it calls is a change of it."""
     other = '@feature("site")\ndef other(site):\n    return {}\n'
