@@ -186,10 +186,15 @@ def test_a_replay_is_equal_to_the_bit(project, result):
 
 
 @pytest.mark.parametrize("name", ["new_feature", "new_model"])
-def test_the_notebooks_where_ideas_begin_run_top_to_bottom(project, name):
-    """On the tiny log, without a champion; nothing is written."""
+def test_the_notebooks_where_ideas_begin_run_top_to_bottom(project, name, tmp_path):
+    """On the tiny log, without a champion, with a statistic in the schema; nothing is written."""
     before = files(project)
-    assert run(f"notebooks/{name}.ipynb", project, parameters={"products": "products/tiny"}) is None
+    declared = yaml.safe_load((project / "tasks/schemas/avazu.yaml").read_text())
+    schema = tmp_path / "schema.yaml"
+    declared["features"].append("campaign_rate")
+    schema.write_text(yaml.safe_dump(declared, sort_keys=False))
+    given = {"products": "products/tiny", "schema": str(schema)}
+    assert run(f"notebooks/{name}.ipynb", project, parameters=given) is None
     assert files(project) == before
 
 

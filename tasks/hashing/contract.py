@@ -143,7 +143,7 @@ class HashContract:
             form, digest = raw["token_form"], raw["digest"]
             _require_features(raw.get("features") or ())
             schema = Schema.from_dict(raw["schema"], source="the schema of the hash contract")
-            past = {name: Past(counts) for name, counts in (raw.get("past") or {}).items()}
+            past = {name: Past.from_dict(one) for name, one in (raw.get("past") or {}).items()}
             contract = cls.from_schema(schema, bits=raw["bits"], seed=raw["seed"], past=past)
         except ContractError:
             raise

@@ -111,10 +111,21 @@ def with_features(frame: Any, features: Iterable[Feature], *, time_column: str) 
         Functions declared with :func:`tasks.features.kinds.declaration.feature`, as declarations.
     time_column
         The column of moments that features of the time read.
+
+    Raises
+    ------
+    ConfigError
+        If one is a statistic of the past without its table.
     """
     import pandas as pd  # which the service does without
 
     features = list(features)
+    for one in features:
+        if one.is_statistic and not one.has_past:
+            raise ConfigError(
+                f"feature {one.name!r} is a statistic of the past and needs its table; name it in the schema, and take "
+                "it from `contract_for(log, schema, split_log(log), bits=...).derived`"
+            )
     names = {name for one in features for name in one.fields}
     known = {
         name: read_column(pa.Array.from_pandas(frame[name]), name=name) for name in sorted(names)

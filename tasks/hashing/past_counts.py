@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,8 @@ from tasks.logs.log import Log
 from tasks.logs.split import Split
 from tasks.schema import Schema
 
-MAX_VALUES = 5_000  # of a field: the most frequent ones, about 200 bytes each in every model
+MAX_VALUES = 5_000  # of a field: the most frequent ones
+MAX_PAIRS = 100_000  # of these values and days, about 12 bytes each in every model
 _MAX_COUNTED = 2_000_000  # pairs of value and day held while counting
 _DAY_MS = 86_400_000
 
@@ -49,15 +51,16 @@ def count_past(log: Log, schema: Schema, span: tuple[int, int]) -> Mapping[str, 
     ConfigError
         If a field has more than 2 million pairs of value and day: almost none would be seen again.
     """
-    fields = {
-        name: find_feature(name).feature.fields[0]
-        for name in schema.features
-        if find_feature(name).feature.is_statistic
-    }
-    if not fields:
-        return {}
-    found = {name: _count(log, schema, name, field, span) for name, field in fields.items()}
-    return {name: _frozen(counts) for name, counts in found.items()}
+    names_of: dict[str, list[str]] = defaultdict(list)
+    for name in schema.features:
+        feature = find_feature(name).feature
+        if feature.is_statistic:
+            names_of[feature.fields[0]].append(name)
+    found: dict[str, Past] = {}
+    for field, names in names_of.items():
+        table = _frozen(_count(log, schema, names[0], field, span))
+        found |= dict.fromkeys(names, table)
+    return {name: found[name] for name in schema.features if name in found}
 
 
 def _count(
@@ -96,5 +99,7 @@ def _frozen(counts: Mapping[tuple[str, int], list[int]]) -> Past:
     for (value, day), (shown, clicked) in sorted(counts.items()):
         by_value[value].append((day, shown, clicked))
     impressions = {value: sum(shown for _, shown, _ in days) for value, days in by_value.items()}
-    kept = sorted(by_value, key=lambda value: (-impressions[value], value))[:MAX_VALUES]
+    frequent = sorted(by_value, key=lambda value: (-impressions[value], value))[:MAX_VALUES]
+    n_pairs = accumulate(len(by_value[value]) for value in frequent)
+    kept = [value for value, n in zip(frequent, n_pairs, strict=True) if n <= MAX_PAIRS]
     return Past({value: by_value[value] for value in sorted(kept)})

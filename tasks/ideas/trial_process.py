@@ -171,19 +171,20 @@ def _test_problem(path: str) -> str:
 
 def _feature_problem(name: str, schema: Schema, log: Log) -> str:
     """Return on which inputs of the log a feature fails, or whether it gives two values for one; or nothing."""
-    from tasks.hashing.contract import HashContract
     from tasks.hashing.derived_columns import Faults
     from tasks.hashing.encode import columns_of, encode_batch
     from tasks.hashing.feature_survey import survey_features
+    from tasks.hashing.past_counts import contract_for
+    from tasks.logs.split import split_log
 
-    contract = HashContract.from_schema(schema, bits=16)
+    contract = contract_for(log, schema, split_log(log), bits=16)
     faults = Faults()
     for batch in log.batches(columns=columns_of(contract)):
         encode_batch(batch, contract, faults=faults)
     if n_failed := faults.n_rows[name]:
         reason = next(iter(faults.messages[name]))
         return f"{reason}; so in {n_failed:,} of {log.n_rows:,} rows of the log"
-    survey_features(log, contract, (0, log.n_rows), max_rows=log.n_rows)
+    survey_features(log, contract, (0, log.n_rows))
     return ""
 
 

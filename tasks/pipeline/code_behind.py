@@ -9,11 +9,13 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import yaml
 
+from tasks.pipeline.notebook_cells import code_cells, python_of
 from tasks.storage.workspace import project_root
 
 _LEFT_OUT = {
@@ -145,17 +147,14 @@ def _imports(path: Path, modified_ns: int, root: Path) -> frozenset[Path]:
         return frozenset()
     return frozenset(
         file
-        for name in _imported_names(_code(path))
+        for tree in _trees(path)
+        for name in _imported_names(tree)
         if name.split(".")[0] == "tasks"
         for file in _module_files(name, root)
     )
 
 
-def _imported_names(code: str) -> Iterator[str]:
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:  # running the task reports it, with its line
-        return
+def _imported_names(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -172,9 +171,12 @@ def _module_files(name: str, root: Path) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def _code(path: Path) -> str:
+def _trees(path: Path) -> Iterator[ast.Module]:
+    """Yield the syntax of a module, or of each cell of a notebook; what is no Python is reported when it runs."""
     if path.suffix == ".py":
-        return path.read_text()
-    cells = json.loads(path.read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return "\n".join(line for cell in code for line in cell.splitlines() if line[:1] not in "%!")
+        found: list[str | None] = [path.read_text()]
+    else:
+        found = [python_of(cell.source) for cell in code_cells(path)]
+    for code in found:
+        with suppress(SyntaxError, ValueError):
+            yield ast.parse(code or "")

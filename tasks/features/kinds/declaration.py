@@ -40,6 +40,8 @@ class Feature:
         Edges between the buckets of a number, ascending; None: the value itself is the token.
     is_statistic
         Whether the function takes impressions and clicks of earlier days instead; see :func:`statistic`.
+    has_past
+        Whether it is a statistic with its table, see :meth:`with_past`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Feature:
     columns: tuple[str, ...]
     buckets: tuple[float, ...] | None = None
     is_statistic: bool = False
+    has_past: bool = False
 
     @cached_property
     def is_plain(self) -> bool:
@@ -63,7 +66,7 @@ class Feature:
             found = past.before(value, day)
             return missing if found is None else count(*found)
 
-        return replace(self, function=counted)
+        return replace(self, function=counted, has_past=True)
 
     @property
     def fields(self) -> tuple[str, ...]:

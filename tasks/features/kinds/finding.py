@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import sys
 import textwrap
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -67,6 +68,28 @@ def try_feature(function: Any) -> Feature:
     _check_purity(sources, f"feature {found.name!r}")
     _tried[found.name] = Found(found, source_digest(sources))
     return found
+
+
+def fresh_feature(name: str) -> Feature:
+    """Return a feature of its module executed anew, with what it imports: without whatever earlier calls left there.
+
+    One of a notebook, which has no module, is returned as it is.
+    """
+    if name in _tried:
+        return _tried[name].feature
+    module = f"{_ROOM}.{name}"
+    behind = sources_behind(module, _path(name, module).read_text())
+    kept = {one: sys.modules.pop(one) for one in behind if one in sys.modules}
+    try:
+        found = declared(getattr(importlib.import_module(module), name, None))
+    finally:
+        for one in behind:
+            sys.modules.pop(one, None)
+        for one, known in kept.items():
+            package, _, child = one.rpartition(".")
+            sys.modules[one] = known
+            setattr(sys.modules[package], child, known)
+    return found or find_feature(name).feature
 
 
 @cache

@@ -51,9 +51,18 @@ class Past:
             self._sums[str(value)] = list(
                 zip(accumulate(impressions), accumulate(clicks), strict=True)
             )
-        self.digest = hashlib.sha256(
-            json.dumps(self.to_dict(), sort_keys=True).encode()
-        ).hexdigest()[:16]
+        counted = {value: self._counts(value) for value in self._days}
+        self.digest = hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, str]) -> "Past":
+        """Return the table that :meth:`to_dict` wrote; ValueError or AttributeError if it is none."""
+        return cls(
+            {
+                value: [tuple(map(int, day.split())) for day in text.split(",")]  # type: ignore[misc]
+                for value, text in raw.items()
+            }
+        )
 
     def __len__(self) -> int:
         """Return the number of values."""
@@ -67,13 +76,19 @@ class Past:
         n_days = len(days) if day is None else bisect_left(days, (day - _EPOCH).days)
         return self._sums[value or ""][n_days - 1] if n_days else None
 
-    def to_dict(self) -> dict[str, list[list[int]]]:
-        """Return JSON-ready data; :class:`Past` reads it back."""
-        found = {}
-        for value, days in self._days.items():
-            sums = [(0, 0), *self._sums[value]]
-            found[value] = [
-                [day, after[0] - before[0], after[1] - before[1]]
-                for day, before, after in zip(days, sums, sums[1:], strict=False)
-            ]
-        return found
+    def to_dict(self) -> dict[str, str]:
+        """Return JSON-ready data: per value its days with impressions and clicks, as ``0 10 1,2 5 2``.
+
+        A number per line, which a list would become in a file with indents, would take five times as much space.
+        """
+        return {
+            value: ",".join(" ".join(map(str, one)) for one in self._counts(value))
+            for value in self._days
+        }
+
+    def _counts(self, value: str) -> list[Counts]:
+        sums = [(0, 0), *self._sums[value]]
+        return [
+            (day, after[0] - before[0], after[1] - before[1])
+            for day, before, after in zip(self._days[value], sums, sums[1:], strict=False)
+        ]

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from tasks.features.kinds.scopes import Scope, changed_outside, nodes_in_scope
+
 _MACHINERY = ("tasks", "tasks.features", "tasks.errors", "tasks.features.kinds")
 # of the standard library: what computes from its arguments alone
 MAY_IMPORT = frozenset(
@@ -46,7 +48,13 @@ _NO_NAMES = {
     **dict.fromkeys(("globals", "locals", "vars"), "its value may depend on earlier calls"),
     **dict.fromkeys(("hash", "id"), "it differs from process to process"),
 }
+_TEXTS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 _CLOCK = {"now", "utcnow", "today"}
+_ZONE_AT = {"astimezone": 1, "fromtimestamp": 2, "timestamp": 99}  # the argument that is a zone
+_ENDLESS = (
+    "it remembers every input for ever; leave the memory out: equal inputs are called once anyway"
+)
+_OUTLIVES = "outside of the function"
 
 
 def sources_behind(module: str, source: str) -> dict[str, str]:
@@ -73,24 +81,28 @@ def source_digest(sources: Mapping[str, str]) -> str:
 
 
 def code_only(source: str) -> str:
-    r"""Return a source without comments, docstrings and blank lines.
+    r"""Return a source without comments, docstrings and blank lines; what is within its texts stays.
 
     Examples
     --------
     >>> code_only("'Of a module.'\n\nx = 1  # a comment\n")
     'x = 1\n'
     """
-    lines = source.splitlines()
+    lines = source.split("\n")
+    in_text: set[int] = set()  # lines that end within a constant
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        row, column = token.start
         if token.type == tokenize.COMMENT:
-            row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
+        elif token.type in _TEXTS:
+            in_text.update(range(row - 1, token.end[0] - 1))
     for text in _docstrings(ast.parse(source)):
         first, last = text.lineno - 1, (text.end_lineno or text.lineno) - 1
         before, after = lines[first][: text.col_offset], lines[last][text.end_col_offset :]
         lines[first : last + 1] = [before + after, *[""] * (last - first)]
-    kept = [line.rstrip() for line in lines]
-    return "".join(f"{line}\n" for line in kept if line)
+        in_text.difference_update(range(first, last))
+    kept = [line if row in in_text else line.rstrip() for row, line in enumerate(lines)]
+    return "".join(f"{line}\n" for row, line in enumerate(kept) if line or row in in_text)
 
 
 def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
@@ -105,31 +117,57 @@ def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
 def impurity(source: str) -> tuple[int, str] | None:
     """Return line and reason of the first thing in a source that a feature must not do; None if there is none.
 
-    This is a look at the text: imports beyond :data:`MAY_IMPORT`, clocks, files, and state that outlives a call.
-    What it cannot see, such as the order of a set, is for the repeated calls of `hash_features`.
+    This is a look at the text: imports beyond :data:`MAY_IMPORT`, clocks, time zones, files, and state that outlives
+    a call. What it cannot see, such as the order of a set, is for the repeated calls of `hash_features`.
     """
-    found: list[tuple[int, str]] = []
-    for node in ast.walk(ast.parse(source)):
-        reason = _fault(node)
+    tree = ast.parse(source)
+    zoned = {
+        id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _has_zone(node)
+    }
+    found = [(line, f"it changes {name!r} {_OUTLIVES}") for line, name in changed_outside(tree)]
+    for node, around in nodes_in_scope(tree):
+        reason = None if id(node) in zoned else _fault(node, around)
         if reason:
             found.append((getattr(node, "lineno", 0), reason))
     return min(found) if found else None
 
 
-def _fault(node: ast.AST) -> str | None:
+def _has_zone(call: ast.Call) -> bool:
+    """Return whether a call names its time zone, so that it does not depend on the machine's."""
+    given = [*call.args, *(one.value for one in call.keywords)]
+    none = given and isinstance(given[-1], ast.Constant) and given[-1].value is None
+    return not none and len(given) >= _ZONE_AT.get(getattr(call.func, "attr", ""), 99)
+
+
+def _fault(node: ast.AST, around: Scope) -> str | None:
     if isinstance(node, ast.Import | ast.ImportFrom):
         names = _names(node)
         other = [name for name in names[:1] if not _is_pure(name)]
         if isinstance(node, ast.Import):
             other = [name for name in names if not _is_pure(name)]
+        if not other and "functools.cache" in names:
+            return _ENDLESS
         return f"it imports {other[0]!r}" if other else None
     if isinstance(node, ast.Global | ast.Nonlocal):
-        return f"it changes {node.names[0]!r} outside of the function"
-    if isinstance(node, ast.Name) and node.id in _NO_NAMES:
+        return f"it changes {node.names[0]!r} {_OUTLIVES}"
+    if isinstance(node, ast.Name) and node.id in _NO_NAMES and node.id not in (around or ()):
         return f"it calls {node.id!r}: {_NO_NAMES[node.id]}"
     if isinstance(node, ast.Attribute) and node.attr in _CLOCK:
         return f"it reads the clock by {node.attr!r}"
-    return None
+    if isinstance(node, ast.Attribute) and node.attr in _ZONE_AT:
+        return f"it reads the time zone of the machine by {node.attr!r}; name one, such as UTC"
+    return _ENDLESS if _is_endless(node) else None
+
+
+def _is_endless(node: ast.AST) -> bool:
+    """Return whether a node is ``functools.cache`` or an ``lru_cache`` without a bound."""
+    if isinstance(node, ast.Attribute):
+        return node.attr == "cache" and getattr(node.value, "id", "") == "functools"
+    if isinstance(node, ast.Call):
+        called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        sizes = [*node.args[:1], *(one.value for one in node.keywords if one.arg == "maxsize")]
+        return called == "lru_cache" and any(getattr(one, "value", 0) is None for one in sizes)
+    return False
 
 
 def _is_pure(name: str) -> bool:

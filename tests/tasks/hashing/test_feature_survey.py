@@ -14,7 +14,7 @@ from tasks.hashing.store import write_features
 from tasks.schema import Schema
 from tests.tasks.hashing.test_store import RAW, FakeLog
 
-STATE = "n = []\n\n\n"
+STATE = "kept = []\n\n\ndef state():\n    return kept\n\n\n"
 
 
 def contract_of(*names):
@@ -47,14 +47,15 @@ def test_a_feature_above_the_limit_is_named_slow(monkeypatch, limit, is_slow):
 @pytest.mark.parametrize(
     "body",
     [
-        '@feature("site")\ndef made(site):\n    n.append(site)\n    return len(n)\n',  # counts its calls
-        '@feature("site")\ndef made(site):\n    n.append(site)\n    return n[len(n) - 2]\n',  # the row before
-        '@feature("site")\ndef made(site):\n    n.append(site)\n    return 1 / (len(n) % 2)\n',  # fails in turn
+        "n.append(site)\n    return len(n)\n",  # counts its calls
+        "n.append(site)\n    return n[len(n) - 2]\n",  # the row before
+        "n.append(site)\n    return 1 / (len(n) % 2)\n",  # fails in turn
+        "n.extend({site} - {*n})\n    return n.index(site)\n",  # the number of a value as they come
     ],
 )
 def test_a_feature_that_depends_on_the_order_of_rows_is_refused(make_feature, body):
-    """Its text cannot show it; calling it again, in the opposite order, does."""
-    make_feature("made", STATE + body)
+    """Its text hides it; a copy that is called in the opposite order shows it."""
+    make_feature("made", f'{STATE}@feature("site")\ndef made(site):\n    n = state()\n    {body}')
     with pytest.raises(ConfigError, match=r"feature 'made' (gives .* and then|raises)"):
         survey_features(FakeLog(), contract_of("made"), (0, 1000))
 

@@ -6,9 +6,11 @@ import pytest
 
 from tasks.errors import ConfigError, ContractError
 from tasks.evaluation.metrics import roc_auc
+from tasks.features.kinds.finding import find_feature
 from tasks.hashing import past_counts
 from tasks.hashing.columns import rows_of, text_list
 from tasks.hashing.contract import HashContract
+from tasks.hashing.derived_columns import with_features
 from tasks.hashing.encode import columns_of, encode_batch, single_columns
 from tasks.hashing.past_counts import contract_for, count_past
 from tasks.hashing.row_encoder import RowEncoder
@@ -195,6 +197,18 @@ def test_later_rows_and_requests_see_the_frozen_table(schema):
     ).all()
 
 
+def test_a_frame_gets_a_statistic_that_has_its_table(schema):
+    """The same as rows do; without a table it would be missing in each row, so it is refused."""
+    log = MemoryLog()
+    contract, frame = contract_of(log, schema), log.table.to_pandas()
+    found = with_features(frame, contract.derived, time_column="when")["noise_past"]
+    expected = texts_of(log, contract, "noise_past")
+    assert ["" if one is np.nan else one for one in found.astype(object)] == expected
+    bare = find_feature("noise_past").feature
+    with pytest.raises(ConfigError, match="'noise_past' is a statistic of the past and needs its"):
+        with_features(frame, [bare], time_column="when")
+
+
 def test_a_value_never_seen_has_no_statistic(schema):
     """It is missing, which is a token of its own."""
     contract = contract_of(MemoryLog(), schema)
@@ -215,10 +229,18 @@ def test_the_table_is_part_of_the_contract(schema, tmp_path):
     assert texts_of(log, loaded, "noise_past") == texts_of(log, contract, "noise_past")
     assert contract_of(log, schema, n_days=4).digest != contract.digest
     raw = contract.to_dict()
-    raw["past"]["noise_past"]["n1"][0][1] += 1
+    text = raw["past"]["noise_past"]["n1"]
+    raw["past"]["noise_past"]["n1"] = text.replace(" ", " 1", 1)  # impressions of the first day
     with pytest.raises(ContractError, match="changed by hand"):
         HashContract.from_dict(raw)
-    for past in (None, {}, {"noise_past": 3}, {"noise_past": {"a": [[1, 2]]}}, [1]):
+    for past in (
+        None,
+        {},
+        {"noise_past": 3},
+        {"noise_past": {"a": [[1, 2]]}},
+        [1],
+        {"noise_past": {"a": "1 2"}},
+    ):
         with pytest.raises(ContractError, match="not a hash contract"):
             HashContract.from_dict(raw | {"past": past})
 
@@ -241,9 +263,24 @@ def test_a_table_is_bounded(schema, monkeypatch):
     counts = log.table.column("noise").to_pandas().value_counts()
     least = min(past.before(value, None)[0] for value in counts.index if past.before(value, None))
     assert (len(past), least) == (10, counts.iloc[9])
+    monkeypatch.setattr(past_counts, "MAX_PAIRS", 4 * N_DAYS + 1)
+    fewer = count_past(log, schema, (0, log.n_rows))["noise_past"]
+    assert [*fewer.to_dict()] == sorted(counts.index[:4])
     monkeypatch.setattr(past_counts, "_MAX_COUNTED", 100)
     with pytest.raises(ConfigError, match="'noise' has too many values for a statistic"):
         count_past(log, schema, (0, log.n_rows))
+
+
+def test_statistics_of_one_field_are_counted_once(schema, make_feature):
+    """And have the same table."""
+    make_feature("again", STATISTIC.format(field="noise", name="again"), head=HEAD)
+    raw = RAW | {"features": ["again", "real_past", "noise_past"]}
+    log, read = MemoryLog(), []
+    log.batches = lambda **options: read.append(options) or MemoryLog.batches(log, **options)
+    past = count_past(log, Schema.from_dict(raw), (0, log.n_rows))
+    assert [*past] == raw["features"]
+    assert past["again"] is past["noise_past"]
+    assert [options["columns"][-1] for options in read] == ["noise", "real"]
 
 
 def test_a_logs_contract_counts_up_to_the_test_rows(simulated):

@@ -44,6 +44,7 @@ class FakeLog:
         self.sizes = sizes
         self.manifest = {"digest": digest, "source": "memory"}
         self.n_rows = n_rows
+        self.rows_by_day, self.rows_by_hour = {}, {}  # so it is split by row
         self.spans = []
 
     def batches(self, columns=None, batch_rows=65_536, start=0, stop=None):

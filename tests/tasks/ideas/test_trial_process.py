@@ -128,6 +128,24 @@ def test_a_feature_that_fails_on_some_value_of_the_log_is_refused(make_feature, 
     assert (words == "" and found == "") or re.search(words, found)
 
 
+def test_a_feature_is_tried_beside_a_statistic_of_the_schema(make_feature):
+    """Whose table is counted first; the statistic itself can be tried, too."""
+    make_feature("made", '@feature("size")\ndef made(size):\n    return size\n')
+    body = '@statistic("site")\ndef shown(impressions, clicks):\n    return impressions\n'
+    make_feature("shown", body, head="from tasks.features import statistic\n")
+    schema = Schema.from_dict(RAW | {"features": ["shown", "made"]})
+    assert _feature_problem("made", schema, FakeLog()) == ""
+    assert _feature_problem("shown", schema, FakeLog()) == ""
+
+
+def test_all_rows_are_encoded_but_only_the_last_ones_surveyed(make_feature):
+    """What is held of each combination of inputs is bounded, however long the log is."""
+    make_feature("made", '@feature("size")\ndef made(size):\n    return size\n')
+    log = FakeLog(120_000, sizes=(60_000,))
+    assert _feature_problem("made", Schema.from_dict(RAW | {"features": ["made"]}), log) == ""
+    assert log.spans == [(0, 120_000), (20_000, 120_000)]
+
+
 @pytest.mark.slow
 def test_why_a_test_fails_is_one_line(tmp_path, monkeypatch):
     """The name of the test, or of the check that it calls."""

@@ -139,6 +139,35 @@ def test_a_syntax_error_is_left_to_the_task(tmp_path, monkeypatch):
     assert files_behind("broken.py") == ["broken.py"]
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "files = !ls",
+        "Log?",
+        "if True:\n    %time x = 1",
+        "    %time import tasks.b",
+        "def (:",
+        "%%bash\nfor x in *; do echo $x; done",
+        "%%time\nimport tasks.b",
+        "await x",
+    ],
+)
+def test_a_cell_with_a_magic_hides_no_import(tmp_path, monkeypatch, cell):
+    """Its own imports count, too; a cell that is no Python counts for nothing, the others stay."""
+    (tmp_path / "pipeline.yaml").write_text("")
+    (tmp_path / "tasks").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / f"tasks/{name}.py").write_text("")
+    cells = [
+        {"cell_type": "code", "source": source, "metadata": {}}
+        for source in ("import tasks.a", cell)
+    ]
+    (tmp_path / "x.ipynb").write_text(json.dumps({"cells": cells}))
+    monkeypatch.chdir(tmp_path)
+    expected = ["tasks/a.py", "tasks/b.py"] if "tasks.b" in cell else ["tasks/a.py"]
+    assert files_behind("x.ipynb") == expected
+
+
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory):
     """For each module in turn: the sources whose digest changes when it is edited."""

@@ -1,10 +1,13 @@
 """A feature is found by the name of its file; what is wrong with the file is said in one line, with the file."""
 
+import sys
+
 import pytest
 
+import tasks.features
 from tasks.errors import ConfigError
 from tasks.features import feature
-from tasks.features.kinds.finding import feature_names, find_feature, try_feature
+from tasks.features.kinds.finding import feature_names, find_feature, fresh_feature, try_feature
 
 
 def test_a_feature_is_found_by_its_name(make_feature):
@@ -84,3 +87,20 @@ def test_what_is_no_feature_cannot_be_tried():
 
     with pytest.raises(ConfigError, match="feature 'late': line 3: it imports 'time'"):
         try_feature(late)
+
+
+def test_a_fresh_feature_knows_nothing_of_earlier_calls(make_feature):
+    """Nor what it imports; the feature itself, and what Python finds under its name, stay."""
+    state = "kept = []\n\n\ndef state():\n    return kept\n\n\n"
+    body = (
+        '@feature("site")\ndef {}(site):\n    n = state()\n    n.append(site)\n    return len(n)\n'
+    )
+    make_feature("other", state + body.format("other"))
+    make_feature("made", f"from tasks.features.other import state\n{body.format('made')}")
+    known = find_feature("made").feature
+    module = sys.modules["tasks.features.other"]
+    assert [known.function("a"), known.function("a")] == [1, 2]
+    assert [fresh_feature("made").function("a") for _ in range(2)] == [1, 1]
+    assert known.function("a") == 3
+    assert sys.modules["tasks.features.other"] is module is tasks.features.other
+    assert find_feature("made").feature is known

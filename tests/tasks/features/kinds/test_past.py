@@ -40,7 +40,7 @@ def test_a_day_sees_the_days_before_it(counts, value, day):
 def test_a_table_survives_its_file(counts):
     """With its digest, which any change of it changes."""
     past = Past(counts)
-    again = Past(json.loads(json.dumps(past.to_dict())))
+    again = Past.from_dict(json.loads(json.dumps(past.to_dict())))
     assert (again.digest, len(again)) == (past.digest, len(counts))
     assert Past({**counts, "more": [(0, 1, 0)]}).digest != past.digest
 
@@ -52,3 +52,16 @@ def test_a_table_that_cannot_be_is_refused(days):
     """More clicks than impressions, days out of order, a day twice."""
     with pytest.raises(ValueError, match="the past of 'a' has days out of order, or more clicks"):
         Past({"a": days})
+
+
+def test_a_table_in_a_file_takes_a_dozen_bytes_per_day():
+    """With indents, too, as models and feature sets write it."""
+    past = Past({f"v{n:03d}": [(16_364 + day, 90, 12) for day in range(30)] for n in range(200)})
+    assert len(json.dumps(past.to_dict(), indent=2)) < 13 * 200 * 30
+
+
+@pytest.mark.parametrize("raw", [{"a": "0 1"}, {"a": "0 Infinity 1"}, {"a": ""}, {"a": "0 1 2 0"}])
+def test_a_file_that_holds_no_table_is_refused(raw):
+    """As one error, whatever it holds."""
+    with pytest.raises(ValueError):
+        Past.from_dict(raw)
