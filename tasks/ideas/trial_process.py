@@ -129,8 +129,12 @@ def _differences(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> Ite
 def try_code(kind: str, name: str, notebook: str, tests: list[str], limits: Limits) -> list[str]:
     """Run the notebook of a feature or model once, its test, and the whole pipeline; return what is wrong, in lines."""
     root, products = Path.cwd(), str(read_env("env.yaml")["products"])
-    if fault := run(notebook, root, allowed=[str(root / products / SCRATCH)], limits=limits):
+    allowed = [str(root / products / SCRATCH)]
+    before = _tree(root, allowed)
+    if fault := run(notebook, root, allowed=allowed, limits=limits):
         return [str(fault)]
+    for stray in _changed(before, _tree(root, allowed)):
+        return [f"writes {stray}; a {kind}'s notebook may write below {products}/{SCRATCH}"]
     for path in tests:
         if problem := _test_problem(path):
             return [problem]

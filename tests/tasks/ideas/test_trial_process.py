@@ -110,6 +110,23 @@ def test_a_step_writes_its_products_twice_the_same_and_nothing_else(
     assert not (tmp_path / "products/n.json").exists() or found
 
 
+def test_the_notebook_of_a_feature_changes_nothing_but_drafts(tmp_path, monkeypatch):
+    """Arrow writes without Python's knowledge, so the files are compared."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "env.yaml").write_text("")
+    monkeypatch.setattr(trial_process, "read_env", lambda path: {"products": "products"})
+
+    def run(*args, **options):
+        for name in ("products/scratch/a", "products/log/part.parquet"):
+            (tmp_path / name).parent.mkdir(parents=True)
+            (tmp_path / name).write_text("1")
+
+    monkeypatch.setattr(trial_process, "run", run)
+    assert trial_process.try_code("feature", "x", "x.ipynb", [], Limits()) == [
+        "writes products/log/part.parquet; a feature's notebook may write below products/scratch"
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
