@@ -159,7 +159,10 @@ def try_code(kind: str, name: str, notebook: str, tests: list[str], limits: Limi
             ]
         if done.stdout.strip():
             return [done.stdout.strip()]
-    knobs = {**read_mapping(TINY, holds="knobs"), "time_limit_minutes": ceil(limits.minutes)}
+    knobs: dict[str, Any] = {
+        **read_mapping(TINY, holds="knobs").values,
+        "time_limit_minutes": ceil(limits.minutes),
+    }
     Path(_TRIAL).write_text(yaml.safe_dump(knobs, sort_keys=False))
     outcome = build(_TRIAL)
     return [f"on the tiny environment: {failure}" for failure in outcome.failures]
