@@ -91,7 +91,8 @@ def _files(root: Path) -> list[str]:
             for path in root.rglob("*")
             if path.is_file() and not {*_OTHER, "__pycache__"} & {*path.relative_to(root).parts}
         ]
-    return [name for name in dict.fromkeys(names) if (root / name).is_file()]
+    own = [name for name in dict.fromkeys(names) if "__pycache__" not in Path(name).parts]
+    return [name for name in own if (root / name).is_file()]
 
 
 def environment(project: Path) -> dict[str, str]:
