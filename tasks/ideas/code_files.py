@@ -47,7 +47,7 @@ def write_feature(
     found, more = extract(notebook, node, number, FEATURE_TEST)
     faults = [*more, *_feature_faults(found)]
     path, test = f"tasks/features/{node.name}.py", f"tests/tasks/features/test_{node.name}.py"
-    _refuse_taken(changes, path, "rename the function")
+    _refuse_taken(changes, path, test, advice="rename the function")
     module = tidied(module_text(found, found.first_line or node.name), path)
     own = f"from tasks.features.{node.name} import {node.name}"
     text = asserts_text(found, f"The feature `{node.name}`: what its notebook asserted.", [own])
@@ -104,7 +104,7 @@ def write_model(
         raise ConfigError(f"env.yaml has a model {name!r} already; name another with AS=")
     found, faults = extract(notebook, node, number, MODEL_TEST)
     path, test = f"tasks/models/{stem}.py", f"tests/tasks/models/test_{stem}.py"
-    _refuse_taken(changes, path, "rename the class")
+    _refuse_taken(changes, path, test, advice="rename the class")
     params, check_params, more = _given(notebook)
     faults += [*_model_faults(changes, found), *more]
     kind = f"tasks.models.{stem}:{node.name}"
@@ -200,9 +200,10 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _refuse_taken(changes: Changes, path: str, advice: str) -> None:
-    if changes.text(path) is not None:
-        raise ConfigError(f"{path} is there already; {advice}")
+def _refuse_taken(changes: Changes, *paths: str, advice: str) -> None:
+    for path in paths:
+        if changes.text(path) is not None:
+            raise ConfigError(f"{path} is there already; {advice}")
 
 
 def _put_code(changes: Changes, path: str, module: str, test: str, text: str) -> None:

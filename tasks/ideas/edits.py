@@ -71,7 +71,12 @@ class Changes:
         return self._after[path]
 
     def put(self, path: str, text: str | None) -> None:
-        """Give a file this content, or remove it if None."""
+        """Give a file this content, or remove it if None; ConfigError for a file outside the project."""
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise ConfigError(
+                f"{path} would be changed, and only files of the project are; copy it into the project and name that "
+                "by its path from there (a schema: `schema` of env.yaml)"
+            )
         if path not in self._before:
             self._before[path] = self.text(path)
         self._after[path] = text

@@ -41,10 +41,15 @@ def install(allowed: Sequence[str], memory_gb: float) -> None:
     memory_gb
         What this process may allocate. Only Linux enforces it.
     """
+    limit_memory(memory_gb)
+    sys.addaudithook(hook(allowed))
+
+
+def limit_memory(memory_gb: float) -> None:
+    """Refuse this process and those that it starts more memory. Only Linux enforces it."""
     limit = int(memory_gb * 2**30)
     with suppress(ValueError, OSError):  # macOS knows the limit and refuses to set it
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    sys.addaudithook(hook(allowed))
 
 
 def hook(allowed: Sequence[str]) -> Callable[[str, tuple[Any, ...]], None]:

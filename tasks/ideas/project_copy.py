@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +12,8 @@ from tasks.knobs.reading import read_env
 from tasks.storage.workspace import SCRATCH
 
 TINY = "env.tiny.yaml"
+_MAX_COPIED, _MAX_COPIED_TOGETHER = 20 * 2**20, 2**28  # bytes of a file, of a folder's files
+_NOT_SHOWN = (SCRATCH, "replay")  # of the products: drafts, and trainings done again
 _OTHER = ("products", ".venv", ".uv", ".git", ".bentos")
 
 
@@ -22,17 +24,14 @@ def project_copy(root: Path, *, with_tiny: bool) -> Iterator[Path]:
     Parameters
     ----------
     root
-        The project. Its products are shown in the copy where they lie, for notebooks that read them.
+        The project. Its products come along, for notebooks that read them. Large files, data among them, are links.
     with_tiny
         Whether the products of the tiny environment come along, so that what is up to date there does not run again;
         with them comes their store, whose champion may be one that changed code cannot score.
     """
     with TemporaryDirectory(prefix="clicklab-idea-") as name:
         target = Path(name).resolve() / "project"
-        for path in _files(root):
-            place = target / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / path, place)
+        _copy({target / path: root / path for path in _files(root)})
         for cache in (root / "tasks").rglob("__pycache__"):  # compiled kernels take long to make
             shutil.copytree(cache, target / cache.relative_to(root), dirs_exist_ok=True)
         tiny = Path(read_env(root / TINY)["products"])
@@ -46,11 +45,36 @@ def _show_products(root: Path, target: Path, tiny: Path) -> None:
     products = Path(read_env(root / "env.yaml")["products"])
     if products.is_absolute() or not (root / products).is_dir():
         return
-    (target / products).mkdir(parents=True, exist_ok=True)
     for path in (root / products).iterdir():
         place = target / products / path.name
-        if path.name != SCRATCH and not place.exists() and root / tiny not in (path, *path.parents):
-            place.symlink_to(path)
+        if path.name in _NOT_SHOWN or place.exists() or root / tiny in (path, *path.parents):
+            continue
+        found = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+        _copy({place / one.relative_to(path): one for one in found})
+
+
+def _copy(files: Mapping[Path, Path]) -> None:
+    """Put files at their places, small ones as copies, so that a trial cannot change them, large ones as links."""
+    sizes = {place: source.stat().st_size for place, source in files.items()}
+    total = 0
+    for place in sorted(files, key=lambda one: sizes[one]):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        total += sizes[place]
+        if sizes[place] <= _MAX_COPIED and total <= _MAX_COPIED_TOGETHER:
+            shutil.copy2(files[place], place)
+        else:
+            place.symlink_to(files[place].resolve())
+
+
+def linked(project: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of each file outside a copy that a link in it leads to: a trial may not change them."""
+    found = {}
+    for path in project.rglob("*"):
+        target = path.resolve()
+        if path.is_symlink() and not target.is_relative_to(project):
+            known = target.stat() if target.exists() else None
+            found[str(target)] = (known.st_size, known.st_mtime_ns) if known else (0, 0)
+    return found
 
 
 def _files(root: Path) -> list[str]:
@@ -67,7 +91,8 @@ def _files(root: Path) -> list[str]:
             for path in root.rglob("*")
             if path.is_file() and not {*_OTHER, "__pycache__"} & {*path.relative_to(root).parts}
         ]
-    return [name for name in dict.fromkeys(names) if (root / name).is_file()]
+    own = [name for name in dict.fromkeys(names) if "__pycache__" not in Path(name).parts]
+    return [name for name in own if (root / name).is_file()]
 
 
 def environment(project: Path) -> dict[str, str]:

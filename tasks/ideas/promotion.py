@@ -17,7 +17,7 @@ from tasks.ideas.edits import Changes
 from tasks.ideas.faults import faults, step_faults
 from tasks.ideas.kernel_run import DEFAULT, Limits
 from tasks.ideas.notebook import FEATURE, MODEL, STEP, Fault, Notebook, read_notebook
-from tasks.ideas.project_copy import TINY, environment, project_copy
+from tasks.ideas.project_copy import TINY, environment, linked, project_copy
 from tasks.ideas.records import RECORDS, add_record, take_out
 from tasks.ideas.step import plan
 from tasks.ideas.step_files import write_step
@@ -145,6 +145,7 @@ def _try(changes: Changes, kind: str, name: str, notebook: Notebook, limits: Lim
             "tests": [path for path in changes.created if path.startswith("tests/")],
             "minutes": limits.minutes,
         }
+        before = linked(copy)
         job.write_text(json.dumps(said | {"memory_gb": limits.memory_gb}))
         with (copy.parent / "log").open("w+") as log:
             command = [sys.executable, "-W", "ignore", "-m", "tasks.ideas.trial_process", str(job)]
@@ -162,6 +163,11 @@ def _try(changes: Changes, kind: str, name: str, notebook: Notebook, limits: Lim
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # and what it may have left
                 process.wait()
+            if touched := _touched(before):
+                raise ClicklabError(
+                    f"{touched} of the project changed while {name} was tried; write to products/scratch instead if the "
+                    "notebook did that, and `make run` to make what is damaged again; nothing was promoted"
+                )
             answer = job.with_suffix(".found")
             if not answer.is_file():
                 log.seek(0)
@@ -170,6 +176,15 @@ def _try(changes: Changes, kind: str, name: str, notebook: Notebook, limits: Lim
                     f"{name} could not be tried ({last[:300]}); nothing was changed"
                 )
             return [str(line) for line in json.loads(answer.read_text())]
+
+
+def _touched(before: dict[str, tuple[int, int]]) -> str:
+    """Return the first of the files that is not as it was, or nothing."""
+    for path, known in before.items():
+        now = Path(path).stat() if Path(path).exists() else None
+        if known != ((now.st_size, now.st_mtime_ns) if now else (0, 0)):
+            return path
+    return ""
 
 
 def demote(name: str, *, force: bool = False) -> Promoted:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tasks.errors import InputError
+from tasks.errors import ConfigError, InputError
 from tasks.ideas.edits import Changes, digest
 
 RECORDS = "notebooks/promoted.json"
@@ -19,10 +19,15 @@ def read_records(changes: Changes) -> dict[str, Any]:
 
 
 def add_record(changes: Changes, name: str, kind: str, source: str) -> None:
-    """Record a promotion whose changes are complete."""
+    """Record a promotion whose changes are complete; ConfigError if something of that name was promoted before."""
     files = {path: digest(changes.text(path) or "") for path in changes.created}
     insertions = [{"path": path, "text": text} for path, text in changes.inserted]
     found = read_records(changes)
+    if name in found:
+        raise ConfigError(
+            f"{name!r} was promoted already, as a {found[name]['kind']} from {found[name]['from']}; name another with "
+            f"AS=, or take that out first (make demote NAME={name})"
+        )
     found[name] = {"kind": kind, "from": source, "files": files, "insertions": insertions}
     _write(changes, found)
 

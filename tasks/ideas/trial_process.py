@@ -5,8 +5,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tasks.errors import ClicklabError
 from tasks.ideas.kernel_run import Limits, run
@@ -20,7 +23,14 @@ from tasks.pipeline.integrity import stands_for
 from tasks.pipeline.preflight import check_project
 from tasks.schema import Schema, load_schema
 from tasks.storage.workspace import SCRATCH
+from tasks.storage.yaml_mapping import read_mapping
 
+_TRIAL = "env.trial.yaml"
+_ON_LOG = "--on-log"
+_LIMITED = (
+    "import runpy, sys; from tasks.ideas.guard import limit_memory; limit_memory(float(sys.argv.pop(1))); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
 _UNSEEN = {"__pycache__", ".git", ".ipynb_checkpoints"}
 
 
@@ -129,36 +139,60 @@ def _differences(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> Ite
 def try_code(kind: str, name: str, notebook: str, tests: list[str], limits: Limits) -> list[str]:
     """Run the notebook of a feature or model once, its test, and the whole pipeline; return what is wrong, in lines."""
     root, products = Path.cwd(), str(read_env("env.yaml")["products"])
-    if fault := run(notebook, root, allowed=[str(root / products / SCRATCH)], limits=limits):
+    allowed = [str(root / products / SCRATCH)]
+    before = _tree(root, allowed)
+    if fault := run(notebook, root, allowed=allowed, limits=limits):
         return [str(fault)]
+    for stray in _changed(before, _tree(root, allowed)):
+        return [f"writes {stray}; a {kind}'s notebook may write below {products}/{SCRATCH}"]
     for path in tests:
-        if problem := _test_problem(path):
+        if problem := _test_problem(path, limits):
             return [problem]
     log = root / products / "log"
     if kind == FEATURE and (log / "manifest.json").is_file():
-        schema = load_schema(read_env("env.yaml")["schema"])
-        if problem := _feature_problem(name, schema, Log.open(log)):
-            return [problem]
-    outcome = build(TINY)
+        done, problem = _bounded(["tasks.ideas.trial_process", _ON_LOG, name, str(log)], limits)
+        if problem:
+            return [f"{name}, called for the rows of the log, {problem}"]
+        if done.returncode:
+            return [
+                f"{name} could not be called for the rows of the log: {_last_line(done.stderr)}"
+            ]
+        if done.stdout.strip():
+            return [done.stdout.strip()]
+    knobs: dict[str, Any] = {
+        **read_mapping(TINY, holds="knobs").values,
+        "time_limit_minutes": ceil(limits.minutes),
+    }
+    Path(_TRIAL).write_text(yaml.safe_dump(knobs, sort_keys=False))
+    outcome = build(_TRIAL)
     return [f"on the tiny environment: {failure}" for failure in outcome.failures]
 
 
-def _test_problem(path: str) -> str:
+def _bounded(words: list[str], limits: Limits) -> tuple[subprocess.CompletedProcess[str], str]:
+    """Run a module of Python within the limits; return the ended process, and what to say if it exceeded them."""
+    command = [sys.executable, "-W", "ignore", "-c", _LIMITED, str(limits.memory_gb), *words]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=60 * limits.minutes
+        )
+    except subprocess.TimeoutExpired:
+        killed = subprocess.CompletedProcess(command, 1, "", "")
+        return killed, f"has not ended after {limits.minutes:g} minutes (MINUTES=)"
+    if done.returncode and "MemoryError" in done.stdout + done.stderr:
+        return done, f"needs more than {limits.memory_gb:g} GB of memory (MEMORY_GB=)"
+    return done, ""
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1][:300]
+
+
+def _test_problem(path: str, limits: Limits) -> str:
     """Return why a test fails, in one line, or nothing."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        path,
-        "-q",
-        "-x",
-        "-n",
-        "0",
-        "--tb=short",
-        "-p",
-        "no:cacheprovider",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = ["pytest", path, "-q", "-x", "-n", "0", "--tb=short", "-p", "no:cacheprovider"]
+    done, problem = _bounded(words, limits)
+    if problem:
+        return f"its test {problem}"
     if done.returncode == 0:
         return ""
     reasons = re.findall(r"^E\s+(.+)$", done.stdout, re.M)
@@ -188,8 +222,20 @@ def _feature_problem(name: str, schema: Schema, log: Log) -> str:
     return ""
 
 
+def _on_log(name: str, log: str) -> str:
+    """Return what is wrong with a feature on the rows of a log, or nothing."""
+    try:
+        schema = load_schema(read_env("env.yaml")["schema"])
+        return _feature_problem(name, schema, Log.open(log))
+    except ClicklabError as error:
+        return str(error)
+
+
 def main() -> None:
-    """Try what the job file says, and leave the lines beside it."""
+    """Try what the job file says, and leave the lines beside it; or write what is wrong with a feature on a log."""
+    if sys.argv[1] == _ON_LOG:
+        sys.stdout.write(_on_log(*sys.argv[2:]))
+        return
     job_path = Path(sys.argv[1])
     job = json.loads(job_path.read_text())
     limits = Limits(job["minutes"], job["memory_gb"])

@@ -122,6 +122,18 @@ def test_a_feature_that_is_there_is_not_replaced(written):
         written(write_feature, FEATURE_IMPORTS, (cell, ["feature"]))
 
 
+def test_a_test_of_the_project_is_not_replaced(written):
+    """A function or class can be called as a test that has no module."""
+    with pytest.raises(ConfigError, match=r"features/test_all_features\.py is there already"):
+        written(
+            write_feature, FEATURE_IMPORTS, (AREA.replace("area(", "all_features("), ["feature"])
+        )
+    with pytest.raises(
+        ConfigError, match=r"models/test_kinds\.py is there already; rename the class"
+    ):
+        written(write_model, MODEL_IMPORTS, (MODEL.replace("ConstantRate", "Kinds"), ["model"]))
+
+
 def test_a_class_becomes_a_module_a_test_a_block_and_a_task(written):
     """The test runs the checks of its kind, with the parameters for few rows."""
     parameters = 'params = {"rate": 1e-6}\ncheck_params = {"rate": 0.5}'

@@ -124,6 +124,13 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("path", ["/elsewhere/shop.yaml", "../shop.yaml", "a/../../shop.yaml"])
+def test_a_file_outside_the_project_is_not_changed(tmp_path, path):
+    """A copy of the project would not hold it, so a failed trial would have changed it."""
+    with pytest.raises(ConfigError, match=r"only files of the project are;.*`schema` of env\.yaml"):
+        Changes(tmp_path).put(path, "x")
+
+
 def test_the_diff_shows_new_changed_and_removed_files(tmp_path):
     """As git does."""
     (tmp_path / "a").write_text("1\n2\n")

@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from tasks.ideas.project_copy import environment, project_copy
+from tasks.ideas.project_copy import environment, linked, project_copy
+from tasks.ideas.promotion import _touched
 from tests.conftest import copy_project
 
 
@@ -34,7 +35,8 @@ def test_a_copy_is_the_project_as_it_is_now(project, git):
             assert (copy / "env.yaml").read_text().endswith("# changed\n")
             assert (copy / "tasks/new.py").is_file()
             assert (copy / "ignored.log").exists() is not git
-            assert (copy / "products/log").is_symlink()
+            for place in (copy / "products/log").iterdir():
+                place.write_text("another")
             tiny = copy / "products/tiny/log/manifest.json"
             tiny.write_text("another")
         assert not copy.exists()
@@ -42,8 +44,35 @@ def test_a_copy_is_the_project_as_it_is_now(project, git):
         if not git:
             (project / ".git-away").rename(project / ".git")
     assert (project / "products/tiny/log/manifest.json").read_text() == "tiny/log/manifest.json"
+    assert (project / "products/log/manifest.json").read_text() == "log/manifest.json"
     with project_copy(project, with_tiny=False) as copy:
         assert not (copy / "products/tiny").exists()
+
+
+def test_large_files_are_links_and_a_change_behind_one_is_seen(project, monkeypatch):
+    """Data is not copied to where temporary files lie; what cannot be protected is compared."""
+    monkeypatch.setattr("tasks.ideas.project_copy._MAX_COPIED", 1_000_000)
+    for large in (project / "train.csv", project / "products/log/large.parquet"):
+        large.write_bytes(b"1" * 1_000_001)
+    with project_copy(project, with_tiny=False) as copy:
+        before = linked(copy)
+        assert {*before} == {
+            str((project / name).resolve()) for name in ("train.csv", "products/log/large.parquet")
+        }
+        assert _touched(before) == ""
+        (copy / "products/log/large.parquet").write_text("damaged")
+        assert _touched(before).endswith("products/log/large.parquet")
+        (project / "products/log/large.parquet").unlink()
+        assert _touched(before).endswith("products/log/large.parquet")
+
+
+def test_many_files_are_not_copied_beyond_a_sum(project, monkeypatch):
+    """The smallest are."""
+    monkeypatch.setattr("tasks.ideas.project_copy._MAX_COPIED_TOGETHER", 25)
+    (project / "products/log/part.parquet").write_text("a" * 20)
+    with project_copy(project, with_tiny=False) as copy:
+        assert (copy / "products/log/part.parquet").is_symlink()
+        assert not (copy / "products/log/manifest.json").is_symlink()
 
 
 def test_nothing_leads_from_the_copy_to_stores_of_others(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tasks.errors import InputError
+from tasks.errors import ConfigError, InputError
 from tasks.ideas.edits import Changes
 from tasks.ideas.records import RECORDS, add_record, read_records, take_out
 
@@ -65,6 +65,14 @@ def test_what_was_changed_by_hand_is_named_and_kept(promoted, path, text):
     take_out(changes, "idea", force=True)
     assert changes.text("notebooks/idea.ipynb") is None
     assert changes.text("board.md") == (text if path == "board.md" else "first\nlast\n")
+
+
+def test_a_second_promotion_of_a_name_is_refused(promoted):
+    """The first one's record says what belongs to it."""
+    with pytest.raises(
+        ConfigError, match=r"promoted already, as a step from notebooks/scratch/idea\.ipynb;.*AS="
+    ):
+        add_record(Changes(promoted), "idea", "feature", "notebooks/scratch/other.ipynb")
 
 
 def test_a_name_that_was_not_promoted_is_refused_with_those_that_were(promoted):

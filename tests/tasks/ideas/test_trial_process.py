@@ -110,6 +110,23 @@ def test_a_step_writes_its_products_twice_the_same_and_nothing_else(
     assert not (tmp_path / "products/n.json").exists() or found
 
 
+def test_the_notebook_of_a_feature_changes_nothing_but_drafts(tmp_path, monkeypatch):
+    """Arrow writes without Python's knowledge, so the files are compared."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "env.yaml").write_text("")
+    monkeypatch.setattr(trial_process, "read_env", lambda path: {"products": "products"})
+
+    def run(*args, **options):
+        for name in ("products/scratch/a", "products/log/part.parquet"):
+            (tmp_path / name).parent.mkdir(parents=True)
+            (tmp_path / name).write_text("1")
+
+    monkeypatch.setattr(trial_process, "run", run)
+    assert trial_process.try_code("feature", "x", "x.ipynb", [], Limits()) == [
+        "writes products/log/part.parquet; a feature's notebook may write below products/scratch"
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -153,8 +170,34 @@ def test_why_a_test_fails_is_one_line(tmp_path, monkeypatch):
     test = "def it_learns(x):\n    assert x == 2, 'it learns nothing'\n"
     (tmp_path / "checks.py").write_text(test)
     (tmp_path / "test_a.py").write_text("from checks import it_learns\n\ndef test_it():\n    it_learns(2)\n")  # fmt: skip
-    assert _test_problem("test_a.py") == ""
+    assert _test_problem("test_a.py", Limits()) == ""
     (tmp_path / "test_a.py").write_text("from checks import it_learns\n\ndef test_it():\n    it_learns(1)\n")  # fmt: skip
-    assert _test_problem("test_a.py").startswith("its test fails (it learns): AssertionError: it learns nothing")  # fmt: skip
+    assert _test_problem("test_a.py", Limits()).startswith("its test fails (it learns): AssertionError: it learns nothing")  # fmt: skip
     (tmp_path / "test_a.py").write_text("import nothing_here\n")
-    assert "No module named 'nothing_here'" in _test_problem("test_a.py")
+    assert "No module named 'nothing_here'" in _test_problem("test_a.py", Limits())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "limits", "words"),
+    [
+        ("while True: pass", Limits(0.03), "its test has not ended after 0.03 minutes (MINUTES=)"),
+        ("x = bytearray(2**31)", Limits(1, memory_gb=1), "its test needs more than 1 GB of memory (MEMORY_GB=)"),
+    ],
+)  # fmt: skip
+def test_a_test_without_end_or_measure_is_ended(tmp_path, monkeypatch, body, limits, words):
+    """In a line, as a notebook is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test_a.py").write_text(f"def test_it():\n    {body}\n")
+    assert _test_problem("test_a.py", limits) == words
+
+
+def test_a_feature_is_called_for_the_rows_of_a_log_in_a_process_with_limits(
+    tmp_path, monkeypatch, capsys
+):
+    """That process is told by its words; whatever is printed there is the line."""
+    monkeypatch.setattr(trial_process, "_feature_problem", lambda *given: f"{given[0]} is wrong")
+    monkeypatch.setattr(trial_process.Log, "open", lambda path: path)
+    monkeypatch.setattr(trial_process.sys, "argv", ["x", "--on-log", "night", "products/log"])
+    trial_process.main()
+    assert capsys.readouterr().out == "night is wrong"
