@@ -283,21 +283,24 @@ def load_model(folder: str | Path) -> ScoringModel:
             raise InputError(
                 f"{folder / MODEL}: format {record['format']!r} is not {FORMAT}; train the model again"
             )
-        names = record.get("arrays") or [key for key in _OLDER if key in record]
-        arrays = {key: read_part(folder, key) for key in names}
-        contract = HashContract.from_dict(record["contract"])
-        fields = {key: record[key] for key in ("name", "kind", "params", "info")}
-        intercept, version = float(record["intercept"]), record["version"]
-    except ClicklabError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise InputError(
-            f"{folder}: no readable model ({type(error).__name__}: {error}); train it again"
-        ) from None
-    try:
-        return ScoringModel(arrays, intercept, contract, expected=version, **fields)
+        return _of_record(record, folder)
     except ClicklabError as error:
-        raise type(error)(f"{folder}: {error}") from None
+        named = str(folder) in str(error)
+        raise type(error)(str(error) if named else f"{folder}: {error}") from None
+    except Exception as error:  # a damaged file may raise anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"{folder}: no readable model ({reason}); train it again") from None
+
+
+def _of_record(record: Mapping[str, Any], folder: Path) -> ScoringModel:
+    names = record.get("arrays") or [key for key in _OLDER if key in record]
+    return ScoringModel(
+        {key: read_part(folder, key) for key in names},
+        float(record["intercept"]),
+        HashContract.from_dict(record["contract"]),
+        expected=str(record["version"]),
+        **{key: record[key] for key in ("name", "kind", "params", "info")},
+    )
 
 
 _OLDER = ("weights", "latent")  # models of releases whose model.json did not list the arrays

@@ -9,6 +9,7 @@ from typing import Any
 from tasks.errors import InputError
 from tasks.models import estimator_scoring as scoring
 from tasks.models.estimator_params import is_lightgbm, one_line
+from tasks.models.golden import LIGHTGBM, SKOPS
 
 
 def dumped(kind: str, estimator: Any) -> dict[str, bytes]:
@@ -21,7 +22,7 @@ def dumped(kind: str, estimator: Any) -> dict[str, bytes]:
     """
     if is_lightgbm(estimator):
         content = estimator.booster_.model_to_string().encode()
-        return {scoring.LIGHTGBM: _within(kind, content)}
+        return {LIGHTGBM: _within(kind, content)}
     import skops.io
 
     try:
@@ -34,7 +35,7 @@ def dumped(kind: str, estimator: Any) -> dict[str, bytes]:
             f"{kind} cannot be saved without pickle: it holds {distrusted[0]}, which no service loads "
             "(TRUSTED in tasks/models/estimator_scoring.py)"
         )
-    return {scoring.SKOPS: _within(kind, content)}
+    return {SKOPS: _within(kind, content)}
 
 
 def _within(kind: str, content: bytes) -> bytes:

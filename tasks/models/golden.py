@@ -14,7 +14,7 @@ from tasks.errors import ContractError, InputError
 GOLDEN = "golden.json"
 MODEL = "model.json"
 MAX_BYTES = 256 << 20  # of an estimator's file, and of what it unpacks to
-ESTIMATOR_FILES = ("lightgbm.txt", "estimator.skops")
+LIGHTGBM, SKOPS = ESTIMATOR_FILES = ("lightgbm.txt", "estimator.skops")
 TOLERANCE = 1e-6  # of a probability, wherever it is computed
 
 
@@ -56,7 +56,7 @@ def read_part(folder: Path, key: str) -> Any:
     import numpy as np
 
     path = folder / part_name(key)
-    if not is_model_file(path.name):
+    if not is_model_file(part_name(key)):  # the whole key: one with a `/` would lead elsewhere
         raise InputError(f"{folder / MODEL}: {key!r} is no part of a model; train the model again")
     if path.suffix == ".npy":
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -8,10 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tasks.models.golden import LIGHTGBM, SKOPS
+
 _TASKS = Path(__file__).parents[1]
 _BY_FILE = {  # scikit-learn's wheel has the OpenMP library that LightGBM's leaves to the system
-    "lightgbm.txt": {"lightgbm", "scikit-learn"},
-    "estimator.skops": {"scikit-learn", "skops"},
+    LIGHTGBM: {"lightgbm", "scikit-learn"},
+    SKOPS: {"scikit-learn", "skops"},
 }
 
 
@@ -34,7 +36,7 @@ def packages_of(module: str, parts: Mapping[str, Any]) -> list[str]:
     modules = {module}
     for name, part in parts.items():
         found |= _BY_FILE.get(name, set())
-        if name == "estimator.skops":
+        if name == SKOPS:
             modules |= _modules_in(part)
     tops = {top for one in modules for top in _imports(one)}
     by_top = metadata.packages_distributions() if tops else {}

@@ -113,6 +113,14 @@ def change_json(folder, **changes):
         (lambda folder: (folder / "model.json").write_text("{"), "no readable model"),
         (lambda folder: (folder / "weights.npy").unlink(), "no readable model"),
         (lambda folder: (folder / "weights.npy").write_bytes(b"\x93NUMPY"), "no readable model"),
+        (
+            lambda folder: np.save(folder / "weights.npy", np.array(["a"] * 256)),
+            "no readable model",
+        ),
+        (lambda folder: change_json(folder, params=[1]), "no readable model"),
+        (lambda folder: change_json(folder, contract=[]), "no readable model"),
+        (lambda folder: change_json(folder, version=None), "a file was changed"),
+        (lambda folder: (folder / "model.json").write_text("[" * 100_000), "no readable model"),
     ],
 )
 def test_a_damaged_model_is_refused(folder, damage, message):

@@ -2,10 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from tasks.errors import ContractError
-from tasks.models.golden import GOLDEN, Golden, check_golden_rows, load_golden, read_golden
+from tasks.errors import ContractError, InputError
+from tasks.models.golden import (
+    GOLDEN,
+    Golden,
+    check_golden_rows,
+    load_golden,
+    read_golden,
+    read_part,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +42,20 @@ def test_golden_rows_that_prove_nothing_are_refused(tmp_path, content, reason):
     with pytest.raises(ContractError, match=reason) as caught:
         read_golden(tmp_path)
     assert str(tmp_path / GOLDEN) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["../other", "/etc/other", "a/weights", "..", "", "Weights", "weights\n"]
+)
+def test_a_part_outside_the_models_folder_is_not_read(tmp_path, key):
+    """Nor one by a path from the root; the message names the key."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    np.save(tmp_path / "other.npy", np.zeros(3))
+    key = str(tmp_path / "other") if key.startswith("/") else key
+    with pytest.raises(InputError, match="is no part of a model") as caught:
+        read_part(folder, key)
+    assert repr(key) in str(caught.value)
 
 
 def test_golden_rows_are_read_back_as_written(tmp_path):
