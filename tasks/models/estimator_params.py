@@ -54,6 +54,10 @@ def param_names(cls: Any) -> list[str]:
 
 
 def _made(cls: Any, params: Mapping[str, Any]) -> Any:
+    if not hasattr(cls, "get_params") and not hasattr(cls, "get_n_splits"):  # before it is made
+        raise ConfigError(
+            f"{cls.__module__}:{cls.__qualname__} is no estimator: it has no get_params"
+        )
     given = {name: _nested(value) for name, value in params.items()}
     later = {name: given.pop(name) for name in list(given) if "__" in name}
     if is_lightgbm(cls):

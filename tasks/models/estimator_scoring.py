@@ -1,20 +1,21 @@
 """What scores rows with a saved scikit-learn estimator or LightGBM model; slower than the kernels of other kinds.
 
 Neither file holds a pickle. ``lightgbm.txt`` is LightGBM's own text. ``estimator.skops`` is skops': it names classes, of
-which only scikit-learn's estimators, what they are made of (:data:`TRUSTED`) and those of ``tasks.models`` are loaded.
+which only scikit-learn's estimators, what they are made of (:data:`TRUSTED`) and those of ``tasks.models`` are loaded;
+no function is.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from tasks.errors import ConfigError, InputError
-from tasks.models.golden import MAX_BYTES
+from tasks.models.golden import LIGHTGBM, MAX_BYTES
 from tasks.models.scoring import Scorer
 
-LIGHTGBM, SKOPS = "lightgbm.txt", "estimator.skops"
 TRUSTED = (  # classes besides those that skops trusts by itself, which are estimators: what these are made of
     "scipy.sparse._csr.csr_matrix",
     "sklearn.calibration._CalibratedClassifier",
@@ -146,7 +147,7 @@ def load_estimator(content: bytes) -> Any:
         if distrusted := untrusted(content):
             raise InputError(
                 f"the file names {distrusted[0]}, which is not trusted: only estimators of scikit-learn, what they are made "
-                "of and classes of tasks.models are loaded"
+                "of and estimators of tasks.models are loaded"
             )
         return skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
     except InputError:
@@ -159,11 +160,33 @@ def load_estimator(content: bytes) -> Any:
 
 
 def untrusted(content: bytes) -> list[str]:
-    """Return the classes that a skops file names and that may not be loaded."""
+    """Return the classes and functions that a skops file names and that may not be loaded."""
     import skops.io
 
     named = skops.io.get_untrusted_types(data=content)
-    return [name for name in named if name not in TRUSTED and not name.startswith(_OURS)]
+    return [name for name in named if name not in TRUSTED and not _is_our_estimator(name)]
+
+
+def _is_our_estimator(name: str) -> bool:
+    """Return whether a name is that of an estimator's class, where it is defined in ``tasks.models``.
+
+    Anything else there could be made to call what the file wants: a function by a FunctionTransformer, a class that is
+    no estimator by its constructor.
+    """
+    module, _, class_name = name.rpartition(".")
+    if not module.startswith(_OURS):
+        return False
+    from sklearn.base import BaseEstimator
+
+    try:
+        found = getattr(import_module(module), class_name, None)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith(_OURS):
+            return False  # a method of a class, for example
+        raise
+    return (
+        isinstance(found, type) and issubclass(found, BaseEstimator) and found.__module__ == module
+    )
 
 
 def check_size(content: bytes) -> None:

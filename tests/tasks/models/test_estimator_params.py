@@ -1,5 +1,8 @@
 """Estimators made from parameters as they stand in env.yaml."""
 
+import subprocess
+import time
+
 import pytest
 from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression
@@ -45,6 +48,17 @@ def test_what_cannot_be_made_is_one_line(cls, params, message):
     """Whatever the class raises."""
     with pytest.raises(ConfigError, match=message):
         build("k", cls, params)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_is_no_estimator_is_not_even_made(tmp_path, inside):
+    """Making it may be all that it does: a program would run."""
+    args = {"args": ["touch", str(tmp_path / "started")]}
+    nested = {"C": {"kind": "subprocess:Popen", "params": args}}
+    with pytest.raises(ConfigError, match="subprocess:Popen is no estimator"):
+        build("k", *((LogisticRegression, nested) if inside else (subprocess.Popen, args)))
+    time.sleep(0.1)
+    assert not (tmp_path / "started").exists()
 
 
 def test_an_error_of_lightgbms_does_not_name_its_source():

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tasks.errors import ConfigError, InputError
 from tasks.models import estimator_scoring as scoring
 from tasks.models.artifact import ScoringModel, load_model
+from tasks.models.estimator_params import build
 from tests.tasks.models.rows import random_codes, small_contract
 
 CATEGORICAL = {"input": "categorical", "cardinality": 7}
@@ -58,6 +60,38 @@ def test_a_file_that_names_other_classes_is_refused():
     content = skops.io.dumps(FunctionTransformer(os.getcwd))
     with pytest.raises(InputError, match=r"getcwd, which is not trusted"):
         scoring.load_estimator(content)
+
+
+def _started(place):
+    return {
+        "cls": "x",
+        "params": {"a": {"kind": "subprocess:Popen", "params": {"args": ["touch", str(place)]}}},
+    }
+
+
+def test_a_function_of_this_library_is_refused_too(tmp_path):
+    """`build` makes what its parameters name: within a pipeline that would be any program."""
+    step = FunctionTransformer(build, kw_args=_started(tmp_path / "started"))
+    content = skops.io.dumps(Pipeline([("step", step), ("model", LogisticRegression())]))
+    with pytest.raises(InputError, match=r"estimator_params.build, which is not trusted"):
+        scoring.load_estimator(content)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["estimator.EstimatorLearner", "neural_net.NeuralNet", "sgd.SGDClassifier", "sgd.SGDLogistic.fit", "sgd.np",
+     "artifact.ScoringModel", "no_such.Thing", "sgd.nothing", ".sgd.SGDLogistic"],
+)  # fmt: skip
+def test_of_this_library_only_estimators_are_trusted_where_they_are_defined(monkeypatch, name):
+    """No function, method or module, no class that only its constructor makes harmless."""
+    named = [
+        f"tasks.models.{name}",
+        "tasks.models.sgd.SGDLogistic",
+        "tasks.models.fm.FactorizationMachine",
+    ]
+    monkeypatch.setattr(skops.io, "get_untrusted_types", lambda data: named)
+    assert scoring.untrusted(b"") == named[:1]
 
 
 def renamed(content, **changes):
