@@ -134,7 +134,7 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "model.json gone": (without("model.json"), "unreadable", r"model\.json"),
     "model.json nested": (
         lambda folder: (folder / "model.json").write_text("[" * 100_000),
-        "error",
+        "unreadable",
         "RecursionError",
     ),
     "another version claimed": (edited(version="0" * 12), "unreadable", "a file was changed"),

@@ -118,7 +118,6 @@ def change_json(folder, **changes):
             "no readable model",
         ),
         (lambda folder: change_json(folder, params=[1]), "no readable model"),
-        (lambda folder: change_json(folder, contract=[]), "no readable model"),
         (lambda folder: change_json(folder, version=None), "a file was changed"),
         (lambda folder: (folder / "model.json").write_text("[" * 100_000), "no readable model"),
     ],
