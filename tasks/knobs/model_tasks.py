@@ -6,7 +6,15 @@ from difflib import get_close_matches
 from typing import Any
 
 from tasks.errors import ConfigError
-from tasks.models import INPUT, NOT_SEARCHED, is_learner, learner_class, make_learner
+from tasks.models import (
+    INPUT,
+    NOT_SEARCHED,
+    is_learner,
+    learner_class,
+    learner_params,
+    make_learner,
+    may_be_served,
+)
 from tasks.storage.workspace import MARKER, project_root
 from tasks.storage.yaml_mapping import read_mapping
 
@@ -69,7 +77,7 @@ def model_problems(models: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...],
         if twin != name:
             yield ("models", name), f"differs from {twin!r} by case alone; rename one"
         try:
-            takes = is_learner(learner_class(block["kind"]))
+            takes = _is_servable_learner(block["kind"])
         except ConfigError as error:
             yield ("models", name, "kind"), str(error)
             continue
@@ -78,6 +86,20 @@ def model_problems(models: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...],
             continue
         yield from _param_problems(block, ("models", name))
         yield from _search_problems(block, ("models", name, "search"))
+
+
+def _is_servable_learner(kind: str) -> bool:
+    """Return whether a kind is a streaming learner, False for an estimator; ConfigError if it could never serve."""
+    cls = learner_class(kind)
+    if not is_learner(cls):
+        return False
+    if not may_be_served(cls):
+        raise ConfigError(
+            f"{cls.kind} is a streaming learner outside tasks.models, which no service imports; move its module to "
+            "tasks/models"
+        )
+    learner_params(cls)
+    return True
 
 
 def _input_problem(block: Mapping[str, Any], *, row_by_row: bool) -> tuple[str, ...] | None:
@@ -156,6 +178,8 @@ def _refusal(
             learner.probe()
     except (ConfigError, TypeError, ValueError) as error:
         return " ".join(str(error).split())
+    except Exception as error:  # a class of the user's may raise anything
+        return f"{kind} cannot be made with these parameters ({type(error).__name__}: {' '.join(str(error).split())})"
     return None
 
 
@@ -163,7 +187,7 @@ def param_names(kind: str) -> list[str]:
     """Return the parameters of a model that a block may set."""
     cls = learner_class(kind)
     if is_learner(cls):
-        return sorted(set(cls().get_params()) - NOT_SEARCHED)
+        return sorted(learner_params(cls) - NOT_SEARCHED)
     from tasks.models.estimator_params import param_names as names_of
 
     return names_of(cls)

@@ -24,6 +24,7 @@ _SCORERS = {
     "fm": "tasks.models.pair_scoring:pair_scorer",
 }
 _HERE = Path(__file__).parent
+_OURS = f"{__name__}."
 INPUT = ("input", "cardinality", "max_rows")  # of a block: how an estimator gets its rows
 NOT_SEARCHED = {"n_features", "random_state"}  # parameters that the pipeline gives
 
@@ -103,7 +104,7 @@ def make_learner(
         return learner
     if given:
         raise ConfigError(f"{kind!r} learns row by row and has no {next(iter(given))!r}")
-    known = set(cls().get_params())
+    known = learner_params(cls)
     unknown = sorted(set(params) - (known - NOT_SEARCHED))
     if unknown:
         choices = ", ".join(sorted(known - NOT_SEARCHED))
@@ -120,6 +121,22 @@ def is_learner(cls: Any) -> bool:
     from tasks.models.learner import Learner
 
     return issubclass(cls, Learner)
+
+
+def learner_params(cls: Any) -> set[str]:
+    """Return the parameters of a streaming learner's class; ConfigError if it cannot be made without any."""
+    try:
+        return set(cls().get_params())
+    except Exception as error:  # a class of the user's may raise anything
+        raise ConfigError(
+            f"{cls.__name__}() cannot be made ({type(error).__name__}: {' '.join(str(error).split())}); "
+            "give each parameter a default"
+        ) from None
+
+
+def may_be_served(cls: Any) -> bool:
+    """Return whether a saved model may name a learner's class: :func:`scorer_of` imports no other."""
+    return cls.kind in _SCORERS or str(cls.kind).startswith(_OURS)
 
 
 def scorer_of(
@@ -147,7 +164,7 @@ def scorer_of(
         from tasks.models.estimator_scoring import estimator_scorer
 
         return estimator_scorer(parts, intercept, contract, params)
-    if not str(kind).startswith(f"{__name__}."):
+    if not str(kind).startswith(_OURS):
         raise ConfigError(
             f"a saved model may not name {kind!r}: only classes of {__name__} are imported"
         )

@@ -189,17 +189,22 @@ class EstimatorLearner(Learner):
         try:
             self.estimator.fit(rows, labels, **told)
             fitted = np.asarray(self.estimator.predict_proba(rows[:200]))
+            column = list(self.estimator.classes_).index(1)
         except Exception as error:  # an estimator may raise anything
             raise InputError(f"{self.kind}: {one_line(error)}") from None
         if fitted.ndim != 2 or fitted.shape[1] != 2:
             raise InputError(
                 f"{self.kind}: predict_proba must return two columns, found {fitted.shape}"
             )
-        expected = fitted[:, list(self.estimator.classes_).index(1)]
+        expected = fitted[:, column]
         scoring.logits_of(expected)  # refuses what is no probability
         self.parts_ = dumped(self.kind, self.estimator)
         self._predict = scoring.predictor(self.parts_, self._input, self.require_size())
-        if not np.abs(self._predict(codes[:200]) - expected).max() <= _SAME:
+        try:
+            again = self._predict(codes[:200])
+        except Exception as error:  # what it needs may not have been saved
+            raise InputError(f"{self.kind}: once saved and loaded, {one_line(error)}") from None
+        if not np.abs(again - expected).max() <= _SAME:
             raise InputError(f"{self.kind}: predicts something else once it is saved and loaded")
 
     def _told_of_categories(self, n_tokens: int) -> dict[str, Any]:

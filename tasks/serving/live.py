@@ -181,6 +181,11 @@ class LiveScorer:
             cache.clear()
             yield
 
+    def forget_features(self) -> None:
+        """Release the features' values, so that the next row computes its own; codes of values are kept."""
+        for memory in self._memories:
+            memory.clear()
+
     def _count_missing(self, texts: Sequence[Any]) -> None:
         for column in range(self._lookup.n_single):
             if not texts[column]:

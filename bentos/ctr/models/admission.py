@@ -175,13 +175,15 @@ def check_golden(
 def affordable(model: ScoringModel, rows: Sequence[Any], limits: Limits) -> int:
     """Return how many candidates the model scores within ``limits.scoring_ms``, at most ``limits.candidates``.
 
+    Each measurement computes the features anew, as for values never seen before.
+
     Raises
     ------
     RefusedError
         If it takes longer than that for a single row.
     """
     scorer = LiveScorer(model)
-    one_ms = _shortest_ms(lambda: scorer.score(rows[0]))
+    one_ms = _shortest_ms(scorer, lambda: scorer.score(rows[0]))
     if one_ms > limits.scoring_ms:
         raise RefusedError(
             "slow",
@@ -189,16 +191,17 @@ def affordable(model: ScoringModel, rows: Sequence[Any], limits: Limits) -> int:
             f"({limits.scoring_ms:g}); make it smaller, or raise the limit",
         )
     few = [rows[number % len(rows)] for number in range(_STEP)]
-    few_ms = _shortest_ms(lambda: scorer.score_candidates({}, few))
+    few_ms = _shortest_ms(scorer, lambda: scorer.score_candidates({}, few))
     each_ms = max(few_ms - one_ms, 0.0) / (_STEP - 1)
     if each_ms * limits.candidates <= limits.scoring_ms - one_ms:
         return limits.candidates
     return max(1, int((limits.scoring_ms - one_ms) / each_ms))
 
 
-def _shortest_ms(work: Callable[[], object]) -> float:
+def _shortest_ms(scorer: LiveScorer, work: Callable[[], object]) -> float:
     times = []
     for _ in range(_TIMES):
+        scorer.forget_features()
         time.sleep(0)  # requests first
         since = time.perf_counter()
         work()

@@ -1,11 +1,14 @@
 """Each model of the env file has its training task, and each training task its model."""
 
+import re
+
 import pytest
 import yaml
 
 from tasks.errors import ConfigError
-from tasks.knobs.model_tasks import check_models, task_lines
+from tasks.knobs.model_tasks import check_models, model_problems, task_lines
 from tasks.knobs.reading import read_env
+from tasks.models.learner import Learner
 from tasks.pipeline.build import load_dag
 from tests.conftest import ROOT, copy_project
 
@@ -73,3 +76,44 @@ def test_a_mismatch_stops_the_load_before_anything_runs(tmp_path, monkeypatch, c
         del env["models"]["fm"]
     with pytest.raises(ConfigError, match=r"has no (task|model)"):
         load_dag(env)
+
+
+class Elsewhere(Learner):
+    """A learner that no service would find."""
+
+
+class Demanding(Learner):
+    """Cannot be made without a parameter."""
+
+    kind = "tasks.models.demanding:Demanding"
+
+    def __init__(self, *, rate, n_features=None):
+        self.rate, self.n_features = rate, n_features
+
+
+class Careless(Learner):
+    """Its own check of its parameters fails."""
+
+    kind = "tasks.models.careless:Careless"
+
+    def __init__(self, *, rate=0.5, n_features=None):
+        self.rate, self.n_features = rate, n_features
+
+    def check_params(self):
+        raise KeyError({}["rate"])
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "message"),
+    [
+        ("Elsewhere", "kind", "outside tasks.models, which no service imports; move its module"),
+        ("Demanding", "kind", "argument: 'rate'.*give each parameter a default"),
+        ("Careless", "params", "cannot be made with these parameters .KeyError: 'rate'"),
+    ],
+)
+def test_a_learner_that_cannot_be_made_or_served_is_one_line(name, place, message):
+    """Before the first row is learned, whatever its class raises."""
+    block = {"kind": f"{__name__}:{name}", "params": {}, "search": {"method": "fixed"}}
+    ((path, problem),) = model_problems({"mine": block})
+    assert path == ("models", "mine", place)
+    assert re.search(message, problem) and "\n" not in problem

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 from lightgbm import LGBMClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
 from tasks.errors import ConfigError, InputError
@@ -204,6 +205,16 @@ class Raising(LogisticRegression):
         raise RuntimeError("no\nway")
 
 
+class Nameless(ClassifierMixin, BaseEstimator):
+    """Does not say which column is which label."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict_proba(self, X):
+        return np.full((X.shape[0], 2), 0.5)
+
+
 class Holding(LogisticRegression):
     """Keeps what no file without pickle can hold."""
 
@@ -220,6 +231,7 @@ HERE = __name__
     [
         (f"{HERE}:Broken", "answers nan where a probability is expected"),
         (f"{HERE}:Raising", "RuntimeError: no way"),
+        (f"{HERE}:Nameless", "has no attribute 'classes_'"),
         (f"{HERE}:Holding", "cannot be saved without pickle"),
         ("sklearn.svm:LinearSVC", "has no predict_proba"),
         ("lightgbm:LGBMRegressor", "has no predict_proba"),

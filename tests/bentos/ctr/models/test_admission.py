@@ -199,19 +199,31 @@ def test_all_kinds_of_model_can_be_warmed(whole):
 def test_a_slow_model_ranks_fewer_candidates(whole, monkeypatch, one_ms, few_ms, n_candidates):
     """What one request may take, less what a call costs, over what a candidate costs more."""
     times = iter([one_ms, few_ms])
-    monkeypatch.setattr(admission, "_shortest_ms", lambda work: next(times))
+    monkeypatch.setattr(admission, "_shortest_ms", lambda scorer, work: next(times))
     rows = [load_schema("avazu").example_row()]
     assert affordable(load_model(whole), rows, Limits(scoring_ms=50)) == n_candidates
 
 
 def test_a_model_too_slow_for_a_single_row_is_refused(whole, monkeypatch):
     """It would delay every other model's requests."""
-    monkeypatch.setattr(admission, "_shortest_ms", lambda work: 60.0)
+    monkeypatch.setattr(admission, "_shortest_ms", lambda scorer, work: 60.0)
     with pytest.raises(
         RefusedError, match=r"takes 60 ms per row here.*scoring_ms \(50\)"
     ) as refused:
         admitted(whole)
     assert refused.value.kind == "slow"
+
+
+def test_features_count_in_the_time_of_a_model(tmp_path, make_feature):
+    """A request brings values that the service has not seen; what it remembers would hide their time."""
+    body = '@feature("site")\ndef made(site):\n    return site + str(sum(range(2_000_000)))\n'
+    make_feature("made", body)
+    schema = Schema.from_dict(SMALL.to_dict() | {"features": ["made"]})
+    model = load_model(artifact(tmp_path / "model", schema=schema))
+    rows = [{"site": f"s{number}"} for number in range(16)]
+    with pytest.raises(RefusedError, match="per row here, more than"):
+        affordable(model, rows, Limits(scoring_ms=2))
+    assert affordable(model, rows, Limits(scoring_ms=1000)) < 1000
 
 
 def test_the_time_of_a_fast_model_is_no_limit(whole):
