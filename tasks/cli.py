@@ -100,7 +100,7 @@ def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("
         from tasks.knobs.reading import read_env
         from tasks.registry.ledger import ledger_place, read_ledger
 
-        for entry in read_ledger(ledger_place(read_env(env)["mlflow"]["ledger"])):
+        for entry in read_ledger(ledger_place(read_env(env, ask_models=False)["mlflow"]["ledger"])):
             reasons = "; ".join(entry.get("reasons", []))
             typer.echo(
                 f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version'] or '-'}  {reasons}"
@@ -150,7 +150,7 @@ def serve(
         from tasks.knobs.reading import read_env
         from tasks.serving.bento_store import serve as serve_bento
 
-        serve_bento(read_env(env), host=host, port=port)
+        serve_bento(read_env(env, ask_models=False), host=host, port=port)
 
 
 @app.command()
@@ -162,7 +162,7 @@ def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("e
         from tasks.knobs.reading import read_env
         from tasks.serving.proof import prove_products
 
-        prove_products(read_env(env), console=Console())
+        prove_products(read_env(env, ask_models=False), console=Console())
 
 
 @app.command()
@@ -185,7 +185,7 @@ def publish(
         if folder is not None:
             now = publish_model(folder, pointer)
         else:
-            knobs = read_env(env)
+            knobs = read_env(env, ask_models=False)
             name = registered_name(load_schema(knobs["schema"]))
             now = publish_alias(knobs["mlflow"]["tracking_uri"], name, pointer)
         typer.echo(f"{pointer} names version {now.version}")
@@ -216,7 +216,9 @@ def ui(
         from tasks.knobs.reading import read_env
         from tasks.registry.ui import prepare_page
 
-        page = prepare_page(read_env(env), store=store, artifacts=artifacts, port=port)
+        page = prepare_page(
+            read_env(env, ask_models=False), store=store, artifacts=artifacts, port=port
+        )
         typer.echo(f"MLflow: {page.address}", err=True)
         os.execve(page.command[0], page.command, os.environ | page.environment)
 
@@ -239,7 +241,7 @@ def migrate(
         from tasks.knobs.reading import read_env
         from tasks.registry.migration import migrate as migration
 
-        source = migration.source_place(read_env(env), from_)
+        source = migration.source_place(read_env(env, ask_models=False), from_)
         target = migration.target_place(to, artifacts, studies, ledger)
         counted = migration.migrate(source, target)
         table = Table("", "here", "there", box=box.SIMPLE)

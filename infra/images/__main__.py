@@ -69,7 +69,9 @@ def _tags(asked: argparse.Namespace) -> dict[str, str]:
     now = commit(may_be_dirty=asked.dirty)
     tags = dict.fromkeys(asked.names, asked.tag or now)
     if "service" in tags:
-        tag, asked.folder = find_bento(asked.bento or packaged(read_env("env.yaml")).tag)
+        tag, asked.folder = find_bento(
+            asked.bento or packaged(read_env("env.yaml", ask_models=False)).tag
+        )
         tags["service"] = asked.tag or image_tag(tag)
     asked.commit = now
     return tags

@@ -28,7 +28,11 @@ def on_demand_vcpus(variables: Mapping[str, Any]) -> float:
 
 def spot_vcpus() -> float:
     """Return the maximum on spot capacity: the pipeline's widest level, 0 if it does not use spot."""
-    return _widest_level() if read_env(Path(ENV)).get("aws", {}).get("spot", True) else 0.0
+    return (
+        _widest_level()
+        if read_env(Path(ENV), ask_models=False).get("aws", {}).get("spot", True)
+        else 0.0
+    )
 
 
 @cache
@@ -38,7 +42,7 @@ def _widest_level() -> float:
     Cached, because Ploomber takes a second to load a DAG.
     """
     tasks = read_tasks(ENV)
-    sizes = read_sizes(read_env(Path(ENV)), [task.name for task in tasks])
+    sizes = read_sizes(read_env(Path(ENV), ask_models=False), [task.name for task in tasks])
     units: dict[int, int] = defaultdict(int)
     for task in tasks:
         units[task.level] += sizes.by_task[task.name].cpu * sizes.shards.get(task.name, 1)

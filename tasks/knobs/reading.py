@@ -27,7 +27,11 @@ _METHODS = "fixed, grid, optuna"
 
 
 def read_env(
-    path: str | Path, *, data: str | None = None, changes: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    data: str | None = None,
+    changes: Mapping[str, str] | None = None,
+    ask_models: bool = True,
 ) -> dict[str, Any]:
     """Return the knobs of an env file, laid over the ``env.yaml`` beside it, once all of them are sound.
 
@@ -39,6 +43,9 @@ def read_env(
         Another log than the one the file names.
     changes
         Further changes of single knobs, as text: ``{"hash.bits": "16"}``.
+    ask_models
+        Whether the classes of the models, whose import takes seconds, judge their parameters; what trains no model
+        does without.
 
     Raises
     ------
@@ -61,17 +68,17 @@ def read_env(
         env = _with(env, tuple(name.split(".")), _typed(text), f"--env--{name.replace('.', '--')}")
     if os.environ.get(ALLOW_OTHER_DATA, "") not in ("", "0"):
         env = _with(env, ("gates", "allow_other_data"), True, ALLOW_OTHER_DATA)
-    check(env)
+    check(env, ask_models=ask_models)
     return env.values
 
 
-def check(env: YamlMapping) -> None:
+def check(env: YamlMapping, *, ask_models: bool = True) -> None:
     """Raise ConfigError for the first knob, in the order of the file, that cannot be used."""
     try:
         Knobs.model_validate(env.values)
     except ValidationError as error:
         raise ConfigError(_first(error, env)) from None
-    for path, problem in model_problems(env.values["models"]):
+    for path, problem in model_problems(env.values["models"]) if ask_models else ():
         hint = _hint(_at(env.values, path))
         raise ConfigError(f"{env.place(path)}: `{dotted(path)}`: {problem}{hint}")
 

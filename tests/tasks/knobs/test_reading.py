@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -327,3 +329,15 @@ def test_a_search_has_a_budget_in_trials_or_minutes(tmp_path, budget):
     assert (
         found["models"]["sgd_optuna"]["search"].items() >= yaml.safe_load(f"{{{budget}}}").items()
     )
+
+
+def test_what_trains_nothing_waits_for_no_learner():
+    """A command that only looks up a knob starts without the packages that the models are made of."""
+    program = (
+        "import sys; from tasks.knobs.reading import read_env; read_env('env.yaml', ask_models=False);"
+        "print(sorted({'lightgbm', 'mlflow', 'numba', 'pandas', 'sklearn'} & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
