@@ -143,6 +143,8 @@ def demote(
             )
         done = take_out(name, force=force)
         typer.echo(done.diff)
+        for line in done.left:
+            _tell(f"left where it is, because it was changed by hand: {line}")
         typer.echo(f"\n{name} is out; git has it, if it was committed.")
 
 

@@ -221,4 +221,4 @@ def _add_to_room(changes: Changes, room: str, module: str) -> None:
     """Name a module in its room's row of ARCHITECTURE.md, if there is one."""
     row = re.search(rf"^\| `{room}/` \|.*?( \|)$", changes.text(_ROOMS) or "", re.M)
     if row:
-        changes.insert(_ROOMS, f", `{module}`", row.start(1))
+        changes.insert(_ROOMS, f", `{module}`", row.start(1), line=f"| `{room}/` |")

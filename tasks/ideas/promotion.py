@@ -38,11 +38,12 @@ class Faulty(InputError):
 
 @dataclass(frozen=True)
 class Promoted:
-    """What was promoted: its kind and name, and the changes as a diff."""
+    """What was promoted or taken out: its kind and name, the changes as a diff, and what was left, as it was changed."""
 
     kind: str
     name: str
     diff: str
+    left: tuple[str, ...] = ()
 
 
 def promote(
@@ -81,7 +82,9 @@ def promote(
     kind, name, found = _prepare(changes, notebook, name, after)
     if found:
         raise Faulty(notebook.path, [str(fault) for fault in found])
-    add_record(changes, name, kind, notebook.path.as_posix())
+    place = resolve(notebook.path).resolve()
+    inside = place.relative_to(root) if place.is_relative_to(root) else notebook.path
+    add_record(changes, name, kind, inside.as_posix())
     tell(f"{name}: reads well; trying it on {TINY} in a copy of the project ...")
     if lines := _try(changes, kind, name, notebook, limits):
         raise Faulty(notebook.path, lines)
@@ -196,12 +199,12 @@ def demote(name: str, *, force: bool = False) -> Promoted:
         If it was not promoted, was changed by hand since (unless `force`), or something needs it.
     """
     changes = Changes(project_root())
-    kind = take_out(changes, name, force=force)
+    kind, left = take_out(changes, name, force=force)
     if kind == STEP:
         _refuse_needed(name)
     diff = changes.diff(without=RECORDS)
     changes.write()
-    return Promoted(kind, name, diff)
+    return Promoted(kind, name, diff, tuple(left))
 
 
 def _refuse_needed(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.ideas.notebook import PARAMETERS, Fault, Notebook, literals
 from tasks.knobs.model_tasks import read_tasks
-from tasks.storage.workspace import MARKER, SCRATCH
+from tasks.storage.workspace import MARKER, SCRATCH, resolve
 
 BY_PLOOMBER = ("nb", "html")  # products that no cell writes
 
@@ -49,10 +49,10 @@ def plan(
     tasks = read_tasks()
     if name in tasks:
         raise ConfigError(f"{MARKER} has a task {name!r} already; name another with AS=")
-    source = notebook.path.as_posix()
-    known = [task for task, one in tasks.items() if one.get("source") == source]
+    place = resolve(notebook.path).resolve()
+    known = [task for task, one in tasks.items() if place == resolve(str(one.get("source")))]
     if known:
-        raise ConfigError(f"{source} is in the pipeline already, as {', '.join(known)}")
+        raise ConfigError(f"{notebook.path} is in the pipeline already, as {', '.join(known)}")
     if after and after not in tasks:
         raise ConfigError(f"{MARKER} has no task {after!r} (AFTER=); there are {', '.join(tasks)}")
     cells = notebook.tagged(PARAMETERS)

@@ -46,7 +46,7 @@ def test_the_projects_own_files_take_additions_in_every_place():
         insert_item(
             one, "pipeline.yaml", "tasks", "  - name: new\n", after=after, item={"name": "new"}
         )
-        assert one.text("pipeline.yaml").replace(one.inserted[0][1], "") == pipeline
+        assert one.text("pipeline.yaml").replace(one.inserted[0]["text"], "") == pipeline
     insert_key(
         changes,
         "env.yaml",
