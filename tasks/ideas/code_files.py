@@ -49,7 +49,7 @@ def write_feature(
     path, test = f"tasks/features/{node.name}.py", f"tests/tasks/features/test_{node.name}.py"
     _refuse_taken(changes, path, test, advice="rename the function")
     module = tidied(module_text(found, found.first_line or node.name), path)
-    own = f"from tasks.features.{node.name} import {node.name}"
+    own = f"from tasks.features.{node.name} import {', '.join([node.name, *found.test_names])}"
     text = asserts_text(found, f"The feature `{node.name}`: what its notebook asserted.", [own])
     _put_code(changes, path, module, test, text)
     insert_name(changes, str(env["schema"]), "features", node.name, behind=_BESIDE)
@@ -63,7 +63,7 @@ def _feature_faults(found: Extract) -> Iterator[Fault]:
         return
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     declared = [getattr(one, "func", one) for one in node.decorator_list]
-    if not any(getattr(one, "id", "") == "feature" for one in declared):
+    if not any(getattr(one, "id", "") in ("feature", "statistic") for one in declared):
         text = f'{node.name} does not say what it reads; write @feature("C15", ...) above it, from tasks.features'
         yield Fault(found.cell, node.lineno, text)
     if any(one.annotation is None for one in arguments) or node.returns is None:
@@ -113,7 +113,8 @@ def write_model(
     given = "".join(f", {key}={value!r}" for key, value in check_params.items())
     first = f'def test_it_is_a_model_of_the_pipeline():\n    """All that training and serving need."""\n    {check}("{kind}"{given})'
     imports = [f"from tests.tasks.models.checks import {check}"]
-    imports += [f"from tasks.models.{stem} import {node.name}"] if found.tests else []
+    own = ", ".join([node.name, *found.test_names])
+    imports += [f"from tasks.models.{stem} import {own}"] if found.tests else []
     text = asserts_text(
         found,
         f"The model `{node.name}`: the checks of its kind, and what its notebook asserted.",
