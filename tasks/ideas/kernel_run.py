@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.ideas.notebook import PARAMETERS, Fault
 from tasks.jupyter.interactive import assignments
+from tasks.pipeline.kernel_manager import SocketKernelManager
 
 _GUARD = (
     "__import__('tasks.ideas.guard', fromlist=['install']).install({allowed!r}, {memory_gb!r})\n"
@@ -66,6 +67,7 @@ def run(
         client = NotebookClient(
             content,
             kernel_name="python3",
+            kernel_manager_class=SocketKernelManager,
             resources={"metadata": {"path": str(root)}},
             timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
             on_cell_start=begin,
