@@ -109,19 +109,7 @@ def write_model(
     faults += [*_model_faults(changes, found), *more]
     kind = f"tasks.models.{stem}:{node.name}"
     module = tidied(module_text(found, found.first_line or node.name), path)
-    check = "check_learner" if _is_learner(node) else "check_estimator"
-    given = "".join(f", {key}={value!r}" for key, value in check_params.items())
-    first = f'def test_it_is_a_model_of_the_pipeline():\n    """All that training and serving need."""\n    {check}("{kind}"{given})'
-    imports = [f"from tests.tasks.models.checks import {check}"]
-    own = ", ".join([node.name, *found.test_names])
-    imports += [f"from tasks.models.{stem} import {own}"] if found.tests else []
-    text = asserts_text(
-        found,
-        f"The model `{node.name}`: the checks of its kind, and what its notebook asserted.",
-        imports,
-        first=first,
-    )
-    _put_code(changes, path, module, test, text)
+    _put_code(changes, path, module, test, _model_test(found, kind, check_params))
     block = {"kind": kind, "params": params, "search": {"method": "fixed"}}
     lines = f"{name}:\n  kind: {kind}\n  params: {flow(params)}\n  search: {{method: fixed}}"
     insert_key(changes, "env.yaml", "models", name, lines, block)
@@ -137,6 +125,20 @@ def write_model(
     )
     _add_to_room(changes, "models", stem)
     return name, [*faults, *_lint(changes, number, path, test)]
+
+
+def _model_test(found: Extract, kind: str, check_params: Mapping[str, Any]) -> str:
+    """Return the test of a model: the checks of its kind, and what its notebook asserted."""
+    module, _, name = kind.partition(":")
+    is_learner = isinstance(found.node, ast.ClassDef) and _is_learner(found.node)
+    check = "check_learner" if is_learner else "check_estimator"
+    given = "".join(f", {key}={value!r}" for key, value in check_params.items())
+    first = f'def test_it_is_a_model_of_the_pipeline():\n    """All that training and serving need."""\n    {check}("{kind}"{given})'
+    imports = [f"from tests.tasks.models.checks import {check}"]
+    own = ", ".join([name, *found.test_names])
+    imports += [f"from {module} import {own}"] if found.tests else []
+    about = f"The model `{name}`: the checks of its kind, and what its notebook asserted."
+    return asserts_text(found, about, imports, first=first)
 
 
 def _model_faults(changes: Changes, found: Extract) -> Iterator[Fault]:

@@ -5,17 +5,13 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tasks.ideas.commands import command_faults
 from tasks.ideas.names import undefined
 from tasks.ideas.notebook import PARAMETERS, Fault, Notebook, literals
 from tasks.pipeline.notebook_cells import Cell
 from tasks.storage.workspace import project_root
 
 _LONG_CELL, _MAX_LONG, _MAX_CELLS = 15, 2, 25  # the rules of CONTRIBUTING.md
-_INSTALL = re.compile(
-    r"\s*(?:sudo )?(?:[\w/.]*python[\d.]* -m )?(?:uv )?(?:pip\d?|conda|mamba|apt|apt-get)\b"
-)
-_SHELLS = {"!", "sh", "bash", "system", "sx", "script"}  # magics
-_INSTALLERS = {"pip", "conda", "mamba", "micromamba", "uv"}  # magics too
 _ABSOLUTE = re.compile(r"^(?:/[\w.@-]+/[\w./@ -]*|~[\w]*/.*|[A-Za-z]:\\.*|file:///.*)$")
 _ADDRESS = re.compile(r"\b(?:https?|s3a?|gs|ftp|postgresql|mysql|redis|wss?)(?:\+\w+)?://[^\s\"']+")
 _SECRET_NAME = re.compile(r"(?i)(passw(or)?d|passwd|secret|token|api_?key|access_?key|credential)")
@@ -34,7 +30,6 @@ _NETWORK = {
     "smtplib",
     "http",
 }
-_CALLS = ("system", "getoutput", "getoutputerror")  # of IPython
 _PROCESSES = {"subprocess", "pexpect", "sh"}
 _BY_USER = {"expanduser", "home", "gethostname", "getcwd", "getuser"}
 
@@ -48,7 +43,7 @@ def faults(notebook: Notebook) -> Iterator[Fault]:
         yield from _text_faults(cell)
     for number, tree in notebook.trees.items():
         yield from _tree_faults(number, tree)
-        yield from _command_faults(number, tree)
+        yield from command_faults(number, tree)
 
 
 def step_faults(notebook: Notebook, products: str) -> Iterator[Fault]:
@@ -105,26 +100,6 @@ def _text_faults(cell: Cell) -> Iterator[Fault]:
                 line,
                 "holds what looks like a secret; read it from the environment, and change it",
             )
-
-
-def _command_faults(number: int, tree: ast.Module) -> Iterator[Fault]:
-    """Yield which commands a cell gives to a shell: IPython's syntax for them, wherever it stands, was made a call."""
-    for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-            continue
-        how = node.func.attr
-        is_magic = how in ("run_line_magic", "run_cell_magic")
-        if ast.unparse(node.func.value) != "get_ipython()" or not (is_magic or how in _CALLS):
-            continue
-        name, *rest = [str(one.value) for one in node.args if isinstance(one, ast.Constant)] or [""]
-        if is_magic and name not in _SHELLS | _INSTALLERS:
-            continue
-        command = " ".join(rest) if is_magic and name in _SHELLS else name
-        if _INSTALL.match(command) or (is_magic and name in _INSTALLERS):
-            text = "installs a package; `make add PACKAGE=` does, for everybody"
-        else:
-            text = "runs a shell command; a step is Python"
-        yield Fault(number, node.lineno, text)
 
 
 def _tree_faults(number: int, tree: ast.Module) -> Iterator[Fault]:

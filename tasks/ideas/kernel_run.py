@@ -76,13 +76,11 @@ def run(
         try:
             client.execute(env=environment)
         except CellTimeoutError:
-            return Fault(
-                now["cell"], 0, f"has not ended after {limits.minutes:g} minutes (MINUTES=)"
-            )
+            text = f"has not ended after {limits.minutes:g} minutes (MINUTES=)"
+            return Fault(now["cell"], 0, text)
         except DeadKernelError:
-            return Fault(
-                now["cell"], 0, "killed its kernel; it needs more memory than there is, perhaps"
-            )
+            text = "killed its kernel; it needs more memory than there is, perhaps"
+            return Fault(now["cell"], 0, text)
         except CellExecutionError as error:
             return _failure(now["cell"], error, limits)
     return None

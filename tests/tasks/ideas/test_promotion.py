@@ -1,0 +1,36 @@
+"""A trial is waited for, but not for ever."""
+
+import sys
+import time
+
+import pytest
+
+from tasks.ideas import promotion
+from tasks.ideas.edits import Changes
+from tasks.ideas.kernel_run import Limits
+from tasks.ideas.notebook import read_notebook
+from tests.conftest import ROOT
+from tests.tasks.ideas.notebooks import NIGHT, write_notebook
+
+
+@pytest.mark.parametrize(("code", "ends"), [("pass", True), ("import time; time.sleep(60)", False)])
+def test_a_trial_without_end_is_ended(tmp_path, code, ends):
+    """With all that it started."""
+    begun = time.monotonic()
+    command = [sys.executable, "-S", "-c", code]
+    assert promotion._ends(command, tmp_path, tmp_path / "log", seconds=60 if ends else 0.3) == ends
+    assert time.monotonic() - begun < 30
+
+
+def test_what_does_not_end_is_one_line(tmp_path, monkeypatch):
+    """It names the knob; small limits of a notebook leave the pipeline its time."""
+    monkeypatch.chdir(ROOT)
+    notebook = read_notebook(write_notebook(tmp_path / "night.ipynb", *NIGHT))
+    given = []
+    monkeypatch.setattr(promotion, "_ends", lambda *words, seconds: given.append(seconds))
+    found = [
+        promotion._try(Changes(ROOT), "feature", "night", notebook, Limits(minutes))
+        for minutes in (0.1, 10)
+    ]
+    assert given == [1800, 3600]
+    assert found[1] == ["its trial has not ended after 60 minutes, 6 times MINUTES="]
