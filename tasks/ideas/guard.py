@@ -1,4 +1,4 @@
-"""What a notebook may not do while it is tried, refused inside its kernel: write elsewhere, reach the network, grow.
+"""Refuses, inside the kernel of a notebook that is tried, writes elsewhere, connections, and too much memory.
 
 Python reports each file that it opens and each connection before it is made (PEP 578). What other languages do inside
 a library (Arrow writing Parquet) is not reported; for that, the files of the copy are compared afterwards.
@@ -52,7 +52,7 @@ def limit_memory(memory_gb: float) -> None:
 
 
 def hook(allowed: Sequence[str]) -> Callable[[str, tuple[Any, ...]], None]:
-    """Return the function that is told of each event; it raises RefusedInTrial."""
+    """Return the function that Python calls with each event; it raises RefusedInTrial."""
     places = tuple(os.path.realpath(path) for path in allowed)
 
     def check(event: str, args: tuple[Any, ...]) -> None:
@@ -123,4 +123,4 @@ def _check_host(address: Any) -> None:
         return  # a socket of this machine
     host = host.decode() if isinstance(host, bytes) else host
     if host not in _HERE:
-        raise RefusedInTrial(f"reaches for {host} over the network")
+        raise RefusedInTrial(f"connects to {host} over the network")

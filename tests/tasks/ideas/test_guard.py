@@ -57,8 +57,8 @@ def test_what_a_step_does_is_let_through(check, event, args):
         ("os.rename", ("products/night.json", "elsewhere.json", -1, -1), "writes elsewhere.json"),
         ("os.mkdir", ("elsewhere", 511, -1), "writes elsewhere"),
         ("os.truncate", ("out.csv", 0), "writes out.csv"),
-        ("socket.connect", (None, ("10.0.0.1", 80)), "reaches for 10.0.0.1 over the network"),
-        ("socket.getaddrinfo", (b"example.com", 443, 0, 0, 0), "reaches for example.com"),
+        ("socket.connect", (None, ("10.0.0.1", 80)), "connects to 10.0.0.1 over the network"),
+        ("socket.getaddrinfo", (b"example.com", 443, 0, 0, 0), "connects to example.com"),
     ],
 )
 def test_what_a_step_may_not_do_is_refused(check, event, args, words):

@@ -15,7 +15,7 @@ BAD = {
     "no end": (["a = 1", "while True:\n    pass"], "code cell 2: has not ended after 0.05 minutes"),
     "10 GB": (["a = 1", "import numpy as np", "x = np.ones(10 * 2**27)"], "code cell 3, line 1: needs more than 2 GB of memory"),
     "a file elsewhere": (["a = 1", "open('elsewhere.txt', 'w')"], "code cell 2, line 1: writes elsewhere.txt, which is none of its products"),
-    "the network": (["a = 1", "import urllib.request as r\nr.urlopen('http://10.255.255.1/', timeout=1)"], "reaches for 10.255.255.1 over the network"),
+    "the network": (["a = 1", "import urllib.request as r\nr.urlopen('http://10.255.255.1/', timeout=1)"], "connects to 10.255.255.1 over the network"),
     "a killed kernel": (["a = 1", "import os\nos._exit(1)"], "code cell 2: killed its kernel"),
 }  # fmt: skip
 
