@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.errors import ConfigError, InputError
 from tasks.ideas.edits import Changes
-from tasks.ideas.removal import refuse_imported, refuse_used, without
+from tasks.ideas.removal import refuse_imported, refuse_named, refuse_used, without
 from tasks.pipeline.lineage_record import text_digest
 
 RECORDS = "notebooks/promoted.json"
@@ -69,7 +69,6 @@ def take_out(changes: Changes, name: str, *, force: bool) -> tuple[str, list[str
         known = f"promoted are: {', '.join(found)}" if found else "nothing is promoted here"
         raise InputError(f"{name!r} was not promoted; {known}")
     record = found.pop(name)
-    refuse_imported(changes.root, record["files"])
     changed = [
         path
         for path, written in record["files"].items()
@@ -79,6 +78,9 @@ def take_out(changes: Changes, name: str, *, force: bool) -> tuple[str, list[str
         if changes.text(path) is not None:
             changes.put(path, None)
     left = [*_put_back(changes, record.get("replaced", {})), *_cut(changes, record["insertions"])]
+    refuse_imported(changes.root, record["files"])
+    if not left:
+        refuse_named(changes, record["files"])
     if (changed or left) and not force:
         paths = dict.fromkeys([*changed, *(path for path, _ in left)])
         raise InputError(

@@ -8,7 +8,10 @@ from pathlib import Path
 import yaml
 
 from tasks.errors import InputError
-from tasks.ideas.edits import value_of
+from tasks.ideas.edits import Changes, value_of
+from tasks.pipeline.code_behind import imported_names
+
+_KNOBS = "env.yaml"
 
 
 def without(text: str, insertion: Mapping[str, str]) -> str | None:
@@ -90,16 +93,26 @@ def refuse_used(insertion: Mapping[str, str], text: str) -> None:
 
 
 def refuse_imported(root: Path, paths: Collection[str]) -> None:
-    """Raise InputError if a module that is removed is imported by one that stays."""
-    gone = {
-        path: path.removesuffix(".py").replace("/", ".")
-        for path in paths
-        if path.startswith("tasks/")
-    }
-    for path in sorted((root / "tasks").rglob("*.py")) if gone else ():
+    """Raise InputError if what stays imports a module that is removed: library, service, or a notebook of the pipeline."""
+    gone = {path.removesuffix(".py").replace("/", "."): path for path in paths}
+    staying = [*(root / "tasks").rglob("*.py"), *(root / "bentos").rglob("*.py")]
+    for path in sorted([*staying, *(root / "notebooks").glob("*.ipynb")]):
         name = path.relative_to(root).as_posix()
-        for removed, module in gone.items():
-            if name not in paths and re.search(rf"\b{re.escape(module)}\b", path.read_text()):
-                raise InputError(
-                    f"{name} uses {removed}, which would not be there; change that first"
-                )
+        if name in paths or not any(Path(one).stem in path.read_text() for one in paths):
+            continue
+        if used := gone.keys() & {*imported_names(path)}:
+            raise InputError(
+                f"{name} imports {min(used)}, which would not be there; change that first"
+            )
+
+
+def refuse_named(changes: Changes, paths: Collection[str]) -> None:
+    """Raise InputError if another model has a class of a module that is removed as its kind."""
+    declared = yaml.safe_load(changes.text(_KNOBS) or "") or {}
+    for name, block in (declared.get("models") or {}).items():
+        kind = block.get("kind") if isinstance(block, Mapping) else None
+        module = str(kind).partition(":")[0]
+        if f"{module.replace('.', '/')}.py" in paths:
+            raise InputError(
+                f"{_KNOBS}: models.{name} is of {module}, which would not be there; take it out first"
+            )

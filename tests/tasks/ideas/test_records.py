@@ -6,7 +6,7 @@ import pytest
 
 from tasks.errors import ConfigError, InputError
 from tasks.ideas.code_files import _add_to_room
-from tasks.ideas.edits import Changes, insert_name
+from tasks.ideas.edits import Changes, insert_key, insert_name
 from tasks.ideas.records import RECORDS, add_record, read_records, take_out
 from tests.tasks.ideas.notebooks import write_notebook
 
@@ -110,14 +110,39 @@ def test_a_feature_that_the_schema_uses_stays(with_feature, force, key, line):
         take_out(Changes(with_feature), "night", force=force)
 
 
-def test_a_feature_that_another_module_imports_stays(with_feature):
+@pytest.mark.parametrize(
+    "line", ["from tasks.features.night import x", "from tasks.features import night"]
+)
+def test_a_feature_that_another_module_imports_stays(with_feature, line):
     """One whose name begins like it does not count."""
     other = with_feature / "tasks/other.py"
-    other.write_text("from tasks.features.night2 import x\n")
+    other.write_text("# night\nfrom tasks.features.night2 import x\n")
     assert take_out(Changes(with_feature), "night", force=False)[0] == "feature"
-    other.write_text("from tasks.features.night import x\n")
-    with pytest.raises(InputError, match=r"tasks/other\.py uses tasks/features/night\.py"):
+    other.write_text(f"{line}\n")
+    with pytest.raises(InputError, match=r"tasks/other\.py imports tasks\.features\.night,"):
         take_out(Changes(with_feature), "night", force=True)
+    other.unlink()
+    write_notebook(with_feature / "notebooks/step.ipynb", "a = 1", line)
+    with pytest.raises(InputError, match=r"notebooks/step\.ipynb imports tasks\.features\.night,"):
+        take_out(Changes(with_feature), "night", force=True)
+
+
+def test_a_class_that_another_model_uses_stays(tmp_path):
+    """Its block in env.yaml names it; that of the promoted model is taken out."""
+    block = "\n  {}:\n    kind: tasks.models.rate:Rate\n    params: {{}}"
+    (tmp_path / "env.yaml").write_text("models:\n  ftrl:\n    kind: ftrl\n")
+    changes = Changes(tmp_path)
+    changes.put("tasks/models/rate.py", "x = 1\n")
+    lines = block.format("rate").replace("\n  ", "\n").strip()
+    given = {"kind": "tasks.models.rate:Rate", "params": {}}
+    insert_key(changes, "env.yaml", "models", "rate", lines, given)
+    add_record(changes, "rate", "model", "notebooks/scratch/idea.ipynb")
+    changes.write()
+    assert take_out(Changes(tmp_path), "rate", force=False) == ("model", [])
+    with (tmp_path / "env.yaml").open("a") as file:
+        file.write(block.format("other"))
+    with pytest.raises(InputError, match=r"env\.yaml: models\.other is of tasks\.models\.rate,"):
+        take_out(Changes(tmp_path), "rate", force=True)
 
 
 @pytest.fixture
