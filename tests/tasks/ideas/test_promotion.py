@@ -1,5 +1,7 @@
-"""A trial is waited for, but not for ever."""
+"""A trial is waited for, but not for ever; a notebook becomes a step where it lies, and is itself again."""
 
+import json
+import shutil
 import sys
 import time
 
@@ -9,7 +11,7 @@ from tasks.ideas import promotion
 from tasks.ideas.edits import Changes
 from tasks.ideas.kernel_run import Limits
 from tasks.ideas.notebook import read_notebook
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_project
 from tests.tasks.ideas.notebooks import NIGHT, write_notebook
 
 
@@ -34,3 +36,21 @@ def test_what_does_not_end_is_one_line(tmp_path, monkeypatch):
     ]
     assert given == [1800, 3600]
     assert found[1] == ["its trial has not ended after 60 minutes, 6 times MINUTES="]
+
+
+def test_a_notebook_promoted_in_place_by_an_absolute_path_goes_back(tmp_path, monkeypatch):
+    """The record names it as in the project, and demote leaves every file as it was."""
+    project = copy_project(tmp_path)
+    shutil.copy2(ROOT / "README.md", project)
+    path = write_notebook(project / "notebooks/night.ipynb", *NIGHT)
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(promotion, "_try", lambda *given: [])
+    edited = ("notebooks/night.ipynb", "notebooks/README.md", "README.md", "pipeline.yaml")
+    before = [(project / name).read_text() for name in edited]
+    promotion.promote(path.resolve())
+    record = json.loads((project / "notebooks/promoted.json").read_text())["night"]
+    assert record["from"] == "notebooks/night.ipynb"
+    assert [(project / name).read_text() for name in edited] != before
+    assert promotion.demote("night").left == ()
+    assert [(project / name).read_text() for name in edited] == before
+    assert not (project / "notebooks/promoted.json").exists()
