@@ -204,7 +204,9 @@ def insert_name(
         _insert_checked(
             changes, path, f"{indent}- {name}\n", _end_of(text, names.value[-1], []), key, name
         )
-    elif names is None or (isinstance(names, yaml.ScalarNode) and not names.value):
+    elif isinstance(names, yaml.ScalarNode) and not names.value:
+        _insert_checked(changes, path, f" [{name}]", names.start_mark.index, key, name)
+    elif names is None:
         place = next((found for one in behind if (found := value_of(text, one))), None)
         at = _end_of(text, place, []) if place else len(text)
         _insert_checked(changes, path, f"{key}: [{name}]\n", at, key, name)

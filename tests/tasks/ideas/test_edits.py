@@ -65,6 +65,7 @@ def test_the_projects_own_files_take_additions_in_every_place():
     [
         ("a: 1\nfeatures: [x, y]  # two\nb: 2\n", "a: 1\nfeatures: [x, y, new]  # two\nb: 2\n"),
         ("features: []\n", "features: [new]\n"),
+        ("features:   # none yet\nb: 2\n", "features: [new]   # none yet\nb: 2\n"),
         (
             "features:\n  - x   # one\n  - y\n\nb: 2\n",
             "features:\n  - x   # one\n  - y\n  - new\n\nb: 2\n",
