@@ -54,3 +54,27 @@ def test_a_notebook_promoted_in_place_by_an_absolute_path_goes_back(tmp_path, mo
     assert promotion.demote("night").left == ()
     assert [(project / name).read_text() for name in edited] == before
     assert not (project / "notebooks/promoted.json").exists()
+
+
+@pytest.mark.parametrize("name", ["new_feature", "new_model"])
+def test_a_feature_or_model_is_taken_out_of_the_projects_own_files(tmp_path, monkeypatch, name):
+    """Nothing in them uses it; every file is as it was."""
+    project = copy_project(tmp_path)
+    for path in ("README.md", "ARCHITECTURE.md"):
+        shutil.copy2(ROOT / path, project)
+    shutil.copy2(project / f"notebooks/{name}.ipynb", project / "notebooks/scratch_idea.ipynb")
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(promotion, "_try", lambda *given: [])
+    checks = project / "tests/tasks/models/checks.py"
+    checks.parent.mkdir(parents=True)
+    shutil.copy2(ROOT / "tests/tasks/models/checks.py", checks)
+
+    def files():
+        found = project.rglob("*")
+        return {one: one.read_bytes() for one in found if one.is_file() and one.suffix != ".pyc"}
+
+    before = files()
+    done = promotion.promote("notebooks/scratch_idea.ipynb")
+    assert len(files()) == len(before) + 3
+    assert promotion.demote(done.name).left == ()
+    assert files() == before
