@@ -76,10 +76,11 @@ def replay(
         from tasks.provenance.models import find_model
         from tasks.storage.workspace import project_root
 
+        if not run:
+            raise ConfigError("no run is named; say RUN= (an MLflow run, or a model's version)")
         knobs = read_env(env)
         found = find_model(knobs, run=run)
         folder = project_root() / knobs["products"] / "replay" / found.run.info.run_id[:12]
-        again.remove_worktree(project_root(), folder)
         typer.echo(f"Training {found.version} again in {folder} ...", err=True)
         result = again.replay(found, folder)
         if result.differences:
@@ -143,6 +144,8 @@ def demote(
             )
         done = take_out(name, force=force)
         typer.echo(done.diff)
+        for line in done.left:
+            _tell(f"left where it is, because it was changed by hand: {line}")
         typer.echo(f"\n{name} is out; git has it, if it was committed.")
 
 

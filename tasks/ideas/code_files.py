@@ -49,7 +49,7 @@ def write_feature(
     path, test = f"tasks/features/{node.name}.py", f"tests/tasks/features/test_{node.name}.py"
     _refuse_taken(changes, path, test, advice="rename the function")
     module = tidied(module_text(found, found.first_line or node.name), path)
-    own = f"from tasks.features.{node.name} import {node.name}"
+    own = f"from tasks.features.{node.name} import {', '.join([node.name, *found.test_names])}"
     text = asserts_text(found, f"The feature `{node.name}`: what its notebook asserted.", [own])
     _put_code(changes, path, module, test, text)
     insert_name(changes, str(env["schema"]), "features", node.name, behind=_BESIDE)
@@ -63,7 +63,7 @@ def _feature_faults(found: Extract) -> Iterator[Fault]:
         return
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     declared = [getattr(one, "func", one) for one in node.decorator_list]
-    if not any(getattr(one, "id", "") == "feature" for one in declared):
+    if not any(getattr(one, "id", "") in ("feature", "statistic") for one in declared):
         text = f'{node.name} does not say what it reads; write @feature("C15", ...) above it, from tasks.features'
         yield Fault(found.cell, node.lineno, text)
     if any(one.annotation is None for one in arguments) or node.returns is None:
@@ -109,18 +109,7 @@ def write_model(
     faults += [*_model_faults(changes, found), *more]
     kind = f"tasks.models.{stem}:{node.name}"
     module = tidied(module_text(found, found.first_line or node.name), path)
-    check = "check_learner" if _is_learner(node) else "check_estimator"
-    given = "".join(f", {key}={value!r}" for key, value in check_params.items())
-    first = f'def test_it_is_a_model_of_the_pipeline():\n    """All that training and serving need."""\n    {check}("{kind}"{given})'
-    imports = [f"from tests.tasks.models.checks import {check}"]
-    imports += [f"from tasks.models.{stem} import {node.name}"] if found.tests else []
-    text = asserts_text(
-        found,
-        f"The model `{node.name}`: the checks of its kind, and what its notebook asserted.",
-        imports,
-        first=first,
-    )
-    _put_code(changes, path, module, test, text)
+    _put_code(changes, path, module, test, _model_test(found, kind, check_params))
     block = {"kind": kind, "params": params, "search": {"method": "fixed"}}
     lines = f"{name}:\n  kind: {kind}\n  params: {flow(params)}\n  search: {{method: fixed}}"
     insert_key(changes, "env.yaml", "models", name, lines, block)
@@ -136,6 +125,20 @@ def write_model(
     )
     _add_to_room(changes, "models", stem)
     return name, [*faults, *_lint(changes, number, path, test)]
+
+
+def _model_test(found: Extract, kind: str, check_params: Mapping[str, Any]) -> str:
+    """Return the test of a model: the checks of its kind, and what its notebook asserted."""
+    module, _, name = kind.partition(":")
+    is_learner = isinstance(found.node, ast.ClassDef) and _is_learner(found.node)
+    check = "check_learner" if is_learner else "check_estimator"
+    given = "".join(f", {key}={value!r}" for key, value in check_params.items())
+    first = f'def test_it_is_a_model_of_the_pipeline():\n    """All that training and serving need."""\n    {check}("{kind}"{given})'
+    imports = [f"from tests.tasks.models.checks import {check}"]
+    own = ", ".join([name, *found.test_names])
+    imports += [f"from {module} import {own}"] if found.tests else []
+    about = f"The model `{name}`: the checks of its kind, and what its notebook asserted."
+    return asserts_text(found, about, imports, first=first)
 
 
 def _model_faults(changes: Changes, found: Extract) -> Iterator[Fault]:
@@ -221,4 +224,4 @@ def _add_to_room(changes: Changes, room: str, module: str) -> None:
     """Name a module in its room's row of ARCHITECTURE.md, if there is one."""
     row = re.search(rf"^\| `{room}/` \|.*?( \|)$", changes.text(_ROOMS) or "", re.M)
     if row:
-        changes.insert(_ROOMS, f", `{module}`", row.start(1))
+        changes.insert(_ROOMS, f", `{module}`", row.start(1), line=f"| `{room}/` |")

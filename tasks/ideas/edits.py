@@ -5,7 +5,6 @@ changed: writing it anew, even with a library that keeps comments, would join an
 """
 
 import difflib
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -42,7 +41,8 @@ class Changes:
     Attributes
     ----------
     inserted
-        Path and text of each insertion into a file that was there before.
+        Each insertion into a file that was there before: its ``path`` and ``text``, and what finds it again where that
+        text may occur more than once: ``list`` and ``name``, or how its ``line`` begins.
     created
         Paths of new files.
     """
@@ -51,12 +51,17 @@ class Changes:
         self.root = root
         self._before: dict[str, str | None] = {}
         self._after: dict[str, str | None] = {}
-        self.inserted: list[tuple[str, str]] = []
+        self.inserted: list[dict[str, str]] = []
 
     @property
     def created(self) -> list[str]:
         """The paths of new files."""
         return [path for path, before in self._before.items() if before is None]
+
+    @property
+    def before(self) -> dict[str, str | None]:
+        """The files as they are, None for new ones."""
+        return dict(self._before)
 
     @property
     def paths(self) -> list[str]:
@@ -81,11 +86,11 @@ class Changes:
             self._before[path] = self.text(path)
         self._after[path] = text
 
-    def insert(self, path: str, text: str, at: int) -> None:
-        """Insert text into a file at an offset."""
+    def insert(self, path: str, text: str, at: int, **found_by: str) -> None:
+        """Insert text into a file at an offset, and remember what finds it again."""
         whole = self.text(path) or ""
         self.put(path, whole[:at] + text + whole[at:])
-        self.inserted.append((path, text))
+        self.inserted.append({"path": path, "text": text, **found_by})
 
     def diff(self, *, without: str = "") -> str:
         """Return the changes as ``git diff`` shows them, notebooks by cell; one file can be left out."""
@@ -148,11 +153,6 @@ def _put(place: Path, text: str | None) -> None:
         write_atomic(place, text)
 
 
-def digest(text: str) -> str:
-    """Return 16 hex digits of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 # ---- YAML
 
 
@@ -169,7 +169,7 @@ def insert_item(
         What it is once parsed, to check; mappings are compared as far as they are given here.
     """
     text = changes.text(path) or ""
-    sequence = _value(text, key)
+    sequence = value_of(text, key)
     if not isinstance(sequence, yaml.SequenceNode) or sequence.flow_style:
         raise ConfigError(f"{path}: `{key}` is no list with an item a line; add to it:\n{lines}")
     at = _end_of(text, sequence.value[after], sequence.value[after + 1 :])
@@ -181,7 +181,7 @@ def insert_item(
 def insert_key(changes: Changes, path: str, key: str, name: str, lines: str, value: Any) -> None:
     """Insert a key with its value as the last of the mapping below `key`; `lines` is not indented yet."""
     text = changes.text(path) or ""
-    mapping = _value(text, key)
+    mapping = value_of(text, key)
     if not isinstance(mapping, yaml.MappingNode) or mapping.flow_style or not mapping.value:
         raise ConfigError(f"{path}: `{key}` is no mapping with a key a line; add to it:\n{lines}")
     indent = " " * mapping.value[0][0].start_mark.column
@@ -195,7 +195,7 @@ def insert_name(
 ) -> None:
     """Add a name to the list of names below `key`; without that list, begin it behind the first of `behind` there is."""
     text = changes.text(path) or ""
-    names = _value(text, key)
+    names = value_of(text, key)
     if isinstance(names, yaml.SequenceNode) and names.flow_style:
         last = names.value[-1].end_mark.index if names.value else names.start_mark.index + 1
         _insert_checked(changes, path, f", {name}" if names.value else name, last, key, name)
@@ -204,15 +204,17 @@ def insert_name(
         _insert_checked(
             changes, path, f"{indent}- {name}\n", _end_of(text, names.value[-1], []), key, name
         )
-    elif names is None or (isinstance(names, yaml.ScalarNode) and not names.value):
-        place = next((found for one in behind if (found := _value(text, one))), None)
+    elif isinstance(names, yaml.ScalarNode) and not names.value:
+        _insert_checked(changes, path, f" [{name}]", names.start_mark.index, key, name)
+    elif names is None:
+        place = next((found for one in behind if (found := value_of(text, one))), None)
         at = _end_of(text, place, []) if place else len(text)
         _insert_checked(changes, path, f"{key}: [{name}]\n", at, key, name)
     else:
         raise ConfigError(f"{path}: `{key}` is no list of names; add {name} to it")
 
 
-def _value(text: str, key: str) -> yaml.Node | None:
+def value_of(text: str, key: str) -> yaml.Node | None:
     """Return the node below a key of the file."""
     node = yaml.compose(text, yaml.SafeLoader)
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
@@ -245,7 +247,8 @@ def _insert_checked(changes: Changes, path: str, text: str, at: int, key: str, a
         raise ConfigError(
             f"{path}: `{key}` is not written as this command expects; add by hand:\n{text.strip()}"
         )
-    changes.insert(path, text, at)
+    found_by = {"list": key, "name": added} if isinstance(added, str) else {}
+    changes.insert(path, text, at, **found_by)
 
 
 def _is_addition(there: Any, now: Any, added: Any) -> bool:
@@ -267,11 +270,11 @@ def flow(value: Any) -> str:
 
     Examples
     --------
-    >>> flow({"a": [1e-6, "x", "no", None]})
-    '{a: [1.0e-06, x, "no", null]}'
+    >>> flow({"a": [1e-6, "x", "no", None], "b: c": 1})
+    '{a: [1.0e-06, x, "no", null], "b: c": 1}'
     """
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {flow(inner)}' for key, inner in value.items())}}}"
+        return f"{{{', '.join(f'{flow(key)}: {flow(inner)}' for key, inner in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(flow, value))}]"
     if (

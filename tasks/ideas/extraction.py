@@ -1,7 +1,7 @@
 """One function or class out of a notebook, as a module with its imports, and its asserts as a test."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.ideas.names import uses
@@ -27,6 +27,8 @@ class Extract:
         Statements of its cell and of the cells of tests: asserts, and what they need.
     test_imports
         The imports that these need.
+    test_names
+        The helpers and constants in `code` that these need.
     """
 
     node: Definition
@@ -36,6 +38,7 @@ class Extract:
     imports: tuple[str, ...]
     tests: tuple[str, ...]
     test_imports: tuple[str, ...]
+    test_names: tuple[str, ...]
 
     @property
     def first_line(self) -> str:
@@ -100,21 +103,27 @@ def extract(
                 what = f"uses {name!r} of code cell {place}; move it to this cell, or give it as an argument"
                 faults.append(Fault(number, line, what))
     code = [_text(text, statement) for statement in body if statement in needed]
-    tests, test_imports = _tests(notebook, number, {*seen}, needed, imports, tests_tag)
+    tests, names = _tests(notebook, number, needed, tests_tag)
+    given = {name for one in needed if one is not node for name, _ in assigned(one)}
     return Extract(
-        node, number, text, "\n\n".join(code), tuple(dict.fromkeys(outside)), tests, test_imports
+        node,
+        number,
+        text,
+        code="\n\n".join(code),
+        imports=tuple(dict.fromkeys(outside)),
+        tests=tests,
+        test_imports=tuple(dict.fromkeys(imports[name] for name in names if name in imports)),
+        test_names=tuple(name for name in dict.fromkeys(names) if name in given),
     ), faults
 
 
 def _tests(
     notebook: Notebook,
     number: int,
-    known: set[str],
     needed: list[ast.stmt],
-    imports: Mapping[str, str],
     tag: str,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the asserts of the cell and of those tagged as tests, with what they need, and their imports."""
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the asserts of the cell and of those tagged as tests, and the names that they use."""
     found: list[tuple[str, ast.stmt]] = []
     for cell in notebook.cells:
         if cell.number not in notebook.trees or not (cell.number == number or tag in cell.tags):
@@ -126,10 +135,9 @@ def _tests(
     if not any(
         isinstance(one, ast.Assert) for _, statement in found for one in ast.walk(statement)
     ):
-        return (), ()
+        return (), []
     names = [name for _, statement in found for name, _, _ in uses(statement)]
-    lines = tuple(_text(source, statement) for source, statement in found)
-    return lines, tuple(dict.fromkeys(imports[name] for name in names if name in imports))
+    return tuple(_text(source, statement) for source, statement in found), names
 
 
 def _imports(notebook: Notebook) -> dict[str, str]:

@@ -5,16 +5,13 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tasks.ideas.commands import command_faults
 from tasks.ideas.names import undefined
 from tasks.ideas.notebook import PARAMETERS, Fault, Notebook, literals
 from tasks.pipeline.notebook_cells import Cell
 from tasks.storage.workspace import project_root
 
 _LONG_CELL, _MAX_LONG, _MAX_CELLS = 15, 2, 25  # the rules of CONTRIBUTING.md
-_INSTALL = re.compile(
-    r"^\s*(?:[%!]+\s*)(?:python3? -m )?(?:uv )?(?:pip|conda|mamba|apt|apt-get)\b", re.M
-)
-_SHELL = re.compile(r"^\s*(!|%%?(?:sh|bash|system|sx)\b)", re.M)
 _ABSOLUTE = re.compile(r"^(?:/[\w.@-]+/[\w./@ -]*|~[\w]*/.*|[A-Za-z]:\\.*|file:///.*)$")
 _ADDRESS = re.compile(r"\b(?:https?|s3a?|gs|ftp|postgresql|mysql|redis|wss?)(?:\+\w+)?://[^\s\"']+")
 _SECRET_NAME = re.compile(r"(?i)(passw(or)?d|passwd|secret|token|api_?key|access_?key|credential)")
@@ -46,6 +43,7 @@ def faults(notebook: Notebook) -> Iterator[Fault]:
         yield from _text_faults(cell)
     for number, tree in notebook.trees.items():
         yield from _tree_faults(number, tree)
+        yield from command_faults(number, tree)
 
 
 def step_faults(notebook: Notebook, products: str) -> Iterator[Fault]:
@@ -96,12 +94,6 @@ def _parameter_faults(notebook: Notebook) -> Iterator[Fault]:
 def _text_faults(cell: Cell) -> Iterator[Fault]:
     """Yield what the text of a cell shows, magics included."""
     for line, text in enumerate(cell.source.splitlines(), start=1):
-        if _INSTALL.match(text):
-            yield Fault(
-                cell.number, line, "installs a package; `make add PACKAGE=` does, for everybody"
-            )
-        elif _SHELL.match(text):
-            yield Fault(cell.number, line, "runs a shell command; a step is Python")
         if _SECRET.search(text):
             yield Fault(
                 cell.number,
@@ -112,10 +104,11 @@ def _text_faults(cell: Cell) -> Iterator[Fault]:
 
 def _tree_faults(number: int, tree: ast.Module) -> Iterator[Fault]:
     texts = set(_docstrings(tree))
+    continued = set(_continuations(tree))
     for node in ast.walk(tree):
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
-            if _ABSOLUTE.match(node.value):
+            if _ABSOLUTE.match(node.value) and id(node) not in continued:
                 yield Fault(
                     number,
                     line,
@@ -129,7 +122,7 @@ def _tree_faults(number: int, tree: ast.Module) -> Iterator[Fault]:
                 )
         elif isinstance(node, ast.Import | ast.ImportFrom):
             yield from _import_faults(number, node)
-        elif isinstance(node, ast.Assign) and _is_secret(node):
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and _is_secret(node):
             yield Fault(
                 number, line, "assigns what looks like a secret; read it from the environment"
             )
@@ -158,6 +151,15 @@ def _docstrings(tree: ast.Module) -> Iterator[int]:
             yield id(node.value)
 
 
+def _continuations(tree: ast.Module) -> Iterator[int]:
+    """Yield the identities of texts that continue another one, so that no path begins with them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield from map(id, node.values[1:])
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            yield id(node.right)
+
+
 def _import_faults(number: int, node: ast.Import | ast.ImportFrom) -> Iterator[Fault]:
     names = (
         [node.module or ""]
@@ -176,14 +178,26 @@ def _import_faults(number: int, node: ast.Import | ast.ImportFrom) -> Iterator[F
             yield Fault(number, node.lineno, f"imports {name}: a step starts no other program")
 
 
-def _is_secret(node: ast.Assign) -> bool:
-    is_text = (
-        isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-        and node.value.value
-    )
-    names = [one.id for one in node.targets if isinstance(one, ast.Name)]
-    return bool(is_text) and any(_SECRET_NAME.search(name) for name in names)
+def _is_secret(node: ast.Assign | ast.AnnAssign) -> bool:
+    value = node.value.value if isinstance(node.value, ast.Constant) else None
+    if not (isinstance(value, str) and value):
+        return False
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    found = [_SECRET_NAME.search(one.id) for one in targets if isinstance(one, ast.Name)]
+    words = {match[0].lower() for match in found if match}
+    return bool(words) and (words != {"token"} or _looks_random(value))
+
+
+def _looks_random(value: str) -> bool:
+    """Return whether a text may be a server's token; those of hashing, as ``C15=320``, are called so too.
+
+    Examples
+    --------
+    >>> _looks_random("site_id=1fbe01fe1fbe01fe"), _looks_random("1fbe01fe"), _looks_random("x7Kq2Lr9Pz4mVb1T")
+    (False, False, True)
+    """
+    is_key = re.fullmatch(r"[\w.~+/-]{16,}=*", value)
+    return bool(is_key and re.search(r"\d", value) and re.search(r"[A-Za-z]", value))
 
 
 def _module_of(node: ast.Attribute) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.ideas.notebook import PARAMETERS, Fault
 from tasks.jupyter.interactive import assignments
+from tasks.pipeline.kernel_manager import SocketKernelManager
 
 _GUARD = (
     "__import__('tasks.ideas.guard', fromlist=['install']).install({allowed!r}, {memory_gb!r})\n"
@@ -66,6 +67,7 @@ def run(
         client = NotebookClient(
             content,
             kernel_name="python3",
+            kernel_manager_class=SocketKernelManager,
             resources={"metadata": {"path": str(root)}},
             timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
             on_cell_start=begin,
@@ -74,13 +76,11 @@ def run(
         try:
             client.execute(env=environment)
         except CellTimeoutError:
-            return Fault(
-                now["cell"], 0, f"has not ended after {limits.minutes:g} minutes (MINUTES=)"
-            )
+            text = f"has not ended after {limits.minutes:g} minutes (MINUTES=)"
+            return Fault(now["cell"], 0, text)
         except DeadKernelError:
-            return Fault(
-                now["cell"], 0, "killed its kernel; it needs more memory than there is, perhaps"
-            )
+            text = "killed its kernel; it needs more memory than there is, perhaps"
+            return Fault(now["cell"], 0, text)
         except CellExecutionError as error:
             return _failure(now["cell"], error, limits)
     return None

@@ -24,6 +24,7 @@ from tasks.ideas.step_files import write_step
 from tasks.knobs.reading import read_env
 from tasks.storage.workspace import project_root, resolve
 
+_PARTS = 6  # of a trial that each may take MINUTES: runs of the notebook, its test, the log, the pipeline
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -38,11 +39,12 @@ class Faulty(InputError):
 
 @dataclass(frozen=True)
 class Promoted:
-    """What was promoted: its kind and name, and the changes as a diff."""
+    """What was promoted or taken out: its kind and name, the changes as a diff, and what was left, as it was changed."""
 
     kind: str
     name: str
     diff: str
+    left: tuple[str, ...] = ()
 
 
 def promote(
@@ -81,7 +83,9 @@ def promote(
     kind, name, found = _prepare(changes, notebook, name, after)
     if found:
         raise Faulty(notebook.path, [str(fault) for fault in found])
-    add_record(changes, name, kind, notebook.path.as_posix())
+    place = resolve(notebook.path).resolve()
+    inside = place.relative_to(root) if place.is_relative_to(root) else notebook.path
+    add_record(changes, name, kind, inside.as_posix())
     tell(f"{name}: reads well; trying it on {TINY} in a copy of the project ...")
     if lines := _try(changes, kind, name, notebook, limits):
         raise Faulty(notebook.path, lines)
@@ -135,7 +139,7 @@ def _try(changes: Changes, kind: str, name: str, notebook: Notebook, limits: Lim
     """Write the changes to a copy of the project, run there what they mean, and return what is wrong, in lines."""
     with project_copy(changes.root, with_tiny=kind == STEP) as copy:
         changes.write(copy)
-        job = copy.parent / "job.json"
+        job, log = copy.parent / "job.json", copy.parent / "log"
         said = {
             "kind": kind,
             "name": name,
@@ -147,35 +151,43 @@ def _try(changes: Changes, kind: str, name: str, notebook: Notebook, limits: Lim
         }
         before = linked(copy)
         job.write_text(json.dumps(said | {"memory_gb": limits.memory_gb}))
-        with (copy.parent / "log").open("w+") as log:
-            command = [sys.executable, "-W", "ignore", "-m", "tasks.ideas.trial_process", str(job)]
-            process = subprocess.Popen(
-                command,
-                cwd=copy,
-                env=environment(copy),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+        command = [sys.executable, "-W", "ignore", "-m", "tasks.ideas.trial_process", str(job)]
+        minutes = _PARTS * max(limits.minutes, DEFAULT.minutes)
+        has_ended = _ends(command, copy, log, seconds=60 * minutes)
+        if touched := _touched(before):
+            raise ClicklabError(
+                f"{touched} of the project changed while {name} was tried; write to products/scratch instead if the "
+                "notebook did that, and `make run` to make what is damaged again; nothing was promoted"
             )
-            try:
-                process.wait()
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # and what it may have left
-                process.wait()
-            if touched := _touched(before):
-                raise ClicklabError(
-                    f"{touched} of the project changed while {name} was tried; write to products/scratch instead if the "
-                    "notebook did that, and `make run` to make what is damaged again; nothing was promoted"
-                )
-            answer = job.with_suffix(".found")
-            if not answer.is_file():
-                log.seek(0)
-                last = (log.read().strip().splitlines() or ["no message"])[-1]
-                raise ClicklabError(
-                    f"{name} could not be tried ({last[:300]}); nothing was changed"
-                )
-            return [str(line) for line in json.loads(answer.read_text())]
+        if not has_ended:
+            return [f"its trial has not ended after {minutes:g} minutes, {_PARTS} times MINUTES="]
+        answer = job.with_suffix(".found")
+        if not answer.is_file():
+            last = (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
+            raise ClicklabError(f"{name} could not be tried ({last[:300]}); nothing was changed")
+        return [str(line) for line in json.loads(answer.read_text())]
+
+
+def _ends(command: list[str], copy: Path, log: Path, *, seconds: float) -> bool:
+    """Run a command in a copy of the project, and return whether it ended in time; nothing of it is left running."""
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=copy,
+            env=environment(copy),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it may have left
+        process.wait()
+    return True
 
 
 def _touched(before: dict[str, tuple[int, int]]) -> str:
@@ -196,12 +208,12 @@ def demote(name: str, *, force: bool = False) -> Promoted:
         If it was not promoted, was changed by hand since (unless `force`), or something needs it.
     """
     changes = Changes(project_root())
-    kind = take_out(changes, name, force=force)
+    kind, left = take_out(changes, name, force=force)
     if kind == STEP:
         _refuse_needed(name)
     diff = changes.diff(without=RECORDS)
     changes.write()
-    return Promoted(kind, name, diff)
+    return Promoted(kind, name, diff, tuple(left))
 
 
 def _refuse_needed(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.ideas.notebook import PARAMETERS, Fault, Notebook, literals
 from tasks.knobs.model_tasks import read_tasks
-from tasks.storage.workspace import MARKER, SCRATCH
+from tasks.storage.workspace import MARKER, SCRATCH, resolve
 
 BY_PLOOMBER = ("nb", "html")  # products that no cell writes
 
@@ -49,21 +49,16 @@ def plan(
     tasks = read_tasks()
     if name in tasks:
         raise ConfigError(f"{MARKER} has a task {name!r} already; name another with AS=")
-    source = notebook.path.as_posix()
-    known = [task for task, one in tasks.items() if one.get("source") == source]
+    place = resolve(notebook.path).resolve()
+    known = [task for task, one in tasks.items() if place == resolve(str(one.get("source")))]
     if known:
-        raise ConfigError(f"{source} is in the pipeline already, as {', '.join(known)}")
+        raise ConfigError(f"{notebook.path} is in the pipeline already, as {', '.join(known)}")
     if after and after not in tasks:
         raise ConfigError(f"{MARKER} has no task {after!r} (AFTER=); there are {', '.join(tasks)}")
     cells = notebook.tagged(PARAMETERS)
     if not cells:
-        return Step(name, (), {}, {}), [
-            Fault(
-                0,
-                0,
-                "no cell is tagged `parameters`; tag the one that holds `upstream`, `product` and the other literals",
-            )
-        ]
+        text = "no cell is tagged `parameters`; tag the one that holds `upstream`, `product` and the other literals"
+        return Step(name, (), {}, {}), [Fault(0, 0, text)]
     cell = cells[0]
     values = literals(notebook.trees[cell.number])[0] if cell.number in notebook.trees else {}
     upstream, product = values.pop("upstream", None) or {}, values.pop("product", None) or {}
@@ -73,25 +68,15 @@ def plan(
         for text in (*_upstream_faults(upstream, tasks), *_product_faults(product))
     ]
     if not upstream and not after:
-        faults.append(
-            Fault(
-                cell.number,
-                0,
-                'names no input; write upstream = {"ingest": {"log": "products/log/manifest.json"}}, or say AFTER=task',
-            )
-        )
-    names = (
-        *upstream,
-        *((after,) if after and not any(fnmatch.fnmatch(after, one) for one in upstream) else ()),
-    )
-    products = {}
+        text = 'names no input; write upstream = {"ingest": {"log": "products/log/manifest.json"}}, or say AFTER=task'
+        faults.append(Fault(cell.number, 0, text))
+    is_new = after and not any(fnmatch.fnmatch(after, one) for one in upstream)
+    products, stem = {}, notebook.path.stem
     if not faults:
-        products = {
-            key: _below(path, str(env["products"]), notebook.path.stem)
-            for key, path in product.items()
-        }
+        folder = str(env["products"])
+        products = {key: _below(path, folder, stem) for key, path in product.items()}
         faults += [Fault(cell.number, 0, text) for text in _taken(products, tasks)]
-    return Step(name, names, products, values), faults
+    return Step(name, (*upstream, *((after,) if is_new else ())), products, values), faults
 
 
 def _upstream_faults(upstream: Any, tasks: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from tasks.ideas.step import BY_PLOOMBER, Step
 from tasks.ideas.tidy import findings, tidied
 from tasks.jupyter.interactive import as_defaults, assignments, forget_injected, tagged_cell
 from tasks.knobs.model_tasks import read_tasks
-from tasks.storage.workspace import MARKER, scratch_path
+from tasks.storage.workspace import MARKER, resolve, scratch_path
 
 _KNOB_OF = {
     "tracking": "mlflow",
@@ -66,7 +66,7 @@ def write_step(
     """Prepare what makes a notebook a step: itself, its task, its rows on the boards; return what the linter says."""
     tasks = read_tasks()
     path = f"notebooks/{step.name}.ipynb"
-    if changes.text(path) is not None and notebook.path.as_posix() != path:
+    if changes.text(path) is not None and resolve(notebook.path).resolve() != changes.root / path:
         raise ConfigError(f"{path} is there already; name another with AS=")
     text = notebook_text(notebook, step, env)
     changes.put(path, text)

@@ -12,7 +12,7 @@ _RUFF = Path(sys.executable).parent / "ruff"
 
 
 class Finding(NamedTuple):
-    """What the linter cannot mend: cell (from 1, texts count, 0 in a module), line, and its words."""
+    """What the linter cannot fix: cell (from 1, text cells included; 0 in a module), line, and message."""
 
     cell: int
     line: int

@@ -147,15 +147,15 @@ def _imports(path: Path, modified_ns: int, root: Path) -> frozenset[Path]:
         return frozenset()
     return frozenset(
         file
-        for tree in _trees(path)
-        for name in _imported_names(tree)
+        for name in imported_names(path)
         if name.split(".")[0] == "tasks"
         for file in _module_files(name, root)
     )
 
 
-def _imported_names(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+def imported_names(path: Path) -> Iterator[str]:
+    """Yield the modules that a module or notebook imports, and the names that it takes from them, dotted."""
+    for node in (node for tree in _trees(path) for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

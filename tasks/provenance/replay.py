@@ -64,7 +64,7 @@ def replay(found: TrainedModel, folder: Path) -> Replay:
     found
         The model's run.
     folder
-        Where the worktree is made; it must not exist.
+        Where the worktree is made; one of an earlier replay is removed once it is clear that this one can begin.
 
     Raises
     ------
@@ -106,12 +106,13 @@ def replay(found: TrainedModel, folder: Path) -> Replay:
 
 
 def worktree(root: Path, commit: str, folder: Path) -> None:
-    """Make a worktree of a commit; InputError if git does not have it."""
+    """Make a worktree of a commit in place of an earlier one; InputError, and that stays, if git does not have it."""
     _git(root, "worktree", "prune")
     if _git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         raise InputError(
             f"commit {commit[:12]} is not in this clone; fetch it (git fetch origin {commit[:12]})"
         )
+    remove_worktree(root, folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     done = _git(root, "worktree", "add", "--detach", str(folder), commit)
     if done.returncode:

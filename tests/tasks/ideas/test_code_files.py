@@ -113,6 +113,39 @@ def test_what_a_feature_must_have_and_must_not_do(written, before, after, line, 
     assert words in faults[0].text
 
 
+def test_the_test_imports_the_constants_that_it_uses(written):
+    """They are in the new module, with the function that needs them."""
+    cell = AREA.replace("\n@feature", "UNIT = 1\n\n@feature").replace("return int(width)", "return UNIT * int(width)")  # fmt: skip
+    changes, _, faults = written(
+        write_feature, FEATURE_IMPORTS, (f"{cell}assert area('1', '1') == UNIT\n", ["feature"])
+    )
+    assert faults == []
+    test = changes.text("tests/tasks/features/test_area.py")
+    assert "from tasks.features.area import UNIT, area\n" in test
+
+
+STATISTIC = '''
+@statistic("C14", buckets=[0.1, 0.2])
+def creative_rate(impressions: int, clicks: int) -> float | None:
+    """Return the click rate of the creative on the days before.
+
+    >>> creative_rate(10, 1)
+    0.1
+    """
+    return clicks / impressions if impressions else None
+
+assert creative_rate(0, 0) is None
+'''
+
+
+def test_a_statistic_of_the_past_becomes_a_feature_too(written):
+    """It is declared in the schema as any other."""
+    cells = ("from tasks.features import statistic", (STATISTIC, ["feature"]))
+    changes, name, faults = written(write_feature, *cells)
+    assert (name, faults) == ("creative_rate", [])
+    assert "creative_rate]" in changes.text("tasks/schemas/avazu.yaml")
+
+
 def test_a_feature_that_is_there_is_not_replaced(written):
     """The champion may use it."""
     cell = AREA.replace("area(", "ad_format(")

@@ -46,7 +46,7 @@ def test_the_projects_own_files_take_additions_in_every_place():
         insert_item(
             one, "pipeline.yaml", "tasks", "  - name: new\n", after=after, item={"name": "new"}
         )
-        assert one.text("pipeline.yaml").replace(one.inserted[0][1], "") == pipeline
+        assert one.text("pipeline.yaml").replace(one.inserted[0]["text"], "") == pipeline
     insert_key(
         changes,
         "env.yaml",
@@ -65,6 +65,7 @@ def test_the_projects_own_files_take_additions_in_every_place():
     [
         ("a: 1\nfeatures: [x, y]  # two\nb: 2\n", "a: 1\nfeatures: [x, y, new]  # two\nb: 2\n"),
         ("features: []\n", "features: [new]\n"),
+        ("features:   # none yet\nb: 2\n", "features: [new]   # none yet\nb: 2\n"),
         (
             "features:\n  - x   # one\n  - y\n\nb: 2\n",
             "features:\n  - x   # one\n  - y\n  - new\n\nb: 2\n",

@@ -11,6 +11,10 @@ CELLS = {
     "%pip install lightgbm": "installs a package",
     "!pip install lightgbm": "installs a package",
     "!ls": "runs a shell command",
+    "files = !ls": "runs a shell command",
+    "files = %sx ls": "runs a shell command",
+    "if True:\n    %system ls": "runs a shell command",
+    "found = !python -m pip install lightgbm": "installs a package",
     "import requests": "imports requests: inputs come by `upstream`",
     "from urllib.request import urlopen": "imports urllib.request",
     "import subprocess": "starts no other program",
@@ -24,6 +28,7 @@ CELLS = {
     "x = 's3://bucket/train.csv'": "is an address",
     "x = 'postgresql://me:secret@host/db'": "looks like a secret",
     "api_key = 'abc'": "looks like a secret",
+    "token: str = 'x7Kq2Lr9Pz4mVb1T'": "looks like a secret",
     "key = 'AKIAABCDEFGHIJKLMNOP'": "looks like a secret",
     "print(gone)": "which no cell defines",
 }
@@ -46,7 +51,9 @@ def test_harmless_texts_are_no_faults(tmp_path):
     """Docstrings may name addresses; `/predict`, sqlite and simulated logs are none; a token of hashing is no secret."""
     cell = (
         "def explain():\n    '''See https://example.com/a and /home/ann/x.'''\n"
-        "call, share, uri = '/predict', 'a/b', 'sim://avazu?rows=10'\nn_tokens = 3\nparts = 'clicks / views'"
+        "call, share, uri = '/predict', 'a/b', 'sim://avazu?rows=10'\nn_tokens = 3\nparts = 'clicks / views'\n"
+        "token, folder = 'C15=320', 'x'\ntoken = 'C15=320'\nfile = f'{folder}/parts/{parts}' + '/last/x.csv'\n"
+        "shown = '''\n!ls\n'''"
     )
     assert list(faults(read_notebook(write_notebook(tmp_path / "x.ipynb", *NIGHT, cell)))) == []
 

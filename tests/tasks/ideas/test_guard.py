@@ -56,14 +56,35 @@ def test_what_a_step_does_is_let_through(check, event, args):
         ("os.remove", ("products/log/manifest.json", -1), "writes products/log"),
         ("os.rename", ("products/night.json", "elsewhere.json", -1, -1), "writes elsewhere.json"),
         ("os.mkdir", ("elsewhere", 511, -1), "writes elsewhere"),
-        ("socket.connect", (None, ("10.0.0.1", 80)), "reaches for 10.0.0.1 over the network"),
-        ("socket.getaddrinfo", (b"example.com", 443, 0, 0, 0), "reaches for example.com"),
+        ("os.truncate", ("out.csv", 0), "writes out.csv"),
+        ("socket.connect", (None, ("10.0.0.1", 80)), "connects to 10.0.0.1 over the network"),
+        ("socket.getaddrinfo", (b"example.com", 443, 0, 0, 0), "connects to example.com"),
     ],
 )
 def test_what_a_step_may_not_do_is_refused(check, event, args, words):
     """Before it happens."""
     with pytest.raises(RefusedInTrial, match=words):
         check(event, args)
+
+
+def test_a_temporary_folder_can_be_removed_with_all_that_is_in_it(check, tmp_path):
+    """shutil names its files relative to an open folder; a link in it is removed, not what it leads to."""
+    (tmp_path / "temporary/inner").mkdir(parents=True)
+    (tmp_path / "products").mkdir()
+    inner = os.open(tmp_path / "temporary/inner", os.O_RDONLY)
+    outer = os.open(tmp_path / "products", os.O_RDONLY)
+    try:
+        (tmp_path / "temporary/inner/link").symlink_to(tmp_path / "out.csv")
+        for event in ("os.remove", "os.rmdir"):
+            check(event, ("link", inner))
+        check("os.rename", ("night.json", "x", outer, inner))
+        with pytest.raises(RefusedInTrial, match=r"writes products/log\.json"):
+            check("os.remove", ("log.json", outer))
+        with pytest.raises(RefusedInTrial, match=r"writes products/x"):
+            check("os.rename", ("x", "x", inner, outer))
+    finally:
+        os.close(inner)
+        os.close(outer)
 
 
 def test_a_link_does_not_lead_out(check, tmp_path):

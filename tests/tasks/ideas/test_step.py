@@ -1,6 +1,7 @@
 """A notebook that becomes a step: its entry, its parameters, its rows."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from tasks.ideas.notebook import read_notebook
 from tasks.ideas.step import plan
 from tasks.ideas.step_files import entry, write_step
 from tasks.knobs.reading import read_env
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_project
 from tests.tasks.ideas.notebooks import NIGHT, PARAMETERS, write_notebook
 
 ENV = read_env(ROOT / "env.yaml")
@@ -90,6 +91,19 @@ def test_names_that_are_taken_are_refused(tmp_path):
     step, _ = plan(notebook, "template", ENV)
     with pytest.raises(ConfigError, match=r"notebooks/template\.ipynb is there already"):
         write_step(Changes(ROOT), notebook, step, ENV)
+
+
+def test_a_notebook_is_the_same_however_it_is_named(tmp_path, monkeypatch):
+    """By an absolute path too: promoted in place it is replaced, and in the pipeline once."""
+    with pytest.raises(ConfigError, match="is in the pipeline already, as train-sgd"):
+        plan(read_notebook(ROOT / "notebooks/train.ipynb"), "train", ENV)
+    copy = copy_project(tmp_path)
+    shutil.copy2(ROOT / "README.md", copy)
+    path = write_notebook(copy / "notebooks/night.ipynb", *NIGHT)
+    monkeypatch.chdir(copy)
+    changes, notebook = Changes(copy), read_notebook(path.resolve())
+    assert write_step(changes, notebook, plan(notebook, "night", ENV)[0], ENV) == []
+    assert "notebooks/night.ipynb" in changes.paths
 
 
 def test_what_is_written(tmp_path):

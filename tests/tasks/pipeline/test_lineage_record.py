@@ -10,7 +10,7 @@ from tasks.pipeline.lineage_record import lineage_record, text_digest
 
 
 class Task:
-    """What the record asks of a task of Ploomber's."""
+    """A task of Ploomber, as far as the record reads it."""
 
     def __init__(self, name, loc, text, *upstream, **params):
         self.name, self.upstream = name, {one.name: one for one in upstream}
@@ -32,7 +32,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_every_task_up_to_the_training_is_in_it_once(project):
-    """Each after those that it needs; the digest of its files is told apart from its parameters."""
+    """Each after those that it needs; the digest of its files is separate from its parameters."""
     digest = code_behind("tasks/a.py")
     first = Task("ingest", f"{project}/tasks/a.py:3", "def a(): ...", code=digest, data="x")
     second = Task("hash", f"{project}/n.ipynb", "1 + 1", first, bits=20)
@@ -48,7 +48,7 @@ def test_every_task_up_to_the_training_is_in_it_once(project):
     assert found["lock"] == text_digest("numpy==2")
 
 
-def test_without_a_lock_nothing_is_said_of_packages(project):
+def test_without_a_lock_no_packages_are_recorded(project):
     """As in a container."""
     (project / "requirements.lock").unlink()
     assert lineage_record(Task("train-a", "", ""))["lock"] is None

@@ -116,6 +116,19 @@ def test_a_worktree_holds_the_commit_and_goes_without_a_trace(clone):
     assert not (root / "products/replay/x").exists()
 
 
+def test_an_earlier_worktree_is_replaced_but_not_before_another_can_be_made(clone):
+    """A person may have kept it."""
+    root, commit = clone
+    kept = root / "x/kept"
+    worktree(root, commit, root / "x")
+    kept.write_text("1")
+    with pytest.raises(InputError, match="is not in this clone"):
+        worktree(root, "0123456789abcdef0123456789abcdef01234567", root / "x")
+    assert kept.is_file()
+    worktree(root, commit, root / "x")
+    assert not kept.exists()
+
+
 def test_a_commit_that_is_not_here_is_one_line(clone):
     """It may be another clone's."""
     with pytest.raises(InputError, match=r"commit 0123456789ab is not in this clone; fetch it"):
