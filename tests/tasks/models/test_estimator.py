@@ -148,7 +148,7 @@ def own_estimator(tmp_path, monkeypatch):
         vars(tasks.models).pop(name, None)
 
 
-def test_an_estimator_of_ones_own_passes_the_checks(own_estimator):
+def test_an_own_estimator_passes_the_checks(own_estimator):
     """A class in `tasks/models` that derives from scikit-learn's, saved and served by its name."""
     check_estimator(own_estimator("own_rates", OWN), input="categorical", prior=2.0)
 
@@ -252,7 +252,7 @@ def test_the_seed_reaches_every_random_state_that_is_open():
 
 
 class Broken(LogisticRegression):
-    """Answers what it is told to."""
+    """Multiplies its probabilities by `answer`."""
 
     answer = np.nan
 
@@ -310,7 +310,7 @@ def test_what_cannot_serve_is_one_line_before_work_is_spent(kind, message, capfd
 
 
 def test_rows_of_one_label_are_refused():
-    """There is nothing to tell apart."""
+    """There is nothing to distinguish."""
     block = BLOCKS["logistic"]
     learner = make_learner(block, 256, **block["params"])
     learner.partial_fit_codes(rows_of().codes, np.zeros(1500))
