@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tasks.errors import ConfigError
 from tasks.features.kinds.declaration import STEPS_MS, Feature
+from tasks.features.kinds.finding import n_tries
 from tasks.hashing.columns import Column, read_column, read_only, rows_of, text_list, texts_of
 from tasks.hashing.contract import HashContract
 from tasks.hashing.derived import FeatureFaultError, FeatureMemory, Inputs, call_feature
@@ -213,7 +214,14 @@ def _column(texts: list[str], rows: np.ndarray) -> Column:
     return Column(texts_of(list(numbers)), read_only(entries[rows]))
 
 
-@lru_cache(maxsize=8)
 def remembered(contract: HashContract) -> list[FeatureMemory]:
-    """Return the features of a contract with what they gave for the batches before."""
+    """Return the features of a contract with what they gave for the batches before.
+
+    One more try of a function begins anew: a constant or another function that it uses may have changed.
+    """
+    return _remembered(contract, n_tries())
+
+
+@lru_cache(maxsize=8)
+def _remembered(contract: HashContract, _n_tries: int) -> list[FeatureMemory]:
     return [FeatureMemory(one, size=_REMEMBERED) for one in contract.derived]

@@ -20,6 +20,7 @@ from tasks.ideas.notebook import (
 )
 from tasks.ideas.tidy import findings, tidied
 from tasks.knobs.model_tasks import TRAIN, read_tasks, task_lines
+from tasks.models import INPUTS
 from tasks.storage.workspace import MARKER
 
 _BESIDE = (
@@ -28,7 +29,6 @@ _BESIDE = (
     "time",
 )  # keys of a schema behind which the list of features stands
 _ROOMS = "ARCHITECTURE.md"
-_CHECKS = "tests/tasks/models/checks.py"
 
 
 def write_feature(
@@ -105,13 +105,16 @@ def write_model(
     found, faults = extract(notebook, node, number, MODEL_TEST)
     path, test = f"tasks/models/{stem}.py", f"tests/tasks/models/test_{stem}.py"
     _refuse_taken(changes, path, test, advice="rename the class")
-    params, check_params, more = _given(notebook)
-    faults += [*_model_faults(changes, found), *more]
+    params, check_params, model_input, more = _given(notebook)
+    faults += [*_model_faults(found, model_input), *more]
+    rows = {"input": model_input} if model_input in INPUTS else {}
     kind = f"tasks.models.{stem}:{node.name}"
     module = tidied(module_text(found, found.first_line or node.name), path)
-    _put_code(changes, path, module, test, _model_test(found, kind, check_params))
-    block = {"kind": kind, "params": params, "search": {"method": "fixed"}}
-    lines = f"{name}:\n  kind: {kind}\n  params: {flow(params)}\n  search: {{method: fixed}}"
+    _put_code(changes, path, module, test, _model_test(found, kind, {**rows, **check_params}))
+    block = {"kind": kind, "params": params, **rows, "search": {"method": "fixed"}}
+    lines = f"{name}:\n  kind: {kind}\n  params: {flow(params)}\n"
+    lines += "".join(f"  {key}: {value}\n" for key, value in rows.items())
+    lines += "  search: {method: fixed}"
     insert_key(changes, "env.yaml", "models", name, lines, block)
     tasks = list(read_tasks())
     last = max(number for number, task in enumerate(tasks) if task.startswith(TRAIN))
@@ -141,7 +144,7 @@ def _model_test(found: Extract, kind: str, check_params: Mapping[str, Any]) -> s
     return asserts_text(found, about, imports, first=first)
 
 
-def _model_faults(changes: Changes, found: Extract) -> Iterator[Fault]:
+def _model_faults(found: Extract, model_input: Any) -> Iterator[Fault]:
     node = found.node
     if not isinstance(node, ast.ClassDef):
         return
@@ -149,16 +152,22 @@ def _model_faults(changes: Changes, found: Extract) -> Iterator[Fault]:
         text = f"{node.name} has no docstring; say what it learns, and its parameters"
         yield Fault(found.cell, node.lineno, text)
     if _is_learner(node):
+        if model_input is not None:
+            text = f"{node.name} learns row by row; model_input is for estimators"
+            yield Fault(found.cell, node.lineno, text)
         return
     methods = {one.name for one in ast.walk(node) if isinstance(one, ast.FunctionDef)}
     missing = [name for name in ("fit", "predict_proba") if name not in methods]
     advice = "derive it from tasks.models.learner.Learner (docs/models.md)"
     if missing and not node.bases:
         yield Fault(found.cell, node.lineno, f"{node.name} has no {missing[0]}; {advice}")
-    elif "def check_estimator(" not in (changes.text(_CHECKS) or ""):
+    elif not node.bases:
+        text = f"{node.name} derives from no class; derive it from sklearn.base.BaseEstimator"
+        yield Fault(found.cell, node.lineno, text)
+    elif model_input not in INPUTS:
         text = (
-            f"{node.name} is no streaming learner; {advice}, or, if it is an installed class, write only "
-            "its block in env.yaml"
+            f"{node.name} is no streaming learner; {advice}, or, for an estimator, say in the parameters cell how it gets "
+            f'its rows: model_input = "{INPUTS[0]}" or "{INPUTS[1]}"'
         )
         yield Fault(found.cell, node.lineno, text)
 
@@ -170,26 +179,19 @@ def _is_learner(node: ast.ClassDef) -> bool:
     )
 
 
-def _given(notebook: Notebook) -> tuple[dict[str, Any], dict[str, Any], list[Fault]]:
-    """Return `params` of the block and `check_params` of the checks, as the parameters cell assigns them."""
-    for cell in notebook.tagged(PARAMETERS)[:1]:
-        if cell.number in notebook.trees:
-            values = literals(notebook.trees[cell.number])[0]
-            given = values.get("params", {}), values.get("check_params", values.get("params", {}))
-            if all(isinstance(one, dict) for one in given):
-                return (*given, [])
-            return (
-                {},
-                {},
-                [
-                    Fault(
-                        cell.number,
-                        0,
-                        "params and check_params must be mappings of parameters to values",
-                    )
-                ],
-            )
-    return {}, {}, []
+def _given(
+    notebook: Notebook,
+) -> tuple[dict[str, Any], dict[str, Any], Any, list[Fault]]:
+    """Return what the parameters cell assigns: `params` of the block, `check_params` of the checks, `model_input`."""
+    cell, values = 0, {}
+    for tagged in notebook.tagged(PARAMETERS)[:1]:
+        if tagged.number in notebook.trees:
+            cell, values = tagged.number, literals(notebook.trees[tagged.number])[0]
+    given = values.get("params", {}), values.get("check_params", values.get("params", {}))
+    if all(isinstance(one, dict) for one in given):
+        return *given, values.get("model_input"), []
+    text = "params and check_params must be mappings of parameters to values"
+    return {}, {}, None, [Fault(cell, 0, text)]
 
 
 def _snake(name: str) -> str:

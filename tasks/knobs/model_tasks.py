@@ -1,7 +1,7 @@
 """The models of an env file and the training tasks of ``pipeline.yaml``: each block has its task."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -33,13 +33,26 @@ def model_block(name: str, models: Mapping[str, Any]) -> Any:
     ConfigError
         Naming what is missing and the lines to add.
     """
-    check_models(models, trained())
+    tasks = read_tasks()
+    check_models(models, _trained(tasks))
+    params = tasks[f"{TRAIN}{name}"].get("params")
+    code = params.get("code") if isinstance(params, Mapping) else None
+    other = code.get("model") if isinstance(code, Mapping) else name
+    if other != name:
+        raise ConfigError(
+            f"{MARKER}: the `code` of task {TRAIN}{name} is that of model {other!r}, so a change of its own kind would "
+            f"not train it again; add to its params: code: {_code(name)}"
+        )
     return models[name]
 
 
 def trained() -> list[str]:
     """Return the models that have a training task in ``pipeline.yaml``."""
-    return [name.removeprefix(TRAIN) for name in read_tasks() if name.startswith(TRAIN)]
+    return _trained(read_tasks())
+
+
+def _trained(tasks: Iterable[str]) -> list[str]:
+    return [name.removeprefix(TRAIN) for name in tasks if name.startswith(TRAIN)]
 
 
 def check_models(models: Any, trained: list[str]) -> None:
@@ -202,15 +215,19 @@ def required_params(kind: str) -> set[str]:
 
 def task_lines(name: str) -> str:
     """Return the lines of ``pipeline.yaml`` that train a model of that name."""
-    block = f'{{dotted_path: "tasks.knobs.model_tasks::model_block", name: {name}, models: "{{{{models}}}}"}}'
+    own = f"model: {{<<: *block, name: {name}}}, code: {_code(name)}"
     products = "{{products}}"
     return (
         f"  - <<: *train\n"
         f"    name: {TRAIN}{name}\n"
         f'    product: {{nb: "{products}/{TRAIN}{name}.ipynb", html: "{products}/{TRAIN}{name}.html",\n'
         f'              result: "{products}/{TRAIN}{name}.json", model: "{products}/models/{name}/model.json"}}\n'
-        f"    params: {{<<: *training, name: {name}, model: {block}}}"
+        f"    params: {{<<: *training, name: {name}, {own}}}"
     )
+
+
+def _code(name: str) -> str:
+    return f"{{<<: *code, model: {name}}}"
 
 
 def read_tasks() -> dict[str, Mapping[str, Any]]:

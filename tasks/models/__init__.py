@@ -26,6 +26,7 @@ _SCORERS = {
 _HERE = Path(__file__).parent
 _OURS = f"{__name__}."
 INPUT = ("input", "cardinality", "max_rows")  # of a block: how an estimator gets its rows
+INPUTS = ("hashed", "categorical")  # what `input` may be
 NOT_SEARCHED = {"n_features", "random_state"}  # parameters that the pipeline gives
 
 

@@ -254,7 +254,7 @@ def save_model(
 
 
 def _about(part: Any) -> dict[str, int]:
-    """Return what is told of a part: how many entries of an array, vectors in two dimensions, are not 0."""
+    """Return the size of a file, or how many entries of an array (rows, if it has two dimensions) are not 0."""
     if isinstance(part, bytes):
         return {"n_bytes": len(part)}
     return {"n_nonzero": int(np.count_nonzero(part.reshape(len(part), -1).any(axis=1)))}

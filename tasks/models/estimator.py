@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tasks.errors import ConfigError, InputError
+from tasks.models import INPUTS
 from tasks.models import estimator_scoring as scoring
 from tasks.models.estimator_files import dumped
 from tasks.models.estimator_params import build, is_lightgbm, one_line
 from tasks.models.learner import Learner
 from tasks.models.scoring import checked_codes
 
-INPUTS = ("hashed", "categorical")
 MAX_ROWS, CARDINALITY = 500_000, 1024
 _PROBE_ROWS, _PROBE_TOKENS, _PROBE_STEPS = 64, 3, 5
 _SAME = 1e-6  # between the fitted estimator and the saved one

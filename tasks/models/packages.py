@@ -3,8 +3,9 @@
 import ast
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ def packages_of(module: str, parts: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     module
-        The module of what scores with it; its imports count if it lies in ``tasks/models``.
+        The module of what scores with it; what it imports, directly or not, counts if it lies in ``tasks/models``.
     parts
         Arrays or files by name; a skops file names the modules of its classes.
 
     Examples
     --------
     >>> packages_of("tasks.models.neural_net", {})
-    ['numpy']
+    ['numba', 'numpy', 'pyarrow']
     """
     found: set[str] = set()
     modules = {module}
@@ -53,15 +54,50 @@ def _modules_in(content: bytes) -> set[str]:
 
 
 def _imports(module: str) -> set[str]:
-    """Return the top-level packages that a module of tasks/models imports, but for the standard library's."""
-    path = _TASKS.parent.joinpath(*module.split(".")).with_suffix(".py")
-    if not module.startswith("tasks.models.") or not path.is_file():
-        return set()
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-    tops = {name.split(".")[0] for name in names}
-    return tops - set(sys.stdlib_module_names) - {"tasks"}
+    """Return the top-level packages that a module of tasks/models needs, but for the standard library's.
+
+    What it imports below `tasks` is followed; there, imports within functions do not count, for they serve training.
+    """
+    found: set[str] = set()
+    todo = [module] if module.startswith("tasks.models.") else []
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        path = _file_of(name)
+        if path is None or name in seen:
+            continue
+        seen.add(name)
+        tree = ast.parse(path.read_text())
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        for node in ast.walk(tree) if name == module else _outside_functions(tree):
+            for imported in _names(node, package):
+                parts = imported.split(".")
+                if parts[0] == "tasks":
+                    todo += [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+                else:
+                    found.add(parts[0])
+    return found - set(sys.stdlib_module_names)
+
+
+def _file_of(module: str) -> Path | None:
+    base = _TASKS.parent.joinpath(*module.split("."))
+    return next(filter(Path.is_file, (base.with_suffix(".py"), base / "__init__.py")), None)
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what runs when a module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child
+            yield from _outside_functions(child)
+
+
+def _names(node: ast.AST, package: str) -> Iterator[str]:
+    """Yield the dotted names that a node imports, each of which may be a module."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = resolve_name("." * node.level + (node.module or ""), package)
+        yield from (f"{base}.{alias.name}" for alias in node.names)

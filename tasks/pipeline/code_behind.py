@@ -8,13 +8,15 @@ import ast
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from tasks.models import KINDS, scorer_module
 from tasks.pipeline.notebook_cells import code_cells, python_of
 from tasks.storage.workspace import project_root
 
@@ -26,10 +28,17 @@ _LEFT_OUT = {
 _FOUND: dict[
     str, dict[str, str]
 ] = {}  # what this process returned, for the record of a task's products
-_FOUND_BY_NAME = ("tasks/models",)  # packages that import their modules by a name in env.yaml
+_MODELS = "tasks/models"  # imports its modules by a name in env.yaml
 
 
-def code_behind(source: str, besides: Iterable[str] = (), *, features_of: str | None = None) -> str:
+def code_behind(
+    source: str,
+    besides: Iterable[str] = (),
+    *,
+    features_of: str | None = None,
+    model: str = "",
+    models: Mapping[str, Any] | None = None,
+) -> str:
     """Return 16 hex digits that change whenever a file that running `source` may execute does.
 
     Parameters
@@ -40,26 +49,27 @@ def code_behind(source: str, besides: Iterable[str] = (), *, features_of: str | 
         Further files that the task reads; a folder counts with all it holds.
     features_of
         A schema's file, for a task that calls its features: they are found by name, not by import.
+    model, models
+        The name of the one model that the task trains, none if it is empty, and the blocks of `env.yaml`. Without
+        blocks the task may use any model: all of ``tasks/models`` counts if the task imports it.
 
     Returns
     -------
     str
         A digest of the paths and contents of :func:`files_behind`.
     """
-    found = digests_behind(source, besides, features_of=features_of)
+    found = digests_behind(source, besides, features_of=features_of, model=model, models=models)
     digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
     _FOUND[digest] = found
     return digest
 
 
-def digests_behind(
-    source: str, besides: Iterable[str] = (), *, features_of: str | None = None
-) -> dict[str, str]:
+def digests_behind(source: str, besides: Iterable[str] = (), **more: Any) -> dict[str, str]:
     """Return the digest, 16 hex digits, of each of :func:`files_behind`, by its path."""
     root = project_root()
     return {
         name: hashlib.sha256((root / name).read_bytes()).hexdigest()[:16]
-        for name in files_behind(source, besides, features_of=features_of)
+        for name in files_behind(source, besides, **more)
     }
 
 
@@ -69,7 +79,12 @@ def found_behind(digest: str) -> dict[str, str] | None:
 
 
 def files_behind(
-    source: str, besides: Iterable[str] = (), *, features_of: str | None = None
+    source: str,
+    besides: Iterable[str] = (),
+    *,
+    features_of: str | None = None,
+    model: str = "",
+    models: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return the project's files that running `source` may execute, and those `besides`, sorted.
 
@@ -78,12 +93,14 @@ def files_behind(
     """
     root = project_root()
     todo = {root / source, *_files(root, [*besides, *_features(root, features_of)])}
-    found_by_name = {root / name / "__init__.py" for name in _FOUND_BY_NAME}
+    by_name = root / _MODELS / "__init__.py" if models is None else None
+    for module in _modules_of(models.get(model) if isinstance(models, Mapping) else None):
+        todo |= set(_module_files(module, root))
     seen: set[Path] = set()
     while todo:
         path = todo.pop()
         seen.add(path)
-        if path in found_by_name:
+        if path == by_name:
             todo |= {*path.parent.glob("*.py")} - seen
         todo |= _imports(path, path.stat().st_mtime_ns, root) - seen
     if source.endswith(".ipynb"):
@@ -138,6 +155,17 @@ def _features(root: Path, schema: str | None) -> Iterator[str]:
     except (OSError, yaml.YAMLError, AttributeError, TypeError):
         return
     yield from (f"tasks/features/{name}.py" for name in names)
+
+
+def _modules_of(block: Any) -> Iterator[str]:
+    """Yield the modules of `tasks` that a model's block names, for its estimators within, too, and those that score."""
+    if isinstance(block, Mapping):
+        kind = str(block.get("kind", ""))
+        named = (KINDS.get(kind, kind).partition(":")[0], scorer_module(kind))
+        yield from (module for module in named if module.split(".")[0] == "tasks")
+    if isinstance(block, Mapping | list):
+        for value in block.values() if isinstance(block, Mapping) else block:
+            yield from _modules_of(value)
 
 
 @cache

@@ -158,7 +158,7 @@ def knobs_of(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         for key, value in (task.get("params") or {}).items() if then else ():
             if isinstance(value, str) and (knob := _PLACEHOLDER.fullmatch(value)):
                 _set(knobs, knob[1].split("."), then["params"][key])
-            elif isinstance(value, Mapping) and "models" in value:
+            elif isinstance(value, Mapping) and {"name", "models"} <= value.keys():
                 _set(knobs, ["models", value["name"]], _local_search(then["params"][key]))
     experiment = (knobs.get("mlflow") or {}).get("experiment", "ctr")
     return {**knobs, "products": "products", "mlflow": {**_STORE, "experiment": experiment}}

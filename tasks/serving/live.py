@@ -87,7 +87,11 @@ class LiveScorer:
         for name in self.model.contract.fields:  # in crosses or not
             catalogue = Catalogue([name])
             catalogue.add([{name: ""}])
-            self.score_candidates({}, Candidates.picked(catalogue, (0,)))
+            for numbers in (
+                (0,),
+                (0, 0),
+            ):  # a column of one row is contiguous, one of several is not
+                self.score_candidates({}, Candidates.picked(catalogue, numbers))
 
     def _reset_counts(self) -> None:
         self.n_rows = self._n_held = 0

@@ -19,6 +19,7 @@ from tasks.features.kinds.source import impurity, source_digest, sources_behind
 
 _ROOM = "tasks.features"
 _tried: dict[str, "Found"] = {}  # functions of a notebook, for this process only
+_names_tried: list[str] = []  # in their order, one for each try
 
 
 class Found(NamedTuple):
@@ -67,7 +68,13 @@ def try_feature(function: Any) -> Feature:
     sources = sources_behind(found.name, textwrap.dedent(inspect.getsource(function)))
     _check_purity(sources, f"feature {found.name!r}")
     _tried[found.name] = Found(found, source_digest(sources))
+    _names_tried.append(found.name)
     return found
+
+
+def n_tries() -> int:
+    """Return how often a function was tried in this process: what was kept of its values before is out of date."""
+    return len(_names_tried)
 
 
 def fresh_feature(name: str) -> Feature:

@@ -1,5 +1,6 @@
 """Whole columns get what single rows get, one call per distinct combination; failures are counted by row."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from tasks.errors import ConfigError
 from tasks.features import feature
 from tasks.features.kinds.declaration import declared
+from tasks.features.kinds.finding import try_feature
 from tasks.hashing.columns import read_column, rows_of, text_list
+from tasks.hashing.contract import HashContract
 from tasks.hashing.derived import FeatureMemory
 from tasks.hashing.derived_columns import Faults, derive, with_features
 from tasks.hashing.encode import encode_batch, single_columns
+from tasks.schema import Schema
 from tests import naive
 from tests.impressions import CONTRACT, FEATURES, single_texts
 
@@ -134,3 +138,29 @@ def test_a_frame_gets_a_column_per_feature():
     assert found["shape.length"].tolist() == ["2", "1", np.nan]
     assert found["into_the_day"].tolist()[0] == "12..18.5"
     assert found["into_the_day"].isna().tolist() == [False, True, True]
+
+
+def test_a_function_that_is_tried_again_keeps_no_values_of_before():
+    """A constant that it uses may have changed since, which its own source does not say."""
+    known = {}
+
+    @feature("site")
+    def in_units(site):
+        return int(site) // known["unit"]
+
+    batch = pa.record_batch({"site": pa.array(["40"])})
+    schema = Schema.from_dict(
+        {
+            "name": "any",
+            "label": "click",
+            "time": {"column": "when", "format": "iso"},
+            "fields": {"site": {}},
+        }
+    )
+    found = []
+    for known["unit"] in (10, 20):
+        schema = replace(schema, features=(try_feature(in_units).name,))
+        contract = HashContract.from_schema(schema, bits=8)
+        column = single_columns(batch, contract)["in_units"]
+        found.append(text_list(column.texts, rows_of(column)))
+    assert found == [["4"], ["2"]]

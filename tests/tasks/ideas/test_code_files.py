@@ -184,6 +184,38 @@ def test_a_class_becomes_a_module_a_test_a_block_and_a_task(written):
     assert "import numpy as np\n" in changes.text("tasks/models/constant_rate.py")
 
 
+ESTIMATOR = """class Prior(ClassifierMixin, BaseEstimator):
+    \"\"\"The click rate of all rows.\"\"\"
+
+    def fit(self, X, y):
+        \"\"\"Count clicks.\"\"\"
+        self.classes_, self.rate_ = [0, 1], float(y.mean())
+        return self
+
+    def predict_proba(self, X):
+        \"\"\"Return two columns.\"\"\"
+        return np.tile([1 - self.rate_, self.rate_], (X.shape[0], 1))
+"""
+ESTIMATOR_IMPORTS = (
+    "import numpy as np\nfrom sklearn.base import BaseEstimator, ClassifierMixin",
+    ["imports"],
+)
+
+
+def test_an_estimator_becomes_a_model_with_its_checks_and_how_it_gets_its_rows(written):
+    """Both in its block and in its test."""
+    changes, name, faults = written(
+        write_model, ESTIMATOR_IMPORTS, (ESTIMATOR, ["model"]), parameters='model_input = "hashed"'
+    )
+    assert (name, faults) == ("prior", [])
+    kind = "tasks.models.prior:Prior"
+    block = yaml.safe_load(changes.text("env.yaml"))["models"]["prior"]
+    assert block == {"kind": kind, "params": {}, "input": "hashed", "search": {"method": "fixed"}}
+    test = changes.text("tests/tasks/models/test_prior.py")
+    assert f'check_estimator("{kind}", input="hashed")' in test
+    assert "from tests.tasks.models.checks import check_estimator" in test
+
+
 def test_names_of_models_are_taken_once(written):
     """In env.yaml; the class's own name is the default."""
     with pytest.raises(ConfigError, match="has a model 'ftrl' already; name another with AS="):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tasks.errors import ConfigError
-from tasks.knobs.model_tasks import check_models, model_problems, task_lines
+from tasks.knobs.model_tasks import check_models, model_block, model_problems, task_lines
 from tasks.knobs.reading import read_env
 from tasks.models.learner import Learner
 from tasks.pipeline.build import load_dag
@@ -47,6 +47,22 @@ def test_the_lines_that_are_reported_load_when_pasted(tmp_path, monkeypatch):
     dag = load_dag(env)
     assert dag["train-extra"].params["model"]["kind"] == "ftrl"
     assert "train-extra" in dag["evaluate"].upstream
+
+
+def test_a_training_with_the_code_of_another_model_is_refused(tmp_path, monkeypatch):
+    """It would not train again when its own kind changes; with the lines to add."""
+    text, models = (ROOT / "pipeline.yaml").read_text(), read_env(ROOT / "env.yaml")["models"]
+    own = ", code: {<<: *code, model: fm}"
+    assert own in text
+    (tmp_path / "pipeline.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert model_block("fm", models) == models["fm"]
+    (tmp_path / "pipeline.yaml").write_text(text.replace(own, ""))
+    with pytest.raises(
+        ConfigError, match="the `code` of task train-fm is that of model 'sgd'"
+    ) as caught:
+        model_block("fm", models)
+    assert str(caught.value).endswith(own.removeprefix(", "))
 
 
 @pytest.mark.parametrize("models", [None, ["a"], "a", 3])

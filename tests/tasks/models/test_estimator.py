@@ -1,6 +1,7 @@
 """Estimators as learners: fitted when a pass ends, saved without pickle, scored with what was saved."""
 
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from lightgbm import LGBMClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
+import tasks.models
 from tasks.errors import ConfigError, InputError
 from tasks.evaluation.metrics import log_loss
 from tasks.models import make_learner
@@ -17,6 +19,7 @@ from tasks.serving.live import LiveScorer
 from tasks.training.epochs import Training
 from tasks.training.fit import fit_stream, learn_once, validate
 from tasks.training.search import search
+from tests.tasks.models.checks import check_estimator
 from tests.tasks.models.rows import learnable_rows, small_contract
 
 LOGISTIC = "sklearn.linear_model:LogisticRegression"
@@ -96,6 +99,65 @@ def test_what_is_saved_is_what_was_fitted(learners, name, tmp_path):
     np.testing.assert_allclose([live.score(row) for row in raw], loaded.predict_rows(raw))
     np.testing.assert_allclose(live.score_candidates({}, raw), loaded.predict_rows(raw))
     assert live.unseen.tolist() == [0, 0, 0]
+
+
+@any_block
+def test_the_checks_of_every_estimator_hold(name):
+    """What a class in `tasks/models` has to pass too."""
+    block = BLOCKS[name]
+    check_estimator(block["kind"], input=block["input"], **block["params"])
+
+
+OWN = '''"""Click rates of categories."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+
+class Rates(ClassifierMixin, BaseEstimator):
+    def __init__(self, prior=5.0):
+        self.prior = prior
+
+    def fit(self, X, y):
+        self.classes_, X = np.unique(y), X.astype(int)
+        counts = np.full((2, X.shape[1], 64), self.prior)
+        for label in (0, 1):
+            for column, values in enumerate(X[y == label].T):
+                np.add.at(counts[label, column], values, 1)
+        self.log_odds_ = np.log(counts[1] / counts[0])
+        return self
+
+    def predict_proba(self, X):
+        odds = np.exp(self.log_odds_[np.arange(X.shape[1]), X.astype(int)].mean(axis=1))
+        return np.column_stack([1 / (1 + odds), odds / (1 + odds)])
+'''
+
+
+@pytest.fixture
+def own_estimator(tmp_path, monkeypatch):
+    """Return a function that adds a module to `tasks.models` until the test ends, and returns its class's path."""
+    monkeypatch.setattr(tasks.models, "__path__", [*tasks.models.__path__, str(tmp_path)])
+
+    def add(name, text):
+        (tmp_path / f"{name}.py").write_text(text)
+        return f"tasks.models.{name}:Rates"
+
+    yield add
+    for name in [path.stem for path in tmp_path.glob("*.py")]:
+        sys.modules.pop(f"tasks.models.{name}", None)
+        vars(tasks.models).pop(name, None)
+
+
+def test_an_own_estimator_passes_the_checks(own_estimator):
+    """A class in `tasks/models` that derives from scikit-learn's, saved and served by its name."""
+    check_estimator(own_estimator("own_rates", OWN), input="categorical", prior=2.0)
+
+
+def test_the_checks_find_answers_that_depend_on_the_other_rows(own_estimator):
+    """They would differ between evaluation and service."""
+    spoilt = OWN.replace(".mean(axis=1))", ".mean(axis=1)) * (1.01 if len(X) > 1 else 1)")
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_estimator(own_estimator("spoilt_rates", spoilt), input="categorical")
 
 
 def test_the_matrix_is_that_of_the_estimator_by_hand(learners):
@@ -190,7 +252,7 @@ def test_the_seed_reaches_every_random_state_that_is_open():
 
 
 class Broken(LogisticRegression):
-    """Answers what it is told to."""
+    """Multiplies its probabilities by `answer`."""
 
     answer = np.nan
 
@@ -248,7 +310,7 @@ def test_what_cannot_serve_is_one_line_before_work_is_spent(kind, message, capfd
 
 
 def test_rows_of_one_label_are_refused():
-    """There is nothing to tell apart."""
+    """There is nothing to distinguish."""
     block = BLOCKS["logistic"]
     learner = make_learner(block, 256, **block["params"])
     learner.partial_fit_codes(rows_of().codes, np.zeros(1500))

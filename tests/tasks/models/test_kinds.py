@@ -51,7 +51,9 @@ def test_every_kind_has_its_test_with_the_checks(module):
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
     }
-    assert calls & {"check_learner", "check_estimator"}, f"{path.name}: call check_learner"
+    assert calls & {"check_learner", "check_estimator"}, (
+        f"{path.name}: call check_learner, or check_estimator for an estimator"
+    )
 
 
 def test_the_learners_are_found():

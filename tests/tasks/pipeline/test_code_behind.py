@@ -9,18 +9,31 @@ from modulefinder import ModuleFinder
 import pytest
 import yaml
 
+from tasks.models import KINDS, scorer_module
 from tasks.pipeline.code_behind import code_behind, files_behind
 from tests.conftest import ROOT, copy_project
 
 SCHEMA = "tasks/schemas/avazu.yaml"
-SOURCES = {
-    task["params"]["code"]["source"]: {
-        name: value.replace("{{schema}}", SCHEMA) if name == "features_of" else value
+ENV = yaml.safe_load((ROOT / "env.yaml").read_text())
+FILLED = {"{{schema}}": SCHEMA, "{{models}}": ENV["models"]}
+
+
+def filled(value):
+    """Return an argument of `code_behind` with what stands in env.yaml."""
+    if isinstance(value, list):
+        return [filled(one) for one in value]
+    return FILLED.get(value, value) if isinstance(value, str) else value
+
+
+CODE = {
+    task["name"]: {
+        name: filled(value)
         for name, value in task["params"]["code"].items()
-        if name in ("besides", "features_of")
+        if name != "dotted_path"
     }
     for task in yaml.safe_load((ROOT / "pipeline.yaml").read_text())["tasks"]
-}
+}  # by task
+SOURCES = sorted({code["source"] for code in CODE.values()})
 MODULES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in ("tasks", "bentos")
@@ -41,9 +54,6 @@ def imported(source):
         finder.run_script(str(ROOT / source))
     found = [str(module.__file__) for module in finder.modules.values() if module.__file__]
     files = {file.removeprefix(f"{ROOT}/") for file in found if file.startswith(f"{ROOT}/tasks/")}
-    if "tasks/models/__init__.py" in files:  # env.yaml names a module of it, and no byte code does
-        for path in (ROOT / "tasks/models").glob("*.py"):
-            files |= {path.relative_to(ROOT).as_posix()} | imported_by_module(path)
     return frozenset(files | ({"tasks/__init__.py", source} if source.endswith(".py") else set()))
 
 
@@ -56,10 +66,71 @@ def imported_by_module(path):
     return {file.removeprefix(f"{ROOT}/") for file in found if file.startswith(f"{ROOT}/tasks/")}
 
 
+def executed_by(task):
+    """Return the files of `tasks` that a task executes, imported or called by a name in env.yaml or the schema."""
+    code = CODE[task]
+    files = set(imported(code["source"]))
+    if task in ("evaluate", "package"):  # any model, such as the champion
+        named = list((ROOT / "tasks/models").glob("*.py"))
+    else:
+        block = ENV["models"].get(task.removeprefix("train-"), {"kind": "none"})
+        module = KINDS.get(block["kind"], "").partition(":")[0]
+        named = [
+            ROOT / f"{one.replace('.', '/')}.py" for one in (module, scorer_module(block["kind"]))
+        ]
+        named = [path for path in named if path.is_file()]
+    for path in named:
+        files |= {path.relative_to(ROOT).as_posix()} | imported_by_module(path)
+    return files | ({"tasks/features/hour_of_day.py"} if "features_of" in code else set())
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_what_is_found_is_what_the_byte_code_imports(source):
     """Imports inside functions included; the source itself counts where it is a module."""
-    assert set(files_behind(source)) - {source} == imported(source) - {source}
+    assert set(files_behind(source, models={})) - {source} == imported(source) - {source}
+
+
+MODEL_FILES = {
+    "a/__init__.py": "",
+    "a/own.py": "from tasks.a.part import x",
+    "a/part.py": "x = 1",
+    "models/__init__.py": "",
+    "models/other.py": "from tasks.a import other",
+    "a/other.py": "",
+}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"kind": "tasks.a.own:Own"},
+        {"kind": "sklearn.pipeline:Pipeline", "params": {"steps": [["x", {"kind": "tasks.a.own:Own"}]]}},
+        {"kind": "x:Y", "search": {"grid": {"estimator": [{"kind": "tasks.a.own:Own"}]}}},
+    ],
+)  # fmt: skip
+def test_a_training_depends_on_its_own_kind_alone(tmp_path, monkeypatch, block):
+    """On what its block names and what that imports; another file of `tasks/models` changes nothing."""
+    (tmp_path / "pipeline.yaml").write_text("")
+    for name, text in MODEL_FILES.items():
+        path = tmp_path / "tasks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "x.py").write_text("from tasks import models")
+    monkeypatch.chdir(tmp_path)
+    own = [f"tasks/{name}" for name in ("a/__init__.py", "a/own.py", "a/part.py")]
+    room = "tasks/models/__init__.py"
+    models = {"m": block, "n": {"kind": "tasks.models.other:Other"}}
+    assert files_behind("x.py", model="m", models=models) == [*own, room, "x.py"]
+    assert files_behind("x.py", models={}) == files_behind("x.py", models=models) == [room, "x.py"]
+    assert {"tasks/models/other.py", "tasks/a/other.py"} < set(files_behind("x.py"))
+    for malformed in (None, [], {"m": None}, {"m": {"kind": 3}}, {"m": {"kind": "tasks.gone:X"}}):
+        assert "x.py" in files_behind("x.py", model="m", models=malformed)
+
+
+def test_each_training_names_its_own_model():
+    """One that names another would not train again when its own kind changes."""
+    for task, code in CODE.items():
+        assert code.get("model", "") == (task[6:] if task.startswith("train-") else "")
 
 
 def test_the_simulator_is_behind_ingest_alone():
@@ -170,23 +241,23 @@ def test_a_cell_with_a_magic_hides_no_import(tmp_path, monkeypatch, cell):
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory):
-    """For each module in turn: the sources whose digest changes when it is edited."""
+    """For each module in turn: the tasks whose digest changes when it is edited."""
     project = copy_project(tmp_path_factory.mktemp("lineage") / "project")
     code = (
         "import json, sys, time; from pathlib import Path; from tasks.pipeline.code_behind import code_behind\n"
-        "sources, modules = json.load(sys.stdin)\n"
-        "digests = lambda: {source: code_behind(source, **more) for source, more in sources.items()}\n"
+        "tasks, modules = json.load(sys.stdin)\n"
+        "digests = lambda: {task: code_behind(**code) for task, code in tasks.items()}\n"
         "before, found = digests(), {}\n"
         "for name in modules:\n"
         "    path = Path(name); text = path.read_text(); path.write_text(text + '\\n# changed\\n')\n"
-        "    found[name] = [source for source, digest in digests().items() if digest != before[source]]\n"
+        "    found[name] = [task for task, digest in digests().items() if digest != before[task]]\n"
         "    path.write_text(text)\n"
         "print(json.dumps(found))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=project,
-        input=json.dumps([SOURCES, MODULES]),
+        input=json.dumps([CODE, MODULES]),
         capture_output=True,
         text=True,
         check=True,
@@ -195,11 +266,15 @@ def changed(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def executed():
+    """The files of each task, by :func:`executed_by`."""
+    return {task: executed_by(task) for task in CODE}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
-def test_an_edited_module_outdates_exactly_what_executes_or_packs_it(changed, module):
+def test_an_edited_module_outdates_exactly_what_executes_or_packs_it(changed, executed, module):
     """The Bento holds all of `tasks` and the service, so `package` depends on each of them."""
-    executed = {source for source in SOURCES if module in imported(source)}
-    if module == "tasks/features/hour_of_day.py":  # the schema's only feature
-        executed |= {source for source, more in SOURCES.items() if "features_of" in more}
-    assert set(changed[module]) == executed | {"tasks/package.py"}
+    tasks = {task for task in CODE if module in executed[task]}
+    assert set(changed[module]) == tasks | {"package"}

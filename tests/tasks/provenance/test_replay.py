@@ -17,7 +17,7 @@ SPEC = {
         {"name": "ingest", "params": {"data": "{{data}}", "max_bad_share": "{{ingest.max_bad_share}}", "n": 3}},
         {
             "name": "train-a",
-            "params": {"model": {"dotted_path": "f", "name": "a", "models": "{{models}}"}, "tracking": "{{mlflow}}", "seed": "{{seed}}"},
+            "params": {"model": {"dotted_path": "f", "name": "a", "models": "{{models}}"}, "tracking": "{{mlflow}}", "seed": "{{seed}}", "code": {"dotted_path": "g", "model": "a", "models": "{{models}}"}},
         },
         {"name": "evaluate", "params": {"gates": "{{gates}}"}},
     ]
