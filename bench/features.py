@@ -22,7 +22,7 @@ from tasks.features.ad_format import ad_format
 from tasks.features.kinds.finding import try_feature
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import columns_of, encode_batch
-from tasks.hashing.feature_survey import survey_features
+from tasks.hashing.features.survey import survey_features
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log

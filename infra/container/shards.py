@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.hashing.features.past_counts import contract_for
 from tasks.hashing.parts import Parts
-from tasks.hashing.past_counts import contract_for
 from tasks.logs.log import Log
 from tasks.logs.split import split_log
 from tasks.schema import load_schema

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tasks.models.splitmix import GOLDEN_GAMMA, mix64_compiled
+from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64_compiled
 
 METRICS = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
 # P(Poisson(1) <= k) on the scale of 32 random bits; beyond 12 lies less than one part in 10**10.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.evaluation import metrics
-from tasks.hashing.derived_columns import with_features
+from tasks.hashing.features.columns import with_features
 from tasks.logs.log import Log
 from tasks.logs.split import Span
 from tasks.schema import Schema, Slice

@@ -5,9 +5,9 @@ import pyarrow as pa
 
 from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived_columns import Faults
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.feature_set import Batch
+from tasks.hashing.features.columns import Faults
 from tasks.hashing.moments import read_moments
 
 

@@ -13,7 +13,7 @@ Values become text so that a request and a Parquet column agree: an integer is i
 a float without a fraction is written as an integer (pandas turns an integer column with gaps into
 floats), any other float is its shortest decimal, booleans are ``true`` and ``false``. A missing
 value (null, None, NaN, absent key) is the empty text, ``C1=``. What a feature returns becomes text in the same
-way (:mod:`tasks.hashing.derived`). The contract holds each feature's inputs, columns, bucket edges and a digest of its
+way (:mod:`tasks.hashing.features.rows`). The contract holds each feature's inputs, columns, bucket edges and a digest of its
 source; the source itself is never in it, and nothing is executed from it.
 
 A token's UTF-8 bytes go through MurmurHash3 (x86, 32 bit, signed result ``h``). As in
@@ -120,7 +120,7 @@ class HashContract:
     ) -> "HashContract":
         """Return the contract for a schema; ConfigError if a knob is out of its range.
 
-        A schema with statistics needs their tables: :func:`tasks.hashing.past_counts.contract_for`.
+        A schema with statistics needs their tables: :func:`tasks.hashing.features.past_counts.contract_for`.
         """
         past = past or {}
         return cls(

@@ -15,7 +15,7 @@ from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
 from tasks.hashing.columns import Column, Texts, read_column, read_only, rows_of
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived_columns import Faults, derive, remembered
+from tasks.hashing.features.columns import Faults, derive, remembered
 from tasks.hashing.moments import read_moments
 
 _SPARSE = 4  # a dictionary this many times longer than the batch: hashing all of it in order is still faster than random access

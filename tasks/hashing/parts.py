@@ -19,8 +19,8 @@ import pyarrow as pa
 from tasks.errors import InputError, disk_errors
 from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived_columns import Faults
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
+from tasks.hashing.features.columns import Faults
 from tasks.logs.log import Log
 from tasks.storage.files import write_atomic
 
@@ -142,7 +142,7 @@ class Parts:
         Raises
         ------
         ConfigError
-            If a feature fails in too many of the rows; see :meth:`tasks.hashing.derived_columns.Faults.check`.
+            If a feature fails in too many of the rows; see :meth:`tasks.hashing.features.columns.Faults.check`.
         """
         parts: list[dict[str, Any]] = []
         faults = Faults()

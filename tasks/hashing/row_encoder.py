@@ -9,8 +9,8 @@ from tasks.errors import InputError
 from tasks.hashing import murmur
 from tasks.hashing.columns import read_only
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived import RowFeatures
 from tasks.hashing.encode import token_prefixes
+from tasks.hashing.features.rows import RowFeatures
 from tasks.logs.value_text import value_text
 
 

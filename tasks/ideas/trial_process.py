@@ -205,10 +205,10 @@ def _test_problem(path: str, limits: Limits) -> str:
 
 def _feature_problem(name: str, schema: Schema, log: Log) -> str:
     """Return on which inputs of the log a feature fails, or whether it gives two values for one; or nothing."""
-    from tasks.hashing.derived_columns import Faults
     from tasks.hashing.encode import columns_of, encode_batch
-    from tasks.hashing.feature_survey import survey_features
-    from tasks.hashing.past_counts import contract_for
+    from tasks.hashing.features.columns import Faults
+    from tasks.hashing.features.past_counts import contract_for
+    from tasks.hashing.features.survey import survey_features
     from tasks.logs.split import split_log
 
     contract = contract_for(log, schema, split_log(log), bits=16)

@@ -201,7 +201,7 @@ def param_names(kind: str) -> list[str]:
     cls = learner_class(kind)
     if is_learner(cls):
         return sorted(learner_params(cls) - NOT_SEARCHED)
-    from tasks.models.estimator_params import param_names as names_of
+    from tasks.models.estimators.params import param_names as names_of
 
     return names_of(cls)
 

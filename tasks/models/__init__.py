@@ -96,7 +96,7 @@ def make_learner(
     given = {} if isinstance(model, str) else {key: model[key] for key in INPUT if key in model}
     cls = learner_class(kind)
     if not is_learner(cls):
-        from tasks.models.estimator import EstimatorLearner
+        from tasks.models.estimators.learner import EstimatorLearner
 
         learner = EstimatorLearner(
             kind, cls, params, **given, n_features=n_features, random_state=random_state
@@ -162,7 +162,7 @@ def scorer_of(
         module_name, _, function = _SCORERS[kind].partition(":")
         return getattr(import_module(module_name), function)(parts, intercept, contract)
     if any(isinstance(part, bytes) for part in parts.values()):
-        from tasks.models.estimator_scoring import estimator_scorer
+        from tasks.models.estimators.scoring import estimator_scorer
 
         return estimator_scorer(parts, intercept, contract, params)
     if not str(kind).startswith(_OURS):

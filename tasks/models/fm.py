@@ -7,8 +7,8 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tasks.errors import ConfigError
-from tasks.models import fm_kernels as kernels
 from tasks.models.ftrl import FTRLProximal
+from tasks.models.kernels import fm as kernels
 from tasks.models.pair_scoring import pair_scorer
 from tasks.models.params import is_integer_between, require_number
 

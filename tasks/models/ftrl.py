@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from tasks.errors import ConfigError
-from tasks.models import ftrl_kernels as kernels
+from tasks.models.kernels import ftrl as kernels
 from tasks.models.learner import Learner
 from tasks.models.params import require_number
 from tasks.models.scoring import (

@@ -8,7 +8,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.utils.validation import check_is_fitted
 
 from tasks.errors import ConfigError
-from tasks.models.estimator_scoring import to_csr
+from tasks.models.estimators.scoring import to_csr
 from tasks.models.learner import Learner
 from tasks.models.scoring import (
     checked_codes,

@@ -29,7 +29,6 @@ _CODE = (
     "storage",
     "logs",
     "features",
-    "features/kinds",
     "hashing",
     "models",
 )
@@ -95,7 +94,7 @@ def _copy_library(place: Path) -> Path:
     package = place / _LIBRARY.name
     for name in _CODE:
         source = _LIBRARY / name
-        for path in sorted(source.glob("*.py")) if source.is_dir() else [source]:
+        for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
             copy = package / path.relative_to(_LIBRARY)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from tasks.hashing.columns import Texts
-from tasks.hashing.derived import Inputs, RowFeatures
+from tasks.hashing.features.rows import Inputs, RowFeatures
 from tasks.serving.candidates import Catalogue, picker
 from tasks.serving.lookup import NO_TEXTS, CodeLookup, extended
 

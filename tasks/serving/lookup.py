@@ -16,7 +16,7 @@ from tasks.errors import InputError
 from tasks.hashing import murmur
 from tasks.hashing.columns import Texts, read_only
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived import RowFeatures
+from tasks.hashing.features.rows import RowFeatures
 from tasks.hashing.row_encoder import invalid_unicode
 from tasks.logs.value_text import value_text
 

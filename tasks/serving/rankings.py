@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tasks.errors import InputError
-from tasks.hashing.derived import Inputs, RowFeatures
+from tasks.hashing.features.rows import Inputs, RowFeatures
 from tasks.serving.candidates import Candidates, Catalogue
 from tasks.serving.catalogue_codes import CatalogueCodes
 from tasks.serving.lookup import CodeLookup

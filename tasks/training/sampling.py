@@ -11,7 +11,7 @@ import numpy as np
 
 from tasks.errors import ConfigError
 from tasks.logs.value_text import is_number
-from tasks.models.splitmix import GOLDEN_GAMMA, mix64
+from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64
 
 
 def checked_rate(negative_rate: Any) -> float:

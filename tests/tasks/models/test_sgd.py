@@ -9,7 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from tasks.errors import ConfigError
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.models import sgd
-from tasks.models.estimator_scoring import to_csr
+from tasks.models.estimators.scoring import to_csr
 from tasks.models.sgd import SGDLogistic
 from tests.tasks.models.checks import check_learner
 from tests.tasks.models.rows import random_codes, small_contract

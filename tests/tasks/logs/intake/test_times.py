@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived import RowFeatures
+from tasks.hashing.features.rows import RowFeatures
 from tasks.hashing.moments import read_moments
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.logs.intake.times import NOT_A_TIME, TimeParser

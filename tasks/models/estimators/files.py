@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.errors import InputError
-from tasks.models import estimator_scoring as scoring
-from tasks.models.estimator_params import is_lightgbm, one_line
+from tasks.models.estimators import scoring
+from tasks.models.estimators.params import is_lightgbm, one_line
 from tasks.models.golden import LIGHTGBM, SKOPS
 
 
@@ -33,7 +33,7 @@ def dumped(kind: str, estimator: Any) -> dict[str, bytes]:
     if distrusted:
         raise InputError(
             f"{kind} cannot be saved without pickle: it holds {distrusted[0]}, which no service loads "
-            "(TRUSTED in tasks/models/estimator_scoring.py)"
+            "(TRUSTED in tasks/models/estimators/scoring.py)"
         )
     return {SKOPS: _within(kind, content)}
 

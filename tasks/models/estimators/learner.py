@@ -1,7 +1,7 @@
 """Any estimator with scikit-learn's interface as a learner of hashed rows: in memory, and fitted when a pass ends.
 
 ``kind: lightgbm:LGBMClassifier`` names its class. It declares what it gets (``input``), is trained on the last
-``max_rows`` rows, and is saved without pickle, as :mod:`tasks.models.estimator_scoring` reads it again.
+``max_rows`` rows, and is saved without pickle, as :mod:`tasks.models.estimators.scoring` reads it again.
 """
 
 import logging
@@ -17,9 +17,9 @@ import numpy as np
 
 from tasks.errors import ConfigError, InputError
 from tasks.models import INPUTS
-from tasks.models import estimator_scoring as scoring
-from tasks.models.estimator_files import dumped
-from tasks.models.estimator_params import build, is_lightgbm, one_line
+from tasks.models.estimators import scoring
+from tasks.models.estimators.files import dumped
+from tasks.models.estimators.params import build, is_lightgbm, one_line
 from tasks.models.learner import Learner
 from tasks.models.scoring import checked_codes
 

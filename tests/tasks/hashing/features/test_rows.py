@@ -8,7 +8,7 @@ import pytest
 from tasks.features import DAY, HOUR, TIME, feature
 from tasks.features.kinds.declaration import declared
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived import (
+from tasks.hashing.features.rows import (
     MAX_REMEMBERED_CHARS,
     FeatureFaultError,
     FeatureMemory,

@@ -8,7 +8,7 @@ from tasks.errors import ConfigError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.feature_set import FeatureSet
-from tasks.hashing.feature_survey import failed_inputs, survey_features
+from tasks.hashing.features.survey import failed_inputs, survey_features
 from tasks.hashing.parts import MANIFEST
 from tasks.hashing.store import write_features
 from tasks.schema import Schema
@@ -39,7 +39,7 @@ def test_a_survey_counts_combinations_and_costs(make_feature):
 @pytest.mark.parametrize(("limit", "is_slow"), [(0, True), (1e9, False)])
 def test_a_feature_above_the_limit_is_named_slow(monkeypatch, limit, is_slow):
     """By its cost per row, not per call."""
-    monkeypatch.setattr("tasks.hashing.feature_survey.SLOW_NS", limit)
+    monkeypatch.setattr("tasks.hashing.features.survey.SLOW_NS", limit)
     found = survey_features(FakeLog(), contract_of("hour_of_day"), (0, 1000))
     assert found["slow"].tolist() == [is_slow]
 

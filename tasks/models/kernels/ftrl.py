@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import njit
 
-from tasks.models.prefetch import prefetch_ahead
+from tasks.models.kernels.prefetch import prefetch_ahead
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,6 +1,6 @@
 """The inner loops of the factorization machine, for codes and for sparse matrices.
 
-``state`` is that of :mod:`tasks.models.ftrl_kernels`, and the linear part learns as it does there.
+``state`` is that of :mod:`tasks.models.kernels.ftrl`, and the linear part learns as it does there.
 ``factors`` is float32 ``(n_features, 2, n_factors)``: a token's factors and, beside them, the sums of
 their squared gradients, so that 4 factors are half a cache line. A sum stops growing in float32 after
 some ten million rows; that only ends the fall of its learning rate.
@@ -19,8 +19,8 @@ import math
 import numpy as np
 from numba import njit
 
-from tasks.models.ftrl_kernels import _bias_weight, _residual, _step_bias
-from tasks.models.splitmix import GOLDEN_GAMMA, mix64_compiled
+from tasks.models.kernels.ftrl import _bias_weight, _residual, _step_bias
+from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64_compiled
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from tasks.errors import ConfigError
-from tasks.models.estimator_params import build, is_lightgbm, one_line, param_names
+from tasks.models.estimators.params import build, is_lightgbm, one_line, param_names
 
 
 def test_a_mapping_with_a_kind_is_an_estimator():

@@ -13,7 +13,7 @@ from tasks.features.kinds.declaration import STEPS_MS, Feature
 from tasks.features.kinds.finding import n_tries
 from tasks.hashing.columns import Column, read_column, read_only, rows_of, text_list, texts_of
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived import FeatureFaultError, FeatureMemory, Inputs, call_feature
+from tasks.hashing.features.rows import FeatureFaultError, FeatureMemory, Inputs, call_feature
 from tasks.hashing.moments import NOT_A_TIME, from_ms
 
 _REMEMBERED = 32_768  # combinations per feature, from batch to batch

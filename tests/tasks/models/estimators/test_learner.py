@@ -14,7 +14,7 @@ from tasks.errors import ConfigError, InputError
 from tasks.evaluation.metrics import log_loss
 from tasks.models import make_learner
 from tasks.models.artifact import freeze, load_model, save_model
-from tasks.models.estimator_scoring import to_csr
+from tasks.models.estimators.scoring import to_csr
 from tasks.serving.live import LiveScorer
 from tasks.training.epochs import Training
 from tasks.training.fit import fit_stream, learn_once, validate

@@ -10,10 +10,10 @@ from tasks.errors import ConfigError
 from tasks.features.kinds.declaration import Feature
 from tasks.features.kinds.finding import fresh_feature
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived import FeatureFaultError, Inputs, call_feature, shown
-from tasks.hashing.derived_columns import Faults, distinct
 from tasks.hashing.encode import columns_of, encode_batch, field_columns, moments_of
 from tasks.hashing.feature_set import FeatureSet
+from tasks.hashing.features.columns import Faults, distinct
+from tasks.hashing.features.rows import FeatureFaultError, Inputs, call_feature, shown
 from tasks.logs.log import Log
 
 SLOW_NS = 300  # per row; all of hashing takes some 900

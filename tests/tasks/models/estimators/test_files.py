@@ -10,8 +10,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from tasks.errors import InputError
-from tasks.models import estimator_scoring as scoring
-from tasks.models.estimator_files import dumped
+from tasks.models.estimators import scoring
+from tasks.models.estimators.files import dumped
 
 X = np.random.default_rng(0).normal(size=(80, 4))
 Y = (X[:, 0] > 0).astype(int)

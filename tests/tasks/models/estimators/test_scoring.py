@@ -12,9 +12,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tasks.errors import ConfigError, InputError
-from tasks.models import estimator_scoring as scoring
 from tasks.models.artifact import ScoringModel, load_model
-from tasks.models.estimator_params import build
+from tasks.models.estimators import scoring
+from tasks.models.estimators.params import build
 from tests.tasks.models.rows import random_codes, small_contract
 
 CATEGORICAL = {"input": "categorical", "cardinality": 7}
@@ -73,7 +73,7 @@ def test_a_function_of_this_library_is_refused_too(tmp_path):
     """`build` makes what its parameters name: within a pipeline that would be any program."""
     step = FunctionTransformer(build, kw_args=_started(tmp_path / "started"))
     content = skops.io.dumps(Pipeline([("step", step), ("model", LogisticRegression())]))
-    with pytest.raises(InputError, match=r"estimator_params.build, which is not trusted"):
+    with pytest.raises(InputError, match=r"params.build, which is not trusted"):
         scoring.load_estimator(content)
     assert not (tmp_path / "started").exists()
 

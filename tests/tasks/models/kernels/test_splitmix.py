@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.models.splitmix import GOLDEN_GAMMA, mix64, mix64_compiled
+from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64, mix64_compiled
 
 
 def naive(word: int) -> int:

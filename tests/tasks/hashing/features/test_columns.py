@@ -16,9 +16,9 @@ from tasks.features.kinds.declaration import declared
 from tasks.features.kinds.finding import try_feature
 from tasks.hashing.columns import read_column, rows_of, text_list
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived import FeatureMemory
-from tasks.hashing.derived_columns import Faults, derive, with_features
 from tasks.hashing.encode import encode_batch, single_columns
+from tasks.hashing.features.columns import Faults, derive, with_features
+from tasks.hashing.features.rows import FeatureMemory
 from tasks.schema import Schema
 from tests import naive
 from tests.impressions import CONTRACT, FEATURES, single_texts

@@ -7,12 +7,12 @@ import pytest
 from tasks.errors import ConfigError, ContractError
 from tasks.evaluation.metrics import roc_auc
 from tasks.features.kinds.finding import find_feature
-from tasks.hashing import past_counts
 from tasks.hashing.columns import rows_of, text_list
 from tasks.hashing.contract import HashContract
-from tasks.hashing.derived_columns import with_features
 from tasks.hashing.encode import columns_of, encode_batch, single_columns
-from tasks.hashing.past_counts import contract_for, count_past
+from tasks.hashing.features import past_counts
+from tasks.hashing.features.columns import with_features
+from tasks.hashing.features.past_counts import contract_for, count_past
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log

@@ -1,0 +1,1 @@
+"""Any estimator with scikit-learn's interface as a model: fitted, saved without pickle, scored."""
