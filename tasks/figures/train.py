@@ -45,7 +45,7 @@ def importance(table: pd.DataFrame, *, title: str, column: str, label: str) -> F
 def weights(table: pd.DataFrame, *, title: str) -> Figure:
     """Draw the weights of :func:`tasks.evaluation.top_values.top_values`, rare values in grey."""
     table = table.iloc[::-1]
-    figure, axes = plt.subplots(figsize=(8, 0.27 * len(table) + 1.1))
+    figure, axes = plt.subplots(figsize=(8, 0.27 * max(len(table), 2) + 1.1))
     colors = [SOFT if "rare" in note else INK for note in table["note"]]
     axes.barh(range(len(table)), table["weight"], color=colors)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -53,7 +53,8 @@ def weights(table: pd.DataFrame, *, title: str) -> Figure:
     labels = [f"{name}  ({n:,})" for name, n in zip(names, table["n_rows"], strict=True)]
     axes.set_yticks(range(len(table)), labels)
     if table.empty:
-        axes.text(0.5, 0.5, "this kind of model has no weight per value", ha="center")
+        note = "this kind of model has no weight per value"
+        axes.text(0.5, 0.5, note, ha="center", va="center", transform=axes.transAxes)
     axes.set(title=title, xlabel="weight: added to the logit of a row with this value (grey: rare)")
     return figure
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tasks.figures import train
+from tasks.figures.style import use_style
 from tasks.training.history import Epoch, History
 
 NAN = float("nan")
@@ -85,6 +86,7 @@ def test_a_model_that_learned_nothing_is_not_praised(entropy, sentence):
 def test_weights_are_drawn_for_any_number_of_values(table):
     """One bar per value, none included; a long value is cut."""
     plt.switch_backend("agg")
+    use_style()
     figure = train.weights(table.assign(value="x" * 90), title="weights")
     figure.canvas.draw()
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
