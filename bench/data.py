@@ -138,7 +138,7 @@ def _write_csv(log: Log, schema: Schema, path: Path, start: int, stop: int) -> N
     with path.open("wb") as out:
         out.write((",".join(header) + "\n").encode())
         for batch, fields in _texts(log, schema, start, stop):
-            hour = pc.strftime(batch.column(schema.time_column), format=schema.time_format)
+            hour = pc.strftime(batch.column(schema.time_column), format=schema.time.format)
             columns = [batch.column(header[0]), batch.column(schema.label), hour, *fields.values()]
             pa_csv.write_csv(pa.RecordBatch.from_arrays(columns, header), out, options)
 

@@ -152,7 +152,7 @@ def _pairs(
     for batch in log.batches(columns=columns_of(contract), start=start, stop=log.n_rows):
         rows = batch.to_pylist()
         for row, codes in zip(rows, encode_batch(batch, contract), strict=True):
-            row[schema.time_column] = row[schema.time_column].strftime(schema.time_format)
+            row[schema.time_column] = row[schema.time_column].strftime(schema.time.format)
             yield row, codes
 
 

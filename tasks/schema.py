@@ -17,58 +17,70 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.features.kinds.declaration import Feature
 from tasks.features.kinds.finding import find_feature
+from tasks.schemas.fields import Field, Slice
+from tasks.schemas.forms import FileForm, LabelForm, TimeForm
+from tasks.schemas.reading import each_of, names_of, words_of
 from tasks.storage.yaml_mapping import YamlMapping, read_mapping
 
 BUNDLED = Path(__file__).parent / "schemas"
 UNKNOWN_FIELDS = ("ignore", "refuse")  # the first is the default
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_KEYS = {
-    "name", "label", "id", "time", "features", "truth", "fields", "crosses", "slices", "unit",
-    "unknown_fields",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Field:
-    """One categorical column: its domain (a regular expression), missing-like constant, example."""
-
-    name: str
-    pattern: str | None = None
-    missing: str | None = None
-    example: str = ""
-    about: str = ""
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A part of the traffic that is evaluated on its own.
-
-    ``missing`` and ``other`` name the two parts when only the missing-like constant counts;
-    ``seen`` splits by whether the value occurs in the training rows.
-    """
-
-    name: str
-    field: str
-    missing: str | None = None
-    other: str | None = None
-    seen: bool = False
+_PLAIN = ("weight", "id", "truth", "keep_spaces", "unknown_fields")
+_READERS: dict[
+    str, tuple[str, Callable[[Any], Any]]
+] = {  # by key of the file: attribute, and how it is read
+    "file": ("file", lambda raw: FileForm.read(raw or {})),
+    "label": ("label_form", LabelForm.from_raw),
+    "time": ("time", TimeForm.from_raw),
+    "missing": ("missing", words_of),
+    "features": ("features", names_of),
+    "fields": ("fields", lambda raw: each_of(raw or {}, Field.from_raw)),
+    "crosses": ("crosses", lambda raw: each_of(raw or (), lambda _, names: names_of(names))),
+    "slices": ("slices", lambda raw: each_of(raw or (), lambda _, spec: Slice.read(spec))),
+    "unit": ("unit", names_of),
+}
+_KEYS = {"name", *_PLAIN, *_READERS}
 
 
 @dataclass(frozen=True)
 class Schema:
     """The declaration of one log. Build it with :func:`load_schema` or :meth:`from_dict`.
 
-    ``features`` are names of functions in ``tasks/features``. ``unknown_fields`` decides about keys of a request that are no column of the log: ``ignore`` them (a
-    service counts them), or ``refuse`` the request.
+    Attributes
+    ----------
+    name
+        Of the log; models are registered under it.
+    label_form, time, file, fields, slices
+        See :mod:`tasks.schemas.forms` and :mod:`tasks.schemas.fields`.
+    id, truth
+        Columns of the impression's id, and of the known click probability of a simulated log.
+    weight
+        Column of how many impressions a row stands for.
+    missing
+        Words that stand for a missing value in every field.
+    keep_spaces
+        Whether blanks around a value belong to it.
+    features
+        Names of functions in ``tasks/features``.
+    crosses
+        Fields and features hashed together as one more token.
+    unit
+        The fields that an A/B variant sticks to.
+    unknown_fields
+        What happens to keys of a request that are no column of the log: ``ignore`` them (a service counts them), or
+        ``refuse`` the request.
     """
 
     name: str
-    label: str
-    time_column: str
-    time_format: str
+    label_form: LabelForm
+    time: TimeForm
     fields: tuple[Field, ...]
+    file: FileForm = field(default_factory=FileForm)
+    weight: str | None = None
     id: str | None = None
     truth: str | None = None
+    missing: tuple[str, ...] = ()
+    keep_spaces: bool = False
     features: tuple[str, ...] = ()
     crosses: tuple[tuple[str, ...], ...] = ()
     slices: tuple[Slice, ...] = ()
@@ -85,70 +97,49 @@ class Schema:
         def at(*path: str | int) -> str:
             return lines.place(path) if lines else source
 
+        raw = _current_keys(raw, at)
         for key in raw:
-            if key == "time_features":
-                listed = ", ".join(map(str, raw[key] or ()))
-                raise ConfigError(
-                    f"{at(key)}: `time_features` is now `features`; write `features: [{listed}]` in its place"
-                )
             if key not in _KEYS:
                 near = get_close_matches(str(key), _KEYS, 1)
                 known = f"did you mean {near[0]!r}?" if near else f"known keys are {sorted(_KEYS)}"
                 raise ConfigError(f"{at(key)}: unknown key {key!r}; {known}")
-        missing = {"name", "label", "time", "fields"} - set(raw)
+        missing = {"name", "label", "fields"} - set(raw)
         if missing:
             raise ConfigError(f"{source}: key {sorted(missing)[0]!r} is missing")
-        part = ""
-        try:
-            part = "fields"
-            fields = tuple(
-                Field(name=str(name), **{key: str(value) for key, value in (spec or {}).items()})
-                for name, spec in dict(raw["fields"]).items()
-            )
-            part = "slices"
-            slices = tuple(Slice(**spec) for spec in raw.get("slices") or ())
-            part = "features"
-            features = _names(raw.get("features"))
-            part = "time"
-            time_column, time_format = str(raw["time"]["column"]), str(raw["time"]["format"])
-            part = ""
-            schema = cls(
-                name=str(raw["name"]),
-                label=str(raw["label"]),
-                time_column=time_column,
-                time_format=time_format,
-                fields=fields,
-                id=raw.get("id"),
-                truth=raw.get("truth"),
-                features=features,
-                crosses=tuple(tuple(cross) for cross in raw.get("crosses") or ()),
-                slices=slices,
-                unit=tuple(raw.get("unit") or ()),
-                unknown_fields=raw.get("unknown_fields", UNKNOWN_FIELDS[0]),
-                _raw=_without_defaults(raw),
-            )
-        except (TypeError, KeyError, ValueError) as error:
-            where = f"`{part}` " if part else ""
-            raise ConfigError(f"{at(part)}: {where}cannot be read as a schema: {error}") from None
+        values: dict[str, Any] = {}
+        for key, (name, read) in _READERS.items():
+            try:
+                values[name] = read(raw.get(key))
+            except (TypeError, ValueError, AttributeError) as error:
+                path = (key, *getattr(error, "path", ()))
+                shown = ".".join(map(str, path))
+                raise ConfigError(f"{at(*path)}: {shown} cannot be read: {error}") from None
+        plain = {key: raw[key] for key in _PLAIN if key in raw}
+        schema = cls(name=str(raw["name"]), **values, **plain, _raw=_without_defaults(raw))
         schema._check(at)
         return schema
 
     def _check(self, at: Callable[..., str]) -> None:
         """Raise ConfigError for the first contradiction; `at` returns the place of a key."""
         if not self.fields:
-            raise ConfigError(
-                f"{at('fields')}: `fields` is empty; name at least one categorical column"
-            )
-        for spec in self.fields:
-            self._check_field(spec, at("fields", spec.name))
+            raise ConfigError(f"{at('fields')}: `fields` is empty; name at least one column")
         for number, name in enumerate(self.features):
             self._check_feature(name, at("features", number))
+        for key in ("weight", "id", "truth"):
+            value = getattr(self, key)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise ConfigError(f"{at(key)}: {key} must be the name of a column, found {value!r}")
+        if not isinstance(self.keep_spaces, bool):
+            raise ConfigError(
+                f"{at('keep_spaces')}: keep_spaces must be true or false, found {self.keep_spaces!r}"
+            )
         if self.unknown_fields not in UNKNOWN_FIELDS:
             raise ConfigError(
                 f"{at('unknown_fields')}: unknown_fields is {self.unknown_fields!r}; choose from {UNKNOWN_FIELDS}"
             )
-        columns = [self.label, self.time_column, *self.field_names, *self.feature_columns]
-        columns += [name for name in (self.id, self.truth) if name]
+        columns = [*self.required_columns, *self.feature_columns, *filter(None, [self.truth])]
+        made = {self.time_column} - {*self.time.columns} | {self.weight_column} - {self.weight}
+        columns += [name for name in made if name]
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
             raise ConfigError(
@@ -156,23 +147,16 @@ class Schema:
             )
         self._check_references(at)
 
-    def _check_field(self, spec: Field, place: str) -> None:
-        if not spec.name or "=" in spec.name or "*" in spec.name:
-            raise ConfigError(
-                f"{place}: field name {spec.name!r} is empty or holds '=' or '*', which tokens need; rename the column"
-            )
-        if spec.pattern is not None:
-            try:
-                re.compile(spec.pattern)
-            except re.error as error:
-                raise ConfigError(f"{place}: pattern of {spec.name!r}: {error}") from None
-
     def _check_feature(self, name: str, place: str) -> None:
         try:
-            inputs = find_feature(name).feature.fields
+            one = find_feature(name).feature
         except ConfigError as error:
             raise ConfigError(f"{place}: {error}") from None
-        for field_name in inputs:
+        if not self.has_time and {*one.inputs} - {*one.fields}:
+            raise ConfigError(
+                f"{place}: feature {name!r} reads the time, which is not declared; declare it, or leave the feature out"
+            )
+        for field_name in one.fields:
             if field_name not in self.field_names:
                 raise ConfigError(
                     f"{place}: feature {name!r} reads the field {field_name!r}, which is not declared; "
@@ -195,7 +179,12 @@ class Schema:
         used += [
             ("unit", name, at("unit", number), fields) for number, name in enumerate(self.unit)
         ]
+        lists = {spec.name for spec in self.fields if spec.kind == "list"}
         for role, name, place, allowed in used:
+            if name in lists:
+                raise ConfigError(
+                    f"{place}: {role} names {name!r}, a list; name a field of one value"
+                )
             if name not in allowed:
                 found = f"the field {name!r}, which is not declared"
                 if name in known:
@@ -204,7 +193,7 @@ class Schema:
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        """Names of the categorical columns, in the declared order."""
+        """Names of the fields, in the declared order."""
         return tuple(spec.name for spec in self.fields)
 
     @property
@@ -221,10 +210,31 @@ class Schema:
         return [find_feature(name).feature for name in self.features]
 
     @property
+    def label(self) -> str:
+        """Name of the label's column, in raw logs and in the canonical one."""
+        return self.label_form.column
+
+    @property
+    def time_column(self) -> str:
+        """Name of the time's column in the canonical log and in a request."""
+        return self.time.name
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the log says when an impression was; without it the order of rows is all that is known."""
+        return bool(self.time.columns)
+
+    @property
+    def weight_column(self) -> str | None:
+        """Name of the canonical log's column of impressions per row; None: each row is one impression."""
+        counted = self.label_form.impressions or self.label_form.no_click_rate < 1
+        return self.weight or ("weight" if counted else None)
+
+    @property
     def required_columns(self) -> tuple[str, ...]:
         """Columns that a raw training log must have; ``truth`` is optional everywhere."""
-        ids = (self.id,) if self.id else ()
-        return (*ids, self.label, self.time_column, *self.field_names)
+        optional = (self.id, self.label, self.label_form.impressions, self.weight)
+        return (*filter(None, optional), *self.time.columns, *self.field_names)
 
     @property
     def missing_values(self) -> dict[str, str]:
@@ -241,41 +251,31 @@ class Schema:
         """Return the declaration as plain JSON-ready data; :meth:`from_dict` reads it back."""
         return json.loads(json.dumps(self._raw, default=str))
 
-    def parse_time(self, text: str | int) -> datetime:
-        """Return the moment that `text` names, in UTC.
-
-        Raises
-        ------
-        ValueError
-            If `text` does not follow the schema's time format.
+    def parse_time(self, text: str | int | float) -> datetime:
+        """Return the moment that `text` names, in UTC; ValueError or OverflowError if it does not follow the format.
 
         Examples
         --------
         >>> load_schema("avazu").parse_time("14102113").isoformat()
         '2014-10-21T13:00:00+00:00'
         """
-        if self.time_format == "iso":
-            moment = datetime.fromisoformat(str(text))
-        else:
-            moment = datetime.strptime(str(text), self.time_format)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return self.time.parse(text)
 
     def example_row(self) -> dict[str, str]:
         """Return one impression as a service request would carry it, from the declared examples."""
-        moment = datetime(2014, 10, 21, tzinfo=UTC)
-        text = (
-            moment.isoformat() if self.time_format == "iso" else moment.strftime(self.time_format)
+        time = {self.time_column: self.time.write(datetime(2014, 10, 21, tzinfo=UTC))}
+        return (time if self.has_time else {}) | {spec.name: spec.example for spec in self.fields}
+
+
+def _current_keys(raw: Mapping[str, Any], at: Callable[..., str]) -> dict[str, Any]:
+    """Return a declaration whose keys are today's: ``features`` was called ``time_features``."""
+    if "time_features" not in raw:
+        return dict(raw)
+    if "features" in raw:
+        raise ConfigError(
+            f"{at('time_features')}: `time_features` is the old name of `features`; keep one"
         )
-        return {self.time_column: text} | {spec.name: spec.example for spec in self.fields}
-
-
-def _names(listed: Any) -> tuple[str, ...]:
-    """Return a list of names; ValueError if it is something else."""
-    if listed is None:
-        return ()
-    if not isinstance(listed, list | tuple) or not all(isinstance(one, str) for one in listed):
-        raise ValueError(f"expected a list of names, found {listed!r}")
-    return tuple(listed)
+    return {"features" if key == "time_features" else key: value for key, value in raw.items()}
 
 
 def _without_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ scikit-learn's ``FeatureHasher``, ``abs(h) % 2**bits`` is the index and the sign
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,9 +36,10 @@ from tasks.features.kinds.declaration import STEPS_MS, Feature
 from tasks.features.kinds.finding import find_feature
 from tasks.features.kinds.past import Past
 from tasks.schema import Schema
+from tasks.schemas.forms import TimeForm
 
 TOKEN_FORM = (
-    "field=value;a*b=va*vb;murmur3_x86_32;v1"  # changes whenever the definition of a token does
+    "field=value;a*b=va*vb;murmur3_x86_32;v2"  # changes whenever the definition of a token does
 )
 MAX_BITS = 30
 
@@ -66,7 +67,7 @@ class HashContract:
         Of MurmurHash3, 0 to 2**32 - 1; scikit-learn's is 0.
     fields, features, crosses
         Names of fields, a :class:`FeatureKey` per feature, names of token columns; in token order.
-    time_column, time_format
+    time
         What features of the time read, and how its text is read.
     past
         The table of each statistic, by its name.
@@ -83,8 +84,7 @@ class HashContract:
 
     bits: int
     fields: tuple[str, ...]
-    time_column: str
-    time_format: str
+    time: TimeForm
     schema_digest: str
     features: tuple[FeatureKey, ...] = ()
     crosses: tuple[tuple[str, ...], ...] = ()
@@ -127,8 +127,7 @@ class HashContract:
             bits=bits,
             seed=seed,
             fields=schema.field_names,
-            time_column=schema.time_column,
-            time_format=schema.time_format,
+            time=schema.time,
             features=tuple(_key(name, past) for name in schema.features),
             past={name: past[name] for name in schema.features if name in past},
             crosses=schema.crosses,
@@ -141,6 +140,11 @@ class HashContract:
         """Return the contract that :meth:`to_dict` wrote; ContractError if it is not one."""
         try:
             form, digest = raw["token_form"], raw["digest"]
+            if form != TOKEN_FORM:
+                raise ContractError(
+                    f"the hash contract has tokens of the form {form!r}, this version makes {TOKEN_FORM!r}; "
+                    "use the version that trained the model, or train again"
+                )
             _require_features(raw.get("features") or ())
             schema = Schema.from_dict(raw["schema"], source="the schema of the hash contract")
             past = {name: Past.from_dict(one) for name, one in (raw.get("past") or {}).items()}
@@ -156,11 +160,6 @@ class HashContract:
             raise ContractError(
                 f"not a hash contract ({error}); write it again with `hash_features`"
             ) from None
-        if form != TOKEN_FORM:
-            raise ContractError(
-                f"the hash contract has tokens of the form {form!r}, this version makes {TOKEN_FORM!r}; "
-                "use the version that trained the model, or train again"
-            )
         if digest != contract.digest:
             raise ContractError(
                 "the hash contract was changed by hand: its digest does not match; restore the file"
@@ -198,7 +197,8 @@ class HashContract:
         ]
 
     def _compared(self) -> dict[str, Any]:
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.compare}
+        compared = {item.name: getattr(self, item.name) for item in fields(self) if item.compare}
+        return compared | {"time": asdict(self.time)}
 
     @property
     def token_fields(self) -> tuple[str, ...]:
@@ -217,6 +217,11 @@ class HashContract:
         return tuple(
             one.with_past(self.past[one.name]) if one.is_statistic else one for one in found
         )
+
+    @property
+    def time_column(self) -> str:
+        """Name of the time's column."""
+        return self.time.name
 
     @property
     def reads_time(self) -> bool:

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
-from tasks.schema import Schema
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_MS = {"us": 1_000, "ns": 1_000_000}
@@ -21,14 +20,7 @@ NOT_A_TIME = np.iinfo(np.int64).min
 
 def moment_parser(contract: HashContract) -> Callable[[str | int], datetime]:
     """Return the function that reads the text of the contract's time column, as UTC."""
-    schema = Schema(
-        name="",
-        label="",
-        time_column=contract.time_column,
-        time_format=contract.time_format,
-        fields=(),
-    )
-    return schema.parse_time
+    return contract.time.parse
 
 
 def read_moments(column: pa.Array, contract: HashContract) -> np.ndarray:
@@ -73,7 +65,7 @@ def _parse(column: pa.Array, contract: HashContract) -> np.ndarray:
 def bad_time(contract: HashContract, value: Any, error: Exception) -> InputError:
     """Return the error for a value of the time column that cannot be read."""
     return InputError(
-        f"field {contract.time_column!r}: {value!r} is not a time of the format {contract.time_format!r} ({error})"
+        f"field {contract.time_column!r}: {value!r} is not a time of the format {contract.time.format!r} ({error})"
     )
 
 

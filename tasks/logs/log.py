@@ -181,12 +181,7 @@ class Log:
         batch = next(self.batches(columns=columns, start=row, stop=row + 1))
         values = {name: batch.column(name)[0].as_py() for name in schema.field_names}
         moment = batch.column(schema.time_column)[0].as_py()
-        text = (
-            moment.isoformat()
-            if schema.time_format == "iso"
-            else moment.strftime(schema.time_format)
-        )
-        return {schema.time_column: text} | values
+        return ({schema.time_column: schema.time.write(moment)} if schema.has_time else {}) | values
 
 
 def _file_batches(

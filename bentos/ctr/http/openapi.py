@@ -138,15 +138,15 @@ def _ranking(schema: Schema, contract: HashContract, max_candidates: int) -> dic
 
 
 def _time(schema: Schema) -> dict[str, Any]:
-    form = "ISO 8601" if schema.time_format == "iso" else schema.time_format
+    form = "ISO 8601" if schema.time.format == "iso" else schema.time.format
     digits = ", in text or as a number" if _DIGITS.fullmatch(form) else ""
     about = {
         "description": f"time of the impression, as {form}{digits}; UTC unless it names a zone",
         "example": schema.example_row()[schema.time_column],
     }
-    if schema.time_format == "iso":
+    if schema.time.format == "iso":
         return {"type": ["string", "null"], "format": "date-time", **about}
-    pattern = _time_pattern(schema.time_format)
+    pattern = _time_pattern(schema.time.format)
     if pattern is None:
         return {**_VALUE, **about}
     return {"type": ["string", "null"], "pattern": pattern, **about}

@@ -131,7 +131,8 @@ def _requests(contract: HashContract) -> dict[str, Any]:
         "schema": contract.schema["name"],
         "fields": frozenset(contract.fields),
         "time column": contract.time_column,
-        "time format": contract.time_format,
+        "time format": contract.time.format,
+        "time zone": contract.time.zone,
     }
 
 

@@ -84,14 +84,14 @@ class TimeParser:
         return found
 
     def _parse_many(self, texts: pa.StringArray) -> np.ndarray:
-        if self._schema.time_format == "iso":
+        if self._schema.time.format == "iso":
             return _parse_iso(texts)
-        codes = set(re.findall(r"%(.)", self._schema.time_format))
+        codes = set(re.findall(r"%(.)", self._schema.time.format))
         if not codes <= _FAST_CODES:
             return np.full(len(texts), NOT_A_TIME)
-        moments = pc.strptime(texts, format=self._schema.time_format, unit="s", error_is_null=True)
+        moments = pc.strptime(texts, format=self._schema.time.format, unit="s", error_is_null=True)
         # Arrow lets 30 February pass as 2 March: only what is written back the same way counts
-        same = pc.equal(pc.strftime(moments, format=self._schema.time_format), texts)
+        same = pc.equal(pc.strftime(moments, format=self._schema.time.format), texts)
         seconds = pc.if_else(same, moments.cast(pa.int64()), pa.scalar(None, pa.int64()))
         micro = pc.multiply(seconds, 1_000_000)
         return micro.fill_null(NOT_A_TIME).to_numpy(zero_copy_only=False).copy()

@@ -98,14 +98,6 @@ def test_features_of_another_form_are_no_contract(features):
         HashContract.from_dict(make_contract().to_dict() | {"features": features})
 
 
-def test_a_contract_of_time_features_says_what_to_write():
-    """As an earlier version wrote it."""
-    raw = make_contract().to_dict()
-    raw["schema"]["time_features"] = raw["schema"].pop("features")
-    with pytest.raises(ContractError, match="`time_features` is now `features`"):
-        HashContract.from_dict(raw)
-
-
 def test_the_columns_of_features_stand_between_fields_and_crosses(make_feature):
     """One per value; crosses may name each."""
     make_feature("made", FEATURE.format(more=", values=['a', 'b']", value="(1, 2)"))
