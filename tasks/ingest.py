@@ -94,6 +94,7 @@ def ingest_log(
         run = Intake(source, schema, work, max_bad_share)
         try:
             run.read(batch_rows, block_bytes, on_progress)
+            run.remove_strays()
             run.remove_duplicates()
             run.check()
             run.sort()

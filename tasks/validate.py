@@ -20,6 +20,8 @@ from tasks.storage.files import write_atomic
 DEFAULTS = {"min_ctr": 0.001, "max_ctr": 0.9, "max_missing_hours_share": 0.5}
 _THIN_DAY = 0.2  # of the median day
 _MOSTLY_MISSING = 0.99
+_MOSTLY_DISTINCT = 0.8
+_ENOUGH_ROWS = 100
 
 
 def validate(
@@ -46,7 +48,7 @@ def check_log(log: Log, schema: Schema, checks: Mapping[str, float]) -> Validati
         The log and its declaration.
     checks
         ``min_ctr`` and ``max_ctr`` bound the click rate, ``max_missing_hours_share`` the share of hours
-        within the log's time span that have no row; a limit that is not given keeps its default.
+        within the log's time span that have no row (days, where the log is of days); a limit that is not given keeps its default.
 
     Raises
     ------
@@ -59,16 +61,17 @@ def check_log(log: Log, schema: Schema, checks: Mapping[str, float]) -> Validati
         *_structure(log, schema, profile),
         *_click_rate(profile, limits),
         *_domains(profile),
-        *_gaps(log, limits),
+        *(_gaps(log, limits) if schema.has_time else []),
         *_thin_days(log),
         *_quarantined(log),
         *_emptiness(profile),
+        _repetition(profile, log.n_rows),
     ]
     first, last = log.time_span
     return ValidationReport(
         source=log.manifest["source"],
         n_rows=profile.n_rows,
-        ctr=profile.n_clicks / max(1, profile.n_rows),
+        ctr=profile.ctr,
         time_span=(f"{first:%Y-%m-%d %H:%M:%S}", f"{last:%Y-%m-%d %H:%M:%S}"),
         findings=findings,
         rows_by_day={day.isoformat(): n_rows for day, n_rows in log.rows_by_day.items()},
@@ -130,7 +133,7 @@ def _structure(log: Log, schema: Schema, profile: LogProfile) -> list[Finding]:
 
 
 def _click_rate(profile: LogProfile, limits: Mapping[str, float]) -> list[Finding]:
-    ctr = profile.n_clicks / max(1, profile.n_rows)
+    ctr = profile.ctr
     found = f"{ctr:.4f}, allowed {limits['min_ctr']:g} to {limits['max_ctr']:g}"
     advice = "check what the label column counts, or change checks.min_ctr and checks.max_ctr"
     passed = limits["min_ctr"] <= ctr <= limits["max_ctr"]
@@ -152,19 +155,33 @@ def _domains(profile: LogProfile) -> list[Finding]:
 
 
 def _gaps(log: Log, limits: Mapping[str, float]) -> list[Finding]:
-    """Whether each hour between the first and the last row has rows."""
+    """Whether each period between the first and the last row has rows; a period is as long as most steps of the log."""
     hours, hour = list(log.rows_by_hour), timedelta(hours=1)
-    n_span = round((hours[-1] - hours[0]) / hour) + 1
-    n_missing, allowed = n_span - len(hours), limits["max_missing_hours_share"]
+    steps = [round((later - earlier) / hour) for earlier, later in pairwise(hours)]
+    period = max(1, int(np.median(steps))) if steps else 1  # 24 h where all times are midnight
+    n_span = round((hours[-1] - hours[0]) / hour / period) + 1
+    n_missing, allowed = max(0, n_span - len(hours)), limits["max_missing_hours_share"]
     share = n_missing / n_span
-    found = f"{n_missing:,} of {n_span:,} hours have no row ({share:.1%}, allowed {allowed:.0%})"
+    unit = "hours" if period == 1 else f"periods of {period} h"
+    found = f"{n_missing:,} of {n_span:,} {unit} have no row ({share:.1%}, allowed {allowed:.0%})"
     if n_missing:
-        gaps = [round((later - earlier) / hour) - 1 for earlier, later in pairwise(hours)]
-        start = hours[int(np.argmax(gaps))] + hour
-        found += f"; the longest gap is {max(gaps)} h from {start:%Y-%m-%d %H:00}"
+        start = hours[int(np.argmax(steps))] + period * hour
+        found += f"; the longest gap is {max(steps) - period} h from {start:%Y-%m-%d %H:00}"
     severity = "error" if share > allowed else "warning"
     advice = "fetch the missing files, or change checks.max_missing_hours_share"
     return [Finding("missing hours", not n_missing, severity, found, advice)]
+
+
+def _repetition(profile: LogProfile, n_rows: int) -> Finding:
+    """Whether the values of each category come again; those that do not cannot be learned from."""
+    unique = [
+        f"{name} (numbers: `type: number`)" if item.is_numeric else name
+        for name, item in profile.fields.items()
+        if item.distinct_share > _MOSTLY_DISTINCT and n_rows >= _ENOUGH_ROWS
+    ]
+    found = f"nearly as many values as rows: {', '.join(unique)}" if unique else "all"
+    advice = "declare numbers as such, take an identifier out of the schema"
+    return Finding("fields whose values come again", not unique, "warning", found, advice)
 
 
 def _thin_days(log: Log) -> list[Finding]:

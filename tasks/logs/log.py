@@ -102,7 +102,9 @@ class Log:
 
     @property
     def ctr(self) -> float:
-        """Share of rows that were clicked, in [0, 1]."""
+        """Share of impressions that were clicked, in [0, 1]: of rows, by their weights if they have some."""
+        if "weight" in self.manifest:
+            return self.manifest["weight_clicks"] / self.manifest["weight"]
         return self.manifest["n_clicks"] / self.n_rows
 
     @property

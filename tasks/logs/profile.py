@@ -25,8 +25,10 @@ class FieldProfile:
     n_missing: int = 0
     n_outside: int = 0
     outside: Counter[str] = field(default_factory=Counter)
-    n_distinct_seen: int = 0
+    distinct_share: float = 0.0  # of the values of the first batch, how many are distinct
+    is_numeric: bool = False  # whether all of those are numbers
     is_constant: bool = True
+    _n_batches: int = field(default=0, repr=False)
     _seen: set[str] = field(default_factory=set, repr=False)
     _first: str | float | None = field(default=None, repr=False)
 
@@ -37,6 +39,9 @@ class FieldProfile:
             self._watch_constant(pc.unique(column.drop_null().slice(0, _FEW)))
             return
         values = column.dictionary
+        if not self._n_batches:
+            self._watch_distinct(values, len(column) - column.null_count)
+        self._n_batches += 1
         self._watch_constant(values)
         if self.spec.pattern is not None and (wrong := self._outside(values)):
             counts = _counts(column)
@@ -52,6 +57,14 @@ class FieldProfile:
         if self._first is None:
             self._first = values[0].as_py()
         self.is_constant = len(values) == 1 and values[0].as_py() == self._first
+
+    def _watch_distinct(self, values: pa.Array, n_filled: int) -> None:
+        self.distinct_share = len(values) / max(1, n_filled)
+        try:
+            values.cast(pa.float64())
+            self.is_numeric = True
+        except pa.ArrowInvalid:
+            self.is_numeric = False
 
     def _outside(self, values: pa.Array) -> set[str]:
         """Return the values that break the pattern; a distinct value is matched once (while they are few)."""
@@ -101,6 +114,7 @@ class LogProfile:
 
     n_rows: int = 0
     n_clicks: int = 0
+    ctr: float = 0.0  # of impressions, if rows have weights
     n_bad_labels: int = 0
     n_bad_truths: int = 0
     n_out_of_order: int = 0
@@ -119,12 +133,18 @@ def profile_log(log: Log, schema: Schema) -> LogProfile:
     profile = LogProfile(fields={spec.name: FieldProfile(spec) for spec in schema.fields})
     last_tick = np.empty(0, dtype=np.int64)
     truth = schema.truth if schema.truth in log.columns else None
+    weight, weight_clicks = 0.0, 0.0
     for batch in log.batches(batch_rows=1 << 20):
         profile.n_rows += batch.num_rows
         for item in batch.schema:
             profile.types.setdefault(item.name, str(item.type))
         labels = batch.column(schema.label).to_numpy(zero_copy_only=False)
         profile.n_clicks += int((labels == 1).sum())
+        weights = np.ones(labels.size)
+        if schema.weight_column in batch.schema.names:
+            weights = batch.column(schema.weight_column).to_numpy(zero_copy_only=False)
+        weight += float(weights.sum())
+        weight_clicks += float(weights[labels == 1].sum())
         profile.n_bad_labels += int(((labels != 0) & (labels != 1)).sum())
         ticks = np.append(last_tick, ticks_of(batch.column(schema.time_column)))
         profile.n_out_of_order += int((np.diff(ticks) < 0).sum())
@@ -134,4 +154,5 @@ def profile_log(log: Log, schema: Schema) -> LogProfile:
         if truth:
             p_true = batch.column(truth).to_numpy(zero_copy_only=False)
             profile.n_bad_truths += int((~((p_true >= 0) & (p_true <= 1))).sum())
+    profile.ctr = weight_clicks / weight if weight else 0.0
     return profile

@@ -114,6 +114,11 @@ class FieldText:
         words = {*schema.missing, *([] if field.missing is None else [field.missing])}
         self._missing = frozenset({"", *(map(self._stripped, words))})
 
+    @property
+    def strips(self) -> bool:
+        """Whether blanks around a value are taken off."""
+        return not self._keep_spaces
+
     def _stripped(self, text: str) -> str:
         return text if self._keep_spaces else text.strip()
 
