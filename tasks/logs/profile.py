@@ -39,7 +39,7 @@ class FieldProfile:
             self._watch_constant(pc.unique(column.drop_null().slice(0, _FEW)))
             return
         values = column.dictionary
-        if not self._n_batches:
+        if not self._n_batches and self.spec.kind == "category":
             self._watch_distinct(values, len(column) - column.null_count)
         self._n_batches += 1
         self._watch_constant(values)

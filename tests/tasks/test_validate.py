@@ -96,7 +96,17 @@ def test_a_log_of_days_misses_no_hours(tmp_path):
     days = [f"1410{day}00" for day in range(10, 20) if day != 15]
     report = check_log(log_of(tmp_path, rows(90, hours=days)), SMALL, {})
     assert failed(report, "warning")["missing hours"].startswith(
-        "1 of 10 periods of 24 h have no row (10.0%, allowed 50%); the longest gap is 24 h from 2014-10-15"
+        "1 of 10 days have no row (10.0%, allowed 50%); the longest gap is 1 d from 2014-10-15"
+    )
+
+
+def test_a_log_of_working_hours_misses_no_nights(tmp_path):
+    """Nine hours of each of four days; one of them is gone."""
+    hours = [f"1410{21 + day}{hour:02d}" for day in range(4) for hour in range(8, 17)]
+    hours.remove("14102312")
+    report = check_log(log_of(tmp_path, rows(140, hours=hours)), SMALL, {})
+    assert failed(report, "warning")["missing hours"] == (
+        "1 of 36 hours have no row (2.8%, allowed 50%); the longest gap is 1 h from 2014-10-23 12:00"
     )
 
 

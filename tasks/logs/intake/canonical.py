@@ -29,7 +29,7 @@ NUMBER, PATTERN = "{} is not a number", "{} does not match its pattern"
 _MAX_KNOWN = 200_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BadRow:
     """A row that is not in the log: its place, the reason, the offending value, and the whole text."""
 

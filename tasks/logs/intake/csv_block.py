@@ -19,7 +19,7 @@ from tasks.schemas.forms import FileForm
 _CACHE_BYTES = 1 << 20  # Arrow is quickest on pieces that fit into the processor's cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BadLine:
     """A line that is not a row: its number in the file (the header is 1), the reason, and its text."""
 

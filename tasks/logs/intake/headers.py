@@ -114,4 +114,4 @@ def _missing_columns(missing: list[str], found: Sequence[str]) -> str:
         f" and {len(missing) - 5} more" if len(missing) > 5 else ""
     )
     shown = ", ".join(found[:8]) + (", ..." if len(found) > 8 else "")
-    return f"missing {'column' if len(missing) == 1 else 'columns'} {names}; found {shown[:200]}"
+    return f"missing {'column' if len(missing) == 1 else 'columns'} {names}; found {shown[:200].expandtabs(1)}"

@@ -67,8 +67,8 @@ def read_source(
                 f"{source}: the file is empty; expected CSV with a header line, JSON lines or Parquet"
             )
         )
-    for error in unfit:
-        note(f"left out: {str(error).partition(';')[0]}")
+    for left in unfit:
+        note(f"left out: {str(left).partition(';')[0]}")
 
 
 @contextmanager

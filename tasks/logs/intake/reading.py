@@ -296,6 +296,8 @@ def stray_days(counts: Mapping[int, int]) -> list[int]:
     >>> stray_days({0: 1, 16_000: 500, 16_001: 500, 2_932_896: 2})
     [0, 2932896]
     """
+    if not counts:
+        return []
     days = sorted(counts)
     gaps = np.diff(days)
     pieces = [piece.tolist() for piece in np.split(days, np.flatnonzero(gaps > _YEAR_DAYS) + 1)]

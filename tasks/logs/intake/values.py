@@ -75,7 +75,9 @@ def codes(
     found = rule.texts(raw)
     if found.equals(raw):
         return pa.DictionaryArray.from_arrays(indices, found), False
-    has_blanks = bool(pc.any(pc.not_equal(pc.utf8_trim_whitespace(raw), raw)).as_py())
+    has_blanks = rule.kind == "category" and bool(
+        pc.any(pc.not_equal(pc.utf8_trim_whitespace(raw), raw)).as_py()
+    )
     # missing values, blanks taken off, and distinct floats such as 0.0 and -0.0 share a text
     again = found.dictionary_encode()
     places = again.indices.cast(pa.int32()).take(indices)
