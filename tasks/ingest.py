@@ -61,8 +61,8 @@ def ingest_log(
     Parameters
     ----------
     source : str
-        CSV, ``.gz``, ``.zip`` or Parquet; a folder of those; ``s3://bucket/key-or-prefix``; or
-        ``sim://avazu?rows=...&seed=...``.
+        CSV, JSON lines or Parquet, packed or in an archive; a folder of those; ``archive!member``;
+        ``s3://bucket/key-or-prefix``; or ``sim://avazu?rows=...&seed=...``.
     folder : path
         Where the log goes; an existing log is replaced once the new one is complete.
     schema : Schema

@@ -167,10 +167,12 @@ class FieldText:
         if self.kind == "list":
             joined = [text and self(text) for text in values.to_pylist()]
             return pa.array([text or None for text in joined], pa.string())
-        if not self._keep_spaces:
+        if not self._keep_spaces and may_have_blanks(values):
             values = pc.utf8_trim_whitespace(values)
-        missing = pc.is_in(values, pa.array(sorted(self._missing), values.type))
-        return pc.if_else(missing, pa.scalar(None, values.type), values)
+        for word in self._missing:
+            if pc.index(values, word).as_py() >= 0:
+                values = pc.if_else(pc.equal(values, word), pa.scalar(None, values.type), values)
+        return values
 
     def numbers(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Return texts or numbers as float64, null where missing or unreadable, and where they are unreadable."""
@@ -188,6 +190,26 @@ class FieldText:
                 except ValueError:
                     unreadable[place] = True
         return pa.array(floats + 0.0, mask=np.isnan(floats) | unreadable), unreadable
+
+
+def may_have_blanks(values: pa.StringArray) -> bool:
+    """Return whether some text begins or ends with a blank, or with a letter that is not ASCII and so may be one.
+
+    Examples
+    --------
+    >>> may_have_blanks(pa.array(["a b", "", None])), may_have_blanks(pa.array(["a", "b "]))
+    (False, True)
+    """
+    _, offset_buffer, data_buffer = values.buffers()
+    if not len(values) or data_buffer is None or not data_buffer.size:
+        return False
+    wide = pa.types.is_large_string(values.type)
+    offsets = np.frombuffer(offset_buffer, np.int64 if wide else np.int32)
+    offsets = offsets[values.offset : values.offset + len(values) + 1]
+    filled = offsets[1:] > offsets[:-1]
+    letters = np.frombuffer(data_buffer, np.uint8)
+    ends = letters[np.concatenate([offsets[:-1][filled], offsets[1:][filled] - 1])]
+    return bool(((ends <= ord(" ")) | (ends > ord("~"))).any())
 
 
 def is_text_type(kind: pa.DataType) -> bool:

@@ -102,7 +102,7 @@ class Opener:
         members = sorted(archive.infolist(), key=lambda one: one.filename)
         members = [one for one in members if not one.is_dir()]
         names = [one.filename for one in members]
-        wanted = self._wanted(names, uri)
+        wanted = self._wanted(members, uri)
         for name, member in zip(_told_apart(names), members, strict=True):
             if member.filename not in wanted:
                 continue
@@ -148,12 +148,15 @@ class Opener:
         if not found:
             raise InputError(_nothing(uri, self.member, left))
 
-    def _wanted(self, names: list[str], uri: str) -> set[str]:
+    def _wanted(self, members: list[zipfile.ZipInfo], uri: str) -> set[str]:
+        names = [one.filename for one in members]
         if self.member is not None:
             wanted = {name for name in names if name == self.member}
         else:
             wanted = {name for name in names if is_data(name)}
-            note_left_out([name for name in names if name not in wanted], uri, self.note)
+            left = [one for one in members if one.filename not in wanted]
+            told = [one.filename for one in left if counts(one.filename, one.file_size)]
+            note_left_out(told, uri, self.note)
         if not wanted:
             raise InputError(_nothing(uri, self.member, names))
         return wanted

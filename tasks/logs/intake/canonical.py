@@ -158,7 +158,7 @@ class _Pattern:
         if self._pattern is None:
             return None
         values = column.dictionary.to_pylist()
-        new = [text for text in {*values} - self._known if text is not None]
+        new = [text for text in values if text is not None and text not in self._known]
         fit = self._pattern.fullmatch
         wrong = {text for text in new if not all(map(fit, text.split(ITEM_MARK)))}
         if len(self._known) < _MAX_KNOWN:

@@ -105,6 +105,10 @@ def rows_of(clicks: Clicks, good: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     >>> [values.tolist() for values in rows_of(clicks, np.array([True, True, True]))]
     [[0, 0, 1, 2], [1, 0, 0, 1], [2.0, 8.0, 5.0, 1.0]]
     """
+    if not ((clicks.clicked > 0) & (clicks.not_clicked > 0)).any():
+        rows = np.flatnonzero(good)
+        label = (clicks.clicked > 0)[rows]
+        return rows, label.astype(np.int8), (clicks.clicked + clicks.not_clicked)[rows]
     both = np.column_stack([clicks.clicked, clicks.not_clicked])
     rows, sides = np.nonzero((both > 0) & good[:, None])
     return rows, (1 - sides).astype(np.int8), both[rows, sides]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,13 +20,12 @@ from tasks.logs.intake.duplicates import Column, find_candidates, later_ones
 from tasks.logs.intake.quarantine import QUARANTINE, Quarantine
 from tasks.logs.intake.readers import is_float_notation, read_source
 from tasks.logs.intake.row_hash import hash_texts
+from tasks.logs.intake.times import stray_days
 from tasks.logs.log import DUPLICATE, FORMAT, arrow_schema
 from tasks.schema import Schema
 
 STRAY = "time is far from that of the other rows"
 _ROW_BITS = 40
-_YEAR_DAYS = 366
-_STRAY_SHARE = 0.01
 
 
 class Refused(Exception):
@@ -278,39 +277,6 @@ class Intake:
                 for hour in sorted(day.hours)
             },
         }
-
-
-def stray_days(counts: Mapping[int, int]) -> list[int]:
-    """Return the days that are no part of the log's time.
-
-    The days are cut wherever nothing is for more than a year and for longer than the log's main part (the piece with most
-    rows) is long. The other pieces are strays if, together, they hold at most 1% of the rows.
-
-    Parameters
-    ----------
-    counts
-        Day, counted from 1970, to number of rows.
-
-    Examples
-    --------
-    >>> stray_days({0: 1, 16_000: 500, 16_001: 500, 2_932_896: 2})
-    [0, 2932896]
-    """
-    if not counts:
-        return []
-    days = sorted(counts)
-    gaps = np.diff(days)
-    pieces = [piece.tolist() for piece in np.split(days, np.flatnonzero(gaps > _YEAR_DAYS) + 1)]
-    main = max(pieces, key=lambda piece: sum(counts[day] for day in piece))
-    length = main[-1] - main[0]
-    strays = [
-        day
-        for piece in pieces
-        if piece is not main and max(main[0] - piece[-1], piece[0] - main[-1]) > length
-        for day in piece
-    ]
-    few = sum(counts[day] for day in strays) <= _STRAY_SHARE * sum(counts.values())
-    return strays if few else []
 
 
 def _iso(tick: int) -> str:

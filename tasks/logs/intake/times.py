@@ -6,6 +6,7 @@ about to be scored, where a bad time is an error. They are fuzzed against each o
 """
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ _MAX_KNOWN = 1_000_000
 _PLAIN_ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?$"
 _ZONED_ISO = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:?\d{2})$"
 _INTEGER = r"^-?[0-9]{1,18}$"
+_YEAR_DAYS, _STRAY_SHARE = 366, 0.01
 _FAST_CODES = set("YymdHMS")
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
@@ -143,3 +145,36 @@ def _parse_epoch(texts: pa.StringArray, unit: int) -> np.ndarray:
 def _in_range(ticks: np.ndarray, *, also: np.ndarray | bool = True) -> np.ndarray:
     """Return ticks, `NOT_A_TIME` outside the years 1 to 9999, which are all that Python has."""
     return np.where((ticks >= _FIRST) & (ticks <= _LAST) & also, ticks, NOT_A_TIME)
+
+
+def stray_days(counts: Mapping[int, int]) -> list[int]:
+    """Return the days that are no part of the log's time.
+
+    The days are cut wherever nothing is for more than a year and for longer than the log's main part (the piece with most
+    rows) is long. The other pieces are strays if, together, they hold at most 1% of the rows.
+
+    Parameters
+    ----------
+    counts
+        Day, counted from 1970, to number of rows.
+
+    Examples
+    --------
+    >>> stray_days({0: 1, 16_000: 500, 16_001: 500, 2_932_896: 2})
+    [0, 2932896]
+    """
+    if not counts:
+        return []
+    days = sorted(counts)
+    gaps = np.diff(days)
+    pieces = [piece.tolist() for piece in np.split(days, np.flatnonzero(gaps > _YEAR_DAYS) + 1)]
+    main = max(pieces, key=lambda piece: sum(counts[day] for day in piece))
+    length = main[-1] - main[0]
+    strays = [
+        day
+        for piece in pieces
+        if piece is not main and max(main[0] - piece[-1], piece[0] - main[-1]) > length
+        for day in piece
+    ]
+    few = sum(counts[day] for day in strays) <= _STRAY_SHARE * sum(counts.values())
+    return strays if few else []

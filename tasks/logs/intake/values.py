@@ -73,7 +73,7 @@ def codes(
         column = _joined(column, name, file)
     indices, raw = coded(column, name, file)
     found = rule.texts(raw)
-    if found.equals(raw):
+    if not found.null_count and (found is raw or found.equals(raw)):
         return pa.DictionaryArray.from_arrays(indices, found), False
     has_blanks = rule.kind == "category" and bool(
         pc.any(pc.not_equal(pc.utf8_trim_whitespace(raw), raw)).as_py()
