@@ -204,7 +204,8 @@ def may_have_blanks(values: pa.StringArray) -> bool:
     if not len(values) or data_buffer is None or not data_buffer.size:
         return False
     wide = pa.types.is_large_string(values.type)
-    offsets = np.frombuffer(offset_buffer, np.int64 if wide else np.int32)
+    kind = np.int64 if wide else np.int32
+    offsets: np.ndarray = np.frombuffer(offset_buffer, kind)
     offsets = offsets[values.offset : values.offset + len(values) + 1]
     filled = offsets[1:] > offsets[:-1]
     letters = np.frombuffer(data_buffer, np.uint8)

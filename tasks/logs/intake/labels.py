@@ -52,6 +52,7 @@ class LabelReader:
             with np.errstate(invalid="ignore"):
                 right = (clicked >= 0) & (clicked <= shown) & (shown > 0) & np.isfinite(shown)
                 right &= (clicked == np.floor(clicked)) & (shown == np.floor(shown))
+            clicked, shown = np.where(right, clicked, 0.0), np.where(right, shown, 0.0)
             not_clicked = shown - clicked
             blame = [(~right, COUNTS, column)]
         else:
@@ -63,6 +64,7 @@ class LabelReader:
             weight = floats(columns[schema.weight], schema.weight, file)
             wrong = ~((weight > 0) & np.isfinite(weight))
             blame.append((wrong, WEIGHT, columns[schema.weight]))
+            weight = np.where(wrong, 0.0, weight)
             clicked, not_clicked = clicked * weight, not_clicked * weight
         return Clicks(clicked, not_clicked / form.no_click_rate, blame)
 

@@ -183,7 +183,7 @@ class Intake:
 
     def check(self) -> None:
         """Refuse a log with too many bad rows, too few rows, or one class."""
-        if self.quarantine.n_rows > self.max_bad_share * self.n_rows_in:
+        if self.quarantine.n_rows > self.max_bad_share * (self.n_rows_in + self.n_split):
             raise Refused
         n_rows, n_clicks = self.n_rows, self.n_clicks
         if self.n_rows_in + self.n_split != n_rows + self.quarantine.n_rows:
