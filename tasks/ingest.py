@@ -61,8 +61,8 @@ def ingest_log(
     Parameters
     ----------
     source : str
-        CSV, ``.gz``, ``.zip`` or Parquet; a folder of those; ``s3://bucket/key-or-prefix``; or
-        ``sim://avazu?rows=...&seed=...``.
+        CSV, JSON lines or Parquet, packed or in an archive; a folder of those; ``archive!member``;
+        ``s3://bucket/key-or-prefix``; or ``sim://avazu?rows=...&seed=...``.
     folder : path
         Where the log goes; an existing log is replaced once the new one is complete.
     schema : Schema
@@ -94,6 +94,7 @@ def ingest_log(
         run = Intake(source, schema, work, max_bad_share)
         try:
             run.read(batch_rows, block_bytes, on_progress)
+            run.remove_strays()
             run.remove_duplicates()
             run.check()
             run.sort()

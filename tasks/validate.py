@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
-from itertools import pairwise
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,9 @@ from tasks.storage.files import write_atomic
 DEFAULTS = {"min_ctr": 0.001, "max_ctr": 0.9, "max_missing_hours_share": 0.5}
 _THIN_DAY = 0.2  # of the median day
 _MOSTLY_MISSING = 0.99
+_MOSTLY_DISTINCT = 0.8
+_ENOUGH_ROWS, _ENOUGH_DAYS = 100, 3
+_DAY_HOURS = 24
 
 
 def validate(
@@ -46,7 +48,7 @@ def check_log(log: Log, schema: Schema, checks: Mapping[str, float]) -> Validati
         The log and its declaration.
     checks
         ``min_ctr`` and ``max_ctr`` bound the click rate, ``max_missing_hours_share`` the share of hours
-        within the log's time span that have no row; a limit that is not given keeps its default.
+        within the log's time span that have no row (days, where the log is of days); a limit that is not given keeps its default.
 
     Raises
     ------
@@ -59,16 +61,17 @@ def check_log(log: Log, schema: Schema, checks: Mapping[str, float]) -> Validati
         *_structure(log, schema, profile),
         *_click_rate(profile, limits),
         *_domains(profile),
-        *_gaps(log, limits),
+        *(_gaps(log, limits) if schema.has_time else []),
         *_thin_days(log),
         *_quarantined(log),
         *_emptiness(profile),
+        _repetition(profile, log.n_rows),
     ]
     first, last = log.time_span
     return ValidationReport(
         source=log.manifest["source"],
         n_rows=profile.n_rows,
-        ctr=profile.n_clicks / max(1, profile.n_rows),
+        ctr=profile.ctr,
         time_span=(f"{first:%Y-%m-%d %H:%M:%S}", f"{last:%Y-%m-%d %H:%M:%S}"),
         findings=findings,
         rows_by_day={day.isoformat(): n_rows for day, n_rows in log.rows_by_day.items()},
@@ -130,7 +133,7 @@ def _structure(log: Log, schema: Schema, profile: LogProfile) -> list[Finding]:
 
 
 def _click_rate(profile: LogProfile, limits: Mapping[str, float]) -> list[Finding]:
-    ctr = profile.n_clicks / max(1, profile.n_rows)
+    ctr = profile.ctr
     found = f"{ctr:.4f}, allowed {limits['min_ctr']:g} to {limits['max_ctr']:g}"
     advice = "check what the label column counts, or change checks.min_ctr and checks.max_ctr"
     passed = limits["min_ctr"] <= ctr <= limits["max_ctr"]
@@ -152,19 +155,71 @@ def _domains(profile: LogProfile) -> list[Finding]:
 
 
 def _gaps(log: Log, limits: Mapping[str, float]) -> list[Finding]:
-    """Whether each hour between the first and the last row has rows."""
-    hours, hour = list(log.rows_by_hour), timedelta(hours=1)
-    n_span = round((hours[-1] - hours[0]) / hour) + 1
-    n_missing, allowed = n_span - len(hours), limits["max_missing_hours_share"]
-    share = n_missing / n_span
-    found = f"{n_missing:,} of {n_span:,} hours have no row ({share:.1%}, allowed {allowed:.0%})"
+    """Whether each period between the first and the last row has rows; periods are the log's own."""
+    hours = np.array([round(moment.timestamp() / 3600) for moment in log.rows_by_hour])
+    expected = expected_hours(hours)
+    missing = ~np.isin(expected, hours)
+    n_missing, allowed = int(missing.sum()), limits["max_missing_hours_share"]
+    share = n_missing / expected.size
+    daily = expected.size > 1 and int(np.diff(expected).min()) >= _DAY_HOURS
+    unit = "days" if daily else "hours"
+    found = f"{n_missing:,} of {expected.size:,} {unit} have no row ({share:.1%}, allowed {allowed:.0%})"
     if n_missing:
-        gaps = [round((later - earlier) / hour) - 1 for earlier, later in pairwise(hours)]
-        start = hours[int(np.argmax(gaps))] + hour
-        found += f"; the longest gap is {max(gaps)} h from {start:%Y-%m-%d %H:00}"
+        begins = np.flatnonzero(missing & ~np.append(False, missing[:-1]))
+        ends = np.flatnonzero(missing & ~np.append(missing[1:], False)) + 1
+        longest = int(np.argmax(ends - begins))
+        start = datetime.fromtimestamp(int(expected[begins[longest]]) * 3600, UTC)
+        length = int(ends[longest] - begins[longest])
+        size = (
+            f"{length} d from {start:%Y-%m-%d}"
+            if daily
+            else f"{length} h from {start:%Y-%m-%d %H:00}"
+        )
+        found += f"; the longest gap is {size}"
     severity = "error" if share > allowed else "warning"
     advice = "fetch the missing files, or change checks.max_missing_hours_share"
     return [Finding("missing hours", not n_missing, severity, found, advice)]
+
+
+def expected_hours(hours: np.ndarray) -> np.ndarray:
+    """Return the hours from the first to the last in which a log like this one has rows.
+
+    With three days or more, these are the hours of the day that half of the days have, on every day, or every seventh if
+    most steps between days are of a week. With fewer, each hour, or every so many as most steps have.
+
+    Parameters
+    ----------
+    hours
+        Those that have rows, int64, counted from 1970, ascending.
+
+    Examples
+    --------
+    >>> expected_hours(np.array([0, 24, 48, 96])).tolist(), expected_hours(np.array([5, 6, 8])).tolist()
+    ([0, 24, 48, 72, 96], [5, 6, 7, 8])
+    """
+    days = np.unique(hours // _DAY_HOURS)
+    if days.size >= _ENOUGH_DAYS:
+        counts = np.bincount(hours % _DAY_HOURS, minlength=_DAY_HOURS)
+        usual = np.flatnonzero(2 * counts >= days.size)
+        if usual.size:
+            step = max(1, int(np.median(np.diff(days))))
+            each = np.arange(days[0], days[-1] + 1, step) * _DAY_HOURS
+            expected = (each[:, None] + usual).ravel()
+            return expected[(expected >= hours[0]) & (expected <= hours[-1])]
+    step = max(1, int(np.median(np.diff(hours)))) if hours.size > 1 else 1
+    return np.arange(hours[0], hours[-1] + 1, step)
+
+
+def _repetition(profile: LogProfile, n_rows: int) -> Finding:
+    """Whether the values of each category come again; those that do not cannot be learned from."""
+    unique = [
+        f"{name} (numbers: `type: number`)" if item.is_numeric else name
+        for name, item in profile.fields.items()
+        if item.distinct_share > _MOSTLY_DISTINCT and n_rows >= _ENOUGH_ROWS
+    ]
+    found = f"nearly as many values as rows: {', '.join(unique)}" if unique else "all"
+    advice = "declare numbers as such, take an identifier out of the schema"
+    return Finding("fields whose values come again", not unique, "warning", found, advice)
 
 
 def _thin_days(log: Log) -> list[Finding]:

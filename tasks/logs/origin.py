@@ -10,7 +10,11 @@ from pathlib import Path
 from tasks.storage.s3 import is_s3
 from tasks.storage.workspace import project_root
 
-DATA_SUFFIXES = (".csv", ".gz", ".zip", ".parquet", ".pq")
+DATA_SUFFIXES = (
+    ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq",
+    ".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".tbz2", ".txz",
+)  # fmt: skip
+MEMBER_MARK = "!"  # logs.zip!train.csv: one member of an archive
 _SIMULATED = "sim://"
 _OF_A_DAY = re.compile(r"[\d_T:-]+|[^/]*=[^/]*")  # 2014-10-21, day=21: parts that change daily
 
@@ -44,6 +48,7 @@ def origin_of(source: str, name: str | None = None) -> str:
         return source.partition("?")[0].rstrip("/")
     if name:
         return name
+    source, _ = split_member(source)
     if is_s3(source):
         bucket, *parts = source.removeprefix("s3://").split("/")
         if parts and parts[-1].lower().endswith(DATA_SUFFIXES):
@@ -54,6 +59,20 @@ def origin_of(source: str, name: str | None = None) -> str:
     if folder.is_relative_to(project_root()):
         return "/".join(_lasting(list(folder.relative_to(project_root()).parts))) or "."
     return folder.anchor + "/".join(_lasting(list(folder.parts[1:])))
+
+
+def split_member(source: str) -> tuple[str, str | None]:
+    """Return an address without the member of an archive that it names, and that member.
+
+    Examples
+    --------
+    >>> split_member("logs/all.zip!train.gz"), split_member("logs/all.zip")
+    (('logs/all.zip', 'train.gz'), ('logs/all.zip', None))
+    """
+    path, mark, member = source.partition(MEMBER_MARK)
+    if not mark or not member or (not is_s3(source) and Path(source).exists()):
+        return source, None
+    return path, member
 
 
 def _lasting(parts: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from tasks.schema import Field, Schema
 
 _EXAMPLES = 5
 _MAX_SEEN = 200_000
+_FEW = 10_000  # numbers of a batch that are enough to see that they vary
 
 
 @dataclass
@@ -22,27 +23,28 @@ class FieldProfile:
 
     spec: Field
     n_missing: int = 0
-    n_null: int = 0
     n_outside: int = 0
     outside: Counter[str] = field(default_factory=Counter)
-    n_distinct_seen: int = 0
+    distinct_share: float = 0.0  # of the values of the first batch, how many are distinct
+    is_numeric: bool = False  # whether all of those are numbers
     is_constant: bool = True
+    _n_batches: int = field(default=0, repr=False)
     _seen: set[str] = field(default_factory=set, repr=False)
-    _first: str | None = field(default=None, repr=False)
+    _first: str | float | None = field(default=None, repr=False)
 
-    def add(self, column: pa.DictionaryArray) -> None:
+    def add(self, column: pa.Array) -> None:
         """Count a batch of rows."""
+        self.n_missing += column.null_count
+        if not pa.types.is_dictionary(column.type):
+            self._watch_constant(pc.unique(column.drop_null().slice(0, _FEW)))
+            return
         values = column.dictionary
-        self.n_null += column.null_count
+        if not self._n_batches and self.spec.kind == "category":
+            self._watch_distinct(values, len(column) - column.null_count)
+        self._n_batches += 1
         self._watch_constant(values)
-        counts: np.ndarray | None = None
-        if self.spec.missing is not None:
-            code = pc.index(values, self.spec.missing).as_py()
-            if code >= 0:
-                counts = _counts(column)
-                self.n_missing += int(counts[code])
         if self.spec.pattern is not None and (wrong := self._outside(values)):
-            counts = _counts(column) if counts is None else counts
+            counts = _counts(column)
             for code, value in enumerate(values.to_pylist()):
                 if value in wrong and counts[code]:
                     self.n_outside += int(counts[code])
@@ -52,8 +54,17 @@ class FieldProfile:
     def _watch_constant(self, values: pa.Array) -> None:
         if not self.is_constant or not len(values):
             return
-        self._first = self._first or values[0].as_py()
+        if self._first is None:
+            self._first = values[0].as_py()
         self.is_constant = len(values) == 1 and values[0].as_py() == self._first
+
+    def _watch_distinct(self, values: pa.Array, n_filled: int) -> None:
+        self.distinct_share = len(values) / max(1, n_filled)
+        try:
+            values.cast(pa.float64())
+            self.is_numeric = True
+        except pa.ArrowInvalid:
+            self.is_numeric = False
 
     def _outside(self, values: pa.Array) -> set[str]:
         """Return the values that break the pattern; a distinct value is matched once (while they are few)."""
@@ -103,6 +114,7 @@ class LogProfile:
 
     n_rows: int = 0
     n_clicks: int = 0
+    ctr: float = 0.0  # of impressions, if rows have weights
     n_bad_labels: int = 0
     n_bad_truths: int = 0
     n_out_of_order: int = 0
@@ -111,9 +123,9 @@ class LogProfile:
 
     @property
     def missing_shares(self) -> dict[str, float]:
-        """Share of rows without a value, null or the schema's missing-like constant, of each field."""
+        """Share of rows without a value, of each field."""
         n_rows = max(1, self.n_rows)
-        return {name: (item.n_missing + item.n_null) / n_rows for name, item in self.fields.items()}
+        return {name: item.n_missing / n_rows for name, item in self.fields.items()}
 
 
 def profile_log(log: Log, schema: Schema) -> LogProfile:
@@ -121,12 +133,18 @@ def profile_log(log: Log, schema: Schema) -> LogProfile:
     profile = LogProfile(fields={spec.name: FieldProfile(spec) for spec in schema.fields})
     last_tick = np.empty(0, dtype=np.int64)
     truth = schema.truth if schema.truth in log.columns else None
+    weight, weight_clicks = 0.0, 0.0
     for batch in log.batches(batch_rows=1 << 20):
         profile.n_rows += batch.num_rows
         for item in batch.schema:
             profile.types.setdefault(item.name, str(item.type))
         labels = batch.column(schema.label).to_numpy(zero_copy_only=False)
         profile.n_clicks += int((labels == 1).sum())
+        weights = np.ones(labels.size)
+        if schema.weight_column in batch.schema.names:
+            weights = batch.column(schema.weight_column).to_numpy(zero_copy_only=False)
+        weight += float(weights.sum())
+        weight_clicks += float(weights[labels == 1].sum())
         profile.n_bad_labels += int(((labels != 0) & (labels != 1)).sum())
         ticks = np.append(last_tick, ticks_of(batch.column(schema.time_column)))
         profile.n_out_of_order += int((np.diff(ticks) < 0).sum())
@@ -136,4 +154,5 @@ def profile_log(log: Log, schema: Schema) -> LogProfile:
         if truth:
             p_true = batch.column(truth).to_numpy(zero_copy_only=False)
             profile.n_bad_truths += int((~((p_true >= 0) & (p_true <= 1))).sum())
+    profile.ctr = weight_clicks / weight if weight else 0.0
     return profile

@@ -3,13 +3,14 @@
 import hashlib
 import io
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from tasks.errors import InputError
-from tasks.logs.origin import DATA_SUFFIXES
+from tasks.logs.origin import DATA_SUFFIXES, split_member
 from tasks.storage import s3
 from tasks.storage.files import write_atomic
 from tasks.storage.s3 import is_s3, s3_client, s3_errors, split_address
@@ -39,16 +40,23 @@ class SourceFile:
             ) from None
 
 
-def list_files(source: str) -> list[SourceFile]:
+def _ignore(_: str) -> None:
+    pass
+
+
+def list_files(source: str, note: Callable[[str], None] = _ignore) -> list[SourceFile]:
     """Return the data files that a path or S3 address stands for, sorted by name.
+
+    Symbolic links are followed, each folder once. `note` is called with what is not read for its name.
 
     Raises
     ------
     InputError
-        If nothing is there, or nothing that is CSV, gz, zip or Parquet.
+        If nothing is there, or nothing that is data.
     """
+    source, _ = split_member(source)
     if is_s3(source):
-        return _list_s3(source)
+        return _list_s3(source, note)
     path = Path(source)
     if not path.exists():
         raise InputError(
@@ -56,21 +64,53 @@ def list_files(source: str) -> list[SourceFile]:
         )
     if path.is_file():
         return [_local_file(path, path.name)]
-    found = sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file() and _is_data(file.relative_to(path).as_posix())
-    )
+    found, left = [], []
+    for file in _walk(path, {path.resolve()}):
+        name = file.relative_to(path).as_posix()
+        if not file.is_file():
+            left.append(name)
+        elif is_data(name):
+            found.append(_local_file(file, name))
+        elif counts(name, file.stat().st_size):
+            left.append(name)
+    note_left_out(left, source, note)
     if not found:
         raise InputError(
             f"{source}: no data in this folder; expected files ending in {', '.join(DATA_SUFFIXES)}"
         )
-    return [_local_file(file, file.relative_to(path).as_posix()) for file in found]
+    return sorted(found, key=lambda one: Path(one.name))
 
 
-def _is_data(name: str) -> bool:
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Yield everything below a folder that is no folder, dangling links and folders seen before included."""
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir():
+            yield path
+        elif (real := path.resolve()) not in seen:
+            seen.add(real)
+            yield from _walk(path, seen)
+        else:
+            yield path
+
+
+def is_data(name: str) -> bool:
+    """Return whether a file of a folder or archive is read: a known suffix, and no name that hides it."""
     hidden = any(part.startswith((".", "_")) for part in name.split("/"))
     return name.lower().endswith(DATA_SUFFIXES) and not hidden
+
+
+def counts(name: str, size_bytes: int) -> bool:
+    """Return whether a file that is not read deserves a word: markers such as `_SUCCESS` are empty."""
+    return bool(size_bytes) or not name.rsplit("/", 1)[-1].startswith(("_", "."))
+
+
+def note_left_out(names: list[str], where: str, note: Callable[[str], None]) -> None:
+    """Name files that are not read."""
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        note(
+            f"not read in {where}: {shown} (a hidden name, an unknown suffix, or a link to nothing new)"
+        )
 
 
 def _local_file(path: Path, name: str) -> SourceFile:
@@ -97,10 +137,15 @@ def fingerprint(source: str, *, cache_path: str | Path | None = None) -> str:
 
         return _sha256("sim:" + urlencode(sorted(parse_uri(source).items())))
     files = list_files(source)
+    member = split_member(source)[1]
     if is_s3(source):
-        return _sha256(json.dumps([[file.name, file.mark] for file in files]))
+        return _sha256(json.dumps([[file.name, file.mark] for file in files] + _named(member)))
     hashes = _local_hashes(files, Path(cache_path) if cache_path else None)
-    return _sha256(json.dumps([[file.name, hashes[file.uri]] for file in files]))
+    return _sha256(json.dumps([[file.name, hashes[file.uri]] for file in files] + _named(member)))
+
+
+def _named(member: str | None) -> list[list[str]]:
+    return [] if member is None else [[member]]
 
 
 def _sha256(text: str) -> str:
@@ -133,7 +178,7 @@ def _read_cache(path: Path | None) -> dict[str, str]:
     return known if isinstance(known, dict) else {}
 
 
-def _list_s3(source: str) -> list[SourceFile]:
+def _list_s3(source: str, note: Callable[[str], None]) -> list[SourceFile]:
     bucket, key = split_address(source)
     if not bucket:
         raise InputError(f"{source}: names no bucket; write s3://bucket/key or s3://bucket/prefix/")
@@ -144,7 +189,16 @@ def _list_s3(source: str) -> list[SourceFile]:
     if not exact:
         folder = key if not key or key.endswith("/") else f"{key}/"
         entries = [entry for entry in entries if entry["Key"].startswith(folder)]
-        entries = [entry for entry in entries if _is_data(entry["Key"][len(folder) :])]
+        names = {entry["Key"]: entry["Key"][len(folder) :] for entry in entries}
+        left = [
+            names[entry["Key"]]
+            for entry in entries
+            if not is_data(names[entry["Key"]])
+            and not entry["Key"].endswith("/")
+            and counts(entry["Key"], entry["Size"])
+        ]
+        note_left_out(left, source, note)
+        entries = [entry for entry in entries if is_data(names[entry["Key"]])]
     chosen = exact or sorted(entries, key=lambda entry: entry["Key"])
     if not chosen:
         raise InputError(

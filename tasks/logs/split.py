@@ -92,6 +92,8 @@ def _note(log: Log, unit: str, a: int, b: int) -> str:
     sizes = f"train {a:,}, valid {b - a:,}, test {log.n_rows - b:,} rows"
     if unit == "row":
         n_hours = len(log.rows_by_hour)
+        if not log.manifest.get("has_time", True):
+            return f"split by row order, because the schema declares no time ({sizes})"
         found = "a single hour" if n_hours == 1 else f"only {n_hours} hours"
         return (
             f"split by row order, because the log has {found}; parts may share a moment ({sizes})"

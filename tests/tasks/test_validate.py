@@ -15,9 +15,9 @@ from tasks.validate import check_log, validate
 from tests.logs import OTHER_TEAM, SMALL, hours_of, rows, write_lines
 
 
-def log_of(folder, lines, **knobs) -> Log:
+def log_of(folder, lines, *, schema=SMALL, **knobs) -> Log:
     source = write_lines(folder / "raw.csv", lines)
-    ingest_log(str(source), folder / "log", schema=SMALL, max_bad_share=0.9, **knobs)
+    ingest_log(str(source), folder / "log", schema=schema, max_bad_share=0.9, **knobs)
     return Log.open(folder / "log")
 
 
@@ -61,8 +61,12 @@ def test_values_outside_the_domain_are_counted_with_examples(tmp_path):
         "z,0,14102100,a,-",
         "w,1,14102100,a,",
     ]
-    report = check_log(log_of(tmp_path, lines), SMALL, {})
-    assert failed(report, "error") == {"domain of pos": "3 rows outside [0-9], such as '12', '-'"}
+    loose = Schema.from_dict(SMALL.to_dict() | {"fields": {"site": {}, "pos": {}}})
+    report = check_log(log_of(tmp_path, lines, schema=loose), SMALL, {})
+    assert failed(report, "error") == {
+        "declaration": f"ingested as 'small', digest {loose.digest}; now {SMALL.digest}",
+        "domain of pos": "3 rows outside [0-9], such as '12', '-'",
+    }
 
 
 def test_a_failed_contract_is_one_line(tmp_path):
@@ -84,6 +88,38 @@ def test_missing_hours_warn_and_then_stop(tmp_path):
     )
     assert "missing hours" in failed(
         check_log(log, SMALL, {"max_missing_hours_share": 0.1}), "error"
+    )
+
+
+def test_a_log_of_days_misses_no_hours(tmp_path):
+    """Its steps are of a day: nine of ten days are there, and 216 hours are not missed."""
+    days = [f"1410{day}00" for day in range(10, 20) if day != 15]
+    report = check_log(log_of(tmp_path, rows(90, hours=days)), SMALL, {})
+    assert failed(report, "warning")["missing hours"].startswith(
+        "1 of 10 days have no row (10.0%, allowed 50%); the longest gap is 1 d from 2014-10-15"
+    )
+
+
+def test_a_log_of_working_hours_misses_no_nights(tmp_path):
+    """Nine hours of each of four days; one of them is gone."""
+    hours = [f"1410{21 + day}{hour:02d}" for day in range(4) for hour in range(8, 17)]
+    hours.remove("14102312")
+    report = check_log(log_of(tmp_path, rows(140, hours=hours)), SMALL, {})
+    assert failed(report, "warning")["missing hours"] == (
+        "1 of 36 hours have no row (2.8%, allowed 50%); the longest gap is 1 h from 2014-10-23 12:00"
+    )
+
+
+def test_a_category_that_never_repeats_is_pointed_out(tmp_path):
+    """A number or an identifier; the advice tells them apart."""
+    lines = [
+        ",".join([*line.split(",")[:3], f"u{number}", str(number / 7)])
+        for number, line in enumerate(rows(200))
+    ]
+    loose = Schema.from_dict(SMALL.to_dict() | {"fields": {"site": {}, "pos": {}}})
+    warned = failed(check_log(log_of(tmp_path, lines, schema=loose), loose, {}), "warning")
+    assert warned["fields whose values come again"] == (
+        "nearly as many values as rows: site, pos (numbers: `type: number`)"
     )
 
 

@@ -1,6 +1,8 @@
 """A stream of CSV to rows, block by block, parsed in parallel in constant memory."""
 
-import csv
+import codecs
+import io
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,27 +13,39 @@ from tasks.logs.intake.csv_block import Layout, RawRows, parse_block
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_LINE_BYTES = 16 << 20
+_ENCODING_ADVICE = (
+    "save it as UTF-8, or declare the encoding in the schema: file: {encoding: latin-1}"
+)
+_BLANK_LINES = re.compile(rb"(?: *\r?\n)*+")
+_UTF8 = ("utf-8", "utf-8-sig", "ascii")
 
 
 def read_csv(
     stream: BinaryIO,
     file: str,
     *,
-    find_layout: Callable[[list[str]], Layout],
+    encoding: str,
+    find_layout: Callable[[str], tuple[Layout, bool]],
     block_bytes: int,
     n_threads: int = 2,
 ) -> Iterator[RawRows]:
-    """Yield the rows of a CSV stream block by block; `find_layout` checks the header.
+    """Yield the rows of a CSV stream block by block.
+
+    `find_layout` is given the first line, and returns the layout and whether that line is a header.
 
     Raises
     ------
     InputError
         If it is empty, has no header, or is not text.
     """
-    blocks = _cut_at_lines(stream, file, block_bytes)
-    first = next(blocks, b"")
-    header, rest, n_lines = _read_header(first, file)
-    layout = find_layout(header)
+    if codecs.lookup(encoding).name not in _UTF8:
+        stream = _Recoded(stream, encoding)  # type: ignore[assignment]
+    blocks = cut_at_lines(stream, file, block_bytes)
+    first = next(blocks, b"").removeprefix(_BOM)
+    line, rest, n_lines = _first_line(first, file)
+    layout, is_header = find_layout(line)
+    if not is_header:
+        rest, n_lines = first, 0
     with ThreadPoolExecutor(n_threads) as pool:
         jobs: deque[Future[RawRows]] = deque()
         try:
@@ -53,7 +67,7 @@ def _chain(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
     yield from others
 
 
-def _cut_at_lines(stream: BinaryIO, file: str, block_bytes: int) -> Iterator[bytes]:
+def cut_at_lines(stream: BinaryIO, file: str, block_bytes: int) -> Iterator[bytes]:
     """Yield blocks that end with a line."""
     left = b""
     while chunk := stream.read(block_bytes):
@@ -68,30 +82,38 @@ def _cut_at_lines(stream: BinaryIO, file: str, block_bytes: int) -> Iterator[byt
         yield left
 
 
-def _read_header(block: bytes, file: str) -> tuple[list[str], bytes, int]:
-    """Return column names, what follows them, and the number of lines they took."""
+def _first_line(block: bytes, file: str) -> tuple[str, bytes, int]:
+    """Return the first line that is not empty, what follows it, and the number of lines up to it."""
     if not block:
         raise InputError(f"{file}: the file is empty; expected CSV with a header line")
     if block.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in block.partition(b"\n")[0]:
         raise InputError(
-            f"{file}: not UTF-8 text (it looks like UTF-16 or a binary file); save it as UTF-8 CSV"
+            f"{file}: not UTF-8 text (it looks like UTF-16 or a binary file); {_ENCODING_ADVICE}"
         )
-    block = block.removeprefix(_BOM)
-    n_lines = 0
-    while block:
-        line, _, block = block.partition(b"\n")
-        n_lines += 1
-        if not line.strip():
-            continue
-        try:
-            text = line.decode()
-            return [name.strip() for name in next(csv.reader([text.rstrip("\r")]))], block, n_lines
-        except UnicodeDecodeError:
-            raise InputError(
-                f"{file}: not UTF-8 text (line {n_lines}); save it as UTF-8 CSV"
-            ) from None
-        except csv.Error as error:
-            raise InputError(
-                f"{file}: line {n_lines} is not a CSV header ({error}); expected column names"
-            ) from None
-    raise InputError(f"{file}: nothing but empty lines; expected CSV with a header line")
+    blank = _BLANK_LINES.match(block)
+    start = blank.end() if blank else 0
+    line, _, rest = block[start:].partition(b"\n")
+    n_lines = block.count(b"\n", 0, start) + 1
+    if not line.strip(b" \r"):
+        raise InputError(f"{file}: nothing but empty lines; expected CSV with a header line")
+    try:
+        return line.removesuffix(b"\r").decode(), rest, n_lines
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: not UTF-8 text (line {n_lines}); {_ENCODING_ADVICE}") from None
+
+
+class _Recoded(io.RawIOBase):
+    """A stream of another encoding as UTF-8; bytes that are no text in it stay no text."""
+
+    def __init__(self, stream: BinaryIO, encoding: str):
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="surrogateescape")
+
+    def read(self, size: int = -1) -> bytes:
+        raw = self._stream.read(size)
+        while raw:
+            text = self._decoder.decode(raw)
+            if text:
+                return text.encode(errors="surrogateescape")
+            raw = self._stream.read(size)
+        return self._decoder.decode(b"", final=True).encode(errors="surrogateescape")

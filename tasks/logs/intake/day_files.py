@@ -32,6 +32,8 @@ class Day:
     files: list[tuple[Path, int]] = field(default_factory=list)
     n_rows: int = 0
     n_clicks: int = 0
+    weight: float = 0.0  # impressions that the rows stand for
+    weight_clicks: float = 0.0
     hours: Counter[int] = field(default_factory=Counter)
     first_tick: int = 0
     last_tick: int = 0
@@ -43,7 +45,13 @@ class Day:
         """The date, ISO format."""
         return str(np.datetime64(self.number, "D"))
 
-    def count(self, ticks: np.ndarray, labels: np.ndarray, hashes: np.ndarray) -> None:
+    def count(
+        self,
+        ticks: np.ndarray,
+        labels: np.ndarray,
+        hashes: np.ndarray,
+        weights: np.ndarray | None = None,
+    ) -> None:
         """Count the rows that come next."""
         if not ticks.size:
             return
@@ -55,6 +63,9 @@ class Day:
         self.last_tick = max(self.last_tick, high) if self.n_rows else high
         self.n_rows += ticks.size
         self.n_clicks += int(labels.sum())
+        if weights is not None:
+            self.weight += float(weights.sum())
+            self.weight_clicks += float(weights[labels == 1].sum())
         counts = np.bincount((ticks - self.number * DAY) // HOUR, minlength=24)
         self.hours.update(
             {self.number * 24 + hour: int(counts[hour]) for hour in np.flatnonzero(counts).tolist()}
@@ -65,8 +76,8 @@ class Day:
 class DayFiles:
     """Write rows by day, in any order; :meth:`rewrite` sorts a day and takes duplicates out."""
 
-    def __init__(self, folder: Path, *, label: str, time: str):
-        self._folder, self._label, self._time = folder, label, time
+    def __init__(self, folder: Path, *, label: str, time: str, weight: str | None = None):
+        self._folder, self._label, self._time, self._weight = folder, label, time, weight
         self.days: dict[int, Day] = {}
         self._waiting: dict[int, list[pa.RecordBatch]] = {}
         self._n_waiting: Counter[int] = Counter()
@@ -74,19 +85,18 @@ class DayFiles:
 
     def add(self, batch: pa.RecordBatch, *, keys: np.ndarray | None) -> np.ndarray:
         """Add rows and return the day of each, int32; `keys` are the hashes of their ids."""
-        ticks = ticks_of(batch.column(self._time))
-        labels = batch.column(self._label).to_numpy(zero_copy_only=False)
-        hashes = hash_rows(batch, keys=keys)
+        counted = self._counted(batch, keys)
+        ticks = counted[0]
         numbers = (ticks // DAY).astype(np.int32)
         found = np.unique(numbers)
         for number in found.tolist():
             day = self.days.setdefault(number, Day(number))
-            part, chosen = batch, [ticks, labels, hashes]
+            part, chosen = batch, counted
             if found.size > 1:
                 rows = np.flatnonzero(numbers == number)
                 steady = rows[-1] - rows[0] + 1 == rows.size
                 part = batch.slice(rows[0], rows.size) if steady else batch.take(pa.array(rows))
-                chosen = [values[rows] for values in chosen]
+                chosen = [values[rows] for values in counted]
             day.count(*chosen)
             self._waiting.setdefault(number, []).append(part)
             self._n_waiting[number] += part.num_rows
@@ -95,6 +105,12 @@ class DayFiles:
         while self._n_waiting.total() > _BUFFERED_ROWS:
             self._write(self._n_waiting.most_common(1)[0][0])
         return numbers
+
+    def _counted(self, batch: pa.RecordBatch, keys: np.ndarray | None = None) -> list[np.ndarray]:
+        """Return what :meth:`Day.count` takes."""
+        names = filter(None, (self._label, self._weight))
+        label, *weight = (batch.column(name).to_numpy(zero_copy_only=False) for name in names)
+        return [ticks_of(batch.column(self._time)), label, hash_rows(batch, keys=keys), *weight]
 
     def _write(self, number: int) -> None:
         writer = self._open.get(number)
@@ -134,10 +150,7 @@ class DayFiles:
         writer = PartWriter(path)
         for table in self._in_order(old, drop):
             batch = table.unify_dictionaries().combine_chunks().to_batches()[0]
-            ticks = ticks_of(batch.column(self._time))
-            new.count(
-                ticks, batch.column(self._label).to_numpy(zero_copy_only=False), hash_rows(batch)
-            )
+            new.count(*self._counted(batch))
             writer.write([batch])
         writer.close()
         for file, _ in old.files:

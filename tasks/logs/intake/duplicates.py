@@ -46,6 +46,10 @@ class Column:
             [np.zeros(0, self._dtype), *(values[inside] for values, inside in self._cut(places))]
         )
 
+    def equal(self, value: int) -> np.ndarray:
+        """Return a mask of the values equal to one."""
+        return np.concatenate([np.zeros(0, bool), *(values == value for values in self.chunks())])
+
     def ranks(self, places: np.ndarray) -> np.ndarray:
         """Return how many equal values stand before each of these places, which must ascend."""
         seen: Counter[int] = Counter()

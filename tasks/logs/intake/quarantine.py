@@ -1,6 +1,6 @@
 """Rows that are not in the log: the place of each, the reason, and its text.
 
-Reasons are given where a row is read: :mod:`tasks.logs.intake.canonical` (values), :mod:`tasks.logs.intake.csv_block` (lines),
+Reasons are given where a row is read: :mod:`tasks.logs.intake.canonical` (values), :mod:`tasks.logs.intake.csv_line` (lines),
 :mod:`tasks.logs.intake.duplicates` (ids).
 """
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tasks.errors import InputError
 from tasks.logs.intake.canonical import BadRow
+from tasks.logs.intake.labels import LABEL
 
 QUARANTINE = "quarantine.parquet"
 _SCHEMA = pa.schema(
@@ -27,7 +28,9 @@ _SCHEMA = pa.schema(
     ]
 )
 _CHUNK = 10_000
+_CHUNK_BYTES = 16 << 20
 _HOPELESS = 100_000
+_HOPELESS_SHARE = 0.2
 
 
 class Quarantine:
@@ -42,6 +45,7 @@ class Quarantine:
         self.reasons: Counter[str] = Counter()
         self._examples: dict[str, BadRow] = {}
         self._waiting: list[BadRow] = []
+        self._n_bytes = 0
         self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
 
     @property
@@ -54,9 +58,10 @@ class Quarantine:
         for row in rows:
             self.reasons[row.reason] += 1
             self._examples.setdefault(row.reason, row)
-        self._waiting.extend(rows)
-        if len(self._waiting) >= _CHUNK:
-            self._flush()
+            self._waiting.append(row)
+            self._n_bytes += len(row.text) + len(row.value)
+            if len(self._waiting) >= _CHUNK or self._n_bytes >= _CHUNK_BYTES:
+                self._flush()
 
     def add_batch(
         self, batch: pa.RecordBatch, *, files: pa.Array, rows: np.ndarray, reason: str, column: str
@@ -84,6 +89,7 @@ class Quarantine:
             ]
             self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA))
             self._waiting.clear()
+            self._n_bytes = 0
 
     def close(self) -> None:
         """Finish the file; closing twice is harmless."""
@@ -93,7 +99,10 @@ class Quarantine:
 
     def is_hopeless(self, n_rows_in: int, max_bad_share: float) -> bool:
         """Return whether so many rows are bad that reading can stop."""
-        return self.n_rows > _HOPELESS and self.n_rows > max(0.5, max_bad_share) * n_rows_in
+        return (
+            self.n_rows > _HOPELESS
+            and self.n_rows > max(_HOPELESS_SHARE, max_bad_share) * n_rows_in
+        )
 
     def refusal(
         self, source: str, *, n_rows_in: int, max_bad_share: float, kept_at: Path, stopped: bool
@@ -103,8 +112,10 @@ class Quarantine:
         row = self._examples[reason]
         read = f"the first {n_rows_in:,}" if stopped else f"{n_rows_in:,}"
         value = " ".join(row.value.split())
+        said = "say in the schema what means a click: label: {column: ..., click: [...], no_click: [...]}"
+        advice = said if reason == LABEL else "fix the log or the schema"
         return InputError(
             f"{source}: {self.n_rows:,} of {read} rows are bad ({self.n_rows / n_rows_in:.1%}, allowed {max_bad_share:.1%}); "
             f"most often: {reason} ({n_rows:,} rows, such as {value[:60]!r} in row {row.row} of {row.file}); "
-            f"all of them are in {kept_at}; fix the log or the schema, or raise ingest.max_bad_share"
+            f"all of them are in {kept_at}; {advice}, or raise ingest.max_bad_share"
         )

@@ -1,34 +1,33 @@
-"""Any source to rows of text: CSV, gz, zip, Parquet, a folder of those, S3, or a simulated log."""
+"""Any source to rows: text or Parquet, packed or in archives, a folder of those, S3, or a simulated log."""
 
 import gzip
 import json
+import lzma
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.errors import InputError
-from tasks.logs.intake.csv_block import Layout, RawRows
+from tasks.logs.intake.archives import Opener, Part
+from tasks.logs.intake.csv_block import RawRows
 from tasks.logs.intake.csv_rows import read_csv
-from tasks.logs.sources import SourceFile, list_files
+from tasks.logs.intake.headers import Note, WrongColumns, check_columns, find_layout
+from tasks.logs.intake.json_lines import read_json_lines
+from tasks.logs.origin import split_member
+from tasks.logs.sources import list_files
 from tasks.schema import Schema
 
-_GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK", b"PAR1"
-_TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".gz")
-_NAMED = {
-    ".gz": (_GZIP, "gzip"),
-    ".zip": (_ZIP, "a zip archive"),
-    ".parquet": (_PARQUET, "Parquet"),
-    ".pq": (_PARQUET, "Parquet"),
-}
-
-Note = Callable[[str], None]
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 def read_source(
@@ -49,11 +48,27 @@ def read_source(
         batches = simulate_batches(**knobs, batch_rows=batch_rows, with_truth=has_truth)
         yield from _read_batches(batches, source, schema, note)
         return
-    for file in list_files(source):
-        with _file_errors(file.uri):
-            yield from _read_file(
-                file, schema, note=note, batch_rows=batch_rows, block_bytes=block_bytes
+    opener = Opener(note, split_member(source)[1])
+    unfit: list[WrongColumns] = []
+    n_fit = 0
+    for file in list_files(source, note):
+        with _file_errors(file.uri), file.open() as handle:
+            for part in opener.parts(handle, file.uri, file.size_bytes):
+                try:
+                    yield from _read_part(part, schema, note, batch_rows, block_bytes)
+                    n_fit += 1
+                except WrongColumns as error:
+                    unfit.append(error)
+    if not n_fit:
+        raise (
+            unfit[0]
+            if unfit
+            else InputError(
+                f"{source}: the file is empty; expected CSV with a header line, JSON lines or Parquet"
             )
+        )
+    for left in unfit:
+        note(f"left out: {str(left).partition(';')[0]}")
 
 
 @contextmanager
@@ -71,7 +86,9 @@ def _file_errors(uri: str) -> Iterator[None]:
         raise InputError(
             f"{uri}: the zip archive is damaged or cut short ({error}); fetch it again"
         ) from None
-    except pa.ArrowInvalid as error:
+    except (tarfile.TarError, lzma.LZMAError) as error:
+        raise InputError(f"{uri}: damaged or cut short ({error}); fetch it again") from None
+    except (pa.ArrowException, NotImplementedError, UnicodeError) as error:
         raise InputError(
             f"{uri}: cannot be read ({str(error).splitlines()[0]}); write or fetch it again"
         ) from None
@@ -81,120 +98,76 @@ def _file_errors(uri: str) -> Iterator[None]:
         ) from None
 
 
-def _read_file(
-    file: SourceFile, schema: Schema, *, note: Note, batch_rows: int, block_bytes: int
+def _read_part(
+    part: Part, schema: Schema, note: Note, batch_rows: int, block_bytes: int
 ) -> Iterator[RawRows]:
-    with file.open() as handle:
-        magic = handle.read(4)
-        handle.seek(0)
-        _check_name(file, magic)
-        if magic == _PARQUET:
-            yield from _read_parquet(handle, file.uri, schema, note, batch_rows)
-            return
-        for name, stream in _texts(handle, file.uri, magic):
-            yield from read_csv(
-                stream,
-                name,
-                find_layout=partial(_layout, file=name, schema=schema, note=note),
-                block_bytes=block_bytes,
-            )
-
-
-def _check_name(file: SourceFile, magic: bytes) -> None:
-    if not magic:
-        raise InputError(f"{file.uri}: the file is empty; expected CSV with a header line")
-    for suffix, (start, kind) in _NAMED.items():
-        if file.name.lower().endswith(suffix) and not magic.startswith(start):
-            raise InputError(
-                f"{file.uri}: not {kind}, whatever its name says (it begins with {magic!r}); fetch it again, or name it .csv if it is one"
-            )
-
-
-def _texts(handle: BinaryIO, uri: str, magic: bytes) -> Iterator[tuple[str, BinaryIO]]:
-    """Yield name and stream of each text in a file: the file itself, decompressed, or an archive's members."""
-    if magic.startswith(_GZIP):
-        yield uri, gzip.GzipFile(fileobj=handle)  # type: ignore[misc]
-    elif magic.startswith(_ZIP):
-        with zipfile.ZipFile(handle) as archive:
-            members = sorted(name for name in archive.namelist() if _is_text(name))
-            if not members:
-                raise InputError(
-                    f"{uri}: no CSV in this archive; it holds {', '.join(archive.namelist()[:5]) or 'nothing'}"
-                )
-            for member in members:
-                if archive.getinfo(member).flag_bits & 1:
-                    raise InputError(f"{uri}: {member} is encrypted; unpack it and name the CSV")
-                with archive.open(member) as stream:
-                    if member.lower().endswith(".gz"):
-                        yield f"{uri}/{member}", gzip.GzipFile(fileobj=stream)  # type: ignore[misc]
-                    else:
-                        yield f"{uri}/{member}", stream  # type: ignore[misc]
-    else:
-        yield uri, handle
-
-
-def _is_text(member: str) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in member.split("/"))
-    return member.lower().endswith(_TEXT_SUFFIXES) and not hidden
-
-
-def _layout(header: list[str], file: str, schema: Schema, note: Note) -> Layout:
-    kept = check_columns(header, file, schema, note)
-    plain = frozenset(name for name in (schema.id, schema.truth) if name)
-    return Layout(len(header), {name: header.index(name) for name in kept}, plain)
-
-
-def check_columns(found: Sequence[str], file: str, schema: Schema, note: Note) -> list[str]:
-    """Return the columns of a file that the schema names; the others are reported to `note`.
-
-    Raises
-    ------
-    InputError
-        If a column of the schema is missing or occurs twice.
-    """
-    missing = [name for name in schema.required_columns if name not in found]
-    if missing:
-        raise InputError(
-            f"{file}: {_missing_columns(missing, found)}; rename, or describe this log in a schema file of its own (`schema` in env.yaml, now {schema.name!r})"
+    partition = _partition_of(part.name, schema)
+    if part.is_parquet:
+        found = _read_parquet(part.stream, part.name, schema, partition, note, batch_rows)
+    elif any(suffix in part.name.lower().rsplit("/", 1)[-1] for suffix in _JSON_SUFFIXES):
+        found = read_json_lines(
+            part.stream,
+            part.name,
+            schema,
+            partition=[*partition],
+            note=note,
+            block_bytes=block_bytes,
         )
-    wanted = [
-        *schema.required_columns,
-        *([schema.truth] if schema.truth and schema.truth in found else []),
-    ]
-    twice = [name for name in wanted if list(found).count(name) > 1]
-    if twice:
-        raise InputError(f"{file}: column {twice[0]!r} occurs twice; drop or rename one")
-    extra = [name for name in found if name not in wanted]
-    if extra:
-        note(f"columns that the schema does not name were ignored: {', '.join(extra)}")
-    return wanted
+    else:
+        layout = partial(
+            find_layout, file=part.name, schema=schema, partition=[*partition], note=note
+        )
+        found = read_csv(
+            part.stream,
+            part.name,
+            encoding=schema.file.encoding,
+            find_layout=layout,
+            block_bytes=block_bytes,
+        )
+    for raw in found:
+        for name, value in partition.items():
+            if name not in raw.columns:
+                codes = pa.array(np.zeros(len(raw.numbers), np.int32))
+                raw.columns[name] = pa.DictionaryArray.from_arrays(
+                    codes, pa.array([value], pa.string())
+                )
+        yield raw
 
 
-def _missing_columns(missing: list[str], found: Sequence[str]) -> str:
-    names = ", ".join(repr(name) for name in missing[:5]) + (
-        f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    )
-    line = f"missing {'column' if len(missing) == 1 else 'columns'} {names}"
-    if len(found) == 1:
-        for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if mark in found[0]:
-                return f"{line}: the header is separated by {name}; save it with commas"
-    shown = ", ".join(found[:8]) + (", ..." if len(found) > 8 else "")
-    return f"{line}; found {shown[:200]}"
+def _partition_of(name: str, schema: Schema) -> dict[str, str | None]:
+    """Return the columns that folders named `column=value` give, as far as the schema names them."""
+    pairs = [part.partition("=") for part in name.split("/")[:-1]]
+    wanted = {*schema.required_columns, schema.truth}
+    return {
+        unquote(key): None if value == _NO_PARTITION else unquote(value)
+        for key, mark, value in pairs
+        if mark and unquote(key) in wanted
+    }
 
 
 def _read_parquet(
-    handle: BinaryIO, uri: str, schema: Schema, note: Note, batch_rows: int
+    handle: BinaryIO,
+    uri: str,
+    schema: Schema,
+    partition: Mapping[str, str | None],
+    note: Note,
+    batch_rows: int,
 ) -> Iterator[RawRows]:
     with pq.ParquetFile(handle) as file:
-        kept = check_columns(file.schema_arrow.names, uri, schema, note)
+        names = file.schema_arrow.names
+        extra = [name for name in partition if name not in names]
+        kept = [
+            name for name in check_columns([*names, *extra], uri, schema, note) if name in names
+        ]
         texts = [
-            name for name in schema.field_names if _is_string(file.schema_arrow.field(name).type)
+            name
+            for name in schema.field_names
+            if name in names and _is_string(file.schema_arrow.field(name).type)
         ]
     handle.seek(0)
     with pq.ParquetFile(handle, read_dictionary=texts) as file:
         batches = file.iter_batches(batch_size=batch_rows, columns=kept)
-        yield from _read_batches(batches, uri, schema, lambda _: None)
+        yield from _read_batches(batches, uri, schema, None)
 
 
 def _is_string(kind: pa.DataType) -> bool:
@@ -202,13 +175,14 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def _read_batches(
-    batches: Iterator[pa.RecordBatch], file: str, schema: Schema, note: Note
+    batches: Iterator[pa.RecordBatch], file: str, schema: Schema, note: Note | None
 ) -> Iterator[RawRows]:
-    """Yield Arrow batches as rows; the text of a row is its JSON."""
+    """Yield Arrow batches as rows; the text of a row is its JSON. With `note`, their columns are checked first."""
     first, kept = 1, None
     for batch in batches:
         if kept is None:
-            kept = check_columns(batch.schema.names, file, schema, note)
+            names = batch.schema.names
+            kept = check_columns(names, file, schema, note) if note else names
         columns = {name: batch.column(name) for name in kept}
         numbers = np.arange(first, first + batch.num_rows)
         first += batch.num_rows
@@ -218,7 +192,7 @@ def _read_batches(
                 {name: column[row].as_py() for name, column in columns.items()}, default=str
             )
 
-        yield RawRows(file, columns, numbers, text, counted_in="row")
+        yield RawRows(file, columns, numbers, text)
 
 
 def is_float_notation(texts: Sequence[str]) -> list[str]:

@@ -20,9 +20,11 @@ from tasks.logs.intake.duplicates import Column, find_candidates, later_ones
 from tasks.logs.intake.quarantine import QUARANTINE, Quarantine
 from tasks.logs.intake.readers import is_float_notation, read_source
 from tasks.logs.intake.row_hash import hash_texts
+from tasks.logs.intake.times import stray_days
 from tasks.logs.log import DUPLICATE, FORMAT, arrow_schema
 from tasks.schema import Schema
 
+STRAY = "time is far from that of the other rows"
 _ROW_BITS = 40
 
 
@@ -46,7 +48,15 @@ class Intake:
     def __post_init__(self) -> None:
         self.has_truth = False
         self.quarantine = Quarantine(self.work / QUARANTINE)
-        self.days = DayFiles(self.work, label=self.schema.label, time=self.schema.time_column)
+        self.n_split = (
+            0  # rows that counts added: clicks and other impressions are rows of their own
+        )
+        self.days = DayFiles(
+            self.work,
+            label=self.schema.label,
+            time=self.schema.time_column,
+            weight=self.schema.weight_column,
+        )
         self._keys = Column(self.work / "keys.bin", "u8")
         self._places = Column(self.work / "places.bin", "i8")
         self._day_numbers = Column(self.work / "days.bin", "i4")
@@ -70,6 +80,8 @@ class Intake:
                     canonical = Canonicalizer(self.schema, has_truth=self.has_truth)
                 if not self.files or self.files[-1] != raw.file:
                     self.files.append(raw.file)
+                for sentence in raw.notes:
+                    self.note(sentence)
                 self._take(raw, canonical(raw))
                 if on_progress:
                     on_progress(self.n_rows_in)
@@ -77,6 +89,10 @@ class Intake:
                     self.stopped = True
                     raise Refused
         self.days.flush()
+        if canonical and canonical.stripped:
+            self.note(
+                f"blanks around values were taken off ({', '.join(canonical.stripped)}); `keep_spaces: true` in the schema keeps them"
+            )
         if unordered := sum(not day.in_order for day in self.days.days.values()):
             self.note(
                 f"rows of {unordered} day{'s' * (unordered > 1)} did not come in order of time and were sorted"
@@ -87,18 +103,22 @@ class Intake:
     def _take(self, raw: RawRows, rows: CanonicalRows) -> None:
         self.n_rows_in += len(raw.numbers) + len(raw.bad)
         self.quarantine.add(rows.bad)
+        self.n_split += rows.batch.num_rows - rows.n_good
         if not rows.batch.num_rows:
             return
         keys = None
         if self.schema.id:
             ids = rows.batch.column(self.schema.id)
             keys = hash_texts(ids)
+            if self.schema.label_form.impressions:  # two rows of one id are no duplicates
+                labels = rows.batch.column(self.schema.label).to_numpy(zero_copy_only=False)
+                keys = keys ^ labels.astype(np.uint64)
             self._note_damaged(ids.slice(0, 100).to_pylist())
         numbers = self.days.add(rows.batch, keys=keys)
         if keys is not None:
             self._keys.append(keys)
-            self._places.append(rows.numbers + ((len(self.files) - 1) << _ROW_BITS))
-            self._day_numbers.append(numbers)
+        self._places.append(rows.numbers + ((len(self.files) - 1) << _ROW_BITS))
+        self._day_numbers.append(numbers)
 
     def _note_damaged(self, ids: list[str]) -> None:
         if damaged := is_float_notation(ids):
@@ -116,7 +136,10 @@ class Intake:
         candidates = find_candidates(self._keys.chunks, self._keys.size)
         if not candidates.size:
             return
-        days_of, rows_of = self._day_numbers.take(candidates), self._day_numbers.ranks(candidates)
+        days_of = self._day_numbers.take(candidates)
+        left = np.isin(days_of, list(self.days.days))  # strays are gone
+        candidates, days_of = candidates[left], days_of[left]
+        rows_of = self._day_numbers.ranks(candidates)
         second = np.zeros(candidates.size, dtype=np.uint64)
         for number in np.unique(days_of).tolist():
             mine = np.flatnonzero(days_of == number)
@@ -129,9 +152,20 @@ class Intake:
         places = self._places.take(candidates)
         for number in np.unique(days_of[later]).tolist():
             mine = later & (days_of == number)
-            self._remove(number, rows_of[mine], places[mine])
+            self._remove(number, rows_of[mine], places[mine], DUPLICATE, str(self.schema.id))
 
-    def _remove(self, number: int, rows: np.ndarray, places: np.ndarray) -> None:
+    def remove_strays(self) -> None:
+        """Move rows whose time is far from that of nearly all others to quarantine (:func:`stray_days`)."""
+        counts = {number: day.n_rows for number, day in self.days.days.items()}
+        for number in stray_days(counts):
+            rows = np.flatnonzero(self._day_numbers.equal(number))
+            places = self._places.take(rows)
+            ranks = np.arange(rows.size)
+            self._remove(number, ranks, places, STRAY, self.schema.time_column)
+
+    def _remove(
+        self, number: int, rows: np.ndarray, places: np.ndarray, reason: str, column: str
+    ) -> None:
         drop = np.zeros(self.days.days[number].n_rows, dtype=bool)
         drop[rows] = True
         names, done = pa.array(self.files), 0
@@ -142,17 +176,17 @@ class Intake:
                 batch,
                 files=names.take(pa.array(part >> _ROW_BITS)),
                 rows=part & ((1 << _ROW_BITS) - 1),
-                reason=DUPLICATE,
-                column=str(self.schema.id),
+                reason=reason,
+                column=column,
             )
         self.days.rewrite(number, drop=drop)
 
     def check(self) -> None:
         """Refuse a log with too many bad rows, too few rows, or one class."""
-        if self.quarantine.n_rows > self.max_bad_share * self.n_rows_in:
+        if self.quarantine.n_rows > self.max_bad_share * (self.n_rows_in + self.n_split):
             raise Refused
         n_rows, n_clicks = self.n_rows, self.n_clicks
-        if self.n_rows_in != n_rows + self.quarantine.n_rows:
+        if self.n_rows_in + self.n_split != n_rows + self.quarantine.n_rows:
             raise RuntimeError(
                 f"{self.n_rows_in} rows came in, but {n_rows} + {self.quarantine.n_rows} are accounted for"
             )
@@ -202,6 +236,10 @@ class Intake:
         content = hashlib.sha256(json.dumps(columns).encode())
         for day in days:
             content.update(f"{day.name} {day.n_rows} {day.content.hexdigest()}".encode())
+        weights = {
+            "weight": sum(day.weight for day in days),
+            "weight_clicks": sum(day.weight_clicks for day in days),
+        }
         return {
             "format": FORMAT,
             "source": self.source,
@@ -214,6 +252,8 @@ class Intake:
             "n_rows": self.n_rows,
             "n_quarantined": self.quarantine.n_rows,
             "n_clicks": self.n_clicks,
+            **(weights if self.schema.weight_column else {}),
+            "has_time": self.schema.has_time,
             "quarantine": dict(self.quarantine.reasons.most_common()),
             "time_min": _iso(days[0].first_tick),
             "time_max": _iso(days[-1].last_tick),

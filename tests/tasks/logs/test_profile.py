@@ -9,6 +9,8 @@ from tasks.logs.profile import FieldProfile, profile_log, values_outside
 from tasks.schema import Field, Schema
 from tests.logs import SMALL, hours_of, read_all, rows, write_lines
 
+OPEN = Schema.from_dict(SMALL.to_dict() | {"fields": {"site": {"missing": "none"}, "pos": {}}})
+
 
 def log_of(folder, lines, *, schema=SMALL, **knobs) -> Log:
     """Return the log of some lines."""
@@ -21,13 +23,12 @@ def test_a_profile_counts_what_the_rows_hold(tmp_path):
     """Rows, clicks and values that are missing or break their pattern, counted once more one by one."""
     lines = rows(300, hours=hours_of(2))
     lines[7], lines[8], lines[9] = "a,1,14102100,none,x", "b,0,14102100,,12", "c,0,14102100,s1,"
-    log = log_of(tmp_path, lines)
+    log = log_of(tmp_path, lines, schema=OPEN)
     profile, found = profile_log(log, SMALL), read_all(log.folder)
     assert (profile.n_rows, profile.n_clicks) == (len(found), sum(row["click"] for row in found))
     site, pos = profile.fields["site"], profile.fields["pos"]
-    assert site.n_missing == sum(row["site"] == "none" for row in found) == 1
-    assert site.n_null == sum(row["site"] is None for row in found) == 1
-    assert (pos.n_null, pos.n_outside, dict(pos.outside)) == (1, 2, {"x": 1, "12": 1})
+    assert site.n_missing == sum(row["site"] is None for row in found) == 2
+    assert (pos.n_missing, pos.n_outside, dict(pos.outside)) == (1, 2, {"x": 1, "12": 1})
     assert profile.missing_shares == {"site": 2 / 300, "pos": 1 / 300}
     assert (profile.n_bad_labels, profile.n_out_of_order, profile.n_bad_truths) == (0, 0, 0)
     assert (profile.types["click"], profile.types["hour"]) == ("int8", "timestamp[us, tz=UTC]")
@@ -36,13 +37,12 @@ def test_a_profile_counts_what_the_rows_hold(tmp_path):
 def test_a_profile_does_not_depend_on_row_groups(tmp_path):
     """Small pieces, small memory, the same numbers."""
     lines = [*rows(200, hours=hours_of(2)), "x,0,14102223,a,q"]
-    whole = profile_log(log_of(tmp_path / "a", lines), SMALL)
-    pieces = profile_log(log_of(tmp_path / "b", lines[::-1], block_bytes=200), SMALL)
+    whole = profile_log(log_of(tmp_path / "a", lines, schema=OPEN), SMALL)
+    pieces = profile_log(log_of(tmp_path / "b", lines[::-1], schema=OPEN, block_bytes=200), SMALL)
     for name in ("site", "pos"):
         a, b = whole.fields[name], pieces.fields[name]
-        assert (a.n_missing, a.n_null, a.n_outside, a.outside, a.is_constant) == (
+        assert (a.n_missing, a.n_outside, a.outside, a.is_constant) == (
             b.n_missing,
-            b.n_null,
             b.n_outside,
             b.outside,
             b.is_constant,

@@ -25,7 +25,7 @@ def folder(tmp_path):
     (data / "more").mkdir(parents=True)
     (data / "b.csv").write_text("b")
     (data / "more" / "a.csv.gz").write_bytes(b"a")
-    for name in ("_SUCCESS", ".hidden.csv", "notes.txt"):
+    for name in ("_SUCCESS", ".hidden.csv", "notes.md"):
         (data / name).write_text("x")
     return data
 

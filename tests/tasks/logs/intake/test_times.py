@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,10 @@ from tasks.hashing.contract import HashContract
 from tasks.hashing.features.rows import RowFeatures
 from tasks.hashing.moments import read_moments
 from tasks.hashing.row_encoder import RowEncoder
-from tasks.logs.intake.times import NOT_A_TIME, TimeParser
+from tasks.ingest import ingest_log
+from tasks.logs.intake.times import NOT_A_TIME, TimeParser, stray_days
 from tasks.schema import Schema
+from tests.logs import SMALL, hours_of, rows, write_lines
 
 FORMATS = st.sampled_from(["iso", "%y%m%d%H", "%Y-%m-%d %H:%M:%S", "%d/%m/%Y %H:%M:%S.%f"])
 
@@ -94,3 +97,59 @@ def test_the_time_column_of_a_log_is_read_alike(ticks):
     moments = read_moments(column, HashContract.from_schema(schema, bits=8))
     assert found.tolist() == [NOT_A_TIME if tick is None else tick for tick in ticks]
     assert moments.tolist() == [NOT_A_TIME if tick is None else tick // 1000 for tick in ticks]
+
+
+@given(
+    st.lists(st.integers(-(10**18), 10**18) | st.integers(0, 2 * 10**9)),
+    st.sampled_from(["epoch", "epoch_ms", "epoch_us"]),
+)
+def test_fast_and_slow_numbers_agree(numbers, time_format):
+    """Seconds to microseconds since 1970; what is outside the years 1 to 9999 is no time."""
+    texts = [*map(str, numbers), "1.5", "-0", "+1", "1e9", "0x1"]
+    schema = schema_of(time_format)
+    many = pa.array(texts + [f"no time {number}" for number in range(2000)])
+    fast = TimeParser(schema).ticks(many, "file")[: len(texts)]
+    assert fast.tolist() == TimeParser(schema).ticks(pa.array(texts), "file").tolist()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kolkata"])
+@pytest.mark.parametrize("time_format", ["iso", "%Y-%m-%d %H:%M:%S"])
+def test_a_zone_is_read_alike_fast_and_slow(zone, time_format):
+    """Also in hours that a clock skips or repeats, before the year 1, and where a text names its own zone."""
+    raw = schema_of(time_format).to_dict()
+    schema = Schema.from_dict(raw | {"time": raw["time"] | {"zone": zone}})
+    texts = [f"2024-{day} {hour:02d}:30:00" for day in ("03-10", "03-31", "07-01", "10-27", "11-03") for hour in range(5)]  # fmt: skip
+    texts += ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "0001-01-01 00:00:00", "9999-12-31 23:30:00"]  # fmt: skip
+    many = pa.array(texts + [f"no time {number}" for number in range(2000)])
+    fast = TimeParser(schema).ticks(many, "file")[: len(texts)]
+    assert fast.tolist() == TimeParser(schema).ticks(pa.array(texts), "file").tolist()
+
+
+def test_stray_times_are_those_far_from_nearly_all():
+    """A piece counts by its distance and by its rows; a log with a year's break is one log."""
+    days = dict.fromkeys(range(20_000, 20_010), 100)
+    assert stray_days(days | {0: 3, 2_932_896: 2}) == [0, 2_932_896]
+    assert stray_days(days | {0: 300}) == []
+    assert stray_days(days | {20_300: 1}) == []
+    assert stray_days({}) == stray_days({5: 1}) == []
+
+
+def test_strays_go_to_quarantine_with_their_place(tmp_path):
+    """And a later row with the id of one is no duplicate of it."""
+    lines = rows(300, hours=hours_of(2))
+    lines.insert(7, "150,1,70010100,s1,1")
+    source = write_lines(tmp_path / "raw.csv", lines)
+    found = ingest_log(str(source), tmp_path / "log", schema=SMALL)
+    assert found["quarantine"] == {"time is far from that of the other rows": 1}
+    (bad,) = pq.read_table(tmp_path / "log/quarantine.parquet").to_pylist()
+    assert (bad["row"], found["n_rows"], len(found["days"])) == (9, 300, 2)
+
+
+def test_date_and_hour_can_be_two_columns(tmp_path):
+    """Joined by a space, whatever types they have."""
+    columns = {"d": ["2024-05-01"] * 3, "h": [0, 5, 23], "click": [0, 1, 0], "a": ["x"] * 3}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    time = {"columns": ["d", "h"], "format": "%Y-%m-%d %H"}
+    raw = {"name": "x", "label": "click", "time": time, "fields": {"a": {}}}
+    found = ingest_log(str(tmp_path / "a.parquet"), tmp_path / "log", schema=Schema.from_dict(raw))
+    assert list(found["hours"]) == ["2024-05-01T00", "2024-05-01T05", "2024-05-01T23"]
