@@ -16,7 +16,7 @@ from tasks.simulation.publishers import (
     OPENING_APP_SHARE,
     Publishers,
 )
-from tasks.simulation.truth import Truth, sigmoid
+from tasks.simulation.truth import CTR, Truth, sigmoid
 
 _PILOT_ROWS, _FIRST_HOUR_ROWS = 131_072, 16_384
 
@@ -24,7 +24,7 @@ _PILOT_ROWS, _FIRST_HOUR_ROWS = 131_072, 16_384
 class World:
     """Everything that is fixed before the first row, of a size that does not depend on the number of rows."""
 
-    def __init__(self, *, seed: int, days: int, start: date):
+    def __init__(self, *, seed: int, days: int, start: date, ctr: float = CTR):
         self.clock = Clock(seed=seed, days=days, start=start)
         self.publishers = Publishers(seed=seed)
         self.campaigns = Campaigns(seed=seed, n_slots=self.clock.n_slots)
@@ -36,7 +36,7 @@ class World:
         hours = np.searchsorted(ends, np.arange(_PILOT_ROWS), side="right").astype(np.int32)
         pilot = self.draw(hours, stream(seed, 6))
         first_hour = self.draw(np.zeros(_FIRST_HOUR_ROWS, np.int32), stream(seed, 7))
-        self.truth.calibrate(pilot, first_hour, self.clock.opening, self.clock.share)
+        self.truth.calibrate(pilot, first_hour, self.clock.opening, self.clock.share, ctr)
 
     def draw(self, hour: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return the rows' codes and ranks by field, for rows that fall into these hours."""
