@@ -114,7 +114,7 @@ serve: $(STAMP)  ## the champion's Bento on http://127.0.0.1:3000 (HOST=, PORT=)
 	@$(BIN)/clicklab serve --env $(ENV) --host $(HOST) --port $(PORT)
 
 predict: $(STAMP)  ## send the schema's example impression to `make serve`
-	@$(BIN)/clicklab predict --url http://$(HOST):$(PORT)
+	@$(BIN)/clicklab predict --env $(ENV) --url http://$(HOST):$(PORT)
 
 prove: $(STAMP)  ## prove that notebook, artifact, Bento and endpoint agree
 	@$(BIN)/clicklab prove --env $(ENV)
@@ -128,7 +128,7 @@ rollback: $(STAMP)  ## point back to an earlier version (POINTER=, TO=)
 	@$(BIN)/clicklab rollback '$(POINTER)' $(if $(TO),--to '$(TO)')
 
 ledger: $(STAMP)  ## every promotion decision, oldest first
-	@$(BIN)/clicklab ledger
+	@$(BIN)/clicklab ledger --env $(ENV)
 
 ##@ Quality
 

@@ -100,7 +100,11 @@ def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("
         from tasks.knobs.reading import read_env
         from tasks.registry.ledger import ledger_place, read_ledger
 
-        for entry in read_ledger(ledger_place(read_env(env, ask_models=False)["mlflow"]["ledger"])):
+        place = ledger_place(read_env(env, ask_models=False)["mlflow"]["ledger"])
+        entries = read_ledger(place)
+        if not entries:
+            typer.echo(f"{place}: no decision yet; `make run` makes the first", err=True)
+        for entry in entries:
             reasons = "; ".join(entry.get("reasons", []))
             typer.echo(
                 f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version'] or '-'}  {reasons}"
@@ -110,19 +114,18 @@ def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("
 @app.command()
 def predict(
     url: Annotated[str, typer.Option(help="where the service listens")] = "http://127.0.0.1:3000",
-    schema: Annotated[Path, typer.Option(help="schema of the log")] = Path(
-        "tasks/schemas/avazu.yaml"
-    ),
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
 ) -> None:
     """Send the schema's example impression to a running service; print request and answer."""
     import json
     from urllib.error import URLError
     from urllib.request import Request, urlopen
 
-    from tasks.schema import load_schema
-
     with readable_errors():
-        row = load_schema(schema).example_row()
+        from tasks.knobs.reading import read_env
+        from tasks.schema import load_schema
+
+        row = load_schema(read_env(env, ask_models=False)["schema"]).example_row()
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"--url must begin with http:// or https://, found {url!r}")
         request = Request(
