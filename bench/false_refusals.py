@@ -51,9 +51,7 @@ def test_part(rate: float, n_slices: int, *, weight: int = 1, seed: int = 7) -> 
     return TestPart(p_true, weight, slices, n_slices)
 
 
-def is_refused(
-    part: TestPart, p_click: np.ndarray, rng: np.random.Generator, gates: Gates
-) -> bool:
+def is_refused(part: TestPart, p_click: np.ndarray, rng: np.random.Generator, gates: Gates) -> bool:
     """Draw clicks from the true probabilities, and return whether the gates refuse these predictions."""
     rows, y_true, weight = part.draw(rng)
     p = p_click[rows]

@@ -48,7 +48,8 @@ def package(
     version = decision["champion_version"]
     if version is None:
         raise GateError(
-            "no model passed the gates and none serves, so there is nothing to package; see the verdicts in evaluate.html"
+            "no model passed the gates and none serves, so there is nothing to package; one can be made champion all the same: "
+            'make promote FORCE=name WHY="..."'
         )
     receipt = Path(str(product["receipt"]))
     client = mlflow_store.connect(tracking["tracking_uri"])

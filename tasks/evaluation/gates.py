@@ -217,13 +217,13 @@ def _below_base_rate(metrics: Mapping[str, Any], promised: Promise | None, gates
     reason = f"normalized entropy {value:.4f}, must be below {limit:g}"
     passed = value < limit
     if not passed and math.isfinite(value) and promised is not None:
-        if promised.entropy >= limit * (1 - _NOTHING):
+        if promised.chance <= gates.alpha:
+            reason += f"; right predictions do so badly in {_percent(promised.chance)} of cases"
+        elif promised.entropy >= limit * (1 - _NOTHING):
             reason += f": the predictions hardly differ from each other (if right, they reach {promised.entropy:.4f})"
-        elif promised.chance > gates.alpha:
+        else:
             passed = True
             reason += f", but with so few clicks right predictions do no better in {promised.chance:.0%} of cases"
-        else:
-            reason += f"; right predictions do so badly in {_percent(promised.chance)} of cases"
     return Check("normalized_entropy", passed, reason)
 
 

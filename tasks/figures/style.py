@@ -3,6 +3,7 @@
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 INK, ACCENT, SOFT = "#222222", "#c2410c", "#9ca3af"
@@ -33,3 +34,26 @@ def use_style() -> None:
 def percent(axis: Any) -> None:
     """Label an axis in percent."""
     axis.set_major_formatter(PercentFormatter(xmax=1))
+
+
+def empty(title: str, why: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    figure, axes = plt.subplots(figsize=(7, 1.2))
+    axes.text(0.5, 0.5, why, ha="center", va="center", transform=axes.transAxes)
+    axes.set(title=title, xticks=[], yticks=[])
+    return figure
+
+
+def short(value: Any, n_chars: int = 44) -> str:
+    """Return a value as a label: printable, on one line, cut where it is long, and never a formula between dollars.
+
+    Examples
+    --------
+    >>> short("a" + chr(10) + "b" + chr(0) + "c")
+    'a b c'
+    >>> short("x" * 99, 4)
+    'xxx…'
+    """
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    text = text if len(text) <= n_chars else text[: n_chars - 1] + "…"
+    return text.replace("$", r"\$")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tasks.figures.style import ACCENT, INK, SOFT
+from tasks.figures.style import ACCENT, INK, SOFT, short
 from tasks.training.history import History
 
 
@@ -49,7 +49,7 @@ def weights(table: pd.DataFrame, *, title: str) -> Figure:
     colors = [SOFT if "rare" in note else INK for note in table["note"]]
     axes.barh(range(len(table)), table["weight"], color=colors)
     axes.axvline(0, color="black", linewidth=0.8)
-    names = (table["field"] + " = " + table["value"]).map(_short)
+    names = (table["field"] + " = " + table["value"]).map(short)
     labels = [f"{name}  ({n:,})" for name, n in zip(names, table["n_rows"], strict=True)]
     axes.set_yticks(range(len(table)), labels)
     if table.empty:
@@ -57,10 +57,6 @@ def weights(table: pd.DataFrame, *, title: str) -> Figure:
         axes.text(0.5, 0.5, note, ha="center", va="center", transform=axes.transAxes)
     axes.set(title=title, xlabel="weight: added to the logit of a row with this value (grey: rare)")
     return figure
-
-
-def _short(text: str, n_chars: int = 44) -> str:
-    return text if len(text) <= n_chars else text[: n_chars - 1] + "…"
 
 
 def answer(
