@@ -167,7 +167,7 @@ def promise(
     drawn = rng.binomial(np.maximum(np.round(n), 1).astype(np.int64), rate, (n_draws, len(n)))
     entropies = (none - drawn @ logit) / _entropy(drawn.sum(axis=1), total)
     promised = (none - expected @ logit) / _entropy(np.array([expected.sum()]), total)
-    n_as_bad = int((~(entropies < found)).sum())
+    n_as_bad = int((entropies >= found).sum())  # not those without a click, which have none
     return Promise(float(promised[0]), (1 + n_as_bad) / (1 + n_draws))
 
 

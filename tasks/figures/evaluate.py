@@ -6,12 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, StrMethodFormatter
 
 from tasks.evaluation.comparison import CHAMPION, Comparison
 from tasks.evaluation.evidence import ratio_interval
 from tasks.evaluation.gates import Gates, slice_evidence
-from tasks.figures.style import ACCENT, INK, SOFT, empty, percent, short
+from tasks.figures.style import ACCENT, INK, SOFT, empty, short
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LINES = ("-", "--", ":", "-.")
@@ -26,9 +26,12 @@ def calibration(curves: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
             shown["p_mean"], shown["y_mean"], marker=_MARKERS[number % 6], linestyle=_LINES[number % 4],
             color=(INK, ACCENT, SOFT)[number % 3], markersize=5, label=name,
         )  # fmt: skip
-    means = np.concatenate([np.empty(0), *(curve["p_mean"] for curve in curves.values())])
-    means = means[means > 0]  # a log axis shows no other
+    shown = [
+        curve["p_mean"][(curve["y_mean"] > 0) & (curve["p_mean"] > 0)] for curve in curves.values()
+    ]
+    means = np.concatenate([np.empty(0), *shown])  # a log axis shows no other
     ends = [means.min(), means.max()] if len(means) else [0.01, 1.0]
+    steps = (1, 2, 5) if ends[1] < 100 * ends[0] else (1, 3)
     axes.plot(ends, ends, color="black", linewidth=0.8, linestyle=":", label="perfect")
     axes.set(
         title=title,
@@ -38,9 +41,9 @@ def calibration(curves: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
         yscale="log",
     )
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(FixedLocator([k * 10.0**-n for n in range(6) for k in (1, 2, 5)]))
+        axis.set_major_locator(FixedLocator([k * 10.0**-n for n in range(7) for k in steps]))
         axis.set_minor_locator(NullLocator())
-        percent(axis)
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     axes.legend(fontsize=8)
     return figure
 
@@ -92,7 +95,7 @@ def slice_ratios(
     keys = ["n_clicks", "n_impressions", "n_expected"]
     spans = [ratio_interval(*row) for row in table[keys].itertuples(index=False)]
     low, high = np.array(spans, dtype=float).reshape(-1, 2).T
-    figure, axes = plt.subplots(figsize=(7.5, 0.26 * len(table) + 1.3))
+    figure, axes = plt.subplots(figsize=(8, 0.26 * len(table) + 1.6))
     y = np.arange(len(table))[::-1]
     ratio, out = table["calibration_ratio"].to_numpy(float), table["refused"].to_numpy(bool)
     axes.axvspan(*bounds, color="#f3f4f6", label="allowed by the gates")
@@ -103,19 +106,20 @@ def slice_ratios(
     )  # fmt: skip
     axes.plot(ratio[out], y[out], "D", color=ACCENT, markersize=8, label="refused: not by chance")
     names = [
-        short(f"{one} = {value}") for one, value in zip(table["slice"], table["value"], strict=True)
+        short(f"{one} = {value}", 36)
+        for one, value in zip(table["slice"], table["value"], strict=True)
     ]
     clicks = table["n_clicks"]
     axes.set_yticks(y, [f"{a}  ({n:,.0f} clicks)" for a, n in zip(names, clicks, strict=True)])
     axes.set_xscale("log")
     reach = [*ratio, *bounds]
     axes.set_xlim(0.8 * max(min(reach), 0.05), 1.25 * min(max(reach), 20))
-    ticks = [0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 5, 10]
+    ticks = [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 4, 10]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(title=title, xlabel="mean prediction / click rate")
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     return figure
 
 

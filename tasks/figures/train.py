@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tasks.figures.style import ACCENT, INK, SOFT, short
+from tasks.figures.style import ACCENT, INK, SOFT, rate, short
 from tasks.training.history import History
+
+N_SHOWN = 60  # bars at most
 
 
 def learning_curve(history: pd.DataFrame, *, title: str, best_epoch: int) -> Figure:
@@ -35,9 +37,13 @@ def learning_curve(history: pd.DataFrame, *, title: str, best_epoch: int) -> Fig
 
 def importance(table: pd.DataFrame, *, title: str, column: str, label: str) -> Figure:
     """Draw one bar per field, largest on top."""
-    table = table.sort_values(column)
+    if len(table) > N_SHOWN:
+        title = f"{title}: the largest {N_SHOWN} of {len(table):,}"
+    table = table.sort_values(column).tail(N_SHOWN)
     figure, axes = plt.subplots(figsize=(7, 0.24 * len(table) + 1.1))
-    axes.barh(table["field"], table[column], color=INK)
+    y = np.arange(len(table))
+    axes.barh(y, table[column], color=INK)
+    axes.set_yticks(y, [short(name) for name in table["field"]])
     axes.set(title=title, xlabel=label)
     return figure
 
@@ -131,7 +137,7 @@ def _values(top: pd.DataFrame) -> list[str]:
         for row in rows.itertuples():
             lines.append(
                 f"- Among values that are not rare, `{row.field} = {row.value}` {verb} the odds of a click most: "
-                f"times {row.odds:.2f} ({row.n_rows:,} rows, {row.click_rate:.1%} clicked)."
+                f"times {row.odds:.2f} ({row.n_rows:,} rows, {rate(row.click_rate)} clicked)."
             )
     if top.empty:
         return ["- No value has a weight."]

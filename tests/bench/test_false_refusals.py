@@ -8,6 +8,8 @@ from bench.false_refusals import (
     expected_power,
     predictions,
     share_refused,
+)
+from bench.false_refusals import (
     test_part as part_of,
 )
 

@@ -71,7 +71,7 @@ def changed(**changes) -> Schema:
         ({"label": "bought"}, "its label is 'bought', that of this log is 'click'"),
         ({"time": {"column": "at", "format": "iso"}}, "its time column is 'at'"),
         ({"fields": {"site": {}, "gone": {}}}, "it reads the field 'gone'"),
-        ({"fields": {"site": {"kind": "number"}}}, "it reads 'site' as a number"),
+        ({"fields": {"site": {"type": "number"}}}, "it reads 'site' as a number"),
     ],
 )
 def test_a_champion_of_another_declaration_is_told_from_this_one(theirs, why):

@@ -60,8 +60,8 @@ def test_few_clicks_refuse_nobody_by_chance():
 
 
 def test_a_slice_needs_more_evidence_among_many():
-    """What 40 clicks show of a single slice is chance for the worst of 64."""
-    off = part(1.7, 60)
+    """What 60 clicks show of a single slice is chance for the worst of 400."""
+    off = part(1.5, 60)
     assert not judge("sgd", GOOD, [off], gates=Gates()).passed
     others = [part(1.0, value=str(number)) for number in range(400)]
     assert judge("sgd", GOOD, [off, *others], gates=Gates()).passed

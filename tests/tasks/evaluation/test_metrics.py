@@ -128,6 +128,9 @@ def test_slices_are_the_metrics_of_their_rows(rows):
     expected = {
         "n_rows": 100,
         "ctr": y_true[300:].mean(),
+        "n_impressions": 100,
+        "n_clicks": y_true[300:].sum(),
+        "n_expected": p_click[300:].sum(),
         **metrics.evaluate(y_true[300:], p_click[300:]),
     }
     assert table.loc["site"].to_dict() == pytest.approx(expected, rel=1e-12)
@@ -176,8 +179,8 @@ def test_a_paired_difference_is_narrower_than_the_intervals(rows):
 def test_a_difference_does_not_depend_on_who_is_sorted_how(rows):
     """A model whose ranking is turned around sees the same resamples: the AUCs add up to one in each."""
     y_true, p_click = rows
-    one = bootstrap._resampled("roc_auc", y_true, p_click, 50, 3)
-    other = bootstrap._resampled("roc_auc", y_true, 1 - p_click, 50, 3)
+    one = bootstrap._resampled("roc_auc", y_true, p_click, None, 50, 3)
+    other = bootstrap._resampled("roc_auc", y_true, 1 - p_click, None, 50, 3)
     np.testing.assert_allclose(one + other, 1, rtol=1e-12)
 
 
