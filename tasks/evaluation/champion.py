@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,11 @@ class Champion:
     found: mlflow_store.RegisteredModel
     p_click: np.ndarray | None
     left_out: str | None = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """Its version in the registry and the origin of its rows, as the record of an evaluation names them."""
+        return {"registry_version": self.found.registry_version, "origin": self.found.origin}
 
 
 def find_champion(

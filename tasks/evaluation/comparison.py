@@ -126,11 +126,7 @@ def collect(upstream: Mapping[str, Any], schema: Schema, tracking: Mapping[str, 
     test = _test_rows(log, schema, split)
     champion = find_champion(log, split.test, schema, tracking, folder.parent / "champion")
     if champion is not None and champion.p_click is not None:
-        known = {
-            "registry_version": champion.found.registry_version,
-            "origin": champion.found.origin,
-        }
-        scored[CHAMPION] = Scored(champion.model, champion.p_click, known)
+        scored[CHAMPION] = Scored(champion.model, champion.p_click, champion.known)
     return Collected(test, scored, failed, champion)
 
 
@@ -174,20 +170,13 @@ def compare(
     ranking = sorted(set(scored) - {CHAMPION}, key=lambda name: (found[name]["log_loss"], name))
     theirs = scored[CHAMPION].result.get("origin") if CHAMPION in scored else champion_origin
     ours = test.log.manifest.get("origin")
-
-    def promised(name: str) -> Promise | None:
-        entropy = found[name]["normalized_entropy"]
-        if entropy < gates.max_normalized_entropy or not math.isfinite(entropy):
-            return None
-        return promise(p_click[name], weight, entropy, seed=seed)
-
     verdicts = [
         judge(
             name,
             found[name] | sums[name],
             parts[parts["model"] == name].to_dict(orient="records"),
             gates=gates,
-            promised=promised(name),
+            promised=_promised(found[name], p_click[name], weight, gates, seed),
             champion=found.get(CHAMPION),
             origins=(ours, theirs) if ours and theirs else None,
         )
@@ -196,17 +185,40 @@ def compare(
     verdicts += [refused(name, str(one[REFUSED])) for name, one in (failed or {}).items()]
     shown = [*ranking, *([CHAMPION] if CHAMPION in found else [])]
     table = pd.DataFrame.from_dict(found, orient="index", columns=list(metrics.METRICS)).loc[shown]
-    how: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "weight": weight}
-    losses = {
-        name: metrics.bootstrap_interval("log_loss", y_true, p_click[name], **how)
-        for name in table.index
-    }
-    intervals = pd.DataFrame.from_dict(losses, orient="index", columns=["low", "high"])
-    intervals.insert(0, "value", table["log_loss"])
+    intervals = _intervals(table, p_click, test, n_resamples=n_resamples, seed=seed)
     truth = None if test.p_true is None else metrics.log_loss(y_true, test.p_true, weight)
     total = metrics.counts(y_true, y_true, weight)
     note = few_clicks(total["n_clicks"], total["n_impressions"], gates)
     return Comparison(table, intervals, parts, verdicts, ranking, truth, note)
+
+
+def _promised(
+    found: Mapping[str, float],
+    p_click: np.ndarray,
+    weight: np.ndarray | None,
+    gates: Gates,
+    seed: int,
+) -> Promise | None:
+    """Return what predictions promise whose entropy is not below its limit; None for all others."""
+    entropy = found["normalized_entropy"]
+    if entropy < gates.max_normalized_entropy or not math.isfinite(entropy):
+        return None
+    return promise(p_click, weight, entropy, seed=seed)
+
+
+def _intervals(
+    table: pd.DataFrame, p_click: Mapping[str, np.ndarray], test: TestRows, **how: int
+) -> pd.DataFrame:
+    """Return log loss with its bootstrap interval, for each model of the table."""
+    losses = {
+        name: metrics.bootstrap_interval(
+            "log_loss", test.y_true, p_click[name], weight=test.weight, **how
+        )
+        for name in table.index
+    }
+    intervals = pd.DataFrame.from_dict(losses, orient="index", columns=["low", "high"])
+    intervals.insert(0, "value", table["log_loss"])
+    return intervals
 
 
 def lead_over(
@@ -250,11 +262,9 @@ def evaluation_record(
     everyone = {name: dict(scored[name].result) for name in result.ranking} | {
         name: dict(one) for name, one in (failed or {}).items()
     }
-    known = scored[CHAMPION].result if CHAMPION in scored else {}
+    known = dict(scored[CHAMPION].result) if CHAMPION in scored else {}
     if champion is not None:
-        version, origin = champion.found.registry_version, champion.found.origin
-    else:
-        version, origin = known.get("registry_version"), known.get("origin")
+        known = champion.known
     return {
         "registered_name": mlflow_store.registered_name(schema),
         "n_test_rows": test.n_rows,
@@ -262,7 +272,7 @@ def evaluation_record(
         "log_digest": test.log.manifest["digest"],
         "source": test.log.manifest["source"],
         "origin": test.log.manifest.get("origin"),
-        "champion_origin": origin,
+        "champion_origin": known.get("origin"),
         "ranking": result.ranking,
         "metrics": {
             name: {key: float(value) for key, value in row.items()}
@@ -278,7 +288,7 @@ def evaluation_record(
         "models": everyone,
         "failed": {name: one[REFUSED] for name, one in (failed or {}).items()},
         "note": result.note,
-        "champion_version": version,
+        "champion_version": known.get("registry_version"),
         "champion_left_out": champion.left_out if champion else None,
         "golden": golden_rows(test, scored, schema, n_rows=n_golden),
     }

@@ -159,14 +159,15 @@ def promise(
     n, expected = np.bincount(ends, w), np.bincount(ends, clicks)
     logit = np.bincount(ends, clicks * (np.log(p) - np.log1p(-p)))
     used = n > 0
-    n, expected, logit = n[used], expected[used], logit[used] / expected[used]
+    n, expected = n[used], expected[used]
+    mean_logit = logit[used] / expected
     none = float(-(w * np.log1p(-p)).sum())  # the loss without a click
     total = float(n.sum())
     rng = np.random.default_rng(seed)
-    rate = np.minimum(expected / n, 1)
-    drawn = rng.binomial(np.maximum(np.round(n), 1).astype(np.int64), rate, (n_draws, len(n)))
-    entropies = (none - drawn @ logit) / _entropy(drawn.sum(axis=1), total)
-    promised = (none - expected @ logit) / _entropy(np.array([expected.sum()]), total)
+    chances = np.minimum(expected / n, 1)
+    drawn = rng.binomial(np.maximum(np.round(n), 1).astype(np.int64), chances, (n_draws, len(n)))
+    entropies = (none - drawn @ mean_logit) / _entropy(drawn.sum(axis=1), total)
+    promised = (none - expected @ mean_logit) / _entropy(np.array([expected.sum()]), total)
     n_as_bad = int((entropies >= found).sum())  # not those without a click, which have none
     return Promise(float(promised[0]), (1 + n_as_bad) / (1 + n_draws))
 

@@ -282,7 +282,7 @@ def _slices_calibrated(slices: Sequence[Mapping[str, Any]], overall: float, gate
     if not out.any():
         reason = f"none of {len(slices)} slices is outside of [{low:g}, {high:g}] by more than chance explains"
         return Check("slices", True, reason)
-    worst = min(np.flatnonzero(out), key=lambda number: chance[number])
+    worst = min(np.flatnonzero(out).tolist(), key=lambda number: float(chance[number]))
     part = slices[worst]
     ratio = part["n_expected"] / part["n_clicks"] if part["n_clicks"] else math.inf
     others = int(out.sum()) - 1

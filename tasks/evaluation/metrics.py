@@ -121,7 +121,8 @@ def roc_auc(y_true: Any, p_click: Any, weight: Any = None) -> float:
     y_true, p_click = checked(y_true, p_click)
     order = np.argsort(p_click)
     ranked, clicked = p_click[order], y_true[order]
-    size = np.ones(len(order)) if weight is None else checked_weight(weight, len(order))[order]
+    weight = checked_weight(weight, len(order))
+    size = np.ones(len(order)) if weight is None else weight[order]
     first = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
     clicks = np.add.reduceat(clicked * size, first)
     others = np.add.reduceat((1 - clicked) * size, first)

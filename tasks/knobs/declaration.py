@@ -243,9 +243,7 @@ class Gates(Section):
     )
     calibration_ratio: Bounds = Field(description="mean prediction over click rate, [low, high]")
     slice_calibration_ratio: Bounds = Field(description="the same for each slice")
-    max_false_refusals: Part = Field(
-        description="how often chance may refuse the true probabilities: docs/gates.md"
-    )
+    max_false_refusals: Part = Field(description="chance of refusing the truth: docs/gates.md")
     allow_other_data: bool = Field(
         description="whether a model of another origin may replace the champion"
     )
