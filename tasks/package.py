@@ -47,9 +47,10 @@ def package(
     decision = json.loads(Path(str(upstream["promote"]["promotion"])).read_text())
     version = decision["champion_version"]
     if version is None:
+        best = next(iter(record.get("ranking", [])), None)
         raise GateError(
-            "no model passed the gates and none serves, so there is nothing to package; one can be made champion all the same: "
-            'make promote FORCE=name WHY="..."'
+            "no model passed the gates and none serves, so there is nothing to package; see the verdicts in evaluate.html"
+            + (f', or serve one all the same: make promote FORCE={best} WHY="..."' if best else "")
         )
     receipt = Path(str(product["receipt"]))
     client = mlflow_store.connect(tracking["tracking_uri"])

@@ -206,8 +206,8 @@ def few_clicks(n_clicks: float, n_impressions: float, gates: Gates) -> str | Non
     rows = n_impressions * needed / n_clicks
     low, high = gates.calibration_ratio
     return (
-        f"{_counted(n_clicks, 'click')} among the {n_impressions:,.0f} test impressions show only gross errors: about "
-        f"{needed:,} (here {rows:,.0f} impressions) are needed to tell a calibration of 1 from one outside of "
+        f"{_counted(n_clicks, 'click')} among the {n_impressions:,.0f} test impressions: smaller errors stay unseen; about "
+        f"{needed:,} clicks (here {rows:,.0f} impressions) are needed to tell a calibration of 1 from one outside of "
         f"[{low:g}, {high:g}]"
     )
 
