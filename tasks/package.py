@@ -87,6 +87,11 @@ def _golden_of(
     golden = record["golden"]
     names = [name for name, registered in decision["versions"].items() if registered == version]
     name = names[0] if names else "champion"
+    if name not in golden["p_click"] and record.get("champion_left_out"):
+        raise GateError(
+            f"no model passed the gates, and version {version} stays, which cannot be proved on this log "
+            f"({record['champion_left_out']}); the Bento that was built of it still serves"
+        )
     if name not in golden["p_click"]:
         raise ContractError(
             f"version {version} is to be packaged, but `evaluate` made no predictions of it to prove it by; "
