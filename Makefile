@@ -91,8 +91,8 @@ ifeq ($(origin AS),default)  # make's own name of an assembler
 AS :=
 endif
 .PHONY: promote demote why lineage replay
-promote: $(STAMP)  ## a notebook's idea into the project (NB=, AS=, AFTER=)
-	@$(BIN)/clicklab promote '$(NB)' $(if $(AS),--as '$(AS)') $(if $(AFTER),--after '$(AFTER)') \
+promote: $(STAMP)  ## an idea into the project (NB=), or a model to serve (FORCE=)
+	@$(BIN)/clicklab promote '$(NB)' $(if $(FORCE),--force '$(FORCE)' --why '$(subst ','\'',$(WHY))' --env $(ENV)) $(if $(AS),--as '$(AS)') $(if $(AFTER),--after '$(AFTER)') \
 	  $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(MEMORY_GB),--memory-gb '$(MEMORY_GB)')
 
 demote: $(STAMP)  ## take out what promote wrote (NAME=, FORCE=1)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import tasks.cli_ideas  # noqa: F401  its commands belong to `app`
-from tasks.cli_app import app, readable_errors
+from tasks.cli_app import app, readable_errors, show_outcome
 from tasks.errors import ClicklabError, ConfigError
 
 
@@ -25,14 +25,10 @@ def run(
     """Build the pipeline, show progress, and print the table of results."""
     started = time.monotonic()
     typer.echo("Loading the pipeline ...", err=True)
-    from tasks.pipeline.build import build, readable_exit, tell
-    from tasks.report import render_report
+    from tasks.pipeline.build import build, readable_exit
 
     with readable_exit():
-        outcome = build(env, data=data, force=force)
-        if outcome.failures:
-            raise typer.Exit(tell(outcome.failures))
-        render_report(outcome.report_path, n_ran=outcome.n_ran, seconds=time.monotonic() - started)
+        show_outcome(build(env, data=data, force=force), env, started=started)
 
 
 @app.command()
@@ -106,6 +102,10 @@ def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("
             typer.echo(f"{place}: no decision yet; `make run` makes the first", err=True)
         for entry in entries:
             reasons = "; ".join(entry.get("reasons", []))
+            if "why" in entry:
+                reasons = (
+                    f"by {entry['by']}: {entry['why']}; against the gates: {reasons or 'none'}"
+                )
             typer.echo(
                 f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version'] or '-'}  {reasons}"
             )

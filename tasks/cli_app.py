@@ -1,7 +1,10 @@
 """The command line that the commands of :mod:`tasks.cli` and :mod:`tasks.cli_ideas` belong to."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -23,3 +26,20 @@ def readable_errors() -> Iterator[None]:
     except ClicklabError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
+
+
+def show_outcome(outcome: Any, env: Path, *, started: float) -> None:
+    """Print the table of a build, or what failed and the models as far as they were compared; exit if it failed.
+
+    `outcome` is what :func:`tasks.pipeline.build.build` returned, `started` when the command began (monotonic seconds).
+    """
+    from tasks.pipeline.build import tell
+    from tasks.report import AFTER_EVALUATE, render_comparison, render_report
+
+    if not outcome.failures:
+        seconds = time.monotonic() - started
+        render_report(outcome.report_path, n_ran=outcome.n_ran, seconds=seconds, env=env)
+        return
+    if {failure.task for failure in outcome.failures} <= AFTER_EVALUATE:
+        render_comparison(outcome.report_path.parent, env=env)
+    raise typer.Exit(tell(outcome.failures))

@@ -1,12 +1,14 @@
 """The commands for what the pipeline and its models are made of."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tasks.cli_app import app, readable_errors
+from tasks.cli_app import app, readable_errors, show_outcome
 from tasks.errors import ConfigError
+from tasks.storage.workspace import resolve
 
 _ENV = Annotated[Path, typer.Option(help="the file of knobs")]
 
@@ -100,13 +102,19 @@ def replay(
 
 @app.command()
 def promote(
-    notebook: Annotated[str, typer.Argument(help="notebook with the idea")],
+    notebook: Annotated[str, typer.Argument(help="notebook with the idea")] = "",
     as_: Annotated[str, typer.Option("--as", help="another name for it")] = "",
     after: Annotated[str, typer.Option(help="for a step: a task before it")] = "",
     minutes: Annotated[float, typer.Option(min=0.01, help="that a run of it may take")] = 5.0,
     memory_gb: Annotated[float, typer.Option(min=0.5, help="memory that it may take")] = 4.0,
+    force: Annotated[str, typer.Option(help="a model to serve against the gates")] = "",
+    why: Annotated[str, typer.Option(help="the reason for that, for the ledger")] = "",
+    env: _ENV = Path("env.yaml"),
 ) -> None:
-    """Make a notebook's idea part of the project: a feature, a model or a step."""
+    """Make a notebook's idea part of the project: a feature, a model or a step; or a refused model the champion."""
+    if force:
+        _force(force, why, env, notebook)
+        return
     with readable_errors():
         from tasks.ideas.kernel_run import Limits
         from tasks.ideas.promotion import Faulty
@@ -114,7 +122,10 @@ def promote(
         from tasks.pipeline.build import readable_exit
 
         if not notebook:
-            raise ConfigError("no notebook is named; say NB=notebooks/scratch/my_idea.ipynb")
+            raise ConfigError(
+                "no notebook is named; say NB=notebooks/scratch/my_idea.ipynb "
+                '(or FORCE=name WHY="..." to serve a model that the gates refused)'
+            )
         limits = Limits(minutes, memory_gb)
         with readable_exit():
             try:
@@ -127,6 +138,26 @@ def promote(
         typer.echo(
             f"\n{done.name} is a {done.kind} of the project now. `make run` uses it, `make demote NAME={done.name}` takes it out."
         )
+
+
+def _force(model: str, why: str, env: Path, notebook: str) -> None:
+    """Make a model champion against the gates; then package it, and show the table."""
+    started = time.monotonic()
+    with readable_errors():
+        from tasks.knobs.reading import read_env
+        from tasks.promote import force as make_champion
+
+        if notebook:
+            raise ConfigError("NB= promotes an idea, FORCE= a model; name one of them")
+        knobs = read_env(env, ask_models=False)
+        products = Path(knobs["products"])
+        version = make_champion(products / "evaluation.json", knobs["mlflow"], model, why=why)
+        _tell(f"{model} is version {version} and champion now; packaging it ...")
+        resolve(products / "promotion.json").unlink(missing_ok=True)  # `promote` takes note of it
+    from tasks.pipeline.build import build, readable_exit
+
+    with readable_exit():
+        show_outcome(build(env), env, started=started)
 
 
 @app.command()

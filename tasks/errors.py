@@ -48,6 +48,10 @@ class DataCheckError(ClicklabError):
     exit_code = 4
 
 
+class DegenerateError(DataCheckError):
+    """Rows from which no model can be learned, such as rows without a click."""
+
+
 class ContractError(ClicklabError):
     """Arrays, model and service do not share one hash contract."""
 

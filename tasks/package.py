@@ -47,8 +47,10 @@ def package(
     decision = json.loads(Path(str(upstream["promote"]["promotion"])).read_text())
     version = decision["champion_version"]
     if version is None:
+        best = next(iter(record.get("ranking", [])), None)
         raise GateError(
             "no model passed the gates and none serves, so there is nothing to package; see the verdicts in evaluate.html"
+            + (f', or serve one all the same: make promote FORCE={best} WHY="..."' if best else "")
         )
     receipt = Path(str(product["receipt"]))
     client = mlflow_store.connect(tracking["tracking_uri"])
@@ -85,6 +87,11 @@ def _golden_of(
     golden = record["golden"]
     names = [name for name, registered in decision["versions"].items() if registered == version]
     name = names[0] if names else "champion"
+    if name not in golden["p_click"] and record.get("champion_left_out"):
+        raise GateError(
+            f"no model passed the gates, and version {version} stays, which cannot be proved on this log "
+            f"({record['champion_left_out']}); the Bento that was built of it still serves"
+        )
     if name not in golden["p_click"]:
         raise ContractError(
             f"version {version} is to be packaged, but `evaluate` made no predictions of it to prove it by; "

@@ -1,16 +1,22 @@
-"""Promote the best model that passes its gates; refuse the others, with reasons."""
+"""Promote the best model that passes its gates, or one that a person names; refuse the others, with reasons."""
 
+import getpass
 import json
+import math
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ChangedError
+from tasks.errors import ChangedError, GateError, InputError
 from tasks.models.golden import GOLDEN
 from tasks.registry import mlflow_store
 from tasks.registry.evaluation_record import record_verdicts
-from tasks.registry.ledger import append_decision, ledger_place
+from tasks.registry.ledger import append_decision, ledger_place, read_ledger
 from tasks.storage.files import write_atomic
+from tasks.storage.workspace import resolve
+
+FORCED = "forced"  # a decision of the ledger: a person's, against the gates
 
 
 def promote(
@@ -33,7 +39,8 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     """Register every model that passed, move the aliases, write the ledger, and return the decision.
 
     The best model that passes becomes ``champion``, the next that passes ``challenger`` (else the
-    champion before it). If none passes, the champion stays. Every model gets a line in the ledger, and its
+    champion before it). If none passes, the champion stays; so does a model of this evaluation that a person made
+    champion (:func:`force`). Every model gets a line in the ledger, and its
     verdict with the reasons on its run; a registered one also its golden rows, with which a service that loads
     it from the registry proves it.
 
@@ -43,14 +50,13 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         If the champion is not the one the models were compared with.
     """
     client = mlflow_store.connect(tracking["tracking_uri"])
-    name, ranking = record["registered_name"], record["ranking"]
-    passing = [model for model in ranking if record["verdicts"][model]["passed"]]
-    known = {
-        model: mlflow_store.find_version(client, name, record["models"][model]["run_id"])
-        for model in ranking
-    }
+    name, everyone = record["registered_name"], list(record["verdicts"])
+    passing = [model for model in record["ranking"] if record["verdicts"][model]["passed"]]
+    known = _known_versions(client, record)
     before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
-    winner = passing[0] if passing else None
+    is_new = before != record["champion_version"]  # since the models were compared
+    forced = _forced(name, known, before, tracking) if is_new else None
+    winner = forced or (passing[0] if passing else None)
     already = winner is not None and before is not None and known[winner] == before
     if before != record["champion_version"] and not already:
         raise ChangedError(
@@ -60,15 +66,18 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     if before is not None and before == record["champion_version"]:
         run_id = client.get_model_version(name, before).run_id
         _add_golden(client, record, mlflow_store.CHAMPION, run_id)
-    versions = _register(client, record, passing, known)
+    versions = _register(client, record, [*passing, *([forced] if forced else [])], known)
     if winner is not None and not already:
         runner_up = versions[passing[1]] if len(passing) > 1 else before
         mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, runner_up)
         mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[winner])
-    decisions = {model: _decision(model, winner, passing) for model in ranking}
-    for model in ranking:
-        entry = _entry(record, model, decisions[model], versions.get(model), before)
-        append_decision(ledger_place(tracking["ledger"]), entry)
+    decisions = {model: _decision(model, winner, passing) for model in everyone}
+    if forced:
+        decisions[forced] = FORCED
+    for model in everyone:
+        if model != forced:  # its line says who did it, and why
+            entry = _entry(record, model, decisions[model], versions.get(model), before)
+            append_decision(ledger_place(tracking["ledger"]), entry)
     champion = versions[winner] if winner else before
     run_id = client.get_model_version(name, champion).run_id if champion else None
     record_verdicts(client, record, decisions=decisions, champion_run=run_id)
@@ -76,14 +85,102 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         "registered_name": name,
         "champion": winner or "(unchanged)",
         "champion_version": champion,
-        "previous_version": before,
+        "previous_version": record["champion_version"] if forced else before,
+        "forced": forced,
         "origin": record.get("origin") if winner else record.get("champion_origin"),
         "replaced_origin": record.get("champion_origin") if winner and not already else None,
         "refused": {
-            model: record["verdicts"][model]["reasons"] for model in ranking if model not in passing
+            model: record["verdicts"][model]["reasons"]
+            for model in everyone
+            if model not in passing
         },
         "versions": versions,
     }
+
+
+def force(evaluation: str | Path, tracking: Mapping[str, str], model: str, *, why: str) -> str:
+    """Make a model the champion whatever the gates say, and return its version; the ledger says who did it, and why.
+
+    Parameters
+    ----------
+    evaluation
+        What ``evaluate`` wrote.
+    tracking
+        ``tracking_uri`` and ``ledger`` as in ``env.yaml``.
+    model
+        One of the models that it compared.
+    why
+        The reason, a sentence.
+
+    Raises
+    ------
+    InputError
+        If there is no evaluation or no such model, or no reason is given.
+    GateError
+        If the model has no predictions, or they are no finite numbers.
+    ChangedError
+        If the champion is not the one the models were compared with.
+    """
+    if not why.strip():
+        raise InputError('no reason is given; say WHY="...", it goes to the ledger')
+    path = resolve(evaluation)
+    if not path.is_file():
+        raise InputError(f"{path}: nothing has been evaluated yet; `make run` first")
+    record = json.loads(path.read_text())
+    _check_can_serve(record, model)
+    client = mlflow_store.connect(tracking["tracking_uri"])
+    name, known = record["registered_name"], _known_versions(client, record)
+    before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
+    if before != record["champion_version"] and before not in known.values():
+        raise ChangedError(
+            f"the champion of {name} is {_version(before)} now, but the models were compared with "
+            f"{_version(record['champion_version'])}; `make run` compares them with the new one"
+        )
+    if known[model] is not None and known[model] == before:
+        raise InputError(f"{model} is the champion already: {_version(before)} of {name}")
+    versions = _register(client, record, [model], known)
+    mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, before)
+    mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[model])
+    entry = _entry(record, model, FORCED, versions[model], before)
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    append_decision(ledger_place(tracking["ledger"]), entry | {"why": why.strip(), "by": by})
+    return versions[model]
+
+
+def _check_can_serve(record: Mapping[str, Any], model: str) -> None:
+    if model not in record["verdicts"]:
+        models = ", ".join(record["ranking"]) or "none"
+        raise InputError(f"there is no model {model!r} in the last evaluation; it has: {models}")
+    if model in record.get("failed", {}):
+        raise GateError(f"{model} cannot serve: {record['failed'][model]}")
+    if not math.isfinite(record["metrics"][model]["log_loss"]):
+        raise GateError(f"{model} cannot serve: its log loss is no finite number")
+
+
+def _known_versions(client: Any, record: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the registered version of each model with a run; None if it has none yet."""
+    runs = {model: record["models"][model]["run_id"] for model in record["verdicts"]}
+    return {
+        model: mlflow_store.find_version(client, record["registered_name"], run_id)
+        for model, run_id in runs.items()
+        if run_id is not None
+    }
+
+
+def _forced(
+    name: str, known: Mapping[str, str | None], champion: str | None, tracking: Mapping[str, str]
+) -> str | None:
+    """Return the model of this evaluation that serves because a person made it champion; None if there is none."""
+    models = [model for model, version in known.items() if version and version == champion]
+    if not models:
+        return None
+    last = [
+        entry["decision"]
+        for entry in read_ledger(ledger_place(tracking["ledger"]))
+        if (entry["registered_name"], entry["version"]) == (name, champion)
+        and entry["decision"] in (FORCED, "promoted")
+    ]
+    return models[0] if last and last[-1] == FORCED else None
 
 
 def _version(version: str | None) -> str:
@@ -110,13 +207,14 @@ def _register(
 
 def _version_tags(record: Mapping[str, Any], model: str) -> dict[str, str]:
     verdict, result = record["verdicts"][model], record["models"][model]
+    metrics = record["metrics"].get(model)
     return {
         "model": model,
         "artifact_version": result["version"],
         "verdict": "passed" if verdict["passed"] else "refused",
         "reasons": "; ".join(verdict["reasons"])[:4000] or "none",
         **({mlflow_store.ORIGIN: record["origin"]} if record.get("origin") else {}),
-        "log_loss": f"{record['metrics'][model]['log_loss']:.6f}",
+        **({"log_loss": f"{metrics['log_loss']:.6f}"} if metrics else {}),
     }
 
 
@@ -151,6 +249,6 @@ def _entry(
         "previous_champion": before,
         "log_digest": record["log_digest"],
         "origin": record.get("origin"),
-        "metrics": record["metrics"][model],
+        "metrics": record["metrics"].get(model, {}),
         "reasons": record["verdicts"][model]["reasons"],
     }

@@ -1,6 +1,7 @@
 """The closing table of a run: what was trained, which model serves, what to try next."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,31 +13,40 @@ from rich.table import Table
 from tasks.figures.optional import left_out
 from tasks.storage.files import write_atomic
 
+AFTER_EVALUATE = frozenset({"promote", "package", "report"})  # what can fail with a table to show
+_METRICS = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
+
 
 def report(product: Any, upstream: Any, code: str = "") -> None:
     """Ploomber task: collect the results of the tasks before it in one small record."""
-    evaluation = _read(upstream["evaluate"]["evaluation"])
-    log = _read(upstream["ingest"]["log"])
-    record = {
-        "source": log["source"],
-        "rows": {key: log[key] for key in ("n_rows_in", "n_rows", "n_quarantined")},
-        "span": [log["time_min"], log["time_max"]],
-        "split_note": evaluation["split_note"],
-        "n_test_rows": evaluation["n_test_rows"],
-        "truth_log_loss": evaluation["truth_log_loss"],
-        "models": [_model_row(evaluation, name) for name in evaluation["ranking"]],
+    record = compared(
+        _read(upstream["evaluate"]["evaluation"]), _read(upstream["ingest"]["log"])
+    ) | {
         "promotion": _read(upstream["promote"]["promotion"]),
         "bento": _read(upstream["package"]["receipt"]),
     }
     write_atomic(Path(str(product["report"])), json.dumps(record, indent=2))
 
 
+def compared(evaluation: Mapping[str, Any], log: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of the record that is known once the models are compared."""
+    return {
+        "source": log["source"],
+        "rows": {key: log[key] for key in ("n_rows_in", "n_rows", "n_quarantined")},
+        "span": [log["time_min"], log["time_max"]],
+        "split_note": evaluation["split_note"],
+        "n_test_rows": evaluation["n_test_rows"],
+        "truth_log_loss": evaluation["truth_log_loss"],
+        "models": [_model_row(evaluation, name) for name in evaluation["verdicts"]],
+        "notes": [line for key in ("note", "champion_left_out") if (line := evaluation.get(key))],
+    }
+
+
 def _model_row(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
-    metrics = evaluation["metrics"][name]
-    keys = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
+    metrics = evaluation["metrics"].get(name, {})
     return {
         "model": name,
-        **{key: metrics[key] for key in keys},
+        **{key: metrics.get(key) for key in _METRICS},
         "train_seconds": evaluation["models"][name]["train_seconds"],
         "passed": evaluation["verdicts"][name]["passed"],
         "reasons": evaluation["verdicts"][name]["reasons"],
@@ -48,36 +58,92 @@ def _read(path: Any) -> dict[str, Any]:
 
 
 def render_report(
-    path: Path, *, n_ran: int, seconds: float, console: Console | None = None
+    path: Path,
+    *,
+    n_ran: int,
+    seconds: float,
+    env: str | Path = "env.yaml",
+    console: Console | None = None,
 ) -> None:
-    """Print the record written by :func:`report` as a table."""
+    """Print the record written by :func:`report` as a table, with commands for the file of knobs `env`."""
     record = _read(path)
     console = console or Console()
+    _print_models(record, console)
+    _print_champion(record, console)
+    promotion = record["promotion"]
+    if not any(row["passed"] for row in record["models"]) and not promotion.get("forced"):
+        _print_force(record, env, console)
+    for line in left_out(path.parent):
+        console.print(f"[yellow]{escape(line)}[/yellow]")
+    done = f"{n_ran} tasks ran" if n_ran else "nothing had changed, so nothing ran"
+    console.print(f"\n{done}, {seconds:.0f} s. Try next:")
+    ours = _suffix(env)
+    for command, why in (
+        (f"make serve{ours}", f"answer requests (then `make predict{ours}`)"),
+        (f"make ui{ours}", "compare the runs in MLflow"),
+        ("make lab", "open the notebooks that did this"),
+    ):
+        console.print(f"  [bold]{escape(command):<{11 + len(ours)}}[/bold] {escape(why)}")
+
+
+def render_comparison(
+    products: Path, *, env: str | Path = "env.yaml", console: Console | None = None
+) -> None:
+    """Print how the models compare, of a run that ended after ``evaluate``; nothing if there is no comparison."""
+    paths = (products / "evaluation.json", products / "log" / "manifest.json")
+    if not all(path.is_file() for path in paths):
+        return
+    record = compared(*map(_read, paths))
+    console = console or Console()
+    _print_models(record, console)
+    if not any(row["passed"] for row in record["models"]):
+        _print_force(record, env, console)
+    console.print()
+
+
+def _print_models(record: Mapping[str, Any], console: Console) -> None:
+    """Print what was read, the table, and why a model was refused."""
     rows = record["rows"]
     console.print(
-        f"\n[bold]{record['source']}[/bold]: {rows['n_rows']:,} rows "
+        f"\n[bold]{escape(record['source'])}[/bold]: {rows['n_rows']:,} rows "
         f"({rows['n_quarantined']:,} in quarantine), {record['span'][0]} to {record['span'][1]}"
     )
-    console.print(f"{record['n_test_rows']:,} test rows; {record['split_note']}\n")
+    console.print(f"{record['n_test_rows']:,} test rows; {escape(record['split_note'])}\n")
     console.print(_table(record))
     if record["truth_log_loss"] is not None:
         console.print(
             "(the truth): the true probabilities of this simulated log, the best possible"
         )
-    for row in record["models"]:
-        if not row["passed"]:
-            console.print(f"{row['model']} was refused: {'; '.join(row['reasons'])}")
-    _print_champion(record, console)
-    for line in left_out(path.parent):
+    refused = {
+        row["model"]: "; ".join(row["reasons"]) for row in record["models"] if not row["passed"]
+    }
+    if len(refused) > 1 and len(refused) == len(record["models"]) and len({*refused.values()}) == 1:
+        console.print(escape(f"all models were refused: {next(iter(refused.values()))}"))
+    else:
+        for name, reasons in refused.items():
+            console.print(escape(f"{name} was refused: {reasons}"))
+    for line in record.get("notes", []):
         console.print(f"[yellow]{escape(line)}[/yellow]")
-    done = f"{n_ran} tasks ran" if n_ran else "nothing had changed, so nothing ran"
-    console.print(f"\n{done}, {seconds:.0f} s. Try next:")
-    for command, why in (
-        ("make serve", "answer requests; then `make predict` in another terminal"),
-        ("make ui", "compare the runs in MLflow"),
-        ("make lab", "open the notebooks that did this"),
-    ):
-        console.print(f"  [bold]{command:<11}[/bold] {why}")
+
+
+def _print_force(record: Mapping[str, Any], env: str | Path, console: Console) -> None:
+    """Print how a refused model can serve all the same."""
+    names = [row["model"] for row in record["models"] if _is_number(row["log_loss"])]
+    if names:
+        command = f'make promote FORCE={names[0]} WHY="..."{_suffix(env)}'
+        console.print(escape(f"No model passed. To serve one all the same: {command}"))
+
+
+def _suffix(env: str | Path) -> str:
+    return "" if str(env) == "env.yaml" else f" ENV={env}"
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else "-"
 
 
 def _table(record: Mapping[str, Any]) -> Table:
@@ -89,11 +155,9 @@ def _table(record: Mapping[str, Any]) -> Table:
     for row in record["models"]:
         table.add_row(
             row["model"],
-            f"{row['log_loss']:.4f}",
-            f"{row['normalized_entropy']:.4f}",
-            f"{row['roc_auc']:.4f}",
-            f"{row['calibration_ratio']:.3f}",
-            f"{row['train_seconds']:.1f}",
+            *(_shown(row[key], 4) for key in _METRICS[:3]),
+            _shown(row["calibration_ratio"], 3),
+            _shown(row["train_seconds"], 1),
             "passed" if row["passed"] else "refused",
         )
     if record["truth_log_loss"] is not None:
@@ -109,7 +173,9 @@ def _table(record: Mapping[str, Any]) -> Table:
 def _print_champion(record: Mapping[str, Any], console: Console) -> None:
     promotion, bento = record["promotion"], record["bento"]
     version = promotion["champion_version"]
-    if promotion["previous_version"] == version:
+    if promotion.get("forced"):
+        what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}, by hand against the gates"
+    elif promotion["previous_version"] == version:
         what = f"stays version {version}: no model of this run may replace it"
     else:
         what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}"

@@ -132,7 +132,7 @@ FILES = {
     "notebooks/train.ipynb": TRAIN | AFTER_EVALUATE,
 }
 KNOBS = {
-    "gates.min_slice_rows": (501, AFTER_EVALUATE),
+    "gates.max_false_refusals": (0.04, AFTER_EVALUATE),
     "models.ftrl.params": ({"alpha": 0.2}, {"train-ftrl"} | AFTER_EVALUATE),
     "hash.bits": (15, {"hash_features"} | TRAIN | AFTER_EVALUATE),
     "data": ("sim://avazu?rows=20001&seed=7", ALL),

@@ -3,6 +3,9 @@
 A resample gives each row a Poisson(1) count instead of drawing rows: the multinomial bootstrap without
 its fixed number of rows. Counts come from a hash of seed, resample and row, so that two models that are
 compared see the very same resamples, in any order of their rows.
+
+A row of weight w is w impressions: its count is Poisson(w), the very counts of w rows where w is a whole number
+up to 64.
 """
 
 import math
@@ -46,6 +49,26 @@ def checked(y_true: Any, p_click: Any) -> tuple[np.ndarray, np.ndarray]:
     return y_true, p_click
 
 
+def checked_weight(weight: Any, n_rows: int) -> np.ndarray | None:
+    """Return the weights as float64 ``(n_rows,)``; None stays None: each row is one impression.
+
+    Raises
+    ------
+    ValueError
+        If there is not one finite weight above 0 per row.
+    """
+    if weight is None:
+        return None
+    weight = np.asarray(weight, dtype=np.float64)
+    if weight.shape != (n_rows,):
+        raise ValueError(f"weight must hold one number per row, {n_rows}, found {weight.shape}")
+    if not (weight.min() > 0 and weight.max() < np.inf):  # written so that NaN fails too
+        raise ValueError(
+            f"weight must be above 0 and finite, found {weight.min()} to {weight.max()}"
+        )
+    return weight
+
+
 def row_losses(y_true: Any, p_click: Any) -> np.ndarray:
     """Return the log loss of each row in nats, float64 ``(n_rows,)``, probabilities clipped by 2.2e-16."""
     y_true, p_click = checked(y_true, p_click)
@@ -70,11 +93,33 @@ def _count(key, row, thresholds):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _resample_sums(order, y, p, loss, keys, thresholds, out):
+def _weighted_count(key, row, weight, thresholds):
+    """Return a Poisson count of mean `weight`; `row` is the number of the row's first impression."""
+    if weight <= 64 and weight == np.floor(weight):
+        count = 0.0
+        for one in range(np.int64(weight)):
+            count += _count(key, row + one, thresholds)
+        return count
+    bits = mix64_compiled(key + np.uint64(row + 1) * GOLDEN_GAMMA)
+    u = (np.float64(bits >> np.uint64(11)) + 0.5) * 2.0**-53
+    if weight <= 64:  # by inversion
+        count, chance = 0.0, np.exp(-weight)
+        while u > chance and count < 400:
+            u -= chance
+            count += 1.0
+            chance *= weight / count
+        return count
+    other = np.float64(mix64_compiled(bits) >> np.uint64(11)) * 2.0**-53
+    z = np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * other)
+    return max(0.0, np.floor(weight + np.sqrt(weight) * z + 0.5))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _resample_sums(order, y, p, loss, weight, keys, thresholds, out):
     """Write, for each key, the counted sums of rows, clicks, p, loss and rank pairs to a row of `out`.
 
-    `y`, `p` and `loss` are sorted by p; `order` is the original row number. Pairs are (clicked, other) with
-    the clicked row above, ties one half.
+    `y`, `p`, `loss` and `weight` (empty: 1) are sorted by p; `order` is the number of each row's first impression
+    in the log. Pairs are (clicked, other) with the clicked row above, ties one half.
     """
     for b in range(keys.size):
         n_rows = n_clicks = pairs = 0.0
@@ -84,7 +129,10 @@ def _resample_sums(order, y, p, loss, keys, thresholds, out):
                 pairs += tied_clicks * (below + 0.5 * tied_others)
                 below += tied_others
                 tied_clicks = tied_others = 0.0
-            count = float(_count(keys[b], order[i], thresholds))
+            if weight.size:
+                count = _weighted_count(keys[b], order[i], weight[i], thresholds)
+            else:
+                count = float(_count(keys[b], order[i], thresholds))
             n_rows += count
             n_clicks += count * y[i]
             sum_p += count * p[i]
@@ -109,10 +157,11 @@ def resampled(
     *,
     n_resamples: int,
     seed: int,
+    weight: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the metric on each resample, float64 ``(n_resamples,)``; NaN where it is not defined.
 
-    `y_true`, `p_click` and `losses` (the log loss of each row) are checked float64 arrays.
+    `y_true`, `p_click`, `losses` (the log loss of each row) and `weight` are checked float64 arrays.
 
     Raises
     ------
@@ -127,7 +176,13 @@ def resampled(
     keys = np.random.SeedSequence(seed).generate_state(n_resamples, np.uint64)
     sums = np.empty((n_resamples, 5))
     thresholds = np.array(_THRESHOLDS, dtype=np.int64)
-    _resample_sums(order, y_true[order], p_click[order], losses[order], keys, thresholds, sums)
+    first, weights = order, np.empty(0)
+    if weight is not None:
+        units = np.ceil(weight)
+        first = (np.cumsum(units) - units)[order].astype(np.int64)
+        weights = weight[order]
+    by_p = (y_true[order], p_click[order], losses[order], weights)
+    _resample_sums(first, *by_p, keys, thresholds, sums)
     return _metric_of(metric, *sums.T)
 
 
@@ -163,11 +218,14 @@ def interval_of(values: np.ndarray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _resampled(metric: str, y_true: Any, p_click: Any, n_resamples: int, seed: int) -> np.ndarray:
+def _resampled(
+    metric: str, y_true: Any, p_click: Any, weight: Any, n_resamples: int, seed: int
+) -> np.ndarray:
     y_true, p_click = checked(y_true, p_click)
-    return resampled(
-        metric, y_true, p_click, row_losses(y_true, p_click), n_resamples=n_resamples, seed=seed
-    )
+    weight = checked_weight(weight, len(y_true))
+    losses = row_losses(y_true, p_click)
+    how: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "weight": weight}
+    return resampled(metric, y_true, p_click, losses, **how)
 
 
 def bootstrap_interval(
@@ -178,6 +236,7 @@ def bootstrap_interval(
     n_resamples: int = 200,
     seed: int = 0,
     level: float = 0.95,
+    weight: Any = None,
 ) -> tuple[float, float]:
     """Return the lower and upper end of a metric's percentile interval.
 
@@ -193,6 +252,8 @@ def bootstrap_interval(
         The same seed gives the same interval.
     level
         Share of resamples inside, between 0 and 1.
+    weight
+        Impressions per row, ``(n_rows,)``; None: 1.
 
     Notes
     -----
@@ -210,7 +271,7 @@ def bootstrap_interval(
     >>> round(low, 3) == round(high, 3) == 0.511  # every row has the same loss
     True
     """
-    return interval_of(_resampled(metric, y_true, p_click, n_resamples, seed), level)
+    return interval_of(_resampled(metric, y_true, p_click, weight, n_resamples, seed), level)
 
 
 def bootstrap_difference(
@@ -222,6 +283,7 @@ def bootstrap_difference(
     n_resamples: int = 200,
     seed: int = 0,
     level: float = 0.95,
+    weight: Any = None,
 ) -> tuple[float, float]:
     """Return the interval of the metric of `p_click` minus that of `p_other`, both on the same resamples.
 
@@ -233,5 +295,7 @@ def bootstrap_difference(
     >>> bootstrap_difference("roc_auc", [0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], [0.1, 0.9, 0.2, 0.8])
     (0.0, 0.0)
     """
-    one, other = (_resampled(metric, y_true, p, n_resamples, seed) for p in (p_click, p_other))
+    one, other = (
+        _resampled(metric, y_true, p, weight, n_resamples, seed) for p in (p_click, p_other)
+    )
     return interval_of(one - other, level)

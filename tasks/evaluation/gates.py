@@ -1,10 +1,30 @@
-"""May this model replace the champion? Absolute and relative conditions, a reason for each."""
+"""May this model replace the champion? Absolute and relative conditions, a reason for each.
 
+A model is refused where it is out of bounds and the clicks show that this is not chance: docs/gates.md.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from tasks.errors import ConfigError
+from tasks.evaluation.evidence import (
+    Promise,
+    chance_of_ratio,
+    clicks_needed,
+    holm,
+    ratio_interval,
+)
+
+N_TESTS = 3  # conditions that chance could fail: entropy, calibration, slices
+_NOTHING = 0.001  # predictions that promise less than this share below the limit say nothing
+REPLACED = {
+    "min_slice_rows": "slices are judged by their clicks now, however many rows they have; remove it "
+    "(gates.max_false_refusals says how rarely chance may refuse a model)"
+}
 
 
 @dataclass(frozen=True)
@@ -18,12 +38,12 @@ class Gates:
     max_relative_loss
         How much worse than the champion, as a share of its normalized entropy on the same rows.
     calibration_ratio
-        Lower and upper bound of mean prediction over click rate, on all test rows. A model is refused
-        when its whole 95% interval lies outside, so that a small test part does not refuse a model by chance.
+        Lower and upper bound of mean prediction over click rate, on all test rows.
     slice_calibration_ratio
-        The same for each slice of at least `min_slice_rows` rows.
-    min_slice_rows
-        Smaller slices are shown but not judged: their ratio is mostly noise.
+        The same for each slice.
+    max_false_refusals
+        Chance at most that a model is refused whose predictions are the true probabilities. A third of it goes to
+        each of normalized entropy, calibration, and all slices together.
     allow_other_data
         Whether a model of rows of another origin may replace the champion.
     """
@@ -31,14 +51,16 @@ class Gates:
     max_normalized_entropy: float = 1.0
     max_relative_loss: float = 0.0
     calibration_ratio: tuple[float, float] = (0.8, 1.25)
-    slice_calibration_ratio: tuple[float, float] = (0.6, 1.6)
-    min_slice_rows: int = 2000
+    slice_calibration_ratio: tuple[float, float] = (0.8, 1.25)
+    max_false_refusals: float = 0.05
     allow_other_data: bool = False
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Gates":
         """Return the gates in `raw`; ConfigError names an unknown or impossible limit."""
         unknown = sorted(set(raw) - set(cls.__dataclass_fields__))
+        if unknown and unknown[0] in REPLACED:
+            raise ConfigError(f"gates: {unknown[0]}: {REPLACED[unknown[0]]}")
         if unknown:
             raise ConfigError(
                 f"gates: unknown limit {unknown[0]!r}; known are {sorted(cls.__dataclass_fields__)}"
@@ -57,13 +79,27 @@ class Gates:
             raise ConfigError(
                 f"gates: max_normalized_entropy must lie in (0, 1], found {gates.max_normalized_entropy}"
             )
-        if gates.max_relative_loss < 0 or gates.min_slice_rows < 1:
-            raise ConfigError("gates: max_relative_loss must be >= 0 and min_slice_rows >= 1")
+        if gates.max_relative_loss < 0:
+            raise ConfigError("gates: max_relative_loss must be >= 0")
+        if not 0 < gates.max_false_refusals < 1:
+            raise ConfigError(
+                f"gates: max_false_refusals must lie between 0 and 1, found {gates.max_false_refusals}"
+            )
         if not isinstance(gates.allow_other_data, bool):
             raise ConfigError(
                 f"gates: allow_other_data must be true or false, found {gates.allow_other_data!r}"
             )
         return gates
+
+    @property
+    def alpha(self) -> float:
+        """Chance of a false refusal that each condition may have."""
+        return self.max_false_refusals / N_TESTS
+
+    @property
+    def clicks_needed(self) -> int:
+        """Clicks among the test rows from which on chance keeps a right model within ``calibration_ratio``."""
+        return clicks_needed(self.calibration_ratio, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -103,12 +139,18 @@ class Verdict:
         }
 
 
+def refused(model: str, reason: str) -> Verdict:
+    """Return the verdict on a model that has no predictions to be judged by."""
+    return Verdict(model, (Check("predictions", False, reason),))
+
+
 def judge(
     model: str,
     metrics: Mapping[str, Any],
     slices: Sequence[Mapping[str, Any]],
     *,
     gates: Gates,
+    promised: Promise | None = None,
     champion: Mapping[str, Any] | None = None,
     origins: tuple[str, str] | None = None,
 ) -> Verdict:
@@ -119,12 +161,15 @@ def judge(
     model
         Name of the candidate.
     metrics
-        ``normalized_entropy`` and ``calibration_ratio`` on the test rows; ``calibration_interval``,
-        (low, high), where it was estimated.
+        ``normalized_entropy``, ``calibration_ratio``, ``n_impressions``, ``n_clicks`` and ``n_expected`` on the test
+        rows.
     slices
-        One mapping a slice with ``slice``, ``value``, ``n_rows``, ``calibration_ratio``.
+        One mapping a slice with ``slice``, ``value``, ``n_rows``, ``n_impressions``, ``n_clicks``, ``n_expected``.
     gates
         The limits.
+    promised
+        What the predictions promise, where the normalized entropy is not below its limit
+        (:func:`tasks.evaluation.evidence.promise`); None: chance is no excuse.
     champion
         Metrics of the champion *on the same rows*; None while there is none.
     origins
@@ -133,33 +178,66 @@ def judge(
     Returns
     -------
     Verdict
-        A NaN metric fails its condition.
+        A NaN metric fails its condition. Without a click, or without a row that was not clicked, there is nothing to
+        judge by, which is the only reason then.
     """
-    checks = [_below_base_rate(metrics, gates), _calibrated(metrics, gates)]
+    n_clicks, n_impressions = metrics["n_clicks"], metrics["n_impressions"]
+    if not 0 < n_clicks < n_impressions:
+        which = "no click" if not n_clicks else "nothing but clicks"
+        reason = (
+            f"{which} among the {n_impressions:,.0f} test impressions, so there is nothing to judge by; "
+            f"about {gates.clicks_needed:,} clicks are needed: take a longer log, or a larger split.test_share"
+        )
+        return Verdict(model, (Check("clicks", False, reason),))
+    checks = [_below_base_rate(metrics, promised, gates), _calibrated(metrics, gates)]
     if champion is not None:
         checks.append(_no_worse(metrics, champion, gates))
     if origins is not None:
         checks.append(_same_origin(*origins, gates))
-    large = [part for part in slices if part["n_rows"] >= gates.min_slice_rows]
-    checks.append(_slices_calibrated(large, gates))
+    checks.append(_slices_calibrated(slices, metrics["calibration_ratio"], gates))
     return Verdict(model=model, checks=tuple(checks))
 
 
-def _below_base_rate(metrics: Mapping[str, Any], gates: Gates) -> Check:
-    value, limit = metrics["normalized_entropy"], gates.max_normalized_entropy
-    return Check(
-        "normalized_entropy",
-        value < limit,
-        f"normalized entropy {value:.4f}, must be below {limit:g}",
+def few_clicks(n_clicks: float, n_impressions: float, gates: Gates) -> str | None:
+    """Return what so few clicks cannot tell, in a sentence; None if they are enough, or none at all."""
+    needed = gates.clicks_needed
+    if not 0 < n_clicks < needed:
+        return None
+    rows = n_impressions * needed / n_clicks
+    low, high = gates.calibration_ratio
+    return (
+        f"{_counted(n_clicks, 'click')} among the {n_impressions:,.0f} test impressions: smaller errors stay unseen; about "
+        f"{needed:,} clicks (here {rows:,.0f} impressions) are needed to tell a calibration of 1 from one outside of "
+        f"[{low:g}, {high:g}]"
     )
+
+
+def _below_base_rate(metrics: Mapping[str, Any], promised: Promise | None, gates: Gates) -> Check:
+    value, limit = metrics["normalized_entropy"], gates.max_normalized_entropy
+    reason = f"normalized entropy {value:.4f}, must be below {limit:g}"
+    passed = value < limit
+    if not passed and math.isfinite(value) and promised is not None:
+        if promised.chance <= gates.alpha:
+            reason += f"; right predictions do so badly in {_percent(promised.chance)} of cases"
+        elif promised.entropy >= limit * (1 - _NOTHING):
+            reason += f": the predictions hardly differ from each other (if right, they reach {promised.entropy:.4f})"
+        else:
+            passed = True
+            reason += f", but with so few clicks right predictions do no better in {promised.chance:.0%} of cases"
+    return Check("normalized_entropy", passed, reason)
 
 
 def _calibrated(metrics: Mapping[str, Any], gates: Gates) -> Check:
     value, (low, high) = metrics["calibration_ratio"], gates.calibration_ratio
-    begin, end = metrics.get("calibration_interval") or (value, value)
-    span = f" (95% interval {begin:.3f} to {end:.3f})" if begin < end else ""
-    reason = f"calibration ratio {value:.3f}{span}, must lie in [{low:g}, {high:g}]"
-    return Check("calibration_ratio", begin <= high and end >= low, reason)
+    counts = [metrics[key] for key in ("n_clicks", "n_impressions", "n_expected")]
+    begin, end = ratio_interval(*counts)
+    reason = f"calibration ratio {value:.3f} (95% interval {begin:.3f} to {end:.3f}), must lie in [{low:g}, {high:g}]"
+    if low <= value <= high:
+        return Check("calibration_ratio", True, reason)
+    chance = float(chance_of_ratio(*counts))
+    if chance > gates.alpha:  # NaN is not
+        return Check("calibration_ratio", True, f"{reason}; so far off by chance {chance:.0%}")
+    return Check("calibration_ratio", False, reason)
 
 
 def _no_worse(metrics: Mapping[str, Any], champion: Mapping[str, Any], gates: Gates) -> Check:
@@ -178,15 +256,47 @@ def _same_origin(origin: str, champion_origin: str, gates: Gates) -> Check:
     return Check("same_origin", False, f"{found}; to replace it on purpose, set ALLOW_OTHER_DATA=1")
 
 
-def _slices_calibrated(slices: Sequence[Mapping[str, Any]], gates: Gates) -> Check:
+def slice_evidence(
+    slices: Sequence[Mapping[str, Any]], overall: float, gates: Gates
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chance of each slice's clicks, and whether the gates refuse it, ``(n_slices,)`` each.
+
+    A slice is refused whose ratio is out of bounds, by more than chance and the model's `overall` calibration ratio
+    explain; over all slices together, right predictions are so with chance ``gates.alpha`` at most.
+    """
     low, high = gates.slice_calibration_ratio
-    out = [part for part in slices if not low <= part["calibration_ratio"] <= high]
-    if not out:
-        return Check("slices", True, f"all {len(slices)} large slices lie in [{low:g}, {high:g}]")
-    worst = max(out, key=lambda part: part["n_rows"])
+    clicks, n, expected = (
+        np.array([part[key] for part in slices], dtype=np.float64)
+        for key in ("n_clicks", "n_impressions", "n_expected")
+    )
+    chance = chance_of_ratio(clicks, n, expected, overall=overall)
+    is_out = (expected < low * clicks) | (expected > high * clicks)
+    return chance, holm(chance, gates.alpha) & is_out
+
+
+def _slices_calibrated(slices: Sequence[Mapping[str, Any]], overall: float, gates: Gates) -> Check:
+    low, high = gates.slice_calibration_ratio
+    if not slices:
+        return Check("slices", True, "no slice is declared")
+    chance, out = slice_evidence(slices, overall, gates)
+    if not out.any():
+        reason = f"none of {len(slices)} slices is outside of [{low:g}, {high:g}] by more than chance explains"
+        return Check("slices", True, reason)
+    worst = min(np.flatnonzero(out).tolist(), key=lambda number: float(chance[number]))
+    part = slices[worst]
+    ratio = part["n_expected"] / part["n_clicks"] if part["n_clicks"] else math.inf
+    others = int(out.sum()) - 1
     reason = (
-        f"slice {worst['slice']}={worst['value']} ({worst['n_rows']:,} rows) has calibration ratio "
-        f"{worst['calibration_ratio']:.3f}, must lie in [{low:g}, {high:g}]"
-        + (f"; {len(out) - 1} more slices are out of bounds" if len(out) > 1 else "")
+        f"slice {part['slice']}={part['value']} ({part['n_rows']:,} rows, {_counted(part['n_clicks'], 'click')}, "
+        f"{part['n_expected']:,.1f} predicted) has calibration ratio {ratio:.3f}, must lie in [{low:g}, {high:g}]"
+        + (f"; {_counted(others, 'more slice')} out of bounds" if others else "")
     )
     return Check("slices", False, reason)
+
+
+def _counted(n: float, noun: str) -> str:
+    return f"{n:,.0f} {noun}{'s' * (n != 1)}"
+
+
+def _percent(chance: float) -> str:
+    return "less than 0.1%" if chance < 0.001 else f"{chance:.1%}"

@@ -12,7 +12,14 @@ from tasks.logs.split import Span
 from tasks.schema import Schema, Slice
 
 _MAX_VALUES = 24
-_COLUMNS = ["slice", "value", "n_rows", "calibration_ratio"]  # of a schema without slices
+_COLUMNS = [
+    "slice",
+    "value",
+    "n_rows",
+    "n_clicks",
+    "n_expected",
+    "calibration_ratio",
+]  # of a schema without slices
 
 
 def slice_labels(
@@ -68,12 +75,19 @@ def _seen_values(log: Log, field: str, schema: Schema, span: Span) -> set[str]:
 
 
 def slice_table(
-    model: str, y_true: np.ndarray, p_click: np.ndarray, labels: Mapping[str, np.ndarray]
+    model: str,
+    y_true: np.ndarray,
+    p_click: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    weight: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Return the metrics of each part of each slice, with the columns ``model``, ``slice`` and ``value`` first."""
+    """Return the metrics of each part of each slice, with the columns ``model``, ``slice`` and ``value`` first.
+
+    `weight` are the impressions per row; None: 1.
+    """
     tables = []
     for name, values in labels.items():
-        table = metrics.by_slice(y_true, p_click, values)
+        table = metrics.by_slice(y_true, p_click, values, weight)
         table.insert(0, "slice", name)
         tables.append(table.reset_index(names="value"))
     joined = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_COLUMNS)

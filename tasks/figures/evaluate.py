@@ -1,15 +1,17 @@
 """What ``notebooks/evaluate.ipynb`` shows: models against each other, and who wins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, StrMethodFormatter
 
 from tasks.evaluation.comparison import CHAMPION, Comparison
-from tasks.figures.style import ACCENT, INK, SOFT, percent
+from tasks.evaluation.evidence import ratio_interval
+from tasks.evaluation.gates import Gates, slice_evidence
+from tasks.figures.style import ACCENT, INK, SOFT, empty, short
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LINES = ("-", "--", ":", "-.")
@@ -24,10 +26,12 @@ def calibration(curves: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
             shown["p_mean"], shown["y_mean"], marker=_MARKERS[number % 6], linestyle=_LINES[number % 4],
             color=(INK, ACCENT, SOFT)[number % 3], markersize=5, label=name,
         )  # fmt: skip
-    ends = [
-        min(c["p_mean"].min() for c in curves.values()),
-        max(c["p_mean"].max() for c in curves.values()),
+    shown = [
+        curve["p_mean"][(curve["y_mean"] > 0) & (curve["p_mean"] > 0)] for curve in curves.values()
     ]
+    means = np.concatenate([np.empty(0), *shown])  # a log axis shows no other
+    ends = [means.min(), means.max()] if len(means) else [0.01, 1.0]
+    steps = (1, 2, 5) if ends[1] < 100 * ends[0] else (1, 3)
     axes.plot(ends, ends, color="black", linewidth=0.8, linestyle=":", label="perfect")
     axes.set(
         title=title,
@@ -37,9 +41,9 @@ def calibration(curves: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
         yscale="log",
     )
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(FixedLocator([0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]))
+        axis.set_major_locator(FixedLocator([k * 10.0**-n for n in range(7) for k in steps]))
         axis.set_minor_locator(NullLocator())
-        percent(axis)
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     axes.legend(fontsize=8)
     return figure
 
@@ -75,25 +79,47 @@ def compare(
     return figure
 
 
-def slice_ratios(table: pd.DataFrame, *, title: str, bounds: Sequence[float]) -> Figure:
-    """Draw the calibration ratio of each slice of one model against its bounds."""
-    table = table.assign(
-        label=table["slice"] + " = " + table["value"].astype(str), ratio=table["calibration_ratio"]
-    )
-    figure, axes = plt.subplots(figsize=(7.5, 0.26 * len(table) + 1.3))
+def slice_ratios(
+    table: pd.DataFrame, *, title: str, gates: Gates, overall: float, n_shown: int = 60
+) -> Figure:
+    """Draw the calibration ratio of each slice of one model, with its interval, against the bounds of the gates.
+
+    Beyond `n_shown` slices those with the fewest impressions are left out; `overall` is the model's ratio.
+    """
+    bounds = gates.slice_calibration_ratio
+    if table.empty:
+        return empty(title, "the schema declares no slices")
+    _, refused = slice_evidence(table.to_dict("records"), overall, gates)
+    table = table.assign(refused=refused).dropna(subset=["calibration_ratio"])
+    table = table[table.index.isin(table["n_impressions"].nlargest(n_shown).index)]
+    keys = ["n_clicks", "n_impressions", "n_expected"]
+    spans = [ratio_interval(*row) for row in table[keys].itertuples(index=False)]
+    low, high = np.array(spans, dtype=float).reshape(-1, 2).T
+    figure, axes = plt.subplots(figsize=(8, 0.26 * len(table) + 1.6))
     y = np.arange(len(table))[::-1]
-    inside = table["ratio"].between(*bounds)
+    ratio, out = table["calibration_ratio"].to_numpy(float), table["refused"].to_numpy(bool)
     axes.axvspan(*bounds, color="#f3f4f6", label="allowed by the gates")
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
-    axes.plot(table["ratio"], y, "o", color=INK, label="calibration ratio")
-    axes.plot(
-        table["ratio"][~inside], y[~inside], "D", color=ACCENT, markersize=8, label="out of bounds"
-    )
-    axes.set_yticks(
-        y, [f"{name}  ({n:,})" for name, n in zip(table["label"], table["n_rows"], strict=True)]
-    )
+    axes.errorbar(
+        ratio, y, xerr=[ratio - low, np.minimum(high, 20) - ratio], fmt="o", color=INK, ecolor=SOFT,
+        elinewidth=3, label="calibration ratio, 95% interval",
+    )  # fmt: skip
+    axes.plot(ratio[out], y[out], "D", color=ACCENT, markersize=8, label="refused: not by chance")
+    names = [
+        short(f"{one} = {value}", 36)
+        for one, value in zip(table["slice"], table["value"], strict=True)
+    ]
+    clicks = table["n_clicks"]
+    axes.set_yticks(y, [f"{a}  ({n:,.0f} clicks)" for a, n in zip(names, clicks, strict=True)])
+    axes.set_xscale("log")
+    reach = [*ratio, *bounds]
+    axes.set_xlim(0.8 * max(min(reach), 0.05), 1.25 * min(max(reach), 20))
+    ticks = [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 4, 10]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set(title=title, xlabel="mean prediction / click rate")
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -109,6 +135,9 @@ def answer(
     `lead` is the 95% interval of the runner-up's log loss minus the winner's, on the same resamples, and
     `champion_lead` that of the champion's; None without one.
     """
+    if not result.ranking:
+        reasons = [f"- {one.model}: {'; '.join(one.reasons)}" for one in result.verdicts]
+        return "\n".join(["**No model has predictions to be compared.**", "", *reasons])
     best, metrics = result.ranking[0], result.table.loc[result.ranking[0]]
     lines = [
         f"**{best} has the lowest log loss of {_count(len(result.ranking), 'model')} on {n_rows:,} test rows: "

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from tasks.figures.style import ACCENT, INK, SOFT, percent
+from tasks.figures.style import ACCENT, INK, SOFT, empty, percent, rate, short
 
 
 def _short(value: Any) -> str:
     """Return a tick label: month and day of a date, anything else as it is."""
-    return f"{value:%m-%d}" if isinstance(value, date) else str(value)
+    return f"{value:%m-%d}" if isinstance(value, date) else short(value, 12)
 
 
 def rate_over(table: pd.DataFrame, *, title: str, x_label: str, overall: float) -> Figure:
@@ -24,7 +25,7 @@ def rate_over(table: pd.DataFrame, *, title: str, x_label: str, overall: float) 
     axes.fill_between(x, table["low"], table["high"], color=SOFT, alpha=0.5, label="95% interval")
     axes.plot(x, table["ctr"], color=INK, marker="o", markersize=3, label="click rate")
     axes.axhline(
-        overall, color=ACCENT, linestyle="--", linewidth=1, label=f"all rows: {overall:.1%}"
+        overall, color=ACCENT, linestyle="--", linewidth=1, label=f"all rows: {rate(overall)}"
     )
     step = max(1, len(table) // 12)
     axes.set_xticks(x[::step], [_short(value) for value in table.index[::step]])
@@ -45,27 +46,36 @@ def rate_of(table: pd.DataFrame, *, title: str, overall: float, axes: Axes | Non
     )
     axes.axvline(overall, color=ACCENT, linestyle="--", linewidth=1)
     labels = [
-        f"{name}  ({share:.1%})" for name, share in zip(table.index, table["share"], strict=True)
+        f"{short(name)}  ({share:.1%})"
+        for name, share in zip(table.index, table["share"], strict=True)
     ]
     axes.set_yticks(y, labels)
-    axes.set(title=title, xlabel="click rate (%); dashed: all rows")
+    axes.set(title=short(title, 80), xlabel="click rate (%); dashed: all rows")
     percent(axes.xaxis)
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     return figure
 
 
+N_SHOWN = 60  # bars at most; a figure of 2,000 is no figure
+
+
 def field_sizes(table: pd.DataFrame, *, title: str) -> Figure:
     """Draw the number of distinct values of each field (log scale) beside its missing share."""
-    table = table.sort_values("n_distinct")
+    table, title = _largest(table.sort_values("n_distinct"), title)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 0.26 * len(table) + 1), sharey=True)
-    left.barh(table.index, table["n_distinct"], color=INK)
+    y = np.arange(len(table))
+    most = max(table["n_distinct"].max(), 1)
+    left.barh(y, table["n_distinct"], color=INK)
     left.set_xscale("log")
+    left.set_xlim(0.7, 1.5 * most**1.25)
+    left.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    left.xaxis.set_minor_formatter(NullFormatter())
     left.set(title=title, xlabel="distinct values (log scale)")
-    for name, value in table["n_distinct"].items():
-        left.text(value * 1.15, str(name), f"{value:,}", va="center", fontsize=8)
-    left.margins(x=0.25)
-    right.barh(table.index, table["missing_share"], color=SOFT)
+    left.set_yticks(y, [short(name) for name in table.index])
+    for at, value in zip(y, table["n_distinct"], strict=True):
+        left.text(max(value, 0.7) * 1.15, at, f"{value:,}", va="center", fontsize=8)
+    right.barh(y, table["missing_share"], color=SOFT)
     right.set(
         title="... and how often it is missing",
         xlabel="rows with the missing-like value (%)",
@@ -79,14 +89,16 @@ def novelty(table: pd.DataFrame, *, title: str, n_fields: int = 10) -> Figure:
     """Draw the share of traffic with a value never seen on an earlier day, last day against mean."""
     mean = table.mean(axis=1).sort_values().tail(n_fields)
     figure, axes = plt.subplots(figsize=(8, 0.3 * len(mean) + 1.2))
-    axes.barh(mean.index, mean, color=SOFT, label="mean of all days")
+    y = np.arange(len(mean))
+    axes.barh(y, mean, color=SOFT, label="mean of all days")
     axes.plot(
         table.loc[mean.index].iloc[:, -1],
-        mean.index,
+        y,
         "D",
         color=ACCENT,
         label=f"last day ({table.columns[-1]})",
     )
+    axes.set_yticks(y, [short(name) for name in mean.index])
     axes.set(title=title, xlabel="rows with a value never seen before that day (%)")
     percent(axes.xaxis)
     axes.legend(loc="lower right", fontsize=8)
@@ -95,14 +107,25 @@ def novelty(table: pd.DataFrame, *, title: str, n_fields: int = 10) -> Figure:
 
 def gains(table: pd.DataFrame, *, title: str) -> Figure:
     """Draw how much each field alone lowers log loss on later rows (:mod:`tasks.logs.field_gain`)."""
-    table = table.dropna().sort_values("gain")
+    table, title = _largest(table.dropna().sort_values("gain"), title)
+    if table.empty:
+        return empty(title, "too few rows to learn from some and judge on others")
     figure, axes = plt.subplots(figsize=(8, 0.25 * len(table) + 1.1))
     colors = [INK if gain > 0 else ACCENT for gain in table["gain"]]
-    axes.barh(table.index, table["share"], color=colors)
+    y = np.arange(len(table))
+    axes.barh(y, table["share"], color=colors)
     axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(y, [short(name) for name in table.index])
     axes.set(title=title, xlabel="log loss below that of the overall click rate (%)")
     percent(axes.xaxis)
     return figure
+
+
+def _largest(table: pd.DataFrame, title: str) -> tuple[pd.DataFrame, str]:
+    """Return the last rows of a sorted table, and a title that says so if some are left out."""
+    if len(table) <= N_SHOWN:
+        return table, title
+    return table.tail(N_SHOWN), f"{title}: the largest {N_SHOWN} of {len(table):,}"
 
 
 def answer(
@@ -115,7 +138,7 @@ def answer(
 ) -> str:
     """Return what is new tomorrow, which fields matter, and what that asks of a model, in Markdown."""
     lines = [
-        f"**{overall:.1%} of {n_rows:,} rows were clicked. {_which_matter(gain)}**",
+        f"**{rate(overall)} of {n_rows:,} rows were clicked. {_which_matter(gain)}**",
         "",
         f"- {_what_is_new(new_values)}",
         f"- {_what_size(sizes, n_rows)}",

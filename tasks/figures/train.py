@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tasks.figures.style import ACCENT, INK, SOFT
+from tasks.figures.style import ACCENT, INK, SOFT, rate, short
 from tasks.training.history import History
+
+N_SHOWN = 60  # bars at most
 
 
 def learning_curve(history: pd.DataFrame, *, title: str, best_epoch: int) -> Figure:
@@ -35,9 +37,13 @@ def learning_curve(history: pd.DataFrame, *, title: str, best_epoch: int) -> Fig
 
 def importance(table: pd.DataFrame, *, title: str, column: str, label: str) -> Figure:
     """Draw one bar per field, largest on top."""
-    table = table.sort_values(column)
+    if len(table) > N_SHOWN:
+        title = f"{title}: the largest {N_SHOWN} of {len(table):,}"
+    table = table.sort_values(column).tail(N_SHOWN)
     figure, axes = plt.subplots(figsize=(7, 0.24 * len(table) + 1.1))
-    axes.barh(table["field"], table[column], color=INK)
+    y = np.arange(len(table))
+    axes.barh(y, table[column], color=INK)
+    axes.set_yticks(y, [short(name) for name in table["field"]])
     axes.set(title=title, xlabel=label)
     return figure
 
@@ -49,7 +55,7 @@ def weights(table: pd.DataFrame, *, title: str) -> Figure:
     colors = [SOFT if "rare" in note else INK for note in table["note"]]
     axes.barh(range(len(table)), table["weight"], color=colors)
     axes.axvline(0, color="black", linewidth=0.8)
-    names = (table["field"] + " = " + table["value"]).map(_short)
+    names = (table["field"] + " = " + table["value"]).map(short)
     labels = [f"{name}  ({n:,})" for name, n in zip(names, table["n_rows"], strict=True)]
     axes.set_yticks(range(len(table)), labels)
     if table.empty:
@@ -57,10 +63,6 @@ def weights(table: pd.DataFrame, *, title: str) -> Figure:
         axes.text(0.5, 0.5, note, ha="center", va="center", transform=axes.transAxes)
     axes.set(title=title, xlabel="weight: added to the logit of a row with this value (grey: rare)")
     return figure
-
-
-def _short(text: str, n_chars: int = 44) -> str:
-    return text if len(text) <= n_chars else text[: n_chars - 1] + "…"
 
 
 def answer(
@@ -135,7 +137,7 @@ def _values(top: pd.DataFrame) -> list[str]:
         for row in rows.itertuples():
             lines.append(
                 f"- Among values that are not rare, `{row.field} = {row.value}` {verb} the odds of a click most: "
-                f"times {row.odds:.2f} ({row.n_rows:,} rows, {row.click_rate:.1%} clicked)."
+                f"times {row.odds:.2f} ({row.n_rows:,} rows, {rate(row.click_rate)} clicked)."
             )
     if top.empty:
         return ["- No value has a weight."]

@@ -242,8 +242,8 @@ class Gates(Section):
         ge=0, description="how much worse than the champion, as a share of its normalized entropy"
     )
     calibration_ratio: Bounds = Field(description="mean prediction over click rate, [low, high]")
-    slice_calibration_ratio: Bounds = Field(description="the same for each large slice")
-    min_slice_rows: Count = Field(description="smaller slices are shown, not judged")
+    slice_calibration_ratio: Bounds = Field(description="the same for each slice")
+    max_false_refusals: Part = Field(description="chance of refusing the truth: docs/gates.md")
     allow_other_data: bool = Field(
         description="whether a model of another origin may replace the champion"
     )

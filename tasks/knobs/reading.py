@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from tasks.errors import ConfigError
+from tasks.evaluation.gates import REPLACED
 from tasks.knobs.declaration import Knobs
 from tasks.knobs.domain import Declared, all_knobs, declared, keys_of
 from tasks.knobs.model_tasks import model_problems
@@ -86,7 +87,7 @@ def check(env: YamlMapping, *, ask_models: bool = True) -> None:
 def overlay(base: YamlMapping, changes: YamlMapping) -> YamlMapping:
     """Return `base` with the keys of `changes` replaced, in sections one by one.
 
-    Two levels deep and no further: ``gates: {min_slice_rows: 500}`` keeps the other gates, while
+    Two levels deep and no further: ``gates: {max_relative_loss: 0.01}`` keeps the other gates, while
     ``models: {sgd: {...}}`` replaces the whole block of that model.
 
     Examples
@@ -153,6 +154,8 @@ def _first(error: ValidationError, env: YamlMapping) -> str:
     one = min(error.errors(), key=lambda found: order.get(found["type"], 1))
     knob, kind = declared(one["loc"]), one["type"]
     place, name = env.place(knob.path), f"`{dotted(knob.path)}`"
+    if kind == "extra_forbidden" and knob.path[-1] in REPLACED:
+        return f"{place}: {name} is no knob any more: {REPLACED[str(knob.path[-1])]}"
     if kind == "extra_forbidden":
         return f"{place}: unknown key {name}; {_nearest(knob)}"
     if kind == "missing":

@@ -44,11 +44,18 @@ def sample(log: str | Path = "products/log", *, max_rows: int = 100_000) -> pd.D
 def sample_log(log: Log, schema: Schema, *, max_rows: int) -> pd.DataFrame:
     """Return every k-th row as a frame, with k such that no more than `max_rows` are returned.
 
-    Columns are the label, the time and the fields, plus ``hour_of_day`` and ``day`` (a date). A systematic
-    sample keeps the shares of days and hours, which a random one only keeps on average.
+    Columns are the label, the time and the fields, which are all categorical, plus ``hour_of_day`` and ``day`` (a date)
+    where no column of the log has that name. A systematic sample keeps the shares of days and hours, which a random one
+    only keeps on average.
     """
     columns = [schema.label, schema.time_column, *schema.field_names]
-    return _with_hour_and_day(_every_kth(log, columns, max_rows), schema.time_column)
+    frame = _every_kth(log, columns, max_rows)
+    others = {
+        name: frame[name].astype("category")
+        for name in schema.field_names
+        if not isinstance(frame[name].dtype, pd.CategoricalDtype)
+    }
+    return _with_hour_and_day(frame.assign(**others), schema.time_column)
 
 
 def _every_kth(log: Log, columns: Sequence[str], max_rows: int) -> pd.DataFrame:
@@ -63,11 +70,23 @@ def _every_kth(log: Log, columns: Sequence[str], max_rows: int) -> pd.DataFrame:
 
 def _with_hour_and_day(frame: pd.DataFrame, time_column: str) -> pd.DataFrame:
     moment = frame[time_column].dt
-    return frame.assign(hour_of_day=moment.hour, day=moment.date)
+    more = {"hour_of_day": moment.hour, "day": moment.date}
+    return frame.assign(**{name: one for name, one in more.items() if name not in frame})
 
 
-def ctr_table(frame: pd.DataFrame, by: str | Sequence[str], *, label: str) -> pd.DataFrame:
+def ctr_table(
+    frame: pd.DataFrame, by: str | Sequence[str] | pd.Series, *, label: str
+) -> pd.DataFrame:
     """Return impressions, share of traffic and click rate of each group, with 95% Wilson intervals.
+
+    Parameters
+    ----------
+    frame
+        Rows of a log.
+    by
+        A column, several, or a value per row.
+    label
+        The label's column.
 
     Returns
     -------
@@ -131,8 +150,9 @@ def novelty_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     DataFrame
         Index the fields, columns the days from the second on; empty for a log of one day.
     """
-    days = np.sort(frame["day"].unique())
-    day_number = np.searchsorted(days, frame["day"].to_numpy())
+    dates = frame[schema.time_column].dt.date
+    days = np.sort(dates.unique())
+    day_number = np.searchsorted(days, dates.to_numpy())
     table = {}
     for name in schema.field_names:
         codes = pd.factorize(frame[name])[0]

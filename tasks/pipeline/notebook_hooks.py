@@ -22,6 +22,8 @@ def check_executed(product: Any) -> None:
     path = Path(str(product["nb"]))
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     for number, cell in enumerate(cells, start=1):
+        if _ends_here(cell):
+            return
         if cell["source"] and cell["execution_count"] is None:
             raise ClicklabError(
                 f"{path.name}: code cell {number} of {len(cells)} was never executed (was the kernel killed?); "
@@ -29,12 +31,23 @@ def check_executed(product: Any) -> None:
             )
 
 
+def _ends_here(cell: dict[str, Any]) -> bool:
+    """Return whether the notebook ended itself in this cell, with ``sys.exit(0)``."""
+    errors = [one for one in cell.get("outputs", []) if one["output_type"] == "error"]
+    return any((one["ename"], one["evalue"]) == ("SystemExit", "0") for one in errors)
+
+
 def check_and_attach(task: Any, product: Any, params: Any) -> None:
-    """Check a training notebook, and store with its MLflow run: the notebook as HTML, and what it was made of."""
+    """Check a training notebook, and store with its MLflow run: the notebook as HTML, and what it was made of.
+
+    A training without a model has no run.
+    """
     from tasks.registry import mlflow_store
 
     check_executed(product)
     result = json.loads(Path(str(product["result"])).read_text())
+    if result["run_id"] is None:
+        return
     client = mlflow_store.connect(params["tracking"]["tracking_uri"])
     client.log_artifact(result["run_id"], str(product["html"]), "notebook")
     client.log_text(result["run_id"], json.dumps(lineage_record(task), indent=1), NAME)

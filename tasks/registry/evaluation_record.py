@@ -69,11 +69,12 @@ def record_verdicts(
     record
         Returned by :func:`tasks.evaluation.comparison.evaluation_record`.
     decisions
-        "promoted", "passed" or "refused", by model.
+        "promoted", "forced", "passed" or "refused", by model.
     champion_run
         The run of the model that serves after the decision, if there is one.
     """
-    runs = {model: str(record["models"][model]["run_id"]) for model in record["ranking"]}
+    known = {model: record["models"][model]["run_id"] for model in record["verdicts"]}
+    runs = {model: str(run_id) for model, run_id in known.items() if run_id is not None}
     everyone = list(dict.fromkeys([*runs.values(), *([champion_run] if champion_run else [])]))
     table = comparison_table(record, decisions).to_csv(index=False)
     for run_id in everyone:
@@ -124,6 +125,8 @@ def _without_verdict(note: str) -> str:
 def _sentence(decision: str, reasons: str) -> str:
     if decision == "refused":
         return f"refused, because {reasons}."
+    if decision == "forced":
+        return f"promoted to champion by hand, although {reasons or 'another was better'}."
     return {"promoted": "promoted to champion.", "passed": "passed all gates."}[decision]
 
 

@@ -30,6 +30,7 @@ _CODE = (
     "logs",
     "features",
     "hashing",
+    "schemas",
     "models",
 )
 _NEEDS = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pyyaml")

@@ -21,6 +21,8 @@ import pyarrow.csv as pa_csv
 
 from tasks.errors import ConfigError
 from tasks.simulation.draws import hex_strings, mix64, stream
+from tasks.simulation.extras import IMPRESSIONS, Extras
+from tasks.simulation.truth import CTR
 from tasks.simulation.world import World
 
 BLOCK_ROWS = (
@@ -33,13 +35,17 @@ FIELDS = (
     "C14", "C15", "C16", "C17", "C18", "C19", "C20", "C21",
 )  # fmt: skip
 _CODES = pa.dictionary(pa.int32(), pa.string())
-_KNOBS = {"rows": (1, 10**12), "seed": (0, 2**31 - 1), "days": (1, 60)}
+_KNOBS: dict[str, tuple[float, float]] = {
+    "rows": (1, 10**12), "seed": (0, 2**31 - 1), "days": (1, 60), "ctr": (0.0001, 0.9),
+    "numbers": (0, 3), "lists": (0, 1), "impressions": (1, 200),
+}  # fmt: skip
 
 
-def schema(*, with_truth: bool = True) -> pa.Schema:
-    """Return the Arrow schema of a batch: the raw log's columns, then `p_true` if asked for."""
+def schema(*, with_truth: bool = True, extras: Extras | None = None) -> pa.Schema:
+    """Return the Arrow schema of a batch: the raw log's columns, further ones, then `p_true` if asked for."""
     columns = [("id", pa.string()), ("click", pa.uint8()), ("hour", pa.string())]
     columns += [(name, _CODES) for name in FIELDS]
+    columns += extras.schema if extras else []
     return pa.schema([*columns, ("p_true", pa.float64())] if with_truth else columns)
 
 
@@ -50,6 +56,10 @@ def simulate_batches(
     batch_rows: int = 65_536,
     days: int = 10,
     start: str = "2014-10-21",
+    ctr: float = CTR,
+    numbers: int = 0,
+    lists: int = 0,
+    impressions: int = 1,
     with_truth: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """Return an iterator over the log's batches, rows in time order; nothing is drawn before it is asked for.
@@ -59,13 +69,18 @@ def simulate_batches(
     n_rows : int
         Rows of the whole log, spread over `days` days; at least 1.
     seed : int
-        Everything follows from it and `n_rows`, `days`, `start`.
+        Everything follows from it and the other arguments but `batch_rows`.
     batch_rows : int
         Rows per batch; the last one may be shorter. It does not change the rows.
     days : int
         Length of the log, 1 to 60 days.
     start : str
         First day, ISO format.
+    ctr : float
+        Click-through rate of the log, 0.0001 to 0.9; what sets values apart stays the same.
+    numbers, lists, impressions : int
+        Further columns with true effects: 0 to 3 of numbers, 0 or 1 of tags separated by "|"; above 1, `impressions`
+        per row, of which `click` counts the clicks (:mod:`tasks.simulation.extras`).
     with_truth : bool
         Whether `p_true`, the probability from which `click` was drawn, is the last column.
 
@@ -80,7 +95,9 @@ def simulate_batches(
     >>> batch.num_rows, batch.num_columns, batch["hour"][0].as_py()
     (100, 25, '14102100')
     """
-    for name, value in (("rows", n_rows), ("seed", seed), ("days", days)):
+    more = {"numbers": numbers, "lists": lists, "impressions": impressions}
+    given = {"rows": n_rows, "seed": seed, "days": days, "ctr": ctr, **more}
+    for name, value in given.items():
         _check_range(name, value)
     if batch_rows < 1:
         raise ConfigError(f"batch_rows must be at least 1, got {batch_rows}")
@@ -88,37 +105,43 @@ def simulate_batches(
         first_day = date.fromisoformat(start)
     except ValueError:
         raise ConfigError(f"start must be a day such as 2014-10-21, got {start!r}") from None
-    return _rebatch(_blocks(n_rows, seed, days, first_day, with_truth), batch_rows)
+    return _rebatch(_blocks(n_rows, (seed, days, first_day, ctr), more, with_truth), batch_rows)
 
 
 def _blocks(
-    n_rows: int, seed: int, days: int, first_day: date, with_truth: bool
+    n_rows: int, of_world: tuple[int, int, date, float], more: dict[str, int], with_truth: bool
 ) -> Iterator[pa.RecordBatch]:
     """Draw block after block; each has streams of its own, clicks another than all the rest."""
-    world = _world(seed, days, first_day)
+    world, seed, ctr = _world(*of_world), of_world[0], of_world[3]
+    extras = Extras(seed=seed, **more)
+    if extras.has_effects:
+        world.keep_rate(extras, ctr)
     ends = world.clock.ends(n_rows)
     for block, begin in enumerate(range(0, n_rows, BLOCK_ROWS)):
         row = np.arange(begin, min(begin + BLOCK_ROWS, n_rows))
         hour = np.searchsorted(ends, row, side="right").astype(np.int32)
         rows = world.draw(hour, stream(seed, 8, block))
-        p_true = world.p_click(rows)
-        click = stream(seed, 9, block).random(len(row)) < p_true
-        columns = [
-            pa.array(mix64(row, salt=seed)).cast(pa.string()),
-            pa.array(click.view(np.uint8)),
-        ]
+        found, effect = extras.draw(len(row), block)
+        p_true = world.p_click(rows, effect if extras.has_effects else None)
+        rng = stream(seed, 9, block)
+        if extras.impressions > 1:
+            click = rng.binomial(found[IMPRESSIONS].to_numpy(), p_true).astype(np.uint8)
+        else:
+            click = (rng.random(len(row)) < p_true).view(np.uint8)
+        columns = [pa.array(mix64(row, salt=seed)).cast(pa.string()), pa.array(click)]
         columns.append(
             pa.DictionaryArray.from_arrays(hour, pa.array(world.clock.labels)).dictionary_decode()
         )
         fields = _fields(world, rows)
         columns += [fields[name] for name in FIELDS]
-        columns += [pa.array(p_true)] if with_truth else []
-        yield pa.RecordBatch.from_arrays(columns, schema=schema(with_truth=with_truth))
+        columns += [*found.values(), *([pa.array(p_true)] if with_truth else [])]
+        layout = schema(with_truth=with_truth, extras=extras)
+        yield pa.RecordBatch.from_arrays(columns, schema=layout)
 
 
 @lru_cache(maxsize=4)
-def _world(seed: int, days: int, first_day: date) -> World:
-    return World(seed=seed, days=days, start=first_day)
+def _world(seed: int, days: int, first_day: date, ctr: float) -> World:
+    return World(seed=seed, days=days, start=first_day, ctr=ctr)
 
 
 def _fields(world: World, rows: dict[str, np.ndarray]) -> dict[str, pa.DictionaryArray]:
@@ -181,7 +204,7 @@ def _join(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
-def parse_uri(uri: str) -> dict[str, int]:
+def parse_uri(uri: str) -> dict[str, Any]:
     """Return the arguments of :func:`simulate_batches` that a ``sim://avazu?...`` address names.
 
     Raises
@@ -199,7 +222,7 @@ def parse_uri(uri: str) -> dict[str, int]:
         raise ConfigError(
             f"{uri!r} is not a simulated log; write sim://avazu?rows=400000&seed=7&days=10"
         )
-    found: dict[str, int] = {}
+    found: dict[str, Any] = {}
     for key, text in parse_qsl(parts.query, keep_blank_values=True):
         if key not in _KNOBS:
             raise ConfigError(f"{uri!r}: unknown knob {key!r}; known are {', '.join(_KNOBS)}")
@@ -207,16 +230,17 @@ def parse_uri(uri: str) -> dict[str, int]:
         if name in found:
             raise ConfigError(f"{uri!r}: {key} is given twice")
         try:
-            found[name] = int(text)
+            found[name] = float(text) if key == "ctr" else int(text)
         except ValueError:
-            raise ConfigError(f"{uri!r}: {key} must be a whole number, got {text!r}") from None
+            kind = "a number" if key == "ctr" else "a whole number"
+            raise ConfigError(f"{uri!r}: {key} must be {kind}, got {text!r}") from None
         _check_range(key, found[name])
     if "n_rows" not in found:
         raise ConfigError(f"{uri!r}: rows is missing; write sim://avazu?rows=400000")
     return found
 
 
-def _check_range(name: str, value: int) -> None:
+def _check_range(name: str, value: float) -> None:
     low, high = _KNOBS[name]
     if not low <= value <= high:
         raise ConfigError(f"{name} must be between {low} and {high}, got {value}")
@@ -235,9 +259,10 @@ def write_csv(path_or_file: str | Path | IO[bytes], n_rows: int, **knobs: Any) -
             out = stack.enter_context(opener(path_or_file, "wb"))
         else:
             out = path_or_file
-        out.write((",".join(schema(with_truth=knobs["with_truth"]).names) + "\n").encode())
         options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            if not number:
+                out.write((",".join(batch.schema.names) + "\n").encode())
             plain = [
                 pc.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column
                 for column in batch

@@ -121,10 +121,11 @@ class Truth:
         first_hour: dict[str, np.ndarray],
         opening: np.ndarray,
         volume: np.ndarray,
+        ctr: float = CTR,
     ) -> None:
         """Scale the parts, and find each day's level, at which the pilots have the log's click-through rates.
 
-        `volume` is the share of the log's rows that falls into each hour.
+        `volume` is the share of the log's rows that falls into each hour, `ctr` the rate of the whole log.
         """
         single, pair = self._parts(pilot)
         self._mean = float(single.mean()), float(pair.mean())
@@ -134,12 +135,15 @@ class Truth:
         self._scale = float(scale[0]), float(scale[1])
         whole, first = self.logit(pilot, opening), self.logit(first_hour, opening)
         day, fade = pilot["hour"] // 24, opening[pilot["hour"]]
-        goal = CTR * self._ctr_by_day / (self._ctr_by_day @ volume.reshape(-1, 24).sum(axis=1))
+        goal = ctr * self._ctr_by_day / (self._ctr_by_day @ volume.reshape(-1, 24).sum(axis=1))
+        if ctr != CTR:  # so that Newton's steps begin near
+            self.level += np.log(ctr / CTR)
+        opening_goal = np.array([OPENING_CTR if ctr == CTR else ctr * OPENING_CTR / CTR])
         for _ in range(30):
             self.level += _steps(whole + self.level[day] + self.opening * fade, day, goal)
             first_day = np.zeros(len(first), np.int32)
             self.opening += float(
-                _steps(first + self.level[0] + self.opening, first_day, np.array([OPENING_CTR]))[0]
+                _steps(first + self.level[0] + self.opening, first_day, opening_goal)[0]
             )
 
 

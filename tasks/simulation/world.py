@@ -8,6 +8,7 @@ from tasks.simulation.audience import Audience
 from tasks.simulation.campaigns import Campaigns
 from tasks.simulation.clock import SLOT_HOURS, Clock
 from tasks.simulation.draws import stream
+from tasks.simulation.extras import Extras
 from tasks.simulation.publishers import (
     DOMAIN_NOISE,
     LATE_APP_SHARE,
@@ -16,7 +17,7 @@ from tasks.simulation.publishers import (
     OPENING_APP_SHARE,
     Publishers,
 )
-from tasks.simulation.truth import Truth, sigmoid
+from tasks.simulation.truth import CTR, Truth, sigmoid
 
 _PILOT_ROWS, _FIRST_HOUR_ROWS = 131_072, 16_384
 
@@ -24,7 +25,8 @@ _PILOT_ROWS, _FIRST_HOUR_ROWS = 131_072, 16_384
 class World:
     """Everything that is fixed before the first row, of a size that does not depend on the number of rows."""
 
-    def __init__(self, *, seed: int, days: int, start: date):
+    def __init__(self, *, seed: int, days: int, start: date, ctr: float = CTR):
+        self._seed = seed
         self.clock = Clock(seed=seed, days=days, start=start)
         self.publishers = Publishers(seed=seed)
         self.campaigns = Campaigns(seed=seed, n_slots=self.clock.n_slots)
@@ -36,7 +38,7 @@ class World:
         hours = np.searchsorted(ends, np.arange(_PILOT_ROWS), side="right").astype(np.int32)
         pilot = self.draw(hours, stream(seed, 6))
         first_hour = self.draw(np.zeros(_FIRST_HOUR_ROWS, np.int32), stream(seed, 7))
-        self.truth.calibrate(pilot, first_hour, self.clock.opening, self.clock.share)
+        self.truth.calibrate(pilot, first_hour, self.clock.opening, self.clock.share, ctr)
 
     def draw(self, hour: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return the rows' codes and ranks by field, for rows that fall into these hours."""
@@ -59,6 +61,22 @@ class World:
         rows["app"] = np.where(is_app, publisher - N_SITES + 1, 0).astype(np.int32)
         return rows
 
-    def p_click(self, rows: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the known click probability of each row."""
-        return sigmoid(self.truth.logit(rows, self.clock.opening))
+    def p_click(self, rows: dict[str, np.ndarray], effect: np.ndarray | None = None) -> np.ndarray:
+        """Return the known click probability of each row; `effect` is what further columns add to the logits."""
+        logit = self.truth.logit(rows, self.clock.opening)
+        return sigmoid(logit if effect is None else logit + effect)
+
+    def keep_rate(self, extras: Extras, ctr: float) -> None:
+        """Shift the effects of further columns so that the log keeps its click rate."""
+        ends = self.clock.ends(_PILOT_ROWS)
+        hours = np.searchsorted(ends, np.arange(_PILOT_ROWS), side="right").astype(np.int32)
+        pilot = self.draw(hours, stream(self._seed, 6))
+        logit = self.truth.logit(pilot, self.clock.opening)
+        extras.shift = 0.0
+        logit += extras.draw(_PILOT_ROWS, -1 % 2**31)[1]
+        low, high = -20.0, 20.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            is_low = sigmoid(logit + middle).mean() < ctr
+            low, high = (middle, high) if is_low else (low, middle)
+        extras.shift = middle

@@ -99,7 +99,9 @@ def search(
     Raises
     ------
     ConfigError
-        If the search names an unknown method or knob, or no trial has a finite loss.
+        If the search names an unknown method or knob.
+    DivergenceError
+        If no trial has a finite loss.
     """
     if not isinstance(model, Mapping) or "kind" not in model:
         raise ConfigError(f"model must be a block with kind, params and search, found {model!r}")
@@ -129,7 +131,9 @@ def search(
         )
     complete = [one for one in records if one["state"] == "complete"]
     if not complete:
-        raise ConfigError("search: no trial has a finite loss; lower the learning rates it tries")
+        raise DivergenceError(
+            "search: no trial has a finite loss; lower the learning rates it tries"
+        )
     best = min(complete, key=lambda one: one["valid_log_loss"])["params"]
     notes = edge_notes(space, best, key="search.grid" if method == "grid" else "search.space")
     settings = _settings(plan, space)

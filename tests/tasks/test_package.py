@@ -164,6 +164,13 @@ def test_a_champion_that_was_not_compared_is_not_packaged():
         _golden_of(record, {"versions": {"sgd": "4"}}, "3")
 
 
+def test_a_champion_of_another_declaration_that_stays_is_not_packaged_again():
+    """There are no predictions of it on this log; its Bento is there from before."""
+    record = {"golden": {"rows": [{}], "p_click": {"sgd": [0.1]}}, "champion_left_out": "its label"}
+    with pytest.raises(GateError, match=r"version 3 stays.*its label.*still serves"):
+        _golden_of(record, {"versions": {"sgd": "4"}}, "3")
+
+
 def test_no_champion_is_nothing_to_package(tmp_path):
     """When the gates refused all and none serves, the pipeline stops here with that reason."""
     evaluation, promotion = tmp_path / "evaluation.json", tmp_path / "promotion.json"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tasks.errors import ChangedError
+from tasks.errors import ChangedError, GateError, InputError
 from tasks.models.golden import GOLDEN
-from tasks.promote import decide, promote
+from tasks.promote import decide, force, promote
 from tasks.registry.ledger import read_ledger
 from tasks.registry.runs import log_model, open_experiment
 from tests.stores import mlflow_client
@@ -197,3 +197,84 @@ def test_the_task_writes_its_decision(record, tracking, tmp_path):
     promote({"promotion": str(tmp_path / "promotion.json")}, upstream, tracking)
     decision = json.loads((tmp_path / "promotion.json").read_text())
     assert decision["champion"] == "ftrl"
+
+
+@pytest.fixture
+def nobody_passed(record, tracking, tmp_path):
+    """The record of an evaluation in which all were refused, as a file; the decision was made."""
+    for verdict in record["verdicts"].values():
+        verdict |= {"passed": False, "reasons": ["calibration ratio 3.000"]}
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(record))
+    decide(record, tracking)
+    return path
+
+
+def test_a_person_can_make_a_refused_model_champion(store, record, tracking, nobody_passed):
+    """The ledger says who did it, why, and what the gates said; the decision after it stands by it."""
+    version = force(nobody_passed, tracking, "fm", why="the launch is today")
+    assert aliases(store, record) == {"champion": version}
+    last = read_ledger(tracking["ledger"])[-1]
+    assert (last["decision"], last["model"], last["why"]) == ("forced", "fm", "the launch is today")
+    assert last["reasons"] == ["calibration ratio 3.000"]
+    assert "@" in last["by"]
+    decision = decide(record, tracking)
+    assert (decision["champion"], decision["forced"]) == ("fm", "fm")
+    assert (decision["champion_version"], decision["previous_version"]) == (version, None)
+    assert aliases(store, record) == {"champion": version}
+    forced = [one for one in read_ledger(tracking["ledger"]) if one["decision"] == "forced"]
+    assert len(forced) == 1
+    assert store[1].get_run(store[2]["fm"]).data.tags["clicklab.verdict"] == "forced"
+
+
+def test_a_forced_champion_is_replaced_like_any_other(store, record, tracking, nobody_passed):
+    """Once an evaluation has compared the models with it, the gates decide again."""
+    version = force(nobody_passed, tracking, "fm", why="a try")
+    record |= {"champion_version": version}
+    record["verdicts"]["ftrl"] = {"passed": True, "reasons": []}
+    decision = decide(record, tracking)
+    assert (decision["champion"], decision["forced"]) == ("ftrl", None)
+    assert aliases(store, record)["challenger"] == version
+
+
+@pytest.mark.parametrize(
+    ("model", "why", "error", "message"),
+    [
+        ("fm", " ", InputError, "no reason is given"),
+        ("fmm", "a try", InputError, "no model 'fmm' in the last evaluation; it has: ftrl, fm, sgd"),
+        ("wild", "a try", GateError, "wild cannot serve: it diverged"),
+        ("sgd", "a try", GateError, "sgd cannot serve: its log loss is no finite number"),
+    ],
+)  # fmt: skip
+def test_what_cannot_serve_is_not_forced(record, tracking, nobody_passed, model, why, error, message):  # fmt: skip
+    """A model without predictions, one that is not there, and nothing without a reason."""
+    record["verdicts"]["wild"] = {"passed": False, "reasons": ["it diverged"]}
+    record["models"]["wild"] = {"run_id": None, "version": None}
+    record |= {"failed": {"wild": "it diverged"}}
+    record["metrics"]["sgd"] = {"log_loss": float("nan")}
+    nobody_passed.write_text(json.dumps(record))
+    with pytest.raises(error, match=message):
+        force(nobody_passed, tracking, model, why=why)
+
+
+def test_the_champion_is_not_forced_twice(tracking, nobody_passed):
+    """Nothing would change."""
+    force(nobody_passed, tracking, "fm", why="a try")
+    with pytest.raises(InputError, match="fm is the champion already"):
+        force(nobody_passed, tracking, "fm", why="again")
+
+
+def test_nothing_evaluated_is_nothing_to_force(tracking, tmp_path):
+    """It says what to do first."""
+    with pytest.raises(InputError, match="`make run` first"):
+        force(tmp_path / "evaluation.json", tracking, "fm", why="a try")
+
+
+def test_a_model_without_a_run_has_its_line_in_the_ledger(record, tracking):
+    """Its training wrote a reason instead of a model."""
+    record["verdicts"]["wild"] = {"passed": False, "reasons": ["it diverged"]}
+    record["models"]["wild"] = {"run_id": None, "version": None}
+    decision = decide(record | {"failed": {"wild": "it diverged"}}, tracking)
+    assert decision["refused"]["wild"] == ["it diverged"]
+    (line,) = [one for one in read_ledger(tracking["ledger"]) if one["model"] == "wild"]
+    assert (line["decision"], line["reasons"], line["metrics"]) == ("refused", ["it diverged"], {})

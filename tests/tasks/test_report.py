@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from tasks.report import render_report
+from tasks.report import compared, render_comparison, render_report
 
 
 def record(**changes):
@@ -39,12 +39,12 @@ def record(**changes):
 def show(tmp_path):
     """Return what the report of a record looks like on a terminal of 80 columns."""
 
-    def render(content: dict, n_ran: int = 11) -> str:
+    def render(content: dict, n_ran: int = 11, env: str = "env.yaml") -> str:
         path = tmp_path / "report.json"
         path.write_text(json.dumps(content))
         console = Console(width=80, record=True, file=(tmp_path / "out").open("w"))
         with console.file:
-            render_report(path, n_ran=n_ran, seconds=63, console=console)
+            render_report(path, n_ran=n_ran, seconds=63, env=env, console=console)
         return console.export_text()
 
     return render
@@ -80,3 +80,78 @@ def test_a_champion_that_stays_is_said_to_stay(show):
 def test_a_run_with_nothing_to_do_says_so(show):
     """The second run is quick because nothing ran."""
     assert "nothing had changed" in show(record(), n_ran=0)
+
+
+def test_the_commands_are_those_of_the_file_of_knobs(show):
+    """As printed, they serve this run's model."""
+    text = show(record(), env="env.tiny.yaml")
+    assert "make serve ENV=env.tiny.yaml" in text
+    assert "make predict ENV=env.tiny.yaml" in " ".join(text.split())
+    assert "ENV=" not in show(record())
+
+
+def nobody(reasons: list[str]) -> list[dict]:
+    """Return models of which none passed, for these reasons."""
+    rows = record()["models"]
+    return [
+        row | {"passed": False, "reasons": [why]} for row, why in zip(rows, reasons, strict=True)
+    ]
+
+
+def test_when_nobody_passes_a_person_sees_why_and_how_to_serve_one(show):
+    """Model by model; the best one is proposed."""
+    text = " ".join(show(record(models=nobody(["too high", "too low"])), env="env.x.yaml").split())
+    assert "ftrl was refused: too high" in text
+    assert "sgd was refused: too low" in text
+    assert 'make promote FORCE=ftrl WHY="..." ENV=env.x.yaml' in text
+
+
+def test_one_reason_for_all_is_said_once(show):
+    """Such as test rows without a click."""
+    text = " ".join(show(record(models=nobody(["no click [there]"] * 2))).split())
+    assert "all models were refused: no click [there]" in text
+    assert text.count("no click") == 1
+
+
+def test_a_forced_champion_is_said_to_be_one(show):
+    """And nobody is told how to force another."""
+    promotion = record()["promotion"] | {"forced": "ftrl"}
+    text = " ".join(show(record(models=nobody(["a", "b"]), promotion=promotion)).split())
+    assert "ftrl, version 3 of ctr-avazu, by hand against the gates" in text
+    assert "FORCE=" not in text
+
+
+def evaluation() -> dict:
+    """Return what ``evaluate`` wrote: one model that was refused, one that has no predictions."""
+    metrics = {
+        "log_loss": 0.02,
+        "normalized_entropy": float("nan"),
+        "roc_auc": float("nan"),
+        "calibration_ratio": 1.0,
+    }
+    return {
+        "split_note": "by day", "n_test_rows": 100, "truth_log_loss": None, "note": "3 clicks show little",
+        "champion_left_out": "the champion, version 1, is left out",
+        "metrics": {"ftrl": metrics},
+        "models": {"ftrl": {"train_seconds": 1.0}, "wild": {"train_seconds": None}},
+        "verdicts": {name: {"passed": False, "reasons": [why]} for name, why in (("ftrl", "no click"), ("wild", "it diverged"))},
+    }  # fmt: skip
+
+
+def test_a_run_that_ended_after_the_comparison_shows_it(tmp_path):
+    """From what ``evaluate`` and ``ingest`` wrote; a model without numbers has dashes."""
+    log = {"source": "a.csv", "n_rows_in": 9, "n_rows": 9, "n_quarantined": 0, "time_min": "t0", "time_max": "t1"}  # fmt: skip
+    console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
+    with console.file:
+        render_comparison(tmp_path, console=console)
+        assert console.export_text(clear=True) == ""
+        (tmp_path / "log").mkdir()
+        (tmp_path / "log/manifest.json").write_text(json.dumps(log))
+        (tmp_path / "evaluation.json").write_text(json.dumps(evaluation()))
+        render_comparison(tmp_path, console=console)
+    text = console.export_text()
+    for part in ("wild was refused: it diverged", "3 clicks show little", "left out", "FORCE=ftrl"):
+        assert part in text
+    (row,) = [line for line in text.splitlines() if line.startswith("wild  ")]
+    assert row.split() == ["wild", "-", "-", "-", "-", "-", "refused"]
+    assert [one["model"] for one in compared(evaluation(), log)["models"]] == ["ftrl", "wild"]

@@ -1,32 +1,28 @@
 """All models on the same rows: who ranks first, by which numbers, and what is passed on."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from tasks.errors import ContractError
-from tasks.evaluation import comparison
+from tasks.evaluation.champion import Champion
 from tasks.evaluation.comparison import (
     CHAMPION,
+    Collected,
     Scored,
     TestRows,
     compare,
     evaluation_record,
     golden_rows,
     lead_over,
-    score_log,
 )
 from tasks.evaluation.gates import Gates
-from tasks.hashing.contract import HashContract
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
-from tasks.models import make_learner
-from tasks.models.artifact import freeze
-from tasks.schema import Schema
-from tests.bentos.ctr.artifacts import artifact
 from tests.logs import SMALL, hours_of, rows, write_lines
 
 N_ROWS, TEST = 600, (400, 600)
@@ -67,7 +63,7 @@ def models(test):
 @pytest.fixture(scope="module")
 def result(test, models):
     """The comparison of the three."""
-    return compare(test, models, SMALL, gates=Gates(min_slice_rows=10), n_resamples=50, seed=1)
+    return compare(test, models, SMALL, gates=Gates(), n_resamples=50, seed=1)
 
 
 def test_models_are_ranked_by_log_loss_and_the_champion_is_not(result):
@@ -127,38 +123,6 @@ def test_the_record_is_json_and_names_what_later_tasks_read(test, models, result
     assert evaluation_record(test, without, alone, SMALL, n_golden=5)["champion_version"] is None
 
 
-def test_a_log_is_scored_with_the_models_own_contract(log):
-    """Row by row as the service would; another number of bits than today's does not matter."""
-    contract = HashContract.from_schema(SMALL, bits=6)
-    learner = make_learner("ftrl", 64).partial_fit_codes(
-        np.arange(contract.n_tokens, dtype=np.int32)[None, :].repeat(9, axis=0), [1, 0, 1] * 3
-    )
-    model = freeze(learner, contract, name="m")
-    expected = [model.predict_row(log.raw_row(row, SMALL)) for row in range(395, 405)]
-    np.testing.assert_array_equal(score_log(model, log, (395, 405)), expected)
-
-
-def test_a_champion_that_this_code_cannot_score_is_named_with_the_ways_on(
-    monkeypatch, tmp_path, make_feature
-):
-    """A feature of it was edited since: restore it, or take the alias away."""
-    body = '@feature("site")\ndef made(site):\n    return {}\n'
-    make_feature("made", body.format("site"))
-    schema = Schema.from_dict(SMALL.to_dict() | {"features": ["made"]})
-    found = SimpleNamespace(
-        folder=artifact(tmp_path / "model", schema=schema), registry_version="3"
-    )
-    monkeypatch.setattr(comparison.mlflow_store, "connect", lambda uri: None)
-    monkeypatch.setattr(comparison.mlflow_store, "find_alias", lambda *args, **kwargs: found)
-    tracking = {"tracking_uri": ""}
-    assert comparison._champion(schema, tracking, tmp_path)[1] is found
-    make_feature("made", body.format("site or 1"))
-    with pytest.raises(
-        ContractError, match=r"^the champion, version 3, .*feature 'made'.*alias 'champion'"
-    ):
-        comparison._champion(schema, tracking, tmp_path)
-
-
 def test_a_lead_covers_the_difference_and_changes_sign_with_the_order(test, models):
     """Around scikit-learn's difference of the two losses; mirrored the other way round."""
     how = {"scored": models, "test": test, "n_resamples": 200, "seed": 3}
@@ -172,3 +136,55 @@ def test_a_lead_covers_the_difference_and_changes_sign_with_the_order(test, mode
 def test_there_is_no_lead_over_a_model_that_is_not_there(test, models):
     """One model alone has no runner-up, and the first run no champion."""
     assert lead_over("", "good", scored=models, test=test, n_resamples=10, seed=0) is None
+
+
+def test_a_model_without_predictions_is_refused_and_the_others_go_on(test, models):
+    """It has a verdict with its reason, and no metrics."""
+    failed = {"wild": {"name": "wild", "refused": "it diverged", "run_id": None}}
+    found = compare(test, models, SMALL, gates=Gates(), n_resamples=5, seed=1, failed=failed)
+    assert found.ranking == ["good", "loud"]
+    assert {one.model: one.reasons for one in found.verdicts}["wild"] == ["it diverged"]
+    record = evaluation_record(test, models, found, SMALL, n_golden=3, failed=failed)
+    assert record["failed"] == {"wild": "it diverged"}
+    assert "wild" in record["models"] and "wild" not in record["metrics"]
+
+
+def test_nothing_but_models_without_predictions_is_a_comparison_too(test):
+    """So that the table says why, model by model."""
+    failed = {"wild": {"name": "wild", "refused": "it diverged", "run_id": None}}
+    found = compare(test, {}, SMALL, gates=Gates(), n_resamples=5, seed=1, failed=failed)
+    assert (found.ranking, len(found.table)) == ([], 0)
+    record = evaluation_record(test, {}, found, SMALL, n_golden=3, failed=failed)
+    assert json.loads(json.dumps(record))["verdicts"]["wild"]["passed"] is False
+
+
+def test_test_rows_without_a_click_refuse_all_for_that_reason(test, models):
+    """No metric needs a click to be shown."""
+    none = dataclasses.replace(test, y_true=np.zeros(test.n_rows), p_true=None)
+    found = compare(none, models, SMALL, gates=Gates(), n_resamples=5, seed=1)
+    assert all(one.reasons[0].startswith("no click among") for one in found.verdicts)
+    assert np.isfinite(found.table["log_loss"]).all()
+
+
+def test_weights_count_impressions(test, models):
+    """Twice each row is each row twice: no metric differs, and there are twice the clicks to judge by."""
+    twice = dataclasses.replace(test, weight=np.full(test.n_rows, 2.0))
+    how = {"gates": Gates(), "n_resamples": 5, "seed": 1}
+    one, two = compare(test, models, SMALL, **how), compare(twice, models, SMALL, **how)
+    pd.testing.assert_frame_equal(one.table, two.table)
+    assert "among the 200 test impressions" in one.note
+    assert two.note is None
+
+
+def test_a_champion_left_out_is_named_and_stays_the_one_to_replace(test, models):
+    """``promote`` replaces it, though nothing was compared with it."""
+    known = SimpleNamespace(registry_version="7", origin="here")
+    champion = Champion(
+        None, known, None, "the champion, version 7, is left out of the comparison: its label"
+    )
+    others = {name: model for name, model in models.items() if name != CHAMPION}
+    found = compare(test, others, SMALL, gates=Gates(), n_resamples=5, seed=1)
+    record = evaluation_record(test, others, found, SMALL, n_golden=3, champion=champion)
+    assert (record["champion_version"], record["champion_origin"]) == ("7", "here")
+    assert record["champion_left_out"] == champion.left_out
+    assert Collected(test, others, {}, champion).notes == [champion.left_out]

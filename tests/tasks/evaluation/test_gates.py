@@ -1,15 +1,33 @@
 """Each gate opens and shuts where its limit says, and tells why."""
 
+import re
+
 import pytest
 
 from tasks.errors import ConfigError
-from tasks.evaluation.gates import Gates, judge
+from tasks.evaluation.evidence import Promise
+from tasks.evaluation.gates import Gates, few_clicks, judge, refused
 
-GOOD = {"normalized_entropy": 0.9, "calibration_ratio": 1.02}
+GOOD = {
+    "normalized_entropy": 0.9,
+    "calibration_ratio": 1.02,
+    "n_impressions": 100_000.0,
+    "n_clicks": 10_000.0,
+    "n_expected": 10_200.0,
+}
 
 
-def part(ratio: float, n_rows: int = 10_000) -> dict:
-    return {"slice": "traffic", "value": "app", "n_rows": n_rows, "calibration_ratio": ratio}
+def whole(ratio: float, n_clicks: float = 10_000.0) -> dict:
+    """Return good metrics with another calibration ratio and number of clicks."""
+    return GOOD | {"calibration_ratio": ratio, "n_clicks": n_clicks, "n_expected": ratio * n_clicks}
+
+
+def part(ratio: float, n_clicks: float = 1000.0, value: str = "app") -> dict:
+    """Return a slice with so many clicks and a calibration ratio."""
+    return {
+        "slice": "traffic", "value": value, "n_rows": 10_000, "n_impressions": 10_000.0,
+        "n_clicks": n_clicks, "n_expected": ratio * n_clicks if n_clicks else ratio,
+    }  # fmt: skip
 
 
 def test_a_good_model_passes_without_a_champion():
@@ -18,38 +36,85 @@ def test_a_good_model_passes_without_a_champion():
 
 
 @pytest.mark.parametrize(
-    ("changes", "slices", "reason"),
+    ("metrics", "slices", "reason"),
     [
-        ({"normalized_entropy": 1.0}, [], r"normalized entropy 1\.0000, must be below 1"),
-        ({"normalized_entropy": float("nan")}, [], "normalized entropy nan"),
-        ({"calibration_ratio": 1.4}, [], r"calibration ratio 1\.400"),
-        (
-            {},
-            [part(2.0), part(0.4, n_rows=5000)],
-            r"slice traffic=app \(10,000 rows\).*1 more slices",
-        ),
+        (GOOD | {"normalized_entropy": 1.0}, [], r"normalized entropy 1\.0000, must be below 1"),
+        (GOOD | {"normalized_entropy": float("nan")}, [], "normalized entropy nan"),
+        (whole(1.4), [], r"calibration ratio 1\.400 \(95% interval 1\.37\d to 1\.42\d\)"),
+        (GOOD, [part(2.0), part(0.4, 500)], r"slice traffic=app \(10,000 rows, 1,000 clicks, 2,000\.0 predicted\).*1 more slice"),
     ],
-)
-def test_each_limit_refuses_with_its_reason(changes, slices, reason):
+)  # fmt: skip
+def test_each_limit_refuses_with_its_reason(metrics, slices, reason):
     """A refusal says what was measured and what was allowed."""
-    import re
-
-    verdict = judge("sgd", GOOD | changes, slices, gates=Gates())
+    verdict = judge("sgd", metrics, slices, gates=Gates())
     assert not verdict.passed
     assert re.search(reason, verdict.reasons[0])
 
 
-def test_few_rows_refuse_nobody_by_chance():
-    """Only an interval that lies wholly outside shows that the calibration is off."""
-    off = GOOD | {"calibration_ratio": 1.3}
-    assert judge("sgd", off | {"calibration_interval": (1.1, 1.5)}, [], gates=Gates()).passed
-    verdict = judge("sgd", off | {"calibration_interval": (1.26, 1.34)}, [], gates=Gates())
-    assert "95% interval 1.260 to 1.340" in verdict.reasons[0]
+def test_few_clicks_refuse_nobody_by_chance():
+    """The same ratio passes with 20 clicks and is refused with 2,000; in a slice as well."""
+    assert judge("sgd", whole(1.4, 20), [], gates=Gates()).passed
+    assert not judge("sgd", whole(1.4, 2000), [], gates=Gates()).passed
+    assert judge("sgd", GOOD, [part(1.5, 12)], gates=Gates()).passed
+    assert not judge("sgd", GOOD, [part(1.5, 600)], gates=Gates()).passed
 
 
-def test_a_small_slice_is_not_judged():
-    """A ratio over few rows is noise."""
-    assert judge("sgd", GOOD, [part(3.0, n_rows=1999)], gates=Gates(min_slice_rows=2000)).passed
+def test_a_slice_needs_more_evidence_among_many():
+    """What 60 clicks show of a single slice is chance for the worst of 400."""
+    off = part(1.5, 60)
+    assert not judge("sgd", GOOD, [off], gates=Gates()).passed
+    others = [part(1.0, value=str(number)) for number in range(400)]
+    assert judge("sgd", GOOD, [off, *others], gates=Gates()).passed
+
+
+def test_a_slice_without_a_click_is_refused_where_many_were_predicted():
+    """There is no ratio, but there is evidence."""
+    verdict = judge("sgd", GOOD, [part(30.0, 0)], gates=Gates())
+    assert "0 clicks, 30.0 predicted) has calibration ratio inf" in verdict.reasons[0]
+    assert judge("sgd", GOOD, [part(2.0, 0)], gates=Gates()).passed
+
+
+def test_a_slice_is_not_blamed_for_the_error_of_the_whole():
+    """A model that is 20% too high passes as a whole; so do its slices, which scatter around that."""
+    assert judge("sgd", whole(1.2), [part(1.27, 500)], gates=Gates()).passed
+    assert not judge("sgd", whole(1.0), [part(1.27, 500)], gates=Gates()).passed
+
+
+@pytest.mark.parametrize(
+    ("promised", "passed", "reason"),
+    [
+        (Promise(0.9, 0.3), True, "right predictions do no better in 30% of cases"),
+        (Promise(0.9, 0.001), False, "right predictions do so badly in 0.1% of cases"),
+        (Promise(0.9999, 0.6), False, "the predictions hardly differ from each other"),
+    ],
+)
+def test_an_entropy_above_its_limit_may_be_chance(promised, passed, reason):
+    """Only where right predictions would often look as bad, and promise anything at all."""
+    verdict = judge("a", GOOD | {"normalized_entropy": 1.01}, [], gates=Gates(), promised=promised)
+    assert verdict.passed == passed
+    assert reason in verdict.checks[0].reason
+
+
+@pytest.mark.parametrize(("n_clicks", "found"), [(0.0, "no click"), (600.0, "nothing but clicks")])
+def test_labels_of_one_kind_are_nothing_to_judge_by(n_clicks, found):
+    """One reason, which says how many clicks are needed."""
+    nothing = {"n_impressions": 600.0, "n_clicks": n_clicks, "n_expected": 3.0}
+    nan = dict.fromkeys(("normalized_entropy", "calibration_ratio"), float("nan"))
+    (reason,) = judge("a", nothing | nan, [part(1.0)], gates=Gates()).reasons
+    assert reason.startswith(f"{found} among the 600 test impressions")
+    assert "about 120 clicks are needed" in reason
+
+
+def test_few_clicks_are_said_to_be_few():
+    """With how many impressions would hold enough; enough clicks, or none, need no sentence."""
+    assert "20 clicks among the 40,000 test impressions" in few_clicks(20, 40_000, Gates())
+    assert "(here 240,000 impressions)" in few_clicks(20, 40_000, Gates())
+    assert few_clicks(120, 40_000, Gates()) is few_clicks(0, 10, Gates()) is None
+
+
+def test_a_model_without_predictions_is_refused_with_its_reason():
+    """As its training, or its rows, told it."""
+    assert refused("a", "it diverged").reasons == ["it diverged"]
 
 
 def test_a_model_as_good_as_the_champion_passes_and_a_worse_one_does_not():
@@ -69,6 +134,8 @@ def test_a_model_as_good_as_the_champion_passes_and_a_worse_one_does_not():
         ({"slice_calibration_ratio": [0.9]}, "around 1"),
         ({"max_normalized_entropy": 2}, r"in \(0, 1\]"),
         ({"max_relative_loss": -1}, ">= 0"),
+        ({"max_false_refusals": 0}, "between 0 and 1"),
+        ({"min_slice_rows": 500}, "min_slice_rows: slices are judged by their clicks"),
     ],
 )
 def test_impossible_limits_are_refused(raw, message):

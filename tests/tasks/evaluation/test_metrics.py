@@ -128,6 +128,9 @@ def test_slices_are_the_metrics_of_their_rows(rows):
     expected = {
         "n_rows": 100,
         "ctr": y_true[300:].mean(),
+        "n_impressions": 100,
+        "n_clicks": y_true[300:].sum(),
+        "n_expected": p_click[300:].sum(),
         **metrics.evaluate(y_true[300:], p_click[300:]),
     }
     assert table.loc["site"].to_dict() == pytest.approx(expected, rel=1e-12)
@@ -176,8 +179,8 @@ def test_a_paired_difference_is_narrower_than_the_intervals(rows):
 def test_a_difference_does_not_depend_on_who_is_sorted_how(rows):
     """A model whose ranking is turned around sees the same resamples: the AUCs add up to one in each."""
     y_true, p_click = rows
-    one = bootstrap._resampled("roc_auc", y_true, p_click, 50, 3)
-    other = bootstrap._resampled("roc_auc", y_true, 1 - p_click, 50, 3)
+    one = bootstrap._resampled("roc_auc", y_true, p_click, None, 50, 3)
+    other = bootstrap._resampled("roc_auc", y_true, 1 - p_click, None, 50, 3)
     np.testing.assert_allclose(one + other, 1, rtol=1e-12)
 
 
@@ -198,3 +201,71 @@ def test_bad_bootstrap_arguments_are_named(rows, name, knobs, message):
     """The message says what there is."""
     with pytest.raises(ValueError, match=message):
         metrics.bootstrap_interval(name, *rows, **knobs)
+
+
+@pytest.fixture
+def weighted(rows):
+    """Return labels, probabilities and impressions per row; and the same rows, repeated."""
+    weight = np.random.default_rng(2).integers(1, 9, 400)
+    return (*rows, weight.astype(float)), tuple(np.repeat(one, weight) for one in rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_is_a_number_of_equal_rows(weighted, name):
+    """For each metric, to the last digits."""
+    one, repeated = weighted
+    assert metrics.METRICS[name](*one) == pytest.approx(metrics.METRICS[name](*repeated), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_leave_scikit_learns_numbers(weighted, name):
+    """The second witness, of those that scikit-learn has; fractions too."""
+    (y_true, p_click, weight), _ = weighted
+    weight = weight / 3
+    oracles = {"log_loss": oracle.log_loss, "roc_auc": oracle.roc_auc_score}
+    found = metrics.METRICS[name](y_true, p_click, weight)
+    if name in oracles:
+        assert found == pytest.approx(
+            oracles[name](y_true, p_click, sample_weight=weight), rel=1e-12
+        )
+    assert found == pytest.approx(metrics.METRICS[name](y_true, p_click, 3 * weight), rel=1e-12)
+
+
+def test_slices_and_curves_take_weights(weighted):
+    """Each part and each bin as if its rows were repeated."""
+    (y_true, p_click, weight), (y_all, p_all) = weighted
+    parts = np.where(p_click > 0.1, "high", "low")
+    table = metrics.by_slice(y_true, p_click, parts, weight).drop(columns="n_rows")
+    expected = metrics.by_slice(y_all, p_all, np.where(p_all > 0.1, "high", "low"))
+    assert table.loc["low"].to_dict() == pytest.approx(expected.loc["low"].drop("n_rows").to_dict())
+    curve = metrics.calibration_curve(y_true, p_click, n_bins=1, weight=weight)
+    assert curve["p_mean"].item() == pytest.approx(p_all.mean())
+    assert curve["y_mean"].item() == pytest.approx(y_all.mean())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resamples_of_weighted_rows_are_those_of_the_repeated_rows(weighted, name):
+    """The same counts come from the same impressions."""
+    one, repeated = weighted
+    (y_true, p_click, weight), how = one, {"n_resamples": 30, "seed": 5}
+    found = metrics.bootstrap_interval(name, y_true, p_click, weight=weight, **how)
+    assert found == pytest.approx(metrics.bootstrap_interval(name, *repeated, **how), rel=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.3, 20.5, 200.0])
+def test_counts_of_any_weight_have_mean_and_variance_of_the_weight(weight):
+    """As Poisson's have."""
+    n = 4000
+    counts = [
+        bootstrap._weighted_count(np.uint64(9), row, weight, np.array(bootstrap._THRESHOLDS))
+        for row in range(n)
+    ]
+    assert np.mean(counts) == pytest.approx(weight, abs=4 * math.sqrt(weight / n))
+    assert np.var(counts) == pytest.approx(weight, rel=0.15)
+
+
+@pytest.mark.parametrize("weight", [[1.0], [1.0, 0.0], [1.0, math.nan], [1.0, math.inf]])
+def test_weights_are_checked(weight):
+    """One per row, above 0 and finite."""
+    with pytest.raises(ValueError, match="weight must"):
+        metrics.log_loss([0, 1], [0.1, 0.2], weight)

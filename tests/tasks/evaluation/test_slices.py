@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.evaluation import metrics
-from tasks.evaluation.slices import slice_labels, slice_table
+from tasks.evaluation.slices import _COLUMNS, slice_labels, slice_table
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.schema import Schema
@@ -73,4 +73,4 @@ def test_a_schema_without_slices_has_an_empty_table():
     """With the columns that gates read."""
     table = slice_table("ftrl", np.array([0.0, 1]), np.array([0.1, 0.8]), {})
     assert table.empty
-    assert list(table.columns) == ["model", "slice", "value", "n_rows", "calibration_ratio"]
+    assert list(table.columns) == ["model", *_COLUMNS]

@@ -1,9 +1,14 @@
-"""The answer of ``explore``: what is new tomorrow, and which fields matter."""
+"""What ``explore`` shows: what is new tomorrow, and which fields matter; of any log."""
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
 from tasks.figures import explore
+from tasks.logs import exploration
+from tasks.logs.field_gain import field_gain
+from tasks.schema import Schema
 
 
 def gains(**by_field):
@@ -47,3 +52,52 @@ def test_fields_that_predict_nothing_are_not_praised(facts, gain):
     assert "No field alone predicts later clicks noticeably." in explore.answer(
         **facts | {"gain": gain}
     )
+
+
+N = 300
+
+
+def drawn(values: list, rng: np.random.Generator) -> pd.Categorical:
+    """Return a column of these values at random."""
+    return pd.Categorical(rng.choice(np.array(values, dtype=object), N))
+
+
+LOGS = {
+    "dollars": {"a": ["$x$", "a$b", "$\\frac{"], "$f$": ["u", "v"]},
+    "other scripts": {"a": ["日本語", "ünï", "🙂", "\u202eabc"]},
+    "long values": {"a": ["q" * 5000, "line\nbreak"]},
+    "names of columns": {"day": ["u", "v"], "hour": ["1", "2"], "label": ["x", "y"], "n_rows": ["1"]},
+    "one value": {"a": ["v"]},
+    "many fields": {f"f{number}": ["u", "v"] for number in range(300)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("one_hour", [False, True])
+@pytest.mark.parametrize("fields", LOGS.values(), ids=LOGS)
+def test_any_log_is_drawn(fields, one_hour):
+    """Every figure and sentence of the notebook; an always-empty column as well. Warnings are errors."""
+    rng = np.random.default_rng(0)
+    names = [*fields, "nothing"]
+    schema = Schema.from_dict(
+        {"name": "x", "label": "click", "time": {"column": "ts", "format": "iso"}, "fields": {name: {} for name in names}}
+    )  # fmt: skip
+    frame = pd.DataFrame({name: drawn(values, rng) for name, values in fields.items()})
+    frame["nothing"] = pd.Categorical([None] * N)
+    frame["click"] = (rng.random(N) < 0.2).astype("int8")
+    step = "0h" if one_hour else "1h"
+    frame["ts"] = pd.date_range("2024-05-01", periods=1, tz="UTC")[0] + np.arange(N) * pd.Timedelta(step)  # fmt: skip
+    by_day = exploration.ctr_table(frame, frame["ts"].dt.date.rename("day"), label="click")
+    explore.rate_over(by_day, title="t", x_label="day", overall=0.2)
+    for name in names[:4]:
+        table = exploration.ctr_table(frame, name, label="click").nlargest(8, "n_rows")
+        explore.rate_of(table, title=f"Click rate by {name}", overall=0.2)
+    sizes, new = exploration.field_table(frame, schema), exploration.novelty_table(frame, schema)
+    explore.field_sizes(sizes, title="sizes")
+    if not new.empty:
+        explore.novelty(new, title="new")
+    gain = field_gain(frame, schema)
+    explore.gains(gain, title="gains")
+    assert explore.answer(overall=0.2, n_rows=N, gain=gain, new_values=new, sizes=sizes)
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+    plt.close("all")

@@ -46,10 +46,10 @@ def test_a_file_of_differences_keeps_the_rest(tmp_path):
     """Sections are merged key by key, a model's block is replaced as a whole; what is not named stays."""
     env_file(tmp_path)
     block = "{kind: ftrl, params: {alpha: 0.2}, search: {method: fixed}}"
-    text = f"gates: {{min_slice_rows: 5}}\nmodels: {{sgd: {block}}}\n"
+    text = f"gates: {{max_relative_loss: 0.5}}\nmodels: {{sgd: {block}}}\n"
     found = read_env(env_file(tmp_path, name="env.mine.yaml", text=text))
     base = yaml.safe_load(BASE)
-    assert found["gates"] == base["gates"] | {"min_slice_rows": 5}
+    assert found["gates"] == base["gates"] | {"max_relative_loss": 0.5}
     assert found["models"] == base["models"] | {"sgd": yaml.safe_load(block)}
     assert {key: found[key] for key in base if key not in ("gates", "models")} == {
         key: base[key] for key in base if key not in ("gates", "models")
@@ -169,9 +169,10 @@ def test_a_model_of_another_package_that_cannot_be_is_one_line(tmp_path, old, ne
         ("test_share: 0.1", "test_share: 1.0", "above 0 and below 1, found 1.0"),
         ("test_share: 0.1", "test_share: 0.95", "valid_share + test_share must be below 1"),
         ("max_bad_share: 0.01", "max_bad_share: 1e-2", "found '1e-2' (text); write 1.0e-2"),
-        ("min_ctr: 0.001", "min_ctr: 0.95", "min_ctr (0.95) must be below max_ctr (0.9)"),
+        ("min_ctr: 0.0001", "min_ctr: 0.95", "min_ctr (0.95) must be below max_ctr (0.9)"),
         ("negative_rate: 1.0", "negative_rate: 0", "above 0 and at most 1, found 0"),
-        ("min_slice_rows", "min_slice_row", "did you mean `gates.min_slice_rows`?"),
+        ("max_false_refusals: 0.05", "min_slice_rows: 2000", "`gates.min_slice_rows` is no knob any more: slices are judged by their clicks"),
+        ("max_relative_loss", "max_relative_los", "did you mean `gates.max_relative_loss`?"),
         ("[0.8, 1.25]", "[1.8, 1.25]", "calibration_ratio must be [low, high] around 1"),
         ("[0.8, 1.25]", "[0.8]", "must be [low, high], two numbers, found [0.8]"),
         ("[0.8, 1.25]", "[0.8, x]", "`gates.calibration_ratio[1]` must be a number, found 'x'"),

@@ -1,12 +1,23 @@
 """What the explore notebook shows, on rows counted by hand."""
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tasks.errors import InputError
 from tasks.ingest import ingest_log
-from tasks.logs.exploration import ctr_table, field_table, novelty_table, sample, wilson_interval
+from tasks.logs.exploration import (
+    count_tokens,
+    ctr_table,
+    field_table,
+    novelty_table,
+    sample,
+    sample_log,
+    wilson_interval,
+)
+from tasks.logs.log import Log
 from tasks.schema import Schema
 from tests.logs import SMALL, rows, write_lines
 
@@ -28,7 +39,7 @@ def frame():
             "click": [1, 0, 0, 1, 1, 0],
             "page": pd.Categorical(["a", None, "a", None, "b", "a"]),
             "campaign": pd.Categorical(["x", "x", "y", "x", "z", "z"]),
-            "day": [1, 1, 2, 2, 3, 3],
+            "at": pd.to_datetime([f"2024-05-0{day}" for day in (1, 1, 2, 2, 3, 3)], utc=True),
         }
     )
 
@@ -62,12 +73,12 @@ def test_missing_counts_nulls(frame):
 def test_novelty_counts_rows_whose_value_no_earlier_day_had(frame):
     """y is new on day 2 (one of two rows), z on day 3 (both rows); x on day 2 is not."""
     table = novelty_table(frame, SCHEMA)
-    assert table.loc["campaign"].to_dict() == {2: 0.5, 3: 1.0}
+    assert table.loc["campaign"].to_dict() == {date(2024, 5, 2): 0.5, date(2024, 5, 3): 1.0}
 
 
 def test_one_day_says_nothing_about_tomorrow(frame):
     """There is no earlier day to compare with."""
-    assert novelty_table(frame[frame["day"] == 1], SCHEMA).empty
+    assert novelty_table(frame[frame["at"].dt.day == 1], SCHEMA).empty
 
 
 def test_a_sample_of_a_log_is_one_call(tmp_path, monkeypatch):
@@ -89,3 +100,23 @@ def test_a_sample_of_no_log_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="run the task `ingest`"):
         sample()
+
+
+def test_columns_of_a_log_keep_their_values_whatever_their_names(tmp_path):
+    """A field named day is no date; every field is categorical."""
+    schema = Schema.from_dict(
+        {
+            "name": "x",
+            "label": "click",
+            "time": {"column": "at", "format": "iso"},
+            "fields": {"day": {}, "hour_of_day": {}},
+        }
+    )
+    lines = [f"{n % 2},2024-05-0{1 + n % 3}T10:00:00,d{n % 2},h" for n in range(30)]
+    source = write_lines(tmp_path / "raw.csv", lines, header="click,at,day,hour_of_day")
+    ingest_log(str(source), tmp_path / "log", schema=schema)
+    log = Log.open(tmp_path / "log")
+    frame = sample_log(log, schema, max_rows=100)
+    assert set(frame["day"]) == {"d0", "d1"} and set(frame["hour_of_day"]) == {"h"}
+    assert novelty_table(frame, schema).shape == (2, 2)
+    assert count_tokens(log, schema) == 3

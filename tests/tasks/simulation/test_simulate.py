@@ -319,3 +319,30 @@ def test_large_pools_grow_like_heaps_law():
         len(np.unique(PowerLaw(shift=250, power=1.2).draw(u[:n]))) for n in (100_000, 1_000_000)
     )
     assert many / few == pytest.approx(10 ** (1 / 1.2), rel=0.1)
+
+
+@pytest.mark.parametrize("ctr", [0.0005, 0.02, 0.9])
+def test_the_click_rate_is_a_knob(ctr):
+    """The true probabilities have that mean, and values still differ."""
+    p_true = np.concatenate(
+        [batch["p_true"].to_numpy() for batch in simulate_batches(60_000, ctr=ctr)]
+    )
+    assert p_true.mean() == pytest.approx(ctr, rel=0.05)
+    logit = np.log(p_true) - np.log1p(-p_true)
+    assert logit.std() > 1
+
+
+def test_the_default_click_rate_changes_no_byte():
+    """The same log as without the knob."""
+    one, other = io.BytesIO(), io.BytesIO()
+    write_csv(one, 500)
+    write_csv(other, 500, ctr=0.1698)
+    assert one.getvalue() == other.getvalue()
+    assert parse_uri("sim://avazu?rows=10&ctr=0.0005") == {"n_rows": 10, "ctr": 0.0005}
+
+
+@pytest.mark.parametrize("text", ["0", "1", "nan", "half", "0.00001"])
+def test_an_impossible_click_rate_is_refused(text):
+    """With what it may be."""
+    with pytest.raises(ConfigError, match="ctr must be"):
+        parse_uri(f"sim://avazu?rows=10&ctr={text}")

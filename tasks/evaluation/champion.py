@@ -1,0 +1,101 @@
+"""The model that serves, on another log's rows: hashed with its own contract, or left out with the reason."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.errors import ContractError
+from tasks.evaluation.predictions import fault_of
+from tasks.hashing.encode import encode_batch
+from tasks.logs.log import Log
+from tasks.models.artifact import ScoringModel, load_model
+from tasks.registry import mlflow_store
+from tasks.schema import Schema
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model behind the alias.
+
+    Attributes
+    ----------
+    model, found
+        Its files and its entry in the registry.
+    p_click
+        Its predictions for the test rows; None if it cannot be compared on them.
+    left_out
+        Why it cannot, in a sentence; None if it can.
+    """
+
+    model: ScoringModel
+    found: mlflow_store.RegisteredModel
+    p_click: np.ndarray | None
+    left_out: str | None = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """Its version in the registry and the origin of its rows, as the record of an evaluation names them."""
+        return {"registry_version": self.found.registry_version, "origin": self.found.origin}
+
+
+def find_champion(
+    log: Log, span: tuple[int, int], schema: Schema, tracking: Mapping[str, str], folder: Path
+) -> Champion | None:
+    """Return the champion with its predictions for rows of the log; None while nothing serves.
+
+    Raises
+    ------
+    ContractError
+        If this code cannot score it.
+    """
+    client = mlflow_store.connect(tracking["tracking_uri"])
+    name = mlflow_store.registered_name(schema)
+    found = mlflow_store.find_alias(client, name, mlflow_store.CHAMPION, folder=folder)
+    if found is None:
+        return None
+    try:
+        model = load_model(found.folder)
+    except ContractError as error:
+        raise ContractError(
+            f"the champion, version {found.registry_version}, cannot be scored by this code: {error}. Or remove the "
+            f"alias {mlflow_store.CHAMPION!r} in `make ui`: the best new model then takes its place"
+        ) from None
+    why, p_click = difference(Schema.from_dict(model.contract.schema), schema), None
+    if why is None:
+        p_click = score_log(model, log, span)
+        why = fault_of(p_click)
+    if why is None:
+        return Champion(model, found, p_click)
+    line = f"the champion, version {found.registry_version}, is left out of the comparison: {why}"
+    return Champion(model, found, None, line)
+
+
+def difference(theirs: Schema, ours: Schema) -> str | None:
+    """Return why a model of one declaration cannot be compared on a log of the other; None if it can."""
+    for what, his, now in (
+        ("label", theirs.label, ours.label),
+        ("time column", theirs.time_column, ours.time_column),
+    ):
+        if his != now:
+            return f"its {what} is {his!r}, that of this log is {now!r}"
+    kinds = {spec.name: spec.kind for spec in ours.fields}
+    for spec in theirs.fields:
+        if spec.name not in kinds:
+            return f"it reads the field {spec.name!r}, which this log does not have"
+        if spec.kind != kinds[spec.name]:
+            return f"it reads {spec.name!r} as a {spec.kind}, which is a {kinds[spec.name]} in this log"
+    return None
+
+
+def score_log(model: ScoringModel, log: Log, span: tuple[int, int]) -> np.ndarray:
+    """Return the model's predictions for rows of the log, hashed with the *model's own* contract."""
+    schema = Schema.from_dict(model.contract.schema)
+    columns = [schema.time_column, *schema.field_names]
+    pieces = [
+        model.predict_codes(encode_batch(batch, model.contract))
+        for batch in log.batches(columns=columns, start=span[0], stop=span[1])
+    ]
+    return np.concatenate(pieces)
