@@ -157,6 +157,10 @@ class Schema:
                 f"{place}: feature {name!r} reads the time, which is not declared; declare it, or leave the feature out"
             )
         for field_name in one.fields:
+            if field_name in {spec.name for spec in self.fields if spec.kind == "list"}:
+                raise ConfigError(
+                    f"{place}: feature {name!r} reads {field_name!r}, a list; a feature reads fields of one value"
+                )
             if field_name not in self.field_names:
                 raise ConfigError(
                     f"{place}: feature {name!r} reads the field {field_name!r}, which is not declared; "

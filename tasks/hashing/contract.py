@@ -5,11 +5,14 @@ error.
 
 Tokens, in this order, each a column of the code array:
 
-- a field: ``field=value``, for example ``C1=1005``;
+- a field: ``field=value``, for example ``C1=1005``; of a number the value is that of its bucket, ``floor=7``
+  (:mod:`tasks.hashing.buckets`);
 - a feature, a function of ``tasks/features``: ``hour_of_day=13``, or ``name.value=...`` where it has several values;
-- a cross of two or more of those: ``a*b=va*vb``, for example ``site_id*C14=1fbe01fe*15706``.
+- a cross of two or more of those: ``a*b=va*vb``, for example ``site_id*C14=1fbe01fe*15706``;
+- a list: one token per item, ``tags=item``, in as many columns as the list has items at most; unused ones hold
+  :data:`NO_TOKEN`, which nothing learns from or scores. An empty list is a missing value: one token, ``tags=``.
 
-Values become text so that a request and a Parquet column agree: an integer is its decimal digits,
+Values become text so that a request and a Parquet column agree (:class:`tasks.logs.value_text.FieldText`): an integer is its decimal digits,
 a float without a fraction is written as an integer (pandas turns an integer column with gaps into
 floats), any other float is its shortest decimal, booleans are ``true`` and ``false``. A missing
 value (null, None, NaN, absent key) is the empty text, ``C1=``. What a feature returns becomes text in the same
@@ -19,12 +22,13 @@ source; the source itself is never in it, and nothing is executed from it.
 A token's UTF-8 bytes go through MurmurHash3 (x86, 32 bit, signed result ``h``). As in
 scikit-learn's ``FeatureHasher``, ``abs(h) % 2**bits`` is the index and the sign of ``h`` the value,
 +1 or -1. Both are kept in one int32 *code*: the index where the sign is +1, ``~index`` where -1;
-:func:`split_codes` takes them apart.
+:func:`split_codes` takes them apart. No code is :data:`NO_TOKEN`.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +46,7 @@ TOKEN_FORM = (
     "field=value;a*b=va*vb;murmur3_x86_32;v2"  # changes whenever the definition of a token does
 )
 MAX_BITS = 30
+NO_TOKEN = int(np.iinfo(np.int32).min)  # in the place of a code: there is no token here
 
 
 class FeatureKey(NamedTuple):
@@ -66,7 +71,11 @@ class HashContract:
     seed
         Of MurmurHash3, 0 to 2**32 - 1; scikit-learn's is 0.
     fields, features, crosses
-        Names of fields, a :class:`FeatureKey` per feature, names of token columns; in token order.
+        Names of fields, a :class:`FeatureKey` per feature, names of token columns.
+    numbers
+        The edges of each number's buckets, by name: pairs, in the order of the fields.
+    lists
+        How many items of each list count, by name: pairs, in the order of the fields.
     time
         What features of the time read, and how its text is read.
     past
@@ -88,6 +97,8 @@ class HashContract:
     schema_digest: str
     features: tuple[FeatureKey, ...] = ()
     crosses: tuple[tuple[str, ...], ...] = ()
+    numbers: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    lists: tuple[tuple[str, int], ...] = ()
     seed: int = 0
     token_form: str = TOKEN_FORM
     schema: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -116,13 +127,20 @@ class HashContract:
 
     @classmethod
     def from_schema(
-        cls, schema: Schema, *, bits: int, seed: int = 0, past: Mapping[str, Past] | None = None
+        cls,
+        schema: Schema,
+        *,
+        bits: int,
+        seed: int = 0,
+        past: Mapping[str, Past] | None = None,
+        edges: Mapping[str, Sequence[float]] | None = None,
     ) -> "HashContract":
         """Return the contract for a schema; ConfigError if a knob is out of its range.
 
-        A schema with statistics needs their tables: :func:`tasks.hashing.features.past_counts.contract_for`.
+        A schema with statistics or numbers needs their tables and edges:
+        :func:`tasks.hashing.features.past_counts.contract_for`.
         """
-        past = past or {}
+        past, edges = past or {}, edges or {}
         return cls(
             bits=bits,
             seed=seed,
@@ -131,6 +149,14 @@ class HashContract:
             features=tuple(_key(name, past) for name in schema.features),
             past={name: past[name] for name in schema.features if name in past},
             crosses=schema.crosses,
+            numbers=tuple(
+                (spec.name, _edges(spec.name, edges))
+                for spec in schema.fields
+                if spec.kind == "number"
+            ),
+            lists=tuple(
+                (spec.name, spec.max_items) for spec in schema.fields if spec.kind == "list"
+            ),
             schema_digest=schema.digest,
             schema=schema.to_dict(),
         )
@@ -148,7 +174,10 @@ class HashContract:
             _require_features(raw.get("features") or ())
             schema = Schema.from_dict(raw["schema"], source="the schema of the hash contract")
             past = {name: Past.from_dict(one) for name, one in (raw.get("past") or {}).items()}
-            contract = cls.from_schema(schema, bits=raw["bits"], seed=raw["seed"], past=past)
+            edges = {name: edges for name, edges in raw.get("numbers") or ()}
+            contract = cls.from_schema(
+                schema, bits=raw["bits"], seed=raw["seed"], past=past, edges=edges
+            )
         except ContractError:
             raise
         except (
@@ -202,8 +231,24 @@ class HashContract:
 
     @property
     def token_fields(self) -> tuple[str, ...]:
-        """Names of the token columns, in order: fields, features, crosses (``a*b``)."""
-        return (*self.fields, *self.feature_columns, *("*".join(cross) for cross in self.crosses))
+        """Names of the token columns, in order: fields of one value, features, crosses (``a*b``), each list's items."""
+        items = (name for name, n_items in self.lists for _ in range(n_items))
+        crosses = ("*".join(cross) for cross in self.crosses)
+        return (*self.single_fields, *self.feature_columns, *crosses, *items)
+
+    @property
+    def single_fields(self) -> tuple[str, ...]:
+        """Names of the fields that have one value, and so one token column, in order."""
+        lists = dict(self.lists)
+        return tuple(name for name in self.fields if name not in lists)
+
+    @property
+    def columns_of_token_fields(self) -> dict[str, slice]:
+        """The token columns of each name in `token_fields`: several of a list, one of any other."""
+        found: dict[str, slice] = {}
+        for place, name in enumerate(self.token_fields):
+            found[name] = slice(found[name].start if name in found else place, place + 1)
+        return found
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
@@ -231,7 +276,13 @@ class HashContract:
     @property
     def n_tokens(self) -> int:
         """Tokens per row, the width of the code array."""
-        return len(self.fields) + len(self.feature_columns) + len(self.crosses)
+        return self.n_alone + sum(n_items for _, n_items in self.lists)
+
+    @property
+    def n_alone(self) -> int:
+        """Token columns before those of lists."""
+        n_single = len(self.fields) - len(self.lists)
+        return n_single + len(self.feature_columns) + len(self.crosses)
 
     @property
     def n_features(self) -> int:
@@ -260,6 +311,17 @@ def _key(name: str, past: Mapping[str, Past]) -> FeatureKey:
     return FeatureKey(one.name, one.inputs, one.columns, one.buckets, source, digest)
 
 
+def _edges(name: str, edges: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
+    if name not in edges:
+        raise ConfigError(
+            f"field {name!r} is a number whose buckets are learned, so its contract needs a log; see `contract_for`"
+        )
+    found = tuple(float(edge) for edge in edges[name])
+    if not all(map(math.isfinite, found)) or sorted(set(found)) != [*found]:
+        raise ConfigError(f"field {name!r}: edges of buckets must be finite and rise")
+    return found
+
+
 def _require_features(keys: Any) -> None:
     """Raise ContractError unless each feature of a contract is here, with the same source."""
     for name, _, _, _, source, _ in keys:
@@ -279,10 +341,16 @@ def _require_features(keys: Any) -> None:
 def split_codes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return index (0 to 2**bits - 1) and sign (+1 or -1), int32 arrays of the shape of `codes`.
 
+    Where there is no token both are 0, so that a sum of signed weights is right as it stands.
+
     Examples
     --------
-    >>> [part.tolist() for part in split_codes(np.array([5, -6], dtype=np.int32))]
-    [[5, 5], [1, -1]]
+    >>> [part.tolist() for part in split_codes(np.array([5, -6, NO_TOKEN], dtype=np.int32))]
+    [[5, 5, 0], [1, -1, 0]]
     """
     negative = codes >> 31
-    return codes ^ negative, negative | 1
+    index, sign = codes ^ negative, negative | 1
+    absent = codes == NO_TOKEN
+    if absent.any():
+        index[absent] = sign[absent] = 0
+    return index, sign
