@@ -39,9 +39,7 @@ def _labels(
         seen = _seen_values(log, part.field, schema, train_span)
         return np.where(values.isin(seen), "seen in training", "unseen")
     if part.missing is not None:
-        constant = schema.missing_values.get(part.field)
-        is_missing = frame[part.field].isna() | (values == constant)
-        return np.where(is_missing, part.missing, part.other or "other")
+        return np.where(frame[part.field].isna(), part.missing, part.other or "other")
     if part.field in schema.feature_columns:
         values = _sorting_as_numbers(values)
     frequent = values.value_counts().index[:_MAX_VALUES]

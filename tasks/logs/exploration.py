@@ -110,14 +110,12 @@ def wilson_interval(n_clicks: np.ndarray, n_rows: np.ndarray) -> tuple[np.ndarra
 def field_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Return for each field its distinct values, the share of the top one, and how much is missing.
 
-    ``missing_share`` counts nulls and the schema's missing-like constant.
+    ``missing_share`` counts nulls: `ingest` made them of whatever stands for a missing value.
     """
     rows = []
     for spec in schema.fields:
         counts = frame[spec.name].value_counts(dropna=True)
         n_missing = int(frame[spec.name].isna().sum())
-        if spec.missing is not None:
-            n_missing += int(counts.get(spec.missing, 0))
         top = counts.iloc[0] / len(frame) if len(counts) else 0.0
         rows.append((spec.name, int((counts > 0).sum()), float(top), n_missing / len(frame)))
     return pd.DataFrame(
@@ -137,7 +135,7 @@ def novelty_table(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     day_number = np.searchsorted(days, frame["day"].to_numpy())
     table = {}
     for name in schema.field_names:
-        codes = frame[name].cat.codes.to_numpy()
+        codes = pd.factorize(frame[name])[0]
         first_day = np.full(codes.max() + 2, len(days))
         np.minimum.at(first_day, codes, day_number)
         is_new = first_day[codes] == day_number
@@ -149,8 +147,10 @@ def count_tokens(log: Log, schema: Schema) -> int:
     """Return the number of distinct ``field=value`` tokens in the whole log."""
     total = 0
     for name in schema.field_names:
-        seen: set[str] = set()
+        seen: set[str | float] = set()
         for batch in log.batches(columns=[name]):
-            seen.update(pc.unique(batch.column(0)).dictionary.to_pylist())
+            column = batch.column(0)
+            coded = pa.types.is_dictionary(column.type)
+            seen.update((column.dictionary if coded else pc.unique(column)).to_pylist())
         total += len(seen)
     return total

@@ -31,7 +31,10 @@ def arrow_schema(schema: Schema, *, has_truth: bool) -> pa.Schema:
     """Return names and types of the canonical log's columns."""
     columns = [(schema.id, pa.string())] if schema.id else []
     columns += [(schema.label, pa.int8()), (schema.time_column, TIME)]
-    columns += [(name, CODES) for name in schema.field_names]
+    columns += [(schema.weight_column, pa.float64())] if schema.weight_column else []
+    columns += [
+        (spec.name, pa.float64() if spec.kind == "number" else CODES) for spec in schema.fields
+    ]
     columns += [(schema.truth, pa.float64())] if has_truth and schema.truth else []
     return pa.schema(columns)
 

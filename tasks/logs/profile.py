@@ -14,6 +14,7 @@ from tasks.schema import Field, Schema
 
 _EXAMPLES = 5
 _MAX_SEEN = 200_000
+_FEW = 10_000  # numbers of a batch that are enough to see that they vary
 
 
 @dataclass
@@ -22,27 +23,23 @@ class FieldProfile:
 
     spec: Field
     n_missing: int = 0
-    n_null: int = 0
     n_outside: int = 0
     outside: Counter[str] = field(default_factory=Counter)
     n_distinct_seen: int = 0
     is_constant: bool = True
     _seen: set[str] = field(default_factory=set, repr=False)
-    _first: str | None = field(default=None, repr=False)
+    _first: str | float | None = field(default=None, repr=False)
 
-    def add(self, column: pa.DictionaryArray) -> None:
+    def add(self, column: pa.Array) -> None:
         """Count a batch of rows."""
+        self.n_missing += column.null_count
+        if not pa.types.is_dictionary(column.type):
+            self._watch_constant(pc.unique(column.drop_null().slice(0, _FEW)))
+            return
         values = column.dictionary
-        self.n_null += column.null_count
         self._watch_constant(values)
-        counts: np.ndarray | None = None
-        if self.spec.missing is not None:
-            code = pc.index(values, self.spec.missing).as_py()
-            if code >= 0:
-                counts = _counts(column)
-                self.n_missing += int(counts[code])
         if self.spec.pattern is not None and (wrong := self._outside(values)):
-            counts = _counts(column) if counts is None else counts
+            counts = _counts(column)
             for code, value in enumerate(values.to_pylist()):
                 if value in wrong and counts[code]:
                     self.n_outside += int(counts[code])
@@ -52,7 +49,8 @@ class FieldProfile:
     def _watch_constant(self, values: pa.Array) -> None:
         if not self.is_constant or not len(values):
             return
-        self._first = self._first or values[0].as_py()
+        if self._first is None:
+            self._first = values[0].as_py()
         self.is_constant = len(values) == 1 and values[0].as_py() == self._first
 
     def _outside(self, values: pa.Array) -> set[str]:
@@ -111,9 +109,9 @@ class LogProfile:
 
     @property
     def missing_shares(self) -> dict[str, float]:
-        """Share of rows without a value, null or the schema's missing-like constant, of each field."""
+        """Share of rows without a value, of each field."""
         n_rows = max(1, self.n_rows)
-        return {name: (item.n_missing + item.n_null) / n_rows for name, item in self.fields.items()}
+        return {name: item.n_missing / n_rows for name, item in self.fields.items()}
 
 
 def profile_log(log: Log, schema: Schema) -> LogProfile:

@@ -1,11 +1,23 @@
-"""How a value becomes text: one rule for raw logs, training rows and live requests."""
+"""How a value becomes text: one rule for raw logs, training rows and live requests.
 
+:func:`value_text` knows types; :class:`FieldText` also knows what the schema says of the field.
+"""
+
+import math
+import re
 from numbers import Integral, Real
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+if TYPE_CHECKING:
+    from tasks.schema import Field, Schema
+
+ITEM_MARK = "\x1f"  # between the items of a list in its canonical text
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NAN = "nan"
 _EXACT = 2.0**53  # above it, a float no longer tells neighboring integers apart
 
 
@@ -61,6 +73,116 @@ def number_texts(values: pa.Array) -> pa.Array:
         return values.cast(pa.string())
     texts = [value_text(value) for value in values.to_numpy(zero_copy_only=False)]
     return pa.array(texts, pa.string())
+
+
+class FieldText:
+    """Values of one field to canonical text; missing values are empty, whatever stands for them.
+
+    Missing is nothing, an empty text, a word of the schema's ``missing`` and the field's own ``missing`` constant.
+    Blanks around a value are taken off first unless the schema says ``keep_spaces``. What this returns, it also
+    returns for its own result.
+
+    Parameters
+    ----------
+    schema, field
+        The declaration of the log, and of the field.
+
+    Examples
+    --------
+    >>> from tasks.schema import Schema
+    >>> schema = Schema.from_dict(
+    ...     {
+    ...         "name": "shop",
+    ...         "label": "click",
+    ...         "missing": ["NULL"],
+    ...         "fields": {"os": {"missing": "none"}, "floor": {"type": "number"}, "tags": {"type": "list"}},
+    ...     }
+    ... )
+    >>> os, floor, tags = (FieldText(schema, field) for field in schema.fields)
+    >>> [os(value) for value in (" ios", 7.0, "none", "NULL", None)]
+    ['ios', '7', '', '', '']
+    >>> [floor(value) for value in ("1.50", 2, " ")], floor.number("1.50")
+    (['1.5', '2', ''], 1.5)
+    >>> tags.items("b|a| b|NULL"), tags(["b", "a"])
+    (['b', 'a'], 'b\\x1fa')
+    """
+
+    def __init__(self, schema: "Schema", field: "Field"):
+        self.kind = field.kind
+        self._keep_spaces = schema.keep_spaces
+        self._separator = field.separator
+        words = {*schema.missing, *([] if field.missing is None else [field.missing])}
+        self._missing = frozenset({"", *(map(self._stripped, words))})
+
+    def _stripped(self, text: str) -> str:
+        return text if self._keep_spaces else text.strip()
+
+    def __call__(self, value: Any) -> str:
+        """Return the canonical text of a value: text, a number, nothing; for a list field also a list of those.
+
+        Raises
+        ------
+        TypeError
+            If the value is of another type.
+        ValueError
+            If the field is a number, and the value is none.
+        """
+        if self.kind == "number":
+            return value_text(self.number(value))
+        if self.kind == "list":
+            return ITEM_MARK.join(self.items(value))
+        text = value if type(value) is str else value_text(value)
+        if not self._keep_spaces:
+            text = text.strip()
+        return "" if text in self._missing else text
+
+    def items(self, value: Any) -> list[str]:
+        """Return the items of a list, without missing ones and repetitions, in order."""
+        if isinstance(value, list | tuple | np.ndarray):
+            texts = [value_text(one) for one in value]
+        else:
+            text = value_text(value)
+            texts = text.split(ITEM_MARK if ITEM_MARK in text else self._separator)
+        return [
+            text for text in dict.fromkeys(map(self._stripped, texts)) if text not in self._missing
+        ]
+
+    def number(self, value: Any) -> float:
+        """Return a finite number, NaN where it is missing; ValueError if the value is none."""
+        text = value_text(value).strip()
+        if text in self._missing or text.lower() == _NAN:
+            return math.nan
+        number = float(text) if _NUMBER.fullmatch(text) else math.inf
+        if math.isinf(number):
+            raise ValueError(f"{text[:60]!r} is not a finite number")
+        return number + 0.0  # no negative zero
+
+    def texts(self, values: pa.Array) -> pa.Array:
+        """Return the canonical text of each of some texts, null where missing; those of lists are joined."""
+        if self.kind == "list":
+            joined = [text and self(text) for text in values.to_pylist()]
+            return pa.array([text or None for text in joined], pa.string())
+        if not self._keep_spaces:
+            values = pc.utf8_trim_whitespace(values)
+        missing = pc.is_in(values, pa.array(sorted(self._missing), values.type))
+        return pc.if_else(missing, pa.scalar(None, values.type), values)
+
+    def numbers(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+        """Return texts or numbers as float64, null where missing or unreadable, and where they are unreadable."""
+        if is_number_type(values.type) and not self._missing - {""}:
+            found = values.cast(pa.float64(), safe=False)
+            floats = found.to_numpy(zero_copy_only=False)
+            unreadable = np.isinf(floats)
+        else:
+            texts = number_texts(values) if is_number_type(values.type) else values
+            floats = np.full(len(texts), np.nan)
+            unreadable = np.zeros(len(texts), dtype=bool)
+            for place, text in enumerate(texts.to_pylist()):
+                try:
+                    floats[place] = self.number(text)
+                except ValueError:
+                    unreadable[place] = True
+        return pa.array(floats + 0.0, mask=np.isnan(floats) | unreadable), unreadable
 
 
 def is_text_type(kind: pa.DataType) -> bool:

@@ -1,7 +1,7 @@
 """Raw rows to rows of the canonical log; rows that cannot be converted are returned with a reason.
 
-One canonical text per value, whatever its type was (:mod:`tasks.logs.value_text`); nothing or an empty
-text is null. CSV and Parquet of the same log therefore become the same rows.
+One canonical text per value, whatever its type was (:class:`tasks.logs.value_text.FieldText`); null
+where it is missing. CSV and Parquet of the same log therefore become the same rows.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tasks.errors import InputError
 from tasks.logs.intake.csv_block import RawRows
 from tasks.logs.intake.times import NOT_A_TIME, TimeParser
 from tasks.logs.log import TIME, arrow_schema
-from tasks.logs.value_text import is_number_type, is_text_type, number_texts
+from tasks.logs.value_text import FieldText, is_number_type, is_text_type, number_texts
 from tasks.schema import Schema
 
 LABEL, TIME_BAD, ID_EMPTY, TRUTH = (
@@ -25,6 +25,7 @@ LABEL, TIME_BAD, ID_EMPTY, TRUTH = (
     "empty id",
     "known probability is not in [0, 1]",
 )
+NUMBER = "{} is not a number"
 _LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
 
 
@@ -59,12 +60,13 @@ class Canonicalizer:
         self._times = TimeParser(schema)
         self._arrow = arrow_schema(schema, has_truth=has_truth)
         self._has_truth = has_truth
+        self._rules = {spec.name: FieldText(schema, spec) for spec in schema.fields}
 
     def __call__(self, raw: RawRows) -> CanonicalRows:
         """Return good and bad rows of a batch; InputError if a column's type holds no values."""
         schema, columns = self._schema, raw.columns
         blame: list[Blame] = []
-        label = self._labels(_codes(columns[schema.label], schema.label, raw.file))
+        label = self._labels(columns[schema.label], raw.file)
         blame.append((label < 0, LABEL, columns[schema.label]))
         ticks = self._times.ticks(columns[schema.time_column], raw.file)
         blame.append((ticks == NOT_A_TIME, TIME_BAD, columns[schema.time_column]))
@@ -77,8 +79,18 @@ class Canonicalizer:
             truth = ready[schema.truth] = _probabilities(columns.get(schema.truth), len(ticks))
             found = columns.get(schema.truth, truth)
             blame.append((pc.is_null(truth).to_numpy(zero_copy_only=False), TRUTH, found))
-        for name in schema.field_names:
-            ready[name] = _codes(columns[name], name, raw.file)
+        for name, rule in self._rules.items():
+            if rule.kind == "number":
+                coded = columns[name].dictionary_encode()
+                texts = _distinct_texts(coded.dictionary, name, raw.file)
+                numbers, unreadable = rule.numbers(texts)
+                ready[name] = numbers.take(coded.indices)
+                wrong_values = np.append(unreadable, False)[
+                    coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+                ]
+                blame.append((wrong_values, NUMBER.format(name), columns[name]))
+            else:
+                ready[name] = _codes(columns[name], rule, name, raw.file)
         ready[schema.label] = pa.array(label)
         ready[schema.time_column] = pa.array(ticks).view(TIME)
         batch = pa.RecordBatch.from_arrays(
@@ -90,9 +102,10 @@ class Canonicalizer:
             return CanonicalRows(batch, raw.numbers, bad)
         return CanonicalRows(batch.filter(pa.array(~wrong)), raw.numbers[~wrong], bad)
 
-    @staticmethod
-    def _labels(codes: pa.DictionaryArray) -> np.ndarray:
-        known = [_LABELS.get(text.strip(), -1) for text in codes.dictionary.to_pylist()]
+    def _labels(self, column: pa.Array, file: str) -> np.ndarray:
+        codes = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        texts = _distinct_texts(codes.dictionary, self._schema.label, file).to_pylist()
+        known = [_LABELS.get((text or "").strip(), -1) for text in texts]
         return np.array([*known, -1], dtype=np.int8)[
             codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         ]
@@ -112,20 +125,17 @@ def _bad_rows(raw: RawRows, wrong: np.ndarray, blame: list[Blame]) -> Iterator[B
         yield BadRow(raw.file, int(raw.numbers[row]), reason, text, raw.text(row))
 
 
-def _codes(column: pa.Array, name: str, file: str) -> pa.DictionaryArray:
+def _codes(column: pa.Array, rule: FieldText, name: str, file: str) -> pa.DictionaryArray:
     """Return a column as dictionary codes of canonical texts, null where there is no value."""
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    texts = _distinct_texts(coded.dictionary, name, file)
-    missing = pc.index(texts, "").as_py() >= 0 or texts.null_count
-    if missing:
-        texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
-    # distinct floats such as 0.0 and -0.0 have one text
-    if missing or texts.type != coded.dictionary.type:
-        recoded = texts.dictionary_encode()
-        return pa.DictionaryArray.from_arrays(
-            recoded.indices.cast(pa.int32()).take(coded.indices), recoded.dictionary
-        )
-    return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), texts)
+    texts = rule.texts(_distinct_texts(coded.dictionary, name, file))
+    if texts.equals(coded.dictionary):
+        return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), texts)
+    # missing values, blanks taken off, and distinct floats such as 0.0 and -0.0 share a text
+    recoded = texts.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(
+        recoded.indices.cast(pa.int32()).take(coded.indices), recoded.dictionary
+    )
 
 
 def _distinct_texts(values: pa.Array, name: str, file: str) -> pa.Array:

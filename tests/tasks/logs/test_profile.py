@@ -25,9 +25,8 @@ def test_a_profile_counts_what_the_rows_hold(tmp_path):
     profile, found = profile_log(log, SMALL), read_all(log.folder)
     assert (profile.n_rows, profile.n_clicks) == (len(found), sum(row["click"] for row in found))
     site, pos = profile.fields["site"], profile.fields["pos"]
-    assert site.n_missing == sum(row["site"] == "none" for row in found) == 1
-    assert site.n_null == sum(row["site"] is None for row in found) == 1
-    assert (pos.n_null, pos.n_outside, dict(pos.outside)) == (1, 2, {"x": 1, "12": 1})
+    assert site.n_missing == sum(row["site"] is None for row in found) == 2
+    assert (pos.n_missing, pos.n_outside, dict(pos.outside)) == (1, 2, {"x": 1, "12": 1})
     assert profile.missing_shares == {"site": 2 / 300, "pos": 1 / 300}
     assert (profile.n_bad_labels, profile.n_out_of_order, profile.n_bad_truths) == (0, 0, 0)
     assert (profile.types["click"], profile.types["hour"]) == ("int8", "timestamp[us, tz=UTC]")
@@ -40,9 +39,8 @@ def test_a_profile_does_not_depend_on_row_groups(tmp_path):
     pieces = profile_log(log_of(tmp_path / "b", lines[::-1], block_bytes=200), SMALL)
     for name in ("site", "pos"):
         a, b = whole.fields[name], pieces.fields[name]
-        assert (a.n_missing, a.n_null, a.n_outside, a.outside, a.is_constant) == (
+        assert (a.n_missing, a.n_outside, a.outside, a.is_constant) == (
             b.n_missing,
-            b.n_null,
             b.n_outside,
             b.outside,
             b.is_constant,
