@@ -8,6 +8,7 @@ own, and all negative values share one.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -183,6 +184,5 @@ def middles(edges: Sequence[float]) -> list[float]:
     """
     if not edges:
         return [0.0]
-    inner = [low / 2 + high / 2 for low, high in zip(edges, edges[1:], strict=False)]
+    inner = [low / 2 + high / 2 for low, high in pairwise(edges)]
     return [edges[0], *inner, edges[-1]]
-

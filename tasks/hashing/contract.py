@@ -10,7 +10,7 @@ Tokens, in this order, each a column of the code array:
 - a feature, a function of ``tasks/features``: ``hour_of_day=13``, or ``name.value=...`` where it has several values;
 - a cross of two or more of those: ``a*b=va*vb``, for example ``site_id*C14=1fbe01fe*15706``;
 - a list: one token per item, ``tags=item``, in as many columns as the list has items at most; unused ones hold
-  :data:`NO_TOKEN`, which nothing learns from or scores. An empty list is a missing value: one token, ``tags=``.
+  :data:`~tasks.hashing.codes.NO_TOKEN`, which nothing learns from or scores. An empty list is a missing value: one token, ``tags=``.
 
 Values become text so that a request and a Parquet column agree (:class:`tasks.logs.value_text.FieldText`): an integer is its decimal digits,
 a float without a fraction is written as an integer (pandas turns an integer column with gaps into
@@ -22,7 +22,7 @@ source; the source itself is never in it, and nothing is executed from it.
 A token's UTF-8 bytes go through MurmurHash3 (x86, 32 bit, signed result ``h``). As in
 scikit-learn's ``FeatureHasher``, ``abs(h) % 2**bits`` is the index and the sign of ``h`` the value,
 +1 or -1. Both are kept in one int32 *code*: the index where the sign is +1, ``~index`` where -1;
-:func:`split_codes` takes them apart. No code is :data:`NO_TOKEN`.
+:func:`tasks.hashing.codes.split_codes` takes them apart. No code is :data:`~tasks.hashing.codes.NO_TOKEN`.
 """
 
 import hashlib
@@ -31,14 +31,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from tasks.errors import ConfigError, ContractError
 from tasks.features.kinds.declaration import STEPS_MS, Feature
 from tasks.features.kinds.finding import find_feature
 from tasks.features.kinds.past import Past
+from tasks.hashing.features.keys import FeatureKey, feature_key, require_features
 from tasks.schema import Schema
 from tasks.schemas.forms import TimeForm
 
@@ -46,18 +45,6 @@ TOKEN_FORM = (
     "field=value;a*b=va*vb;murmur3_x86_32;v2"  # changes whenever the definition of a token does
 )
 MAX_BITS = 30
-NO_TOKEN = int(np.iinfo(np.int32).min)  # in the place of a code: there is no token here
-
-
-class FeatureKey(NamedTuple):
-    """What a contract holds of a feature; see :class:`tasks.features.kinds.declaration.Feature`."""
-
-    name: str
-    inputs: tuple[str, ...]
-    columns: tuple[str, ...]
-    buckets: tuple[float, ...] | None
-    source: str  # digest of the code, see `tasks.features.kinds.source`
-    past: str | None = None  # digest of the table that a statistic reads
 
 
 @dataclass(frozen=True)
@@ -146,7 +133,7 @@ class HashContract:
             seed=seed,
             fields=schema.field_names,
             time=schema.time,
-            features=tuple(_key(name, past) for name in schema.features),
+            features=tuple(feature_key(name, past) for name in schema.features),
             past={name: past[name] for name in schema.features if name in past},
             crosses=schema.crosses,
             numbers=tuple(
@@ -171,10 +158,10 @@ class HashContract:
                     f"the hash contract has tokens of the form {form!r}, this version makes {TOKEN_FORM!r}; "
                     "use the version that trained the model, or train again"
                 )
-            _require_features(raw.get("features") or ())
+            require_features(raw.get("features") or ())
             schema = Schema.from_dict(raw["schema"], source="the schema of the hash contract")
             past = {name: Past.from_dict(one) for name, one in (raw.get("past") or {}).items()}
-            edges = {name: edges for name, edges in raw.get("numbers") or ()}
+            edges = dict(raw.get("numbers") or ())
             contract = cls.from_schema(
                 schema, bits=raw["bits"], seed=raw["seed"], past=past, edges=edges
             )
@@ -301,16 +288,6 @@ class HashContract:
         )
 
 
-def _key(name: str, past: Mapping[str, Past]) -> FeatureKey:
-    one, source = find_feature(name)
-    if one.is_statistic and name not in past:
-        raise ConfigError(
-            f"feature {name!r} is a statistic of the past, so its contract needs a log; see `contract_for`"
-        )
-    digest = past[name].digest if one.is_statistic else None
-    return FeatureKey(one.name, one.inputs, one.columns, one.buckets, source, digest)
-
-
 def _edges(name: str, edges: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
     if name not in edges:
         raise ConfigError(
@@ -320,37 +297,3 @@ def _edges(name: str, edges: Mapping[str, Sequence[float]]) -> tuple[float, ...]
     if not all(map(math.isfinite, found)) or sorted(set(found)) != [*found]:
         raise ConfigError(f"field {name!r}: edges of buckets must be finite and rise")
     return found
-
-
-def _require_features(keys: Any) -> None:
-    """Raise ContractError unless each feature of a contract is here, with the same source."""
-    for name, _, _, _, source, _ in keys:
-        try:
-            here = find_feature(str(name)).source
-        except ConfigError as error:
-            raise ContractError(
-                f"the hash contract has a feature that this code lacks: {error}; use the code that trained the model"
-            ) from None
-        if here != source:
-            raise ContractError(
-                f"feature {name!r} of the hash contract has the source {source}, here it has {here}; "
-                f"restore tasks/features/{name}.py, and give a changed function another name"
-            )
-
-
-def split_codes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return index (0 to 2**bits - 1) and sign (+1 or -1), int32 arrays of the shape of `codes`.
-
-    Where there is no token both are 0, so that a sum of signed weights is right as it stands.
-
-    Examples
-    --------
-    >>> [part.tolist() for part in split_codes(np.array([5, -6, NO_TOKEN], dtype=np.int32))]
-    [[5, 5, 0], [1, -1, 0]]
-    """
-    negative = codes >> 31
-    index, sign = codes ^ negative, negative | 1
-    absent = codes == NO_TOKEN
-    if absent.any():
-        index[absent] = sign[absent] = 0
-    return index, sign

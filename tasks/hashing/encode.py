@@ -15,8 +15,9 @@ import pyarrow as pa
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
 from tasks.hashing.buckets import bucket_column
+from tasks.hashing.codes import NO_TOKEN
 from tasks.hashing.columns import Column, Texts, read_column, read_only, rows_of
-from tasks.hashing.contract import NO_TOKEN, HashContract
+from tasks.hashing.contract import HashContract
 from tasks.hashing.features.columns import Faults, derive, remembered
 from tasks.hashing.moments import read_moments
 
@@ -141,9 +142,7 @@ def _encode_part(
             murmur.fold_hashes(table, contract.bits)
         murmur.gather(tables, indices, out)
     begin = contract.n_alone
-    for (name, n_most), items in zip(
-        contract.lists, list_columns(batch, contract), strict=True
-    ):
+    for (name, n_most), items in zip(contract.lists, list_columns(batch, contract), strict=True):
         murmur.fold_hashes(items.hashes, contract.bits)
         into = out[:, begin : begin + n_most]
         murmur.spread_items(items.hashes, items.begins, items.rows, into, NO_TOKEN)

@@ -8,8 +8,9 @@ import numpy as np
 from tasks.errors import InputError
 from tasks.hashing import murmur
 from tasks.hashing.buckets import bucket_text
+from tasks.hashing.codes import NO_TOKEN
 from tasks.hashing.columns import read_only
-from tasks.hashing.contract import NO_TOKEN, HashContract
+from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import token_prefixes
 from tasks.hashing.features.rows import RowFeatures
 from tasks.logs.value_text import ITEM_MARK, FieldText
@@ -113,7 +114,10 @@ def _reader(name: str, text: FieldText) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         try:
             return text(value)
-        except (TypeError, ValueError) as error:  # also an integer of more digits than Python writes
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # also an integer of more digits than Python writes
             raise InputError(f"field {name!r}: {error}") from None
 
     return read

@@ -53,7 +53,7 @@ def frequent_values(
     DataFrame
         One row per field and value, most frequent first: ``field`` (a token column: fields, features,
         crosses), ``value`` (text; a missing value is "(missing)"), ``code`` (int32, see
-        :func:`tasks.hashing.contract.split_codes`), ``n_rows``, ``n_clicks``.
+        :func:`tasks.hashing.codes.split_codes`), ``n_rows``, ``n_clicks``.
     """
     label = contract.schema["label"]
     start = max(span[0], span[1] - max_rows)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tasks.errors import ConfigError
-from tasks.hashing.contract import split_codes
+from tasks.hashing.codes import split_codes
 from tasks.models.learner import Learner
 from tasks.models.params import is_integer_between, require_number
 from tasks.models.scoring import sigmoid

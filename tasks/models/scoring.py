@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from tasks.errors import ContractError, InputError
-from tasks.models.kernels.prefetch import NO_TOKEN
+from tasks.hashing.codes import NO_TOKEN
 
 
 def frozen(array: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import ConfigError, InputError
+from tasks.hashing.codes import NO_TOKEN
 from tasks.models.golden import LIGHTGBM, MAX_BYTES
-from tasks.models.kernels.prefetch import NO_TOKEN
 from tasks.models.scoring import Scorer
 
 TRUSTED = (  # classes besides those that skops trusts by itself, which are estimators: what these are made of

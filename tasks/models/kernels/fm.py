@@ -19,8 +19,8 @@ import math
 import numpy as np
 from numba import njit
 
+from tasks.hashing.codes import NO_TOKEN
 from tasks.models.kernels.ftrl import _bias_weight, _residual, _step_bias
-from tasks.models.kernels.prefetch import NO_TOKEN
 from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64_compiled
 
 

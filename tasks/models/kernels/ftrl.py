@@ -14,7 +14,8 @@ import math
 import numpy as np
 from numba import njit
 
-from tasks.models.kernels.prefetch import NO_TOKEN, prefetch_ahead
+from tasks.hashing.codes import NO_TOKEN
+from tasks.models.kernels.prefetch import prefetch_ahead
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

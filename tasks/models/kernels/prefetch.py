@@ -12,7 +12,6 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-NO_TOKEN = np.int32(np.iinfo(np.int32).min)  # `tasks.hashing.contract.NO_TOKEN`: kernels skip it
 AHEAD = 4  # rows of codes between prefetch and use; 2 to 12 measure the same
 _FOR_WRITING, _KEEP_IN_ALL_CACHES, _DATA = 1, 3, 1
 
