@@ -57,6 +57,9 @@ class Metrics:
         self.feature_failures = counter(
             "ctr_feature_failures", "Inputs on which a feature failed", "model", "feature"
         )
+        self.items_left_out = counter(
+            "ctr_items_left_out", "Items of lists beyond the maximum", "model", "field"
+        )
         self.unknown_fields = counter(
             "ctr_unknown_fields", "Keys that are no column of the schema", "model"
         )
