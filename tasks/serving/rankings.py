@@ -96,7 +96,8 @@ class RankingHasher:
         self, shared: Sequence[Any], context: Mapping[str, Any], candidates: Candidates
     ) -> dict[int, Any]:
         """Return the texts of the fields and features that differ, by token column."""
-        lookup, own = self._lookup, {}
+        lookup = self._lookup
+        own: dict[int, Any] = {}
         differing: dict[int, Sequence[Any]] = {}  # what features read that differs
         try:
             for name, values in candidates.columns.items():
