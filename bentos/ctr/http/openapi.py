@@ -76,7 +76,7 @@ def describe(
         "/healthcheck": {"get": _healthcheck()},
     }
     schemas = {
-        "Impression": _impression(schema, contract, schema.example_row()),
+        "Impression": _impression(schema, contract, schema.example_row()) | _some_field(schema),
         "Ranking": _ranking(schema, contract, max_candidates),
         "Prediction": _answer("prediction", _PROBABILITY | {"description": "of a click"}),
         "Predictions": _answer("predictions", _probabilities(max_candidates)),
@@ -116,6 +116,13 @@ def _impression(schema: Schema, contract: HashContract, example: dict[str, Any])
         "additionalProperties": not refuses,
         "example": example,
     }
+
+
+def _some_field(schema: Schema) -> dict[str, Any]:
+    """Return that one field at least is there, which a nested request may hold elsewhere."""
+    if any(spec.source is not None for spec in schema.fields):
+        return {}
+    return {"anyOf": [{"required": [name]} for name in schema.field_names]}
 
 
 def _value_of(spec: Field) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def test_headers_say_request_id_and_variant():
     app, _ = middleware(answer=lambda body, got, started: asked.append(got) or b"{}")
     request(app, headers=[(b"x-request-id", b"abc-1"), (b"x-variant", b"fm")])
     request(app)
-    assert asked[0] == ("abc-1", "fm")
-    assert asked[1] == (None, None)
+    assert asked[0][:2] == ("abc-1", "fm")
+    assert asked[1][:2] == (None, None)
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b'"', b"a" * 129, b"\xff", b"a\n"])
