@@ -77,7 +77,7 @@ def describe(
     }
     schemas = {
         "Impression": _impression(schema, contract, schema.example_row()) | _some_field(schema),
-        "Ranking": _ranking(schema, contract, max_candidates),
+        "Ranking": _ranking(schema, contract, max_candidates) | _some_field_of_ranking(schema),
         "Prediction": _answer("prediction", _PROBABILITY | {"description": "of a click"}),
         "Predictions": _answer("predictions", _probabilities(max_candidates)),
         "Refusal": _ERROR,
@@ -123,6 +123,13 @@ def _some_field(schema: Schema) -> dict[str, Any]:
     if any(spec.source is not None for spec in schema.fields):
         return {}
     return {"anyOf": [{"required": [name]} for name in schema.field_names]}
+
+
+def _some_field_of_ranking(schema: Schema) -> dict[str, Any]:
+    """Return the same of a ranking: the context or a candidate has one."""
+    some = _some_field(schema)
+    places = ({"context": some}, {"candidates": {"contains": some}})
+    return {"anyOf": [{"properties": place} for place in places]} if some else {}
 
 
 def _value_of(spec: Field) -> dict[str, Any]:
