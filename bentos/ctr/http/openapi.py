@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from bentos.ctr.scoring.request_reader import MAX_CHARS, MAX_ITEMS
+from bentos.ctr.scoring.value_faults import MAX_CHARS, MAX_ITEMS
 from tasks.hashing.contract import HashContract
 from tasks.schema import Schema
 from tasks.schemas.fields import Field

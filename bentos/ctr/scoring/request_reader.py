@@ -6,21 +6,19 @@ accept what is unusual but valid.
 """
 
 import json
-import math
 from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Any, NoReturn
 
 import msgspec
 
 from bentos.ctr.scoring.candidate_cache import CachedRankingDecoder, Decoded
+from bentos.ctr.scoring.value_faults import MAX_CHARS, fault, found, list_fault
 from tasks.hashing.contract import HashContract
 from tasks.logs.value_text import value_text
 from tasks.schema import Schema
 from tasks.schemas.nested import NestedFields
 from tasks.serving.candidates import Candidates
 
-MAX_CHARS = 1_024  # of one value
-MAX_ITEMS = 1_000  # of one list
 _MAX_TEXTS = 16_384
 _MAX_NAMES = 8  # of fields, in a message
 _MAX_NAME_CHARS = 60  # of a field name quoted in a message
@@ -29,7 +27,6 @@ _Text = Annotated[str, msgspec.Meta(max_length=MAX_CHARS)]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # beyond: digits are counted
 _Value = _Text | _Integer | float | None
 _Row = dict[str, _Value]
-_FOUND = {bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
 
 
 class _Ranking(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -154,11 +151,11 @@ class RequestReader:
         yield from self._catalogues.forget()
 
     def _read_rows(self, body: bytes) -> Decoded:
-        found = _fast(self._decode_ranking, body)
-        if found is None:
+        ranking = _fast(self._decode_ranking, body)
+        if ranking is None:
             context, rows = self._checked_ranking(_object(_load(body)))
         else:
-            context, rows = found.context, found.candidates
+            context, rows = ranking.context, ranking.candidates
             self._check_number(len(rows))
         if not all(map(self._knows, rows)):
             rows = [
@@ -196,14 +193,14 @@ class RequestReader:
                 raise _unfit(name, f"is missing; send {_FORM}")
         context, candidates = body["context"], body["candidates"]
         if type(context) is not dict:
-            raise _unfit("context", f"expected an object, found {_found(context)}")
+            raise _unfit("context", f"expected an object, found {found(context)}")
         if type(candidates) is not list:
-            raise _unfit("candidates", f"expected a list of objects, found {_found(candidates)}")
+            raise _unfit("candidates", f"expected a list of objects, found {found(candidates)}")
         self._check_number(len(candidates))
         context = self._flat(context)
         for number, row in enumerate(candidates):
             if type(row) is not dict:
-                raise _unfit(f"candidates[{number}]", f"expected an object, found {_found(row)}")
+                raise _unfit(f"candidates[{number}]", f"expected an object, found {found(row)}")
             row = candidates[number] = self._flat(row)
             self._checked(row, f"candidates[{number}]: ")
         self._count_unknown(body.keys() - {"context", "candidates"})
@@ -221,11 +218,11 @@ class RequestReader:
         for name, value in row.items():
             if name in self._known:
                 if type(value) is list and name in self._lists:
-                    fault = _list_fault(value)
+                    wrong = list_fault(value)
                 else:
-                    fault = _fault(value, may_be_bool=name not in self._read)
-                if fault:
-                    raise _unfit(name, fault, where)
+                    wrong = fault(value, may_be_bool=name not in self._read)
+                if wrong:
+                    raise _unfit(name, wrong, where)
         return row
 
     def _known_part(self, row: dict[str, Any], where: str = "") -> dict[str, Any]:
@@ -269,56 +266,12 @@ def _load(body: bytes) -> Any:
 def _object(value: Any) -> dict[str, Any]:
     if type(value) is dict:
         return value
-    raise Refusal(400, f"the body is {_found(value)}; send one JSON object, field names to values")
+    raise Refusal(400, f"the body is {found(value)}; send one JSON object, field names to values")
 
 
 def _unfit(name: str, fault: str, where: str = "") -> Refusal:
     shown = name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}..."
     return Refusal(422, f"{where}field {shown!r}: {fault}", field=shown)
-
-
-def _fault(value: Any, *, may_be_bool: bool = False) -> str | None:
-    """Return what is wrong with a value, None if it is valid."""
-    kind = type(value)
-    if kind is str:
-        return _text_fault(value)
-    if value is None or (kind is bool and may_be_bool) or (kind is float and math.isfinite(value)):
-        return None
-    if kind is int:
-        n_digits = len(str(value))
-        return None if n_digits <= MAX_CHARS else _too_long(n_digits, "digits")
-    return f"expected text, a finite number or null, found {_found(value)}"
-
-
-def _list_fault(items: list[Any]) -> str | None:
-    """Return what is wrong with the value of a list, None if it is valid."""
-    if len(items) > MAX_ITEMS:
-        return f"a list of {len(items)} items is too long; the maximum is {MAX_ITEMS}"
-    faults = (fault for item in items if (fault := _fault(item)))
-    return next(faults, None)
-
-
-def _text_fault(text: str) -> str | None:
-    if len(text) > MAX_CHARS:
-        return _too_long(len(text), "characters")
-    if "\0" in text:
-        return "the text holds the character NUL; leave it out"
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"the text cannot be written as UTF-8 ({error.reason}); send valid Unicode"
-    return None
-
-
-def _too_long(n_found: int, what: str) -> str:
-    return f"a value of {n_found} {what} is too long; the maximum is {MAX_CHARS}"
-
-
-def _found(value: Any) -> str:
-    kind = type(value)
-    if kind is float:
-        return "infinity" if math.isinf(value) else "a number"
-    return _FOUND.get(kind) or ("text" if kind is str else "a number")
 
 
 def _refuse_constant(text: str) -> NoReturn:
