@@ -255,13 +255,7 @@ class Schema:
         return json.loads(json.dumps(self._raw, default=str))
 
     def parse_time(self, text: str | int | float) -> datetime:
-        """Return the moment that `text` names, in UTC; ValueError or OverflowError if it does not follow the format.
-
-        Examples
-        --------
-        >>> load_schema("avazu").parse_time("14102113").isoformat()
-        '2014-10-21T13:00:00+00:00'
-        """
+        """Return the moment that `text` names, in UTC; ValueError or OverflowError if it does not follow the format."""
         return self.time.parse(text)
 
     def example_row(self) -> dict[str, str]:
