@@ -26,9 +26,8 @@ BUNDLED = Path(__file__).parent / "schemas"
 UNKNOWN_FIELDS = ("ignore", "refuse")  # the first is the default
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PLAIN = ("weight", "id", "truth", "keep_spaces", "unknown_fields")
-_READERS: dict[
-    str, tuple[str, Callable[[Any], Any]]
-] = {  # by key of the file: attribute, and how it is read
+# by key of the file: attribute, and how it is read
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "file": ("file", lambda raw: FileForm.read(raw or {})),
     "label": ("label_form", LabelForm.from_raw),
     "time": ("time", TimeForm.from_raw),
@@ -157,6 +156,10 @@ class Schema:
                 f"{place}: feature {name!r} reads the time, which is not declared; declare it, or leave the feature out"
             )
         for field_name in one.fields:
+            if (field_name, "list") in {(spec.name, spec.kind) for spec in self.fields}:
+                raise ConfigError(
+                    f"{place}: feature {name!r} reads {field_name!r}, which is a list"
+                )
             if field_name not in self.field_names:
                 raise ConfigError(
                     f"{place}: feature {name!r} reads the field {field_name!r}, which is not declared; "
@@ -252,13 +255,7 @@ class Schema:
         return json.loads(json.dumps(self._raw, default=str))
 
     def parse_time(self, text: str | int | float) -> datetime:
-        """Return the moment that `text` names, in UTC; ValueError or OverflowError if it does not follow the format.
-
-        Examples
-        --------
-        >>> load_schema("avazu").parse_time("14102113").isoformat()
-        '2014-10-21T13:00:00+00:00'
-        """
+        """Return the moment that `text` names, in UTC; ValueError or OverflowError if it does not follow the format."""
         return self.time.parse(text)
 
     def example_row(self) -> dict[str, str]:

@@ -70,7 +70,7 @@ rows = fields | st.builds(lambda row, when: row | {"when": when}, fields, times)
 
 def single_texts(row):
     """Return the text of each field and feature column of a row, written out by hand."""
-    texts = {name: value_text(row.get(name)) for name in CONTRACT.fields}
+    texts = {name: value_text(row.get(name)).strip() for name in CONTRACT.fields}
     site, n, size = (texts[name] or None for name in ("site", "n", "größe"))
     when = row.get("when")
     moment = datetime.fromisoformat(when) if isinstance(when, str) else when

@@ -34,6 +34,7 @@ class Prediction(TypedDict):
     model: str
     version: str
     variant: str
+    n_missing: int
     request_id: str
 
 
@@ -44,6 +45,7 @@ class Predictions(TypedDict):
     model: str
     version: str
     variant: str
+    n_missing: int
     request_id: str
 
 

@@ -1,6 +1,6 @@
 """Field importance: how much worse a model predicts without a field."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -36,25 +36,27 @@ def field_importance(model: Any, rows: Any, *, max_rows: int = 50_000) -> pd.Dat
 
     Fields share information: of two that carry the same, each looks unimportant alone.
     """
+    fields = model.contract.columns_of_token_fields
     codes, labels = _spread(rows, max_rows if model.has_contributions else min(max_rows, SHUFFLED))
     if model.has_contributions:
         parts = model.contributions_codes(codes)
+        parts = np.column_stack([parts[:, columns].sum(axis=1) for columns in fields.values()])
         logit = parts.sum(axis=1) + model.intercept
         base = _mean_loss(logit, labels)
         rise = [_mean_loss(logit - part + part.mean(), labels) - base for part in parts.T]
     else:
         base = _mean_loss(model.logits(codes), labels)
-        shuffled = _shuffled(codes)
+        shuffled = _shuffled(codes, fields.values())
         rise = [_mean_loss(model.logits(other), labels) - base for other in shuffled]
-    table = pd.DataFrame({"field": list(model.contract.token_fields), "importance": rise})
+    table = pd.DataFrame({"field": list(fields), "importance": rise})
     return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
-def _shuffled(codes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the rows once for each token, that token's codes in another order."""
-    for column in range(codes.shape[1]):
+def _shuffled(codes: np.ndarray, fields: Iterable[slice]) -> Iterator[np.ndarray]:
+    """Yield the rows once for each field, the codes of that field in another order."""
+    for columns in fields:
         other = codes.copy()
-        np.random.default_rng(column).shuffle(other[:, column])
+        other[:, columns] = np.random.default_rng(columns.start).permutation(codes[:, columns])
         yield other
 
 

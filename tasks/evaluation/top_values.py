@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.hashing.contract import split_codes
+from tasks.hashing.codes import split_codes
 
 _COLUMNS = ["field", "value", "n_rows", "click_rate", "weight", "odds", "note"]
 RARE = 30  # rows; the weight of a rarer value rests on a click or two

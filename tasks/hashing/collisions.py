@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tasks.errors import ConfigError
 from tasks.hashing.contract import MAX_BITS, HashContract
-from tasks.hashing.encode import columns_of, record_batches, token_columns
+from tasks.hashing.encode import columns_of, list_columns, record_batches, token_columns
 from tasks.logs.log import Log
 
 _MERGE_TOKENS = 1_000_000
@@ -57,11 +57,12 @@ class TokenCounts:
 def count_tokens(
     source: Log | Iterable[pa.RecordBatch | pa.Table], contract: HashContract
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return for each token column its distinct 32-bit hashes and the rows that hold each."""
+    """Return for each token column, or list, its distinct 32-bit hashes and the rows that hold each."""
     batches: Any = source
     if hasattr(source, "batches"):
         batches = source.batches(columns=columns_of(contract))
-    counters = [TokenCounts() for _ in range(contract.n_tokens)]
+    counters = [TokenCounts() for _ in range(contract.n_alone)]
+    of_lists = [TokenCounts() for _ in contract.lists]
     for batch in batches:
         for part in record_batches(batch, contract):
             for counter, (hashes, entries) in zip(
@@ -71,7 +72,10 @@ def count_tokens(
                     counter.add(hashes[:-1], np.ones(part.num_rows, dtype=np.int64))
                 else:
                     counter.add(hashes, np.bincount(entries, minlength=hashes.size))
-    return [counter.result() for counter in counters]
+            for counter, items in zip(of_lists, list_columns(part, contract), strict=True):
+                n_rows = np.bincount(items.rows, minlength=len(items.begins) - 1)
+                counter.add(items.hashes, np.repeat(n_rows, np.diff(items.begins)))
+    return [counter.result() for counter in (*counters, *of_lists)]
 
 
 def collision_report(

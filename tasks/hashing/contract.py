@@ -5,11 +5,14 @@ error.
 
 Tokens, in this order, each a column of the code array:
 
-- a field: ``field=value``, for example ``C1=1005``;
+- a field: ``field=value``, for example ``C1=1005``; of a number the value is that of its bucket, ``floor=7``
+  (:mod:`tasks.hashing.buckets`);
 - a feature, a function of ``tasks/features``: ``hour_of_day=13``, or ``name.value=...`` where it has several values;
-- a cross of two or more of those: ``a*b=va*vb``, for example ``site_id*C14=1fbe01fe*15706``.
+- a cross of two or more of those: ``a*b=va*vb``, for example ``site_id*C14=1fbe01fe*15706``;
+- a list: one token per item, ``tags=item``, in as many columns as the list has items at most; unused ones hold
+  :data:`~tasks.hashing.codes.NO_TOKEN`, which nothing learns from or scores. An empty list is a missing value: one token, ``tags=``.
 
-Values become text so that a request and a Parquet column agree: an integer is its decimal digits,
+Values become text so that a request and a Parquet column agree (:class:`tasks.logs.value_text.FieldText`): an integer is its decimal digits,
 a float without a fraction is written as an integer (pandas turns an integer column with gaps into
 floats), any other float is its shortest decimal, booleans are ``true`` and ``false``. A missing
 value (null, None, NaN, absent key) is the empty text, ``C1=``. What a feature returns becomes text in the same
@@ -19,22 +22,22 @@ source; the source itself is never in it, and nothing is executed from it.
 A token's UTF-8 bytes go through MurmurHash3 (x86, 32 bit, signed result ``h``). As in
 scikit-learn's ``FeatureHasher``, ``abs(h) % 2**bits`` is the index and the sign of ``h`` the value,
 +1 or -1. Both are kept in one int32 *code*: the index where the sign is +1, ``~index`` where -1;
-:func:`split_codes` takes them apart.
+:func:`tasks.hashing.codes.split_codes` takes them apart. No code is :data:`~tasks.hashing.codes.NO_TOKEN`.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from tasks.errors import ConfigError, ContractError
 from tasks.features.kinds.declaration import STEPS_MS, Feature
 from tasks.features.kinds.finding import find_feature
 from tasks.features.kinds.past import Past
+from tasks.hashing.features.keys import FeatureKey, feature_key, require_features
 from tasks.schema import Schema
 from tasks.schemas.forms import TimeForm
 
@@ -42,17 +45,6 @@ TOKEN_FORM = (
     "field=value;a*b=va*vb;murmur3_x86_32;v2"  # changes whenever the definition of a token does
 )
 MAX_BITS = 30
-
-
-class FeatureKey(NamedTuple):
-    """What a contract holds of a feature; see :class:`tasks.features.kinds.declaration.Feature`."""
-
-    name: str
-    inputs: tuple[str, ...]
-    columns: tuple[str, ...]
-    buckets: tuple[float, ...] | None
-    source: str  # digest of the code, see `tasks.features.kinds.source`
-    past: str | None = None  # digest of the table that a statistic reads
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,11 @@ class HashContract:
     seed
         Of MurmurHash3, 0 to 2**32 - 1; scikit-learn's is 0.
     fields, features, crosses
-        Names of fields, a :class:`FeatureKey` per feature, names of token columns; in token order.
+        Names of fields, a :class:`FeatureKey` per feature, names of token columns.
+    numbers
+        The edges of each number's buckets, by name: pairs, in the order of the fields.
+    lists
+        How many items of each list count, by name: pairs, in the order of the fields.
     time
         What features of the time read, and how its text is read.
     past
@@ -88,6 +84,8 @@ class HashContract:
     schema_digest: str
     features: tuple[FeatureKey, ...] = ()
     crosses: tuple[tuple[str, ...], ...] = ()
+    numbers: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    lists: tuple[tuple[str, int], ...] = ()
     seed: int = 0
     token_form: str = TOKEN_FORM
     schema: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -116,21 +114,36 @@ class HashContract:
 
     @classmethod
     def from_schema(
-        cls, schema: Schema, *, bits: int, seed: int = 0, past: Mapping[str, Past] | None = None
+        cls,
+        schema: Schema,
+        *,
+        bits: int,
+        seed: int = 0,
+        past: Mapping[str, Past] | None = None,
+        edges: Mapping[str, Sequence[float]] | None = None,
     ) -> "HashContract":
         """Return the contract for a schema; ConfigError if a knob is out of its range.
 
-        A schema with statistics needs their tables: :func:`tasks.hashing.features.past_counts.contract_for`.
+        A schema with statistics or numbers needs their tables and edges:
+        :func:`tasks.hashing.features.past_counts.contract_for`.
         """
-        past = past or {}
+        past, edges = past or {}, edges or {}
         return cls(
             bits=bits,
             seed=seed,
             fields=schema.field_names,
             time=schema.time,
-            features=tuple(_key(name, past) for name in schema.features),
+            features=tuple(feature_key(name, past) for name in schema.features),
             past={name: past[name] for name in schema.features if name in past},
             crosses=schema.crosses,
+            numbers=tuple(
+                (spec.name, _edges(spec.name, edges))
+                for spec in schema.fields
+                if spec.kind == "number"
+            ),
+            lists=tuple(
+                (spec.name, spec.max_items) for spec in schema.fields if spec.kind == "list"
+            ),
             schema_digest=schema.digest,
             schema=schema.to_dict(),
         )
@@ -145,10 +158,13 @@ class HashContract:
                     f"the hash contract has tokens of the form {form!r}, this version makes {TOKEN_FORM!r}; "
                     "use the version that trained the model, or train again"
                 )
-            _require_features(raw.get("features") or ())
+            require_features(raw.get("features") or ())
             schema = Schema.from_dict(raw["schema"], source="the schema of the hash contract")
             past = {name: Past.from_dict(one) for name, one in (raw.get("past") or {}).items()}
-            contract = cls.from_schema(schema, bits=raw["bits"], seed=raw["seed"], past=past)
+            edges = dict(raw.get("numbers") or ())
+            contract = cls.from_schema(
+                schema, bits=raw["bits"], seed=raw["seed"], past=past, edges=edges
+            )
         except ContractError:
             raise
         except (
@@ -202,8 +218,24 @@ class HashContract:
 
     @property
     def token_fields(self) -> tuple[str, ...]:
-        """Names of the token columns, in order: fields, features, crosses (``a*b``)."""
-        return (*self.fields, *self.feature_columns, *("*".join(cross) for cross in self.crosses))
+        """Names of the token columns, in order: fields of one value, features, crosses (``a*b``), each list's items."""
+        items = (name for name, n_items in self.lists for _ in range(n_items))
+        crosses = ("*".join(cross) for cross in self.crosses)
+        return (*self.single_fields, *self.feature_columns, *crosses, *items)
+
+    @property
+    def single_fields(self) -> tuple[str, ...]:
+        """Names of the fields that have one value, and so one token column, in order."""
+        lists = dict(self.lists)
+        return tuple(name for name in self.fields if name not in lists)
+
+    @property
+    def columns_of_token_fields(self) -> dict[str, slice]:
+        """The token columns of each name in `token_fields`: several of a list, one of any other."""
+        found: dict[str, slice] = {}
+        for place, name in enumerate(self.token_fields):
+            found[name] = slice(found[name].start if name in found else place, place + 1)
+        return found
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
@@ -231,7 +263,13 @@ class HashContract:
     @property
     def n_tokens(self) -> int:
         """Tokens per row, the width of the code array."""
-        return len(self.fields) + len(self.feature_columns) + len(self.crosses)
+        return self.n_alone + sum(n_items for _, n_items in self.lists)
+
+    @property
+    def n_alone(self) -> int:
+        """Token columns before those of lists."""
+        n_single = len(self.fields) - len(self.lists)
+        return n_single + len(self.feature_columns) + len(self.crosses)
 
     @property
     def n_features(self) -> int:
@@ -250,39 +288,12 @@ class HashContract:
         )
 
 
-def _key(name: str, past: Mapping[str, Past]) -> FeatureKey:
-    one, source = find_feature(name)
-    if one.is_statistic and name not in past:
+def _edges(name: str, edges: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
+    if name not in edges:
         raise ConfigError(
-            f"feature {name!r} is a statistic of the past, so its contract needs a log; see `contract_for`"
+            f"field {name!r} is a number whose buckets are learned, so its contract needs a log; see `contract_for`"
         )
-    digest = past[name].digest if one.is_statistic else None
-    return FeatureKey(one.name, one.inputs, one.columns, one.buckets, source, digest)
-
-
-def _require_features(keys: Any) -> None:
-    """Raise ContractError unless each feature of a contract is here, with the same source."""
-    for name, _, _, _, source, _ in keys:
-        try:
-            here = find_feature(str(name)).source
-        except ConfigError as error:
-            raise ContractError(
-                f"the hash contract has a feature that this code lacks: {error}; use the code that trained the model"
-            ) from None
-        if here != source:
-            raise ContractError(
-                f"feature {name!r} of the hash contract has the source {source}, here it has {here}; "
-                f"restore tasks/features/{name}.py, and give a changed function another name"
-            )
-
-
-def split_codes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return index (0 to 2**bits - 1) and sign (+1 or -1), int32 arrays of the shape of `codes`.
-
-    Examples
-    --------
-    >>> [part.tolist() for part in split_codes(np.array([5, -6], dtype=np.int32))]
-    [[5, 5], [1, -1]]
-    """
-    negative = codes >> 31
-    return codes ^ negative, negative | 1
+    found = tuple(float(edge) for edge in edges[name])
+    if not all(map(math.isfinite, found)) or sorted(set(found)) != [*found]:
+        raise ConfigError(f"field {name!r}: edges of buckets must be finite and rise")
+    return found

@@ -7,12 +7,15 @@ A live request goes through the same kernel of :mod:`tasks.hashing.murmur`
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
+from tasks.hashing.buckets import bucket_column
+from tasks.hashing.codes import NO_TOKEN
 from tasks.hashing.columns import Column, Texts, read_column, read_only, rows_of
 from tasks.hashing.contract import HashContract
 from tasks.hashing.features.columns import Faults, derive, remembered
@@ -71,12 +74,12 @@ def encode_batch(
 def token_columns(
     batch: pa.RecordBatch, contract: HashContract, faults: Faults | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Yield, for each token column, the signed 32-bit hashes of its distinct tokens and each row's entry.
+    """Yield, for each token column but those of lists, the signed 32-bit hashes of its distinct tokens and each row's entry.
 
     The last hash is the missing value's; without entries (None) row i holds hash i.
     """
     for prefix, (texts, indices) in zip(
-        token_prefixes(contract), _columns(batch, contract, faults), strict=True
+        token_prefixes(contract), _columns(batch, contract, faults), strict=False
     ):
         if indices is None or texts.n_texts <= _SPARSE * batch.num_rows:
             hashes = np.empty(texts.n_texts + 1, dtype=np.int32)
@@ -86,6 +89,32 @@ def token_columns(
             hashes = np.empty(batch.num_rows + 1, dtype=np.int32)
             murmur.hash_rows(*prefix, texts.offsets, texts.data, indices, hashes)
             yield hashes, None
+
+
+class Items(NamedTuple):
+    """The tokens of a list column: entry ``i`` has ``hashes[begins[i]:begins[i + 1]]``, the last one is missing."""
+
+    hashes: np.ndarray  # int32, signed
+    begins: np.ndarray  # int64
+    rows: np.ndarray  # int32, the entry of each row
+    n_left_out: int  # items beyond the maximum, in all rows
+
+
+def list_columns(batch: pa.RecordBatch, contract: HashContract) -> Iterator[Items]:
+    """Yield the tokens of each list; of a distinct list each item is hashed once."""
+    prefixes = token_prefixes(contract)[contract.n_alone :]
+    for name, n_most in contract.lists:
+        column = read_column(batch.column(name), name=name)
+        texts, rows = column.texts, rows_of(column)
+        empty = np.append(np.diff(texts.offsets) == 0, False)
+        if empty.any():
+            rows = np.where(empty[rows], texts.n_texts, rows)
+        begins, left_out = murmur.count_items(texts.offsets, texts.data, n_most)
+        hashes = np.empty(begins[-1], dtype=np.int32)
+        murmur.hash_items(*prefixes[0], texts.offsets, texts.data, begins, hashes)
+        n_left_out = int(left_out[rows].sum()) if left_out.any() else 0
+        yield Items(hashes, begins, read_only(rows.astype(np.int32, copy=False)), n_left_out)
+        prefixes = prefixes[n_most:]
 
 
 def record_batches(
@@ -106,23 +135,41 @@ def _encode_part(
 ) -> None:
     if batch.num_rows == 0:
         return
-    tables, indices = zip(*token_columns(batch, contract, faults), strict=True)
-    for table in tables:
-        murmur.fold_hashes(table, contract.bits)
-    murmur.gather(tables, indices, out)
+    columns = list(token_columns(batch, contract, faults))
+    if columns:
+        tables, indices = zip(*columns, strict=True)
+        for table in tables:
+            murmur.fold_hashes(table, contract.bits)
+        murmur.gather(tables, indices, out)
+    begin = contract.n_alone
+    for (name, n_most), items in zip(contract.lists, list_columns(batch, contract), strict=True):
+        murmur.fold_hashes(items.hashes, contract.bits)
+        into = out[:, begin : begin + n_most]
+        murmur.spread_items(items.hashes, items.begins, items.rows, into, NO_TOKEN)
+        if faults is not None and items.n_left_out:
+            faults.left_out[name] += items.n_left_out
+        begin += n_most
 
 
 def single_columns(
     batch: pa.RecordBatch, contract: HashContract, faults: Faults | None = None
 ) -> dict[str, Column]:
-    """Return the texts of each field and feature column of a batch from :func:`record_batches`."""
+    """Return the texts of each token column but crosses and lists of a batch from :func:`record_batches`."""
     known, moments = field_columns(batch, contract), moments_of(batch, contract)
-    return known | derive(remembered(contract), known, moments, faults)
+    derived = derive(remembered(contract), known, moments, faults)
+    known |= {name: bucket_column(batch.column(name), edges) for name, edges in contract.numbers}
+    return {name: known[name] for name in contract.single_fields} | derived
 
 
 def field_columns(batch: pa.RecordBatch, contract: HashContract) -> dict[str, Column]:
-    """Return the texts of each field of a batch."""
-    return {name: read_column(batch.column(name), name=name) for name in contract.fields}
+    """Return the texts of each category of a batch, and of the numbers that features read."""
+    read = {name for key in contract.features for name in key.inputs}
+    names = set(contract.single_fields) - ({name for name, _ in contract.numbers} - read)
+    return {
+        name: read_column(batch.column(name), name=name)
+        for name in contract.single_fields
+        if name in names
+    }
 
 
 def moments_of(batch: pa.RecordBatch, contract: HashContract) -> np.ndarray | None:

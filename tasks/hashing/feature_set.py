@@ -17,7 +17,7 @@ MANIFEST = "manifest.json"
 class Batch(NamedTuple):
     """Row-aligned arrays; those of a feature set are read-only views of its files."""
 
-    codes: np.ndarray  # int32, (n_rows, n_tokens), C-contiguous; see `contract.split_codes`
+    codes: np.ndarray  # int32, (n_rows, n_tokens), C-contiguous; see `codes.split_codes`
     label: np.ndarray  # uint8, 0 or 1
     time: np.ndarray  # datetime64[ms], UTC
 

@@ -150,7 +150,7 @@ def _int32_at(typing_context, address):
 
 @njit(cache=True, nogil=True)
 def _gather(tables, indices, out, block_rows):
-    n_rows, n_columns = out.shape
+    n_rows, n_columns = out.shape[0], tables.size
     for begin in range(0, n_rows, block_rows):
         end = min(begin + block_rows, n_rows)
         for j in range(n_columns):
@@ -167,7 +167,7 @@ def _gather(tables, indices, out, block_rows):
 def gather(
     tables: Sequence[np.ndarray], indices: Sequence[np.ndarray | None], out: np.ndarray
 ) -> None:
-    """Write ``out[i, j] = tables[j][indices[j][i]]``; without indices ``tables[j][i]``.
+    """Write ``out[i, j] = tables[j][indices[j][i]]``; without indices ``tables[j][i]``; further columns stay.
 
     All arrays are int32 and C-contiguous. They are handed over by address, so that one compiled
     loop serves any number of columns, and a block of rows is filled while it is in the L1 cache.
@@ -193,6 +193,49 @@ def hash_row(data, state, carry, n_prefix, bits, out):
             stop += uint64(1)
         out[j] = _fold(_hash_value(state[j], carry[j], n_prefix[j], data, start, stop), mask)
         start = stop + uint64(1)
+
+
+@njit(cache=True, nogil=True)
+def count_items(offsets, data, n_most):
+    """Return where the items of each text begin among all that count, and how many items are left out.
+
+    The items of a text have 0x1F between them; `n_most` of each count. The last text, of a missing value, has one.
+    """
+    n_texts = offsets.size - 1
+    begins = np.zeros(n_texts + 2, dtype=np.int64)
+    n_left_out = np.zeros(n_texts + 1, dtype=np.int64)
+    for i in range(n_texts):
+        n_items = 1
+        for at in range(offsets[i], offsets[i + 1]):
+            n_items += data[at] == uint8(0x1F)
+        n_left_out[i] = max(n_items - n_most, 0)
+        begins[i + 1] = begins[i] + min(n_items, n_most)
+    begins[n_texts + 1] = begins[n_texts] + 1
+    return begins, n_left_out
+
+
+@njit(cache=True, nogil=True)
+def hash_items(state, carry, n_prefix, offsets, data, begins, out):
+    """Write the signed hash of prefix + item for each item that :func:`count_items` counts."""
+    for i in range(offsets.size - 1):
+        start, stop = uint64(offsets[i]), uint64(offsets[i + 1])
+        for k in range(begins[i], begins[i + 1]):
+            end = start
+            while end < stop and data[end] != uint8(0x1F):
+                end += uint64(1)
+            out[k] = _hash_value(state, carry, n_prefix, data, start, end)
+            start = end + uint64(1)
+    out[out.size - 1] = _hash_value(state, carry, n_prefix, data, uint64(0), uint64(0))
+
+
+@njit(cache=True, nogil=True)
+def spread_items(codes, begins, rows, out, no_token):
+    """Write the codes of the items of each row's text to `out`, and `no_token` where there are no more."""
+    for i in range(rows.size):
+        begin = begins[rows[i]]
+        n_items = begins[rows[i] + 1] - begin
+        for j in range(out.shape[1]):
+            out[i, j] = codes[begin + j] if j < n_items else no_token
 
 
 @njit(cache=True, nogil=True)

@@ -26,6 +26,7 @@ from tasks.storage.files import write_atomic
 
 PLAN = "plan.json"
 _DIGEST_KEY, _FAULTS_KEY = b"clicklab.plan", b"clicklab.feature_faults"
+_LEFT_OUT_KEY = b"clicklab.items_left_out"
 
 
 class Parts:
@@ -151,12 +152,14 @@ class Parts:
             n_clicks, n_bytes = int(read_part(path).label.sum()), path.stat().st_size
             counts = {"n_rows": n_rows, "n_clicks": n_clicks, "n_bytes": n_bytes}
             parts.append({"file": path.name, **counts})
-            faults.add_dict(_faults_of(path))
+            faults.add_dict(_noted(path, _FAULTS_KEY))
+            faults.left_out.update(_noted(path, _LEFT_OUT_KEY))
         faults.check(sum(self.sizes))
         source, origin = (self._log.manifest.get(key, "") for key in ("source", "origin"))
         totals = {name: sum(part[name] for part in parts) for name in ("n_rows", "n_clicks")}
         head = {**self._plan, "digest": self.digest, "source": source, "origin": origin}
-        found = {**head, **totals, "feature_faults": faults.to_dict(), "parts": parts}
+        noted = {"feature_faults": faults.to_dict(), "items_left_out": dict(faults.left_out)}
+        found = {**head, **totals, **noted, "parts": parts}
         _write_json(self.folder / MANIFEST, found)
 
     def _is_finished(self, number: int, n_rows: int) -> bool:
@@ -218,9 +221,9 @@ def _read_ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch
 
 
-def _faults_of(path: Path) -> dict[str, Any]:
+def _noted(path: Path, key: bytes) -> dict[str, Any]:
     with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-        return json.loads(reader.schema.metadata[_FAULTS_KEY])
+        return json.loads(reader.schema.metadata[key])
 
 
 def _write_part(path: Path, batch: Batch, digest: str, faults: Faults) -> None:
@@ -229,7 +232,11 @@ def _write_part(path: Path, batch: Batch, digest: str, faults: Faults) -> None:
     )
     moments = pa.array(batch.time.view(np.int64)).cast(pa.timestamp("ms", tz="UTC"))
     columns = {"codes": codes, "label": pa.array(batch.label), "time": moments}
-    metadata = {_DIGEST_KEY: digest.encode(), _FAULTS_KEY: json.dumps(faults.to_dict()).encode()}
+    metadata = {
+        _DIGEST_KEY: digest.encode(),
+        _FAULTS_KEY: json.dumps(faults.to_dict()).encode(),
+        _LEFT_OUT_KEY: json.dumps(faults.left_out).encode(),
+    }
     record = pa.record_batch(columns).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, record.schema) as writer:

@@ -8,10 +8,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tasks.hashing.columns import rows_of, text_list
+from tasks.hashing import murmur
+from tasks.hashing.buckets import bucket_name
+from tasks.hashing.columns import Column, read_column, rows_of, text_list
 from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import columns_of, encode_batch, single_columns
+from tasks.hashing.encode import (
+    Items,
+    columns_of,
+    encode_batch,
+    list_columns,
+    single_columns,
+)
 from tasks.logs.log import Log
+from tasks.logs.value_text import ITEM_MARK
 from tasks.storage.files import write_atomic
 
 FILE = "values.parquet"  # beside the feature sets
@@ -44,7 +53,7 @@ def frequent_values(
     DataFrame
         One row per field and value, most frequent first: ``field`` (a token column: fields, features,
         crosses), ``value`` (text; a missing value is "(missing)"), ``code`` (int32, see
-        :func:`tasks.hashing.contract.split_codes`), ``n_rows``, ``n_clicks``.
+        :func:`tasks.hashing.codes.split_codes`), ``n_rows``, ``n_clicks``.
     """
     label = contract.schema["label"]
     start = max(span[0], span[1] - max_rows)
@@ -95,6 +104,35 @@ def _count_batch(
                 "n_clicks": np.bincount(inverse, weights=label, minlength=len(found)).astype(int),
             }
         )
+    for (name, _), items in zip(contract.lists, list_columns(batch, contract), strict=True):
+        yield _count_items(name, items, read_column(batch.column(name), name=name), contract, label)
+
+
+def _count_items(
+    name: str, items: Items, column: Column, contract: HashContract, label: np.ndarray
+) -> pd.DataFrame:
+    """Return the counts of the items of a list."""
+    n_lists = len(items.begins) - 1
+    n_items = np.diff(items.begins)
+    joined = text_list(column.texts, np.arange(n_lists))
+    listed = [
+        text.split(ITEM_MARK)[:n] if text else [MISSING]
+        for text, n in zip(joined, n_items.tolist(), strict=True)
+    ]
+    codes = items.hashes.copy()
+    murmur.fold_hashes(codes, contract.bits)
+    n_rows = np.bincount(items.rows, minlength=n_lists)
+    n_clicks = np.bincount(items.rows, weights=label, minlength=n_lists).astype(int)
+    table = pd.DataFrame(
+        {
+            "field": name,
+            "value": [item for texts in listed for item in texts],
+            "code": codes,
+            "n_rows": np.repeat(n_rows, n_items),
+            "n_clicks": np.repeat(n_clicks, n_items),
+        }
+    )
+    return table[table["n_rows"] > 0]
 
 
 def _token_columns(
@@ -102,8 +140,11 @@ def _token_columns(
 ) -> Iterator[tuple[str, np.ndarray, Callable[[int], str]]]:
     """Yield name, each row's entry (int64), and the function from entry to text, of each token column."""
     known: dict[str, Coded] = {}
+    edges = dict(contract.numbers)
     for name, column in single_columns(batch, contract).items():
         texts = text_list(column.texts, np.arange(column.texts.n_texts + 1))
+        if name in edges:
+            texts = [bucket_name(text, edges[name]) for text in texts]
         known[name] = rows_of(column).astype(np.int64), [text or MISSING for text in texts]
     for name, (entries, texts) in known.items():
         yield name, entries, texts.__getitem__

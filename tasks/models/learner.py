@@ -97,7 +97,7 @@ class Learner:
         Parameters
         ----------
         codes
-            int32 ``(n_rows, n_tokens)``, see :func:`tasks.hashing.contract.split_codes`.
+            int32 ``(n_rows, n_tokens)``, see :func:`tasks.hashing.codes.split_codes`.
         y
             Labels 0 or 1, ``(n_rows,)``.
         """

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tasks.errors import ConfigError
+from tasks.hashing.codes import split_codes
 from tasks.models.learner import Learner
 from tasks.models.params import is_integer_between, require_number
 from tasks.models.scoring import sigmoid
@@ -148,7 +149,7 @@ class NeuralNet(Learner):
     ) -> np.ndarray:
         """Return the logit of each row, float64 ``(n_rows,)``."""
         index, signs = _split(codes)
-        rows = _vectors_of(index, vectors)
+        rows = _vectors_of(index, signs, vectors)
         units = np.maximum(_products(rows, into[:, :-1]) + into[:, -1], 0)
         return _logit(weights[index] * signs, units, out)
 
@@ -159,7 +160,7 @@ class NeuralNet(Learner):
         token met, in the order of the codes. No penalty is in them.
         """
         index, signs = _split(codes)
-        rows = _vectors_of(index, self.vectors_)
+        rows = _vectors_of(index, signs, self.vectors_)
         before = _products(rows, self.into_[:, :-1]) + self.into_[:, -1]
         units = np.maximum(before, 0)
         logit = _logit(self.weights_[index] * signs, units, self.out_)
@@ -177,20 +178,21 @@ class NeuralNet(Learner):
     def _learn(self, codes: np.ndarray, labels: np.ndarray) -> float:
         """Make one step and return the summed log loss from before."""
         loss, slopes = self.gradients(codes, labels)
-        index, _ = _split(codes)
+        index, signs = _split(codes)
         for name, array in (("into", self.into_), ("out", self.out_)):
             slope = slopes[name] / len(codes)
             squares = self.squares_[name]
             squares += slope * slope
             array -= self.rate * slope / (np.sqrt(squares) + _TINY)
+        here = signs.ravel() != 0
         _step_met(
-            self.weights_[:, None], self.squares_["weights"][:, None], index.ravel(),
-            slopes["weights"].reshape(-1, 1), self.linear_rate, self.l2,
+            self.weights_[:, None], self.squares_["weights"][:, None], index.ravel()[here],
+            slopes["weights"].reshape(-1, 1)[here], self.linear_rate, self.l2,
         )  # fmt: skip
         table = self.vectors_.reshape(-1, self.width)
         _step_met(
-            table, self.squares_["vectors"].reshape(table.shape), _places(index, self.n_rows).ravel(),
-            slopes["vectors"].reshape(-1, self.width), self.rate, self.l2,
+            table, self.squares_["vectors"].reshape(table.shape), _places(index, self.n_rows).ravel()[here],
+            slopes["vectors"].reshape(-1, self.width)[here], self.rate, self.l2,
         )  # fmt: skip
         return loss
 
@@ -212,9 +214,9 @@ class NeuralNet(Learner):
 
 
 def _split(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the index of each code, and its sign as float32."""
-    negative = codes >> 31
-    return codes ^ negative, (negative | 1).astype(np.float32)
+    """Return the index of each code, and its sign as float32; both are 0 where there is no token."""
+    index, sign = split_codes(codes)
+    return index, sign.astype(np.float32)
 
 
 def _places(index: np.ndarray, n_rows: int) -> np.ndarray:
@@ -222,12 +224,12 @@ def _places(index: np.ndarray, n_rows: int) -> np.ndarray:
     return index % n_rows + n_rows * np.arange(index.shape[1])
 
 
-def _vectors_of(index: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the vectors of each row's tokens side by side, ``(n_rows, n_tokens * width)``."""
+def _vectors_of(index: np.ndarray, signs: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return the vectors of each row's tokens side by side, ``(n_rows, n_tokens * width)``; 0 for no token."""
     n_rows, width = vectors.shape[1:]
-    return vectors.reshape(-1, width)[_places(index, n_rows)].reshape(
-        len(index), index.shape[1] * width
-    )
+    found = vectors.reshape(-1, width)[_places(index, n_rows)]
+    found[signs == 0] = 0
+    return found.reshape(len(index), index.shape[1] * width)
 
 
 def _products(rows: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from tasks.errors import ContractError
+from tasks.hashing.codes import NO_TOKEN
 from tasks.models.scoring import Scorer, checked_weights_of
 
 
@@ -26,6 +27,8 @@ def _row_logit(codes, weights, latent, intercept, sums):
     logit, squares = 0.0, 0.0
     for j in range(codes.size):
         code = codes[j]
+        if code == NO_TOKEN:
+            continue
         negative = code >> 31
         at, sign = np.uint32(code ^ negative), (negative | 1) * 1.0
         logit += weights[at] * sign
@@ -56,6 +59,9 @@ def contributions(codes, weights, latent, out):
         _row_logit(codes[i], weights, latent, 0.0, sums)
         for j in range(n_tokens):
             code = codes[i, j]
+            if code == NO_TOKEN:
+                out[i, j] = 0.0
+                continue
             negative = code >> 31
             at, sign = np.uint32(code ^ negative), (negative | 1) * 1.0
             pairs = 0.0

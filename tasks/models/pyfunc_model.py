@@ -4,6 +4,7 @@ An ``MLmodel`` file names this module as its loader. MLflow then calls :func:`_l
 the library that lies beside the model if there is no other.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -16,6 +17,7 @@ from tasks.errors import InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import columns_of
 from tasks.hashing.moments import bad_time, moment_parser, to_ms
+from tasks.hashing.row_encoder import field_readers
 from tasks.logs.value_text import value_text
 from tasks.models.artifact import ScoringModel, load_model
 
@@ -66,24 +68,25 @@ def _load_pyfunc(path: str) -> FrameModel:
 
 def _to_arrow(frame: pd.DataFrame, contract: HashContract) -> pa.Table:
     arrays: dict[str, pa.Array] = {}
+    readers = field_readers(contract)
     for name in columns_of(contract):
         if name not in frame.columns:
             arrays[name] = pa.nulls(len(frame), pa.string())
         elif name == contract.time_column:
             arrays[name] = _moments(frame[name], contract)
         else:
-            arrays[name] = _texts(frame[name], name=name)
+            arrays[name] = _texts(frame[name], readers[name], name=name)
     return pa.table(arrays)
 
 
-def _texts(values: pd.Series, *, name: str) -> pa.Array:
+def _texts(values: pd.Series, read: Callable[[Any], str], *, name: str) -> pa.Array:
     if values.dtype.kind == "f" and (values.abs() >= _EXACT).any():
         raise InputError(
             f"field {name!r}: pandas made floats of integers too large for them, so digits are lost; give the column as text"
         )
     try:
-        return pa.array([value_text(value) for value in values.to_numpy()], pa.string())
-    except (TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError
+        return pa.array([read(value) for value in values.to_numpy()], pa.string())
+    except UnicodeEncodeError as error:
         raise InputError(f"field {name!r}: {error}") from None
 
 

@@ -1,7 +1,7 @@
 """Codes to click probabilities with a vector of weights: what training, evaluation and service share.
 
 Conventions: codes are int32 ``(n_rows, n_tokens)``, the index of a weight where the sign is +1 and
-its bitwise complement where it is -1; weights are ``(n_features,)``; a logit is the sum of a row's
+its bitwise complement where it is -1, or NO_TOKEN where a row has no token in that column; weights are ``(n_features,)``; a logit is the sum of a row's
 signed weights and the intercept, added up in float64 from the first token to the last, so that one
 row and a batch give the same bits.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from tasks.errors import ContractError, InputError
+from tasks.hashing.codes import NO_TOKEN
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
@@ -37,10 +38,12 @@ def checked_codes(codes: np.ndarray, n_features: int) -> np.ndarray:
             f"codes must be an int32 array of shape (n_rows, n_tokens), found {array.dtype} {array.shape}"
         )
     if array.size and not -n_features <= array.min() <= array.max() < n_features:
-        raise ContractError(
-            f"codes name the weights {array.min()} to {array.max()}, but the model has {n_features:,}; "
-            "hash the rows with the model's own contract"
-        )
+        known = array[array != NO_TOKEN]
+        if known.size and not -n_features <= known.min() <= known.max() < n_features:
+            raise ContractError(
+                f"codes name the weights {known.min()} to {known.max()}, but the model has {n_features:,}; "
+                "hash the rows with the model's own contract"
+            )
     return frozen(np.ascontiguousarray(array))
 
 
@@ -87,6 +90,8 @@ def decision_codes(codes, weights, intercept, out):
         logit = 0.0
         for j in range(n_tokens):
             code = codes[i, j]
+            if code == NO_TOKEN:
+                continue
             negative = code >> 31
             logit += weights[np.uint32(code ^ negative)] * ((negative | 1) * 1.0)
         out[i] = logit + intercept
@@ -99,6 +104,9 @@ def contributions(codes, weights, out):
     for i in range(n_rows):
         for j in range(n_tokens):
             code = codes[i, j]
+            if code == NO_TOKEN:
+                out[i, j] = 0.0
+                continue
             negative = code >> 31
             out[i, j] = weights[np.uint32(code ^ negative)] * ((negative | 1) * 1.0)
 
@@ -109,6 +117,8 @@ def predict_row(codes, weights, intercept):
     logit = 0.0
     for j in range(codes.size):
         code = codes[j]
+        if code == NO_TOKEN:
+            continue
         negative = code >> 31
         logit += weights[np.uint32(code ^ negative)] * ((negative | 1) * 1.0)
     logit += intercept

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.schemas.nested import path_of
 from tasks.schemas.reading import Part, word_of
 
 KINDS = ("category", "number", "list")  # the first is the default
@@ -75,6 +76,8 @@ class Field(Part):
                 raise ValueError(f"{key} must be an integer from 1 to {high}, found {value!r}")
         if not self.separator:
             raise ValueError("separator is empty")
+        if self.source is not None:
+            path_of(self.source)
         if self.pattern is not None:
             try:
                 re.compile(self.pattern)

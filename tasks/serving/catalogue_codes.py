@@ -44,17 +44,20 @@ class CatalogueCodes:
     places : list of int
         The token columns that the catalogue alone decides: its fields, and features of them.
     is_possible : bool
-        False if a cross takes fields from both sides of one of the context's, or a feature of both.
+        False if a cross takes fields from both sides of one of the context's, or a feature of both, or a field is a
+        number or a list.
     """
 
     def __init__(self, lookup: CodeLookup, catalogue: Catalogue):
         self._lookup = lookup
-        self._texts = {
-            lookup.places[name]: texts
-            for name, texts in catalogue.columns.items()
-            if name in lookup.places
+        self._columns = catalogue.columns  # not the catalogue, whose end forgets its codes
+        self._names = {
+            lookup.places[name]: name for name in catalogue.columns if name in lookup.places
         }
+        self._texts: dict[int, list[str]] = {place: [] for place in self._names}
         n_fields = len(self._texts)
+        is_plain = not lookup.lists.keys() & catalogue.columns.keys()
+        is_plain = is_plain and not lookup.buckets.keys() & self._names.keys()
         self._features, self._mixed = self._read_by(lookup.features)
         mixed = {place for number in self._mixed for place in self._columns_of(number)}
         for number in self._features:
@@ -71,7 +74,7 @@ class CatalogueCodes:
             if any(part in self._texts or part in mixed for part in parts)
         ]
         self._crosses = [cross for cross in crosses if cross is not None]
-        self.is_possible = n_fields > 0 and len(self._crosses) == len(crosses)
+        self.is_possible = is_plain and n_fields > 0 and len(self._crosses) == len(crosses)
 
     def _read_by(self, features: RowFeatures | None) -> tuple[list[int], list[int]]:
         """Return the numbers of the features that read only the catalogue, and of those that read it and the context."""
@@ -132,7 +135,11 @@ class CatalogueCodes:
 
     def _extend(self) -> None:
         """Hash the rows added since the last call."""
-        begin, end = self._n_rows, len(self._texts[self.places[0]])
+        begin = self._n_rows
+        end = len(next(iter(self._columns.values())))
+        for place, name in self._names.items():
+            more = self._columns[name][begin:end]
+            self._texts[place] += self._lookup.column_texts(name, more)
         for number in self._features:
             self._add_feature(number, begin, end)
         if end > len(self._codes):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tasks.hashing.codes import NO_TOKEN
 from tasks.models.artifact import ScoringModel
 from tasks.models.scoring import frozen
 from tasks.serving.candidates import Candidates, Catalogue
@@ -40,6 +41,8 @@ class LiveScorer:
     ----------
     model : ScoringModel
         The model.
+    n_missing : int
+        Fields without a value in the last row; of the last ranking, those that the context and a candidate lack.
     n_rows : int
         Rows scored since the start; a candidate counts as a row, a refused request does not.
 
@@ -94,8 +97,10 @@ class LiveScorer:
                 self.score_candidates({}, Candidates.picked(catalogue, numbers))
 
     def _reset_counts(self) -> None:
-        self.n_rows = self._n_held = 0
-        self._n_missing = [0] * self._lookup.n_single
+        self.n_rows = self._n_held = self.n_missing = 0
+        self._n_missing = [0] * len(self._lookup.caches)
+        for name in self._lookup.left_out:
+            self._lookup.left_out[name] = 0
         self._n_zero = np.zeros(self._lookup.n_tokens, dtype=np.int64)
         for memory in self._memories:
             memory.n_failed = 0
@@ -106,7 +111,17 @@ class LiveScorer:
 
         In the order of the contract's ``token_fields``, without the crosses.
         """
-        return np.array(self._n_missing, dtype=np.int64)
+        return np.array(self._n_missing[: self._lookup.n_single], dtype=np.int64)
+
+    @property
+    def missing_lists(self) -> dict[str, int]:
+        """How often each list was absent or empty."""
+        return {name: self._n_missing[place] for name, place in self._lookup.lists.items()}
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many items each list had beyond its maximum."""
+        return dict(self._lookup.left_out)
 
     @property
     def failed(self) -> dict[str, int]:
@@ -124,11 +139,19 @@ class LiveScorer:
         if self._weights is None:
             return self._n_zero.copy()
         lookup = self._lookup
+        places = range(len(lookup.caches))
+        codes = np.array(lookup.hash(places, [""] * len(places)), dtype=np.int32)
+        not_learned = self._n_missing * (self._weights[codes ^ (codes >> 31)] == 0)
         missing = np.zeros(lookup.n_tokens, dtype=np.int64)
-        missing[: lookup.n_single] = self._n_missing
-        places = range(lookup.n_tokens)
-        codes = np.array(lookup.hash(places, [""] * lookup.n_tokens), dtype=np.int32)
-        return self._n_zero - missing * (self._weights[codes ^ (codes >> 31)] == 0)
+        missing[: lookup.n_alone] = not_learned[: lookup.n_alone]
+        begin = lookup.n_alone
+        for (
+            name,
+            place,
+        ) in lookup.lists.items():  # a missing list has one token, in its first column
+            missing[begin] = not_learned[place]
+            begin += lookup.n_most[name]
+        return self._n_zero - missing
 
     def score(self, row: Mapping[str, Any]) -> float:
         """Return the click probability of one request: column name to value, missing ones allowed.
@@ -146,8 +169,7 @@ class LiveScorer:
         self._pack_codes(self._held_bytes, at * self._held.strides[0], *codes)
         self._n_held = at + 1
         self.n_rows += 1
-        if not all(texts):
-            self._count_missing(texts)
+        self.n_missing = 0 if all(texts) else self._count_missing(texts)
         p_click: float = self._predict_row(self._held_rows[at], *self._inputs)
         return p_click
 
@@ -175,6 +197,8 @@ class LiveScorer:
             _count_zero(codes, self._weights, self._n_zero)
         for column, n_candidates in missing.items():
             self._n_missing[column] += n_candidates
+        n_fields, n_alone = self._lookup.n_fields, self._lookup.n_alone
+        self.n_missing = sum(not n_fields <= column < n_alone for column in missing)
         self.n_rows += len(codes)
         return p_click
 
@@ -190,10 +214,14 @@ class LiveScorer:
         for memory in self._memories:
             memory.clear()
 
-    def _count_missing(self, texts: Sequence[Any]) -> None:
-        for column in range(self._lookup.n_single):
-            if not texts[column]:
+    def _count_missing(self, texts: Sequence[Any]) -> int:
+        """Count the missing values of a row, and return how many of them are fields'."""
+        n_fields, n_alone, n_missing = self._lookup.n_fields, self._lookup.n_alone, 0
+        for column, text in enumerate(texts):
+            if not text:
                 self._n_missing[column] += 1
+                n_missing += not n_fields <= column < n_alone
+        return n_missing
 
     def _count_held(self) -> None:
         if self._weights is not None:
@@ -215,4 +243,6 @@ def _count_zero(codes, weights, n_zero):
     for i in range(codes.shape[0]):
         for j in range(codes.shape[1]):
             code = codes[i, j]
+            if code == NO_TOKEN:
+                continue
             n_zero[j] += weights[np.uint32(code ^ (code >> 31))] == 0

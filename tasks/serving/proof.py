@@ -88,13 +88,15 @@ def predict_artifact(model_dir: Path, rows: Sequence[Mapping[str, Any]]) -> list
     import pyarrow as pa
 
     from tasks.hashing.encode import columns_of
+    from tasks.hashing.row_encoder import field_readers
     from tasks.logs.value_text import value_text
     from tasks.models.artifact import load_model
 
     model = load_model(model_dir)
+    readers = field_readers(model.contract)
     columns = {
         name: pa.array(
-            [None if row.get(name) is None else value_text(row[name]) for row in rows], pa.string()
+            [readers.get(name, value_text)(row.get(name)) or None for row in rows], pa.string()
         )
         for name in columns_of(model.contract)
     }

@@ -68,10 +68,10 @@ class RankingHasher:
                 place: texts.count("") for place, texts in columns.items() if not all(texts)
             }
             own = columns.keys()
-        n_single = self._lookup.n_single
-        missing = {place: n for place, n in own_missing.items() if place < n_single}
-        if not all(shared[:n_single]):
-            for place, text in enumerate(shared[:n_single]):
+        n_single, n_alone = self._lookup.n_single, self._lookup.n_alone
+        missing = {place: n for place, n in own_missing.items() if not n_single <= place < n_alone}
+        if not all(shared):
+            for place, text in enumerate(shared):
                 if not text and place not in own:
                     missing[place] = len(codes)
         return Ranking(codes, missing)
@@ -89,20 +89,21 @@ class RankingHasher:
         lookup = self._lookup
         if lookup.features is None:
             return ()
-        return lookup.features.values(shared[: lookup.n_fields], context.get(lookup.time_column))
+        texts = lookup.inputs(context) if lookup.buckets else shared[: lookup.n_fields]
+        return lookup.features.values(texts, context.get(lookup.time_column))
 
     def _own_columns(
         self, shared: Sequence[Any], context: Mapping[str, Any], candidates: Candidates
     ) -> dict[int, Any]:
         """Return the texts of the fields and features that differ, by token column."""
-        lookup, own = self._lookup, {}
+        lookup = self._lookup
+        own: dict[int, Any] = {}
         differing: dict[int, Sequence[Any]] = {}  # what features read that differs
         try:
             for name, values in candidates.columns.items():
-                place = lookup.places.get(name)
+                place = lookup.places.get(name, lookup.lists.get(name))
                 if place is not None:
-                    is_text = name in candidates.texts
-                    own[place] = values if is_text else lookup.column_texts(name, values)
+                    own[place] = lookup.column_texts(name, values)
                 elif name == lookup.time_column and lookup.features is not None:
                     times = zip(*map(lookup.features.moments, values), strict=True)
                     differing.update(enumerate(times, start=lookup.n_fields))
@@ -112,6 +113,8 @@ class RankingHasher:
         if lookup.features is not None:
             differing |= own
             own |= _own_features(lookup.features, self._values(shared, context), differing)
+        for place in own.keys() & lookup.buckets.keys():
+            own[place] = lookup.tokens(place, own[place])
         for place, parts in enumerate(lookup.crosses, start=lookup.n_single):
             if any(part in own for part in parts):
                 texts = [own.get(part) or repeat(shared[part]) for part in parts]
@@ -125,11 +128,24 @@ class RankingHasher:
         codes[:] = shared_codes
         try:
             for place, texts in own.items():
-                codes[:, place] = self._lookup.column_codes(place, texts)
+                if place < self._lookup.n_alone:
+                    codes[:, place] = self._lookup.column_codes(place, texts)
+            self._write_items(own, codes)
         except InputError:
             _raise_for_first(self._lookup, candidates)
             raise
         return codes
+
+    def _write_items(self, own: Mapping[int, Any], codes: np.ndarray) -> None:
+        """Write the codes of the lists that differ between candidates."""
+        begin = self._lookup.n_alone
+        for name, place in self._lookup.lists.items():
+            width = self._lookup.n_most[name]
+            if place in own:
+                codes[:, begin : begin + width] = [
+                    self._lookup.item_codes(name, joined) for joined in own[place]
+                ]
+            begin += width
 
 
 def _own_features(

@@ -11,7 +11,7 @@ P. S. Efraimidis, P. G. Spirakis (2006), "Weighted random sampling with a reserv
 is known as weighted rendezvous hashing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b, sha256
 from json import dumps
 from math import log
@@ -51,6 +51,8 @@ class Experiment:
         Fields that identify a unit, the best first; where one is missing, the next is used.
     unknown
         By field, values that mean "unknown", such as the null device.
+    texts
+        By field, the function from a request's value to its text, where it is not that of any value.
     variants
         One or more, of which one has a weight above 0; a weight of 0 is served only when forced.
     shadows
@@ -81,6 +83,7 @@ class Experiment:
         shadows: tuple[str, ...] = (),
         *,
         unknown: Mapping[str, frozenset[str]] | None = None,
+        texts: Mapping[str, Callable[[Any], str]] | None = None,
     ):
         from tasks.logs.value_text import value_text  # the text that the model hashes
 
@@ -88,9 +91,11 @@ class Experiment:
         self.variants, self.shadows = tuple(variants), tuple(shadows)
         self.unknown = {field: frozenset((unknown or {}).get(field, ())) for field in self.unit}
         self.digest = self._digest()
-        self._text = value_text
+        self.texts = {name: (texts or {}).get(name, value_text) for name in self.unit}
         self._by_name = {variant.name: variant for variant in self.variants}
-        self._fields = tuple((name, f"{name}=", self.unknown[name] | {""}) for name in self.unit)
+        self._fields = tuple(
+            (name, f"{name}=", self.unknown[name] | {""}, self.texts[name]) for name in self.unit
+        )
         self._hash = self._hasher("")
         live = [variant for variant in self.variants if variant.weight > 0]
         self._sole = live[0] if len(live) == 1 else None
@@ -117,10 +122,8 @@ class Experiment:
         ConfigError
             If there is no variant of the forced name.
         """
-        for field, prefix, unknown in self._fields:
-            text = row.get(field)
-            if type(text) is not str:
-                text = self._text_of(text)
+        for field, prefix, unknown, read in self._fields:
+            text = _text_of(row.get(field), read)
             if text not in unknown:
                 data = (prefix + text).encode("utf-8", "surrogatepass")
                 break
@@ -152,13 +155,6 @@ class Experiment:
             )
         return variant
 
-    def _text_of(self, value: Any) -> str:
-        """Return a value's text, empty if it has none: scoring reports what is wrong with it."""
-        try:
-            return self._text(value)
-        except (TypeError, ValueError):
-            return ""
-
     def _hasher(self, purpose: str) -> Any:
         # a JSON list is self-delimiting, so that no two experiments share a prefix
         return blake2b(dumps([self.salt, self.name, purpose]).encode(), digest_size=8)
@@ -167,3 +163,11 @@ class Experiment:
         unit = [[field, sorted(self.unknown[field])] for field in self.unit]
         content = [self.name, self.salt, unit, sorted(self.variants), sorted(self.shadows)]
         return sha256(dumps(content).encode()).hexdigest()[:12]
+
+
+def _text_of(value: Any, read: Callable[[Any], str]) -> str:
+    """Return a value's text, empty if it has none: scoring reports what is wrong with it."""
+    try:
+        return read(value)
+    except (TypeError, ValueError):
+        return ""

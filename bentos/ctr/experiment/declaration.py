@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def _experiment(raw: Any, models: Collection[str], schema: Schema | None) -> Exp
         variants,
         tuple(dict.fromkeys(shadows)),
         unknown=unknown,
+        texts=_texts(unknown, schema),
     )
 
 
@@ -106,6 +107,14 @@ def _units(raw: Any, schema: Schema | None) -> dict[str, frozenset[str]]:
             raise ConfigError(f"unit {field!r}: {error}") from None
         units[field] = frozenset([*texts, *([declared[field]] if field in declared else [])])
     return units
+
+
+def _texts(units: Collection[str], schema: Schema | None) -> dict[str, Callable[[Any], str]]:
+    """Return how the values of unit fields become text, as those that the model hashes do."""
+    from tasks.logs.value_text import FieldText
+
+    fields = schema.fields if schema else ()
+    return {spec.name: FieldText(schema, spec) for spec in fields if spec.name in units}
 
 
 def _has(schema: Schema, field: str) -> bool:

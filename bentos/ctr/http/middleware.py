@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -89,6 +90,8 @@ class CallsMiddleware:
             body = await self._read_body(receive)
             if body is None:
                 return
+            if options.is_gzip:
+                body = self._unpacked(body)
             answer = call(body, options, started)
         except Refusal as refusal:
             status, answer = refusal.status, _error(str(refusal))
@@ -97,13 +100,16 @@ class CallsMiddleware:
             status, answer = 500, _error("internal error; the service's log has the details")
         if status != 200:
             self._calls.count_refusal(name, status)
-            if status in (408, 413):  # the rest of the body is not read
-                extra = [(b"connection", b"close")]
+            if status == 415:
+                extra = [(b"accept-encoding", b"gzip")]
+            if status in (408, 413, 415):  # the rest of the body is not read
+                extra = [*extra, (b"connection", b"close")]
         await _send_answer(send, status, answer, extra)
 
     def _read_headers(self, headers: Headers) -> RequestOptions:
         """Return the options in the headers; Refusal if the key is wrong or the body too large."""
         request_id = variant = None
+        is_gzip = False
         key = b""
         for name, value in headers:
             if name == b"content-length":
@@ -120,15 +126,34 @@ class CallsMiddleware:
                 variant = value.decode("latin-1")
             elif name == KEY_HEADER:
                 key = value
+            elif name == b"content-encoding":
+                is_gzip = _is_gzip(value)
         if self._key and not hmac.compare_digest(key, self._key):
             raise Refusal(401, _KEY_MISSING)
-        return RequestOptions(request_id, variant)
+        return RequestOptions(request_id, variant, is_gzip)
 
     def _has_key(self, headers: Headers) -> bool:
         assert self._key
         return any(
             name == KEY_HEADER and hmac.compare_digest(value, self._key) for name, value in headers
         )
+
+    def _unpacked(self, body: bytes) -> bytes:
+        """Return a gzip body decoded, no further than the limit; Refusal if it is larger or damaged."""
+        decoder = zlib.decompressobj(wbits=31)
+        try:
+            found = decoder.decompress(body, self._limits.body_bytes + 1)
+        except zlib.error as error:
+            raise Refusal(
+                400, f"the body is not gzip, as Content-Encoding says ({error})"
+            ) from None
+        if len(found) > self._limits.body_bytes:
+            raise self._too_large()
+        if not decoder.eof or decoder.unused_data:
+            raise Refusal(
+                400, "the body is not one whole gzip stream; send all of it, and nothing after"
+            )
+        return found
 
     async def _read_body(self, receive: Receive) -> bytes | None:
         """Return the body, None if the client has disconnected; Refusal if it is too large or slow."""
@@ -170,6 +195,17 @@ class CallsMiddleware:
 
 
 _KEY_MISSING = "this service requires its API key in the header X-Api-Key"
+
+
+def _is_gzip(encoding: bytes) -> bool:
+    """Return whether a body is to be decoded; Refusal for an encoding other than gzip."""
+    name = encoding.strip().lower()
+    if name in (b"gzip", b"x-gzip"):
+        return True
+    if name in (b"", b"identity"):
+        return False
+    shown = encoding[:20].decode("latin-1")
+    raise Refusal(415, f"Content-Encoding {shown!r} is not read; send gzip, or JSON as it is")
 
 
 async def _send_answer(send: Send, status: int, body: bytes, extra: list[Any]) -> None:

@@ -4,12 +4,14 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from bentos.ctr.scoring.request_reader import MAX_CHARS
+from bentos.ctr.scoring.value_faults import MAX_CHARS, MAX_ITEMS
 from tasks.hashing.contract import HashContract
 from tasks.schema import Schema
+from tasks.schemas.fields import Field
 
 _TEXT = {"maxLength": MAX_CHARS, "pattern": "^[^\\u0000]*$"}
 _VALUE: dict[str, Any] = {"type": ["string", "number", "null"], **_TEXT}
+_NUMBER = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?)?\s*$"
 _UNREAD = _VALUE | {"type": ["string", "number", "boolean", "null"]}
 _PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 _ANSWERED_BY = {
@@ -19,6 +21,11 @@ _ANSWERED_BY = {
         "description": "digest of the model's weights, contract and parameters",
     },
     "variant": {"type": "string", "description": "variant of the experiment that answered"},
+    "n_missing": {
+        "type": "integer",
+        "minimum": 0,
+        "description": "fields without a value; of a ranking, those that the context and a candidate lack",
+    },
     "request_id": {"type": "string", "description": "as sent in X-Request-Id, or generated"},
 }
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
@@ -69,8 +76,8 @@ def describe(
         "/healthcheck": {"get": _healthcheck()},
     }
     schemas = {
-        "Impression": _impression(schema, contract, schema.example_row()),
-        "Ranking": _ranking(schema, contract, max_candidates),
+        "Impression": _impression(schema, contract, schema.example_row()) | _some_field(schema),
+        "Ranking": _ranking(schema, contract, max_candidates) | _some_field_of_ranking(schema),
         "Prediction": _answer("prediction", _PROBABILITY | {"description": "of a click"}),
         "Predictions": _answer("predictions", _probabilities(max_candidates)),
         "Refusal": _ERROR,
@@ -93,10 +100,7 @@ _RANK = ("rank", "Return the probability of a click for each candidate, in their
 
 
 def _impression(schema: Schema, contract: HashContract, example: dict[str, Any]) -> dict[str, Any]:
-    properties = {
-        spec.name: {**_VALUE, "description": spec.about, "example": spec.example}
-        for spec in schema.fields
-    }
+    properties = {spec.name: _value_of(spec) for spec in schema.fields}
     if contract.reads_time:
         properties = {schema.time_column: _time(schema)} | properties
     refuses = schema.unknown_fields == "refuse"
@@ -107,11 +111,43 @@ def _impression(schema: Schema, contract: HashContract, example: dict[str, Any])
         properties |= {name: spec for name, spec in unread.items() if name not in properties}
     return {
         "type": "object",
-        "description": "Every field may be omitted or null: missing is a value like any other.",
+        "description": "Fields may be omitted or null, all but one of them: missing is a value like any other.",
         "properties": properties,
         "additionalProperties": not refuses,
         "example": example,
     }
+
+
+def _some_field(schema: Schema) -> dict[str, Any]:
+    """Return that one field at least is there, which a nested request may hold elsewhere."""
+    if any(spec.source is not None for spec in schema.fields):
+        return {}
+    return {"anyOf": [{"required": [name]} for name in schema.field_names]}
+
+
+def _some_field_of_ranking(schema: Schema) -> dict[str, Any]:
+    """Return the same of a ranking: the context or a candidate has one."""
+    some = _some_field(schema)
+    places = ({"context": some}, {"candidates": {"contains": some}})
+    return {"anyOf": [{"properties": place} for place in places]} if some else {}
+
+
+def _value_of(spec: Field) -> dict[str, Any]:
+    about = spec.about
+    if spec.source is not None:
+        about = f"{about + '; ' if about else ''}also read from {spec.source}"
+    described = {"description": about, "example": spec.example}
+    if spec.kind == "number":
+        return {
+            "type": ["string", "number", "null"],
+            "pattern": _NUMBER,
+            "maxLength": MAX_CHARS,
+            **described,
+        }
+    if spec.kind == "list":
+        items = {"type": "array", "items": _VALUE, "maxItems": MAX_ITEMS}
+        return {"anyOf": [_VALUE, items], **described}
+    return {**_VALUE, **described}
 
 
 def _ranking(schema: Schema, contract: HashContract, max_candidates: int) -> dict[str, Any]:
@@ -183,8 +219,9 @@ def _call(
         **({401: "the API key is missing or wrong"} if needs_key else {}),
         405: "not a POST",
         408: "the body did not arrive in time",
-        413: f"the body is larger than {body_bytes} bytes",
-        422: "a value is of the wrong type or too long, or the time cannot be read; the message names the field",
+        413: f"the body is larger than {body_bytes} bytes, once decoded",
+        415: "a Content-Encoding other than gzip",
+        422: "no field is given, a value is of the wrong type or too long, or the time cannot be read; the message names the field",
         503: "no model is loaded",
     }
     return {

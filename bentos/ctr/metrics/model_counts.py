@@ -22,6 +22,8 @@ class ModelCounts:
         self._fields: dict[str, list[Any]] = {}
         self._failures = metrics.feature_failures
         self._failed: dict[str, Any] = {}
+        self._items = metrics.items_left_out
+        self._left_out: dict[str, Any] = {}
         self._loaded: Any = None
         self._last = _NOTHING
 
@@ -41,6 +43,10 @@ class ModelCounts:
             if feature not in self._failed:
                 self._failed[feature] = self._failures.labels(self._name, feature)
             _add(self._failed[feature], n_failed - last.failed.get(feature, 0))
+        for field, n_items in now.left_out.items():
+            if field not in self._left_out:
+                self._left_out[field] = self._items.labels(self._name, field)
+            _add(self._left_out[field], n_items - last.left_out.get(field, 0))
         n_rows = now.n_rows - last.n_rows
         for field, (missing, unseen) in now.fields.items():
             was_missing, was_unseen = last.fields.get(field, (0, 0))
@@ -63,24 +69,27 @@ class _Totals(NamedTuple):
     n_unknown: int
     fields: dict[str, tuple[int, int]]
     failed: dict[str, int]
+    left_out: dict[str, int]
 
 
-_NOTHING = _Totals(0, 0, {}, {})
+_NOTHING = _Totals(0, 0, {}, {}, {})
 
 
 def _read(loaded: Any) -> _Totals:
     scorer = loaded.scorer
     n_unknown = int(loaded.reader.unknown)
-    return _Totals(int(scorer.n_rows), n_unknown, dict(_fields(scorer)), scorer.failed)
+    counted = dict(_fields(scorer)), scorer.failed, scorer.left_out
+    return _Totals(int(scorer.n_rows), n_unknown, *counted)
 
 
 def _fields(scorer: Any) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield each token column with its totals."""
-    contract = scorer.model.contract
-    missing = scorer.missing.tolist()
-    missing += [0] * (contract.n_tokens - len(missing))  # a cross is never missing
-    counts = zip(missing, scorer.unseen.tolist(), strict=True)
-    yield from zip(contract.token_fields, counts, strict=True)
+    """Yield each name of a token with its totals; of a list, those of its first item."""
+    columns = scorer.model.contract.columns_of_token_fields
+    names = list(columns)[: len(scorer.missing)]  # a cross is never missing
+    missing = dict(zip(names, scorer.missing.tolist(), strict=True)) | scorer.missing_lists
+    unseen = scorer.unseen
+    for name, places in columns.items():
+        yield name, (missing.get(name, 0), int(unseen[places.start]))
 
 
 def _add(counter: Any, amount: int) -> None:

@@ -57,6 +57,8 @@ class Metrics:
         self.feature_failures = counter(
             "ctr_feature_failures", "Inputs on which a feature failed", "model", "feature"
         )
+        about = "Items of lists beyond the maximum"
+        self.items_left_out = counter("ctr_items_left_out", about, "model", "field")
         self.unknown_fields = counter(
             "ctr_unknown_fields", "Keys that are no column of the schema", "model"
         )
@@ -76,9 +78,8 @@ class Metrics:
             "Rows waiting to be written; a ranking has one per candidate",
             "livesum",
         )
-        self.exposures_dropped = counter(
-            "ctr_exposures_dropped", "Exposures dropped because the queue was full"
-        )
+        about = "Exposures dropped because the queue was full"
+        self.exposures_dropped = counter("ctr_exposures_dropped", about)
         self.exposures_written = counter("ctr_exposures_written", "Exposures written")
         self.exposures_failed = counter("ctr_exposures_failed", "Writes of exposures that failed")
 

@@ -274,5 +274,5 @@ def warm_kernels(contract: HashContract, limits: Limits) -> None:
         ("fm", {"weights": weights, "latent": latent}),
     ):
         model = ScoringModel(arrays, 0.0, small, name=kind, kind=kind, params={})
-        rows = [schema.example_row(), {}]
+        rows = [schema.example_row(), {schema.field_names[0]: None}]
         check_golden(model, rows, [0.5, 0.5], limits)

@@ -28,6 +28,7 @@ class RequestOptions(NamedTuple):
 
     request_id: str | None = None  # the client's own; None: one is generated
     variant: str | None = None  # forced, for tests
+    is_gzip: bool = False  # the body has to be decoded first
 
 
 class Calls:
@@ -77,6 +78,7 @@ class Calls:
         loaded = state.of(name)
         try:
             score = loaded.scorer.score(row)
+            n_missing = loaded.scorer.n_missing
             shadow = {
                 other.name: score if other is loaded else other.scorer.score(row)
                 for other in state.shadows
@@ -84,9 +86,10 @@ class Calls:
         except ClicklabError as error:
             raise Refusal(422, str(error)) from None
         self._expose(state, "predict", assigned, request_id, options, row, score, shadow)
-        answer = b'{"prediction": %b%b, "request_id": "%b"}' % (
+        answer = b'{"prediction": %b%b, "n_missing": %d, "request_id": "%b"}' % (
             _json(score),
             state.tail(name),
+            n_missing,
             request_id.encode(),
         )
         if self.telemetry is not None:
@@ -110,6 +113,7 @@ class Calls:
             )
         try:
             scores = loaded.scorer.score_candidates(context, candidates).tolist()
+            n_missing = loaded.scorer.n_missing
             shadow = {
                 other.name: scores
                 if other is loaded
@@ -121,9 +125,10 @@ class Calls:
         written = _json(scores)
         seen, p_click = (context, candidates), msgspec.Raw(written)
         self._expose(state, "rank", assigned, request_id, options, seen, p_click, shadow)
-        answer = b'{"predictions": %b%b, "request_id": "%b"}' % (
+        answer = b'{"predictions": %b%b, "n_missing": %d, "request_id": "%b"}' % (
             written,
             state.tail(name),
+            n_missing,
             request_id.encode(),
         )
         if self.telemetry is not None:

@@ -6,27 +6,27 @@ accept what is unusual but valid.
 """
 
 import json
-import math
 from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Any, NoReturn
 
 import msgspec
 
 from bentos.ctr.scoring.candidate_cache import CachedRankingDecoder, Decoded
+from bentos.ctr.scoring.value_faults import MAX_CHARS, fault, found, list_fault
 from tasks.hashing.contract import HashContract
 from tasks.logs.value_text import value_text
 from tasks.schema import Schema
+from tasks.schemas.nested import NestedFields
 from tasks.serving.candidates import Candidates
 
-MAX_CHARS = 1_024  # of one value
 _MAX_TEXTS = 16_384
+_MAX_NAMES = 8  # of fields, in a message
 _MAX_NAME_CHARS = 60  # of a field name quoted in a message
 
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_CHARS)]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # beyond: digits are counted
 _Value = _Text | _Integer | float | None
 _Row = dict[str, _Value]
-_FOUND = {bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
 
 
 class _Ranking(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -64,7 +64,8 @@ class _Texts(dict[int, str]):
 class RequestReader:
     """Reads the bodies of both calls; for one thread, such as the service's event loop.
 
-    Integers become the text that the model hashes. Of duplicate keys the last one counts. Keys that are
+    Integers become the text that the model hashes. Of duplicate keys the last one counts. Fields of a nested request, such as
+    OpenRTB's, are found by their paths in the schema. Keys that are
     no column of the schema are counted and dropped, or refused, as its ``unknown_fields`` says. Columns
     that give no token (the label, the id) are known: they are checked and kept.
 
@@ -88,11 +89,15 @@ class RequestReader:
         time = {contract.time_column} if contract.reads_time else set()
         self._read = frozenset({*contract.fields, *time})
         self._fields, self._texts = frozenset(contract.fields), _Texts()
+        paths = {spec.name: spec.source for spec in schema.fields if spec.source is not None}
+        self._nested = NestedFields(paths) if paths else None
+        self._lists = frozenset(spec.name for spec in schema.fields if spec.kind == "list")
         self._known = frozenset({*schema.required_columns, *filter(None, [schema.truth])})
         self._knows = self._known.issuperset
         self._decode_row = msgspec.json.Decoder(_Row).decode
         self._decode_ranking = msgspec.json.Decoder(_Ranking).decode
-        self._catalogues = CachedRankingDecoder(_Row, self._fields)
+        categories = [spec.name for spec in schema.fields if spec.kind == "category"]
+        self._catalogues = CachedRankingDecoder(_Row, categories)
 
     def read_impression(self, body: bytes) -> dict[str, Any]:
         """Return the impression in the body of ``/predict``, without unknown keys.
@@ -100,14 +105,17 @@ class RequestReader:
         Raises
         ------
         Refusal
-            400 if the body is not one JSON object, 422 if a value is not text, a finite number or
-            null, holds NUL or is too long; the message names the field.
+            400 if the body is not one JSON object, 422 if it has no field, or a value is not text, a finite number or
+            null (of a list: a list of those), holds NUL or is too long; the message names the field.
         """
         row = _fast(self._decode_row, body)
         if row is None:
-            row = self._checked(_object(_load(body)))
+            row = self._checked(self._flat(_object(_load(body))))
         self._write_out(row)
-        return row if self._knows(row) else self._known_part(row)
+        row = row if self._knows(row) else self._known_part(row)
+        if self._fields.isdisjoint(row):
+            raise self._no_field()
+        return row
 
     def read_ranking(self, body: bytes) -> tuple[dict[str, Any], Candidates]:
         """Return context and candidates in the body of ``/rank``, without unknown keys.
@@ -123,18 +131,31 @@ class RequestReader:
         if not self._knows(context):
             context = self._known_part(context, "context: ")
         self._write_out(context)
+        if self._fields.isdisjoint(context) and self._fields.isdisjoint(candidates.columns):
+            raise self._no_field()
         return context, candidates
+
+    def _flat(self, row: dict[str, Any]) -> dict[str, Any]:
+        return row if self._nested is None else self._nested.flat(row)
+
+    def _no_field(self) -> Refusal:
+        names = [spec.name for spec in self._schema.fields]
+        shown = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
+        hint = "" if self._nested is None else ", or a nested request that holds them"
+        return Refusal(
+            422, f"no field of {self._schema.name!r} is given; send some of {shown}{hint}"
+        )
 
     def forget(self) -> Iterator[None]:
         """Release cached candidates in steps of about a millisecond, after this reader is replaced."""
         yield from self._catalogues.forget()
 
     def _read_rows(self, body: bytes) -> Decoded:
-        found = _fast(self._decode_ranking, body)
-        if found is None:
+        ranking = _fast(self._decode_ranking, body)
+        if ranking is None:
             context, rows = self._checked_ranking(_object(_load(body)))
         else:
-            context, rows = found.context, found.candidates
+            context, rows = ranking.context, ranking.candidates
             self._check_number(len(rows))
         if not all(map(self._knows, rows)):
             rows = [
@@ -172,13 +193,15 @@ class RequestReader:
                 raise _unfit(name, f"is missing; send {_FORM}")
         context, candidates = body["context"], body["candidates"]
         if type(context) is not dict:
-            raise _unfit("context", f"expected an object, found {_found(context)}")
+            raise _unfit("context", f"expected an object, found {found(context)}")
         if type(candidates) is not list:
-            raise _unfit("candidates", f"expected a list of objects, found {_found(candidates)}")
+            raise _unfit("candidates", f"expected a list of objects, found {found(candidates)}")
         self._check_number(len(candidates))
+        context = self._flat(context)
         for number, row in enumerate(candidates):
             if type(row) is not dict:
-                raise _unfit(f"candidates[{number}]", f"expected an object, found {_found(row)}")
+                raise _unfit(f"candidates[{number}]", f"expected an object, found {found(row)}")
+            row = candidates[number] = self._flat(row)
             self._checked(row, f"candidates[{number}]: ")
         self._count_unknown(body.keys() - {"context", "candidates"})
         return self._checked(context, "context: "), candidates
@@ -194,9 +217,12 @@ class RequestReader:
         """Return the row; Refusal if a column's value is invalid."""
         for name, value in row.items():
             if name in self._known:
-                fault = _fault(value, may_be_bool=name not in self._read)
-                if fault:
-                    raise _unfit(name, fault, where)
+                if type(value) is list and name in self._lists:
+                    wrong = list_fault(value)
+                else:
+                    wrong = fault(value, may_be_bool=name not in self._read)
+                if wrong:
+                    raise _unfit(name, wrong, where)
         return row
 
     def _known_part(self, row: dict[str, Any], where: str = "") -> dict[str, Any]:
@@ -240,48 +266,12 @@ def _load(body: bytes) -> Any:
 def _object(value: Any) -> dict[str, Any]:
     if type(value) is dict:
         return value
-    raise Refusal(400, f"the body is {_found(value)}; send one JSON object, field names to values")
+    raise Refusal(400, f"the body is {found(value)}; send one JSON object, field names to values")
 
 
 def _unfit(name: str, fault: str, where: str = "") -> Refusal:
     shown = name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}..."
     return Refusal(422, f"{where}field {shown!r}: {fault}", field=shown)
-
-
-def _fault(value: Any, *, may_be_bool: bool = False) -> str | None:
-    """Return what is wrong with a value, None if it is valid."""
-    kind = type(value)
-    if kind is str:
-        return _text_fault(value)
-    if value is None or (kind is bool and may_be_bool) or (kind is float and math.isfinite(value)):
-        return None
-    if kind is int:
-        n_digits = len(str(value))
-        return None if n_digits <= MAX_CHARS else _too_long(n_digits, "digits")
-    return f"expected text, a finite number or null, found {_found(value)}"
-
-
-def _text_fault(text: str) -> str | None:
-    if len(text) > MAX_CHARS:
-        return _too_long(len(text), "characters")
-    if "\0" in text:
-        return "the text holds the character NUL; leave it out"
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return f"the text cannot be written as UTF-8 ({error.reason}); send valid Unicode"
-    return None
-
-
-def _too_long(n_found: int, what: str) -> str:
-    return f"a value of {n_found} {what} is too long; the maximum is {MAX_CHARS}"
-
-
-def _found(value: Any) -> str:
-    kind = type(value)
-    if kind is float:
-        return "infinity" if math.isinf(value) else "a number"
-    return _FOUND.get(kind) or ("text" if kind is str else "a number")
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -149,4 +149,5 @@ def without_missing_models(experiment: Experiment, models: Mapping[str, Any]) ->
         variants,
         shadows,
         unknown=experiment.unknown,
+        texts=experiment.texts,
     )

@@ -22,7 +22,7 @@ MAX_FAILED_SHARE = 0.01  # of the rows; in more, the feature is a mistake
 
 
 class Faults:
-    """Rows in which features failed.
+    """Rows in which features failed, and items that lists have beyond their maximum.
 
     Attributes
     ----------
@@ -30,11 +30,14 @@ class Faults:
         By feature.
     messages : dict of str to Counter
         By feature, rows by message, which names the input; the first 20 messages of each.
+    left_out : Counter
+        Items beyond the maximum, by list.
     """
 
     def __init__(self) -> None:
         self.n_rows: Counter[str] = Counter()
         self.messages: dict[str, Counter[str]] = {}
+        self.left_out: Counter[str] = Counter()
 
     def add(self, feature: str, message: str, n_rows: int) -> None:
         """Count rows."""

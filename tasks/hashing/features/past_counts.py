@@ -10,6 +10,7 @@ import pyarrow as pa
 from tasks.errors import ConfigError
 from tasks.features.kinds.finding import find_feature
 from tasks.features.kinds.past import Past
+from tasks.hashing.buckets import learn_edges
 from tasks.hashing.columns import read_column, rows_of, text_list
 from tasks.hashing.contract import HashContract
 from tasks.logs.log import Log
@@ -25,7 +26,7 @@ _DAY_MS = 86_400_000
 def contract_for(
     log: Log, schema: Schema, split: Split, *, bits: int, seed: int = 0
 ) -> HashContract:
-    """Return the contract to hash a log with; what statistics read is counted up to the first test row.
+    """Return the contract to hash a log with: buckets learned on the training rows, statistics up to the first test row.
 
     Raises
     ------
@@ -33,7 +34,8 @@ def contract_for(
         If a knob is out of its range, or a statistic's field has too many values.
     """
     past = count_past(log, schema, (split.train[0], split.valid[1]))
-    return HashContract.from_schema(schema, bits=bits, seed=seed, past=past)
+    edges = learn_edges(log, schema, split.train)
+    return HashContract.from_schema(schema, bits=bits, seed=seed, past=past, edges=edges)
 
 
 def count_past(log: Log, schema: Schema, span: tuple[int, int]) -> Mapping[str, Past]:

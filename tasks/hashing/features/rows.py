@@ -178,9 +178,9 @@ class RowFeatures:
         self.memories = [FeatureMemory(one, size=memory_size) for one in contract.derived]
         self._contract, self._parse = contract, moment_parser(contract)
         self._read = lru_cache(maxsize=1024, typed=True)(self._moments)
-        order = [*contract.fields, *STEPS_MS]
+        order = [*contract.single_fields, *STEPS_MS]
         self.places = [[order.index(name) for name in key.inputs] for key in contract.features]
-        begins = [len(contract.fields)]
+        begins = [len(contract.single_fields)]
         for key in contract.features:
             begins.append(begins[-1] + len(key.columns))
         self.columns = [range(*pair) for pair in pairwise(begins)]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import ConfigError, InputError
+from tasks.hashing.codes import NO_TOKEN
 from tasks.models.golden import LIGHTGBM, MAX_BYTES
 from tasks.models.scoring import Scorer
 
@@ -110,11 +111,14 @@ def as_input(codes: np.ndarray, params: Mapping[str, Any], n_features: int) -> A
     -------
     csr_matrix or ndarray
         ``hashed``: ``(n_rows, n_features)``, +1 or -1 where a token is. ``categorical``: float32
-        ``(n_rows, n_tokens)``, each column the token's index modulo `cardinality`: a category, not a size.
+        ``(n_rows, n_tokens)``, each column the token's index modulo `cardinality`: a category, not a size; NaN where
+        there is no token.
     """
     if params["input"] == "hashed":
         return to_csr(codes, n_features)
-    return ((codes ^ (codes >> 31)) % params["cardinality"]).astype(np.float32)
+    columns = ((codes ^ (codes >> 31)) % params["cardinality"]).astype(np.float32)
+    columns[codes == NO_TOKEN] = np.nan
+    return columns
 
 
 def to_csr(codes: np.ndarray, n_features: int) -> Any:
@@ -124,8 +128,13 @@ def to_csr(codes: np.ndarray, n_features: int) -> Any:
     n_rows, n_tokens = codes.shape
     negative = codes >> 31
     data = (negative | 1).ravel().astype(np.float64)
+    indices = (codes ^ negative).ravel()
     indptr = np.arange(0, codes.size + 1, n_tokens, dtype=np.int32)
-    return sparse.csr_matrix((data, (codes ^ negative).ravel(), indptr), shape=(n_rows, n_features))
+    here = codes != NO_TOKEN
+    if not here.all():
+        data, indices = data[here.ravel()], indices[here.ravel()]
+        indptr = np.append(0, np.cumsum(here.sum(axis=1))).astype(np.int32)
+    return sparse.csr_matrix((data, indices, indptr), shape=(n_rows, n_features))
 
 
 def load_estimator(content: bytes) -> Any:

@@ -19,6 +19,7 @@ import math
 import numpy as np
 from numba import njit
 
+from tasks.hashing.codes import NO_TOKEN
 from tasks.models.kernels.ftrl import _bias_weight, _residual, _step_bias
 from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64_compiled
 
@@ -122,12 +123,16 @@ def learn_codes(
     linear, opened, vectors = _room(n_tokens, lanes)
     total = 0.0
     for i in range(n_rows):
+        n_here = 0
         for j in range(n_tokens):
+            if codes[i, j] == NO_TOKEN:
+                continue
             negative = codes[i, j] >> 31
-            index[j] = codes[i, j] ^ negative
-            value[j] = negative | 1
+            index[n_here] = codes[i, j] ^ negative
+            value[n_here] = negative | 1
+            n_here += 1
         total += _learn_row(
-            index, value, labels[i], row_weights[i % row_weights.size], state, factors,
+            index[:n_here], value[:n_here], labels[i], row_weights[i % row_weights.size], state, factors,
             linear, opened, vectors, lanes,
             alpha, beta, l1, l2, use_bias, rate, smooth, decay, scale, min_evidence, seed,
         )  # fmt: skip
@@ -169,6 +174,8 @@ def decision_state(codes, state, factors, alpha, beta, l1, l2, use_bias, lanes, 
         for a in range(len(lanes)):
             sums[a], own[a] = 0.0, 0.0
         for j in range(n_tokens):
+            if codes[i, j] == NO_TOKEN:
+                continue
             negative = codes[i, j] >> 31
             at, sign = np.uint32(codes[i, j] ^ negative), (negative | 1) * 1.0
             z = state[at, 0]

@@ -14,6 +14,7 @@ import math
 import numpy as np
 from numba import njit
 
+from tasks.hashing.codes import NO_TOKEN
 from tasks.models.kernels.prefetch import prefetch_ahead
 
 
@@ -50,18 +51,22 @@ def learn_codes(codes, labels, row_weights, state, alpha, beta, l1, l2, use_bias
     loss = np.zeros(1)
     for i in range(n_rows):
         prefetch_ahead(codes, i, state)
+        n_here = 0
         for j in range(n_tokens):
             code = codes[i, j]
+            if code == NO_TOKEN:
+                continue
             negative = code >> 31
-            index[j] = code ^ negative
-            sign[j] = negative | 1
-            z[j] = state[index[j], 0]
-            n[j] = state[index[j], 1]
-        for j in range(n_tokens):
+            index[n_here] = code ^ negative
+            sign[n_here] = negative | 1
+            z[n_here] = state[index[n_here], 0]
+            n[n_here] = state[index[n_here], 1]
+            n_here += 1
+        for j in range(n_here):
             root[j] = math.sqrt(n[j])
             weight[j] = (min(max(z[j], -l1), l1) - z[j]) / ((beta + root[j]) * per_alpha + l2)
         logit = 0.0
-        for j in range(n_tokens):
+        for j in range(n_here):
             logit += weight[j] * sign[j]
         if use_bias:
             logit += _bias_weight(state, alpha, beta)
@@ -69,9 +74,9 @@ def learn_codes(codes, labels, row_weights, state, alpha, beta, l1, l2, use_bias
         gradient = _residual(logit, labels[i], loss) * row_weights[i % row_weights.size]
         total += loss[0] * row_weights[i % row_weights.size]
         square = gradient * gradient
-        for j in range(n_tokens):
+        for j in range(n_here):
             z[j] = gradient * sign[j] - (math.sqrt(n[j] + square) - root[j]) * per_alpha * weight[j]
-        for j in range(n_tokens):
+        for j in range(n_here):
             state[index[j], 0] += z[j]
             state[index[j], 1] += square
         if use_bias:
@@ -132,6 +137,8 @@ def decision_state(codes, state, alpha, beta, l1, l2, use_bias, out):
         logit = 0.0
         for j in range(n_tokens):
             code = codes[i, j]
+            if code == NO_TOKEN:
+                continue
             negative = code >> 31
             at = np.uint32(code ^ negative)
             z = state[at, 0]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.errors import ConfigError, ContractError
-from tasks.hashing.contract import HashContract, split_codes
+from tasks.hashing.codes import split_codes
+from tasks.hashing.contract import HashContract
 from tasks.schema import Schema, load_schema
 
 

@@ -11,7 +11,8 @@ from sklearn.feature_extraction import FeatureHasher
 
 from tasks.errors import ConfigError, InputError
 from tasks.hashing import murmur
-from tasks.hashing.contract import HashContract, split_codes
+from tasks.hashing.codes import split_codes
+from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.logs.value_text import value_text
@@ -20,6 +21,7 @@ from tests import naive
 
 BITS = 18
 RAW = {
+    "keep_spaces": True,
     "name": "tiny",
     "label": "click",
     "time": {"column": "when", "format": "iso"},

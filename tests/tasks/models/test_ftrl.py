@@ -6,7 +6,7 @@ from scipy import sparse
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tasks.errors import ConfigError, ContractError
-from tasks.hashing.contract import split_codes
+from tasks.hashing.codes import split_codes
 from tasks.models.ftrl import FTRLProximal
 from tasks.models.sgd import to_csr
 from tests import naive

@@ -67,6 +67,8 @@ def loaded(
         model=SimpleNamespace(contract=CONTRACT),
         n_rows=n_rows,
         missing=np.array([(missing or {}).get(name, 0) for name in SINGLE]),
+        missing_lists={},
+        left_out={},
         failed=failed or {},
         unseen=np.array([(unseen or {}).get(name, 0) for name in CONTRACT.token_fields]),
     )

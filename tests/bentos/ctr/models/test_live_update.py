@@ -91,7 +91,9 @@ class Service:
 
     def ask(self, variant=None, **row):
         return json.loads(
-            self.calls.predict(json.dumps(row).encode(), RequestOptions(None, variant), 0.0)
+            self.calls.predict(
+                json.dumps({"C14": None} | row).encode(), RequestOptions(None, variant), 0.0
+            )
         )
 
     @property

@@ -28,12 +28,12 @@ BAD_BODIES = [
     (b'{"banner_pos": {"a": 1}}', 422, "'banner_pos'"),
     (b'{"C14": 1e999}', 422, "'C14'"),
     (b'{"C14": "\\ud800"}', 422, "'C14'"),
-    (b'{"hour": "yesterday"}', 422, "'hour'"),
-    (b'{"hour": "14102199"}', 422, "'hour'"),
-    (b'{"hour": ""}', 422, "'hour'"),
-    (b'{"hour": 1.5}', 422, "'hour'"),
-    (b'{"hour": []}', 422, "'hour'"),
-    (b'{"hour": "' + b"x" * 60_000 + b'"}', 422, "'hour'"),
+    (b'{"C14": "1", "hour": "yesterday"}', 422, "'hour'"),
+    (b'{"C14": "1", "hour": "14102199"}', 422, "'hour'"),
+    (b'{"C14": "1", "hour": ""}', 422, "'hour'"),
+    (b'{"C14": "1", "hour": 1.5}', 422, "'hour'"),
+    (b'{"C14": "1", "hour": []}', 422, "'hour'"),
+    (b'{"C14": "1", "hour": "' + b"x" * 60_000 + b'"}', 422, "'hour'"),
     (b'{"C14": "' + b"1" * 200_000 + b'"}', 422, "'C14'"),
     (b'{"C14": "a\\u0000b"}', 422, "NUL"),
 ]
@@ -57,6 +57,7 @@ def test_the_answer_is_the_models_own_number(calls, model_dir):
         "model": "ftrl",
         "version": model.version,
         "variant": "champion",
+        "n_missing": 4,
         "request_id": "",
     }
 
@@ -81,12 +82,18 @@ def test_an_absent_field_is_a_missing_one_as_in_training(calls, model_dir, name)
     assert predict(calls, absent)["prediction"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_an_empty_object_and_unknown_fields_are_answered(calls):
-    """Nothing but missing values is a request, and what the schema does not know is ignored and counted."""
+def test_unknown_fields_are_ignored_and_counted_and_a_request_without_a_field_is_refused(calls):
+    """Nothing but missing values is a request, as long as one field is named."""
     reader = calls.state.champion.reader
     before = reader.unknown
-    assert predict(calls, {"campaign_note": [1, {"a": True}], "click": 1}) == predict(calls, {})
+    found = predict(calls, {"campaign_note": [1, {"a": True}], "click": 1, "C14": None})
+    assert found == predict(calls, {"C14": None})
+    assert found["n_missing"] == 21
     assert reader.unknown == before + 1
+    for body in ({}, {"row": ROW}, {"click": 1}):
+        status, answer = ask(calls.predict, body)
+        assert status == 422
+        assert "no field of 'avazu' is given; send some of C1, banner_pos" in answer["error"]
 
 
 def test_a_ranking_gives_each_candidate_what_predict_would(calls, model_dir):
@@ -137,7 +144,7 @@ def test_another_teams_schema_needs_no_code(tmp_path):
     with started_worker(tmp_path) as worker:
         row = {"seen_at": "2026-03-01T12:00:00+01:00", "page": "home", "country": "CH"}
         assert predict(worker.calls, row)["prediction"] == model.predict_row(row)
-        status, answer = ask(worker.calls.predict, {"seen_at": "14102100x"})
+        status, answer = ask(worker.calls.predict, {"seen_at": "14102100x", "page": "home"})
         assert (status, "'seen_at'" in answer["error"]) == (422, True)
 
 

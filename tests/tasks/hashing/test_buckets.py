@@ -1,0 +1,141 @@
+"""Numbers fall into buckets that the training rows decide; a list has a token per item; live and batch agree."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.feature_extraction import FeatureHasher
+
+from tasks.errors import ConfigError, InputError
+from tasks.hashing.buckets import bucket_column, bucket_text, log_edges, quantile_edges
+from tasks.hashing.codes import NO_TOKEN
+from tasks.hashing.collisions import count_tokens
+from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import encode_batch
+from tasks.hashing.features.columns import Faults
+from tasks.hashing.row_encoder import RowEncoder
+from tasks.models import make_learner
+from tasks.models.artifact import freeze
+from tasks.models.estimators.scoring import to_csr
+from tasks.schema import Schema
+from tasks.serving.live import LiveScorer
+
+SCHEMA = Schema.from_dict(
+    {
+        "name": "shop",
+        "label": "click",
+        "missing": ["NULL"],
+        "fields": {
+            "os": {"missing": "none"},
+            "tags": {"type": "list", "max_items": 3},
+            "floor": {"type": "number"},
+        },
+        "crosses": [["os", "floor"]],
+    }
+)
+CONTRACT = HashContract.from_schema(SCHEMA, bits=18, edges={"floor": [0.0, 1.0, 2.0]})
+ROWS = [
+    {"os": " ios", "floor": "0.50", "tags": ["a", "b", "a"]},
+    {"os": "none", "floor": None},
+    {"os": "b", "floor": 7, "tags": "a| b|c|d"},
+    {"floor": " NULL ", "tags": [], "os": ""},
+]
+BATCH = pa.record_batch(
+    {
+        "os": pa.array(["ios", None, "b", None]).dictionary_encode(),
+        "floor": pa.array([0.5, None, 7.0, None]),
+        "tags": pa.array(["a\x1fb", None, "a\x1fb\x1fc\x1fd", None]).dictionary_encode(),
+    }
+)
+TOKENS = [
+    ["os=ios", "floor=1", "os*floor=ios*1", "tags=a", "tags=b"],
+    ["os=", "floor=", "os*floor=*", "tags="],
+    ["os=b", "floor=3", "os*floor=b*3", "tags=a", "tags=b", "tags=c"],
+    ["os=", "floor=", "os*floor=*", "tags="],
+]
+
+
+def test_tokens_are_feature_hashers_in_batches_and_requests():
+    """Words for missing, the constant and an absent field are one value; unused places of a list hold no token."""
+    codes = encode_batch(BATCH, CONTRACT, faults=(faults := Faults()))
+    assert (RowEncoder(CONTRACT).encode_rows(ROWS) == codes).all()
+    ours, theirs = to_csr(codes, 2**18), FeatureHasher(2**18, input_type="string").transform(TOKENS)
+    ours.sum_duplicates()
+    assert (ours != theirs).nnz == 0
+    assert (codes == NO_TOKEN).sum(axis=1).tolist() == [1, 2, 0, 2]
+    assert faults.left_out == {"tags": 1}
+
+
+@pytest.mark.parametrize("kind", ["sgd", "ftrl", "fm", "tasks.models.neural_net:NeuralNet"])
+def test_live_scores_are_those_of_the_batch(kind):
+    """For every kernel, alone and as candidates; the scorer counts what is missing and left out."""
+    codes = encode_batch(BATCH, CONTRACT)
+    learner = make_learner(kind, CONTRACT.n_features, random_state=0)
+    for _ in range(3):
+        learner.partial_fit_codes(codes, [1, 0, 1, 0])
+    model = freeze(learner, CONTRACT, name="m")
+    expected = model.predict_batch(BATCH)
+    scorer = LiveScorer(model)
+    assert [scorer.score(row) for row in ROWS] == pytest.approx(expected, abs=1e-6)
+    assert scorer.n_missing == 3
+    assert scorer.score_candidates({"os": "ios"}, ROWS) == pytest.approx(expected, abs=1e-6)
+    assert scorer.left_out == {"tags": 2}
+    assert scorer.missing_lists == {"tags": 4}
+
+
+def test_a_number_that_cannot_be_read_is_refused():
+    """By name."""
+    with pytest.raises(InputError, match="field 'floor': 'cheap' is not a finite number"):
+        RowEncoder(CONTRACT).encode_row({"floor": "cheap"})
+
+
+def test_tokens_of_lists_are_counted_by_item():
+    """For collisions: the missing list is one token."""
+    counted = count_tokens([BATCH], CONTRACT)
+    assert len(counted) == 4
+    assert sorted(counted[-1][1].tolist()) == [1, 2, 2, 2]
+
+
+def test_the_contract_holds_the_edges():
+    """It is read back, other edges are another contract, and without them there is none."""
+    assert HashContract.from_dict(CONTRACT.to_dict()) == CONTRACT
+    other = HashContract.from_schema(SCHEMA, bits=18, edges={"floor": [0.0, 1.0, 3.0]})
+    assert other.digest != CONTRACT.digest
+    with pytest.raises(ConfigError, match="contract needs a log"):
+        HashContract.from_schema(SCHEMA, bits=18)
+
+
+@pytest.mark.parametrize("make", [quantile_edges, log_edges])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [3.0],
+        [],
+        [1, 2, 2, 3],
+        [-0.0, 0.0],
+        [-5, 0, 5],
+        [5e-324, 1.7e308],
+        [1e300, -1e300],
+        range(9999),
+    ],
+    ids=["one", "none", "integers", "zeros", "signs", "all sizes", "huge", "many"],
+)
+def test_every_training_value_lies_between_the_edges(make, values):
+    """And what is below or above them, or missing, is apart."""
+    values = np.array(values, dtype=float)
+    edges = make(values, 8)
+    column = bucket_column(pa.array([*values, None, float("nan"), -np.inf, np.inf]), edges)
+    buckets = column.indices.tolist()
+    assert all(1 <= bucket < len(edges) for bucket in buckets[: len(values)])
+    assert buckets[len(values) :] == [len(edges) + 1, len(edges) + 1, 0, len(edges)]
+    texts = [bucket_text(repr(value), edges) for value in values.tolist()]
+    assert texts == list(map(str, buckets[: len(values)]))
+
+
+def test_quantiles_hold_equal_shares_and_a_frequent_value_has_its_own():
+    """Of 2,000 values, 600 of them zero."""
+    draw = np.random.default_rng(0)
+    values = np.append(np.zeros(600), draw.exponential(size=1400))
+    edges = quantile_edges(values, 10)
+    counts = np.bincount(bucket_column(pa.array(values), edges).indices)
+    assert counts[1] == 600
+    assert counts[2:].max() <= 201
