@@ -125,6 +125,7 @@ def test_a_build_that_is_stopped_says_one_line_and_leaves_nothing(tmp_path, numb
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # `nohup` has SIGHUP ignored
     )
     pid = tmp_path / "pid"
     deadline = time.monotonic() + 120
