@@ -12,7 +12,7 @@ import pytest
 
 from tasks.errors import ClicklabError, ConfigError
 from tasks.pipeline.build import build, load_failure, refuse_passwords
-from tasks.registry.mlflow_client import preload
+from tasks.pipeline.forked_kernel import preload
 from tests.conftest import copy_project
 
 BUILD = """
