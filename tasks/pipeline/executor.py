@@ -22,9 +22,9 @@ from ploomber.exceptions import DAGBuildError
 from ploomber.executors.abc import Executor
 
 import tasks.errors
+from tasks.pipeline.forked_kernel import preload
 from tasks.pipeline.task_lines import TaskLines
 from tasks.pipeline.task_process import TaskProcess, end, print_traceback, wait_for_any
-from tasks.registry.mlflow_client import preload
 
 # what POSIX and SQLite say of a full disk
 _FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import psutil
+from ploomber.tasks import NotebookRunner
 
 import tasks.errors
+from tasks.pipeline.forked_kernel import prepare
 from tasks.storage import progress
 
 _GRACE_S = 5.0  # for a task that is asked to end, before it is killed
@@ -133,8 +135,10 @@ def _run(
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _leave)
     progress.send_to(progress_path)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with _printing_to(log):
+        if isinstance(task, NotebookRunner):
+            prepare()  # before there is a second thread
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         sender.send(build(task))
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-import warnings
 from functools import wraps
 from typing import Any
 
@@ -18,13 +17,6 @@ from tasks.storage.databases import (
 )
 
 KNOB = "`mlflow.tracking_uri` in env.yaml"
-
-
-def preload() -> None:
-    """Import MLflow, which takes two seconds, for all processes that are forked afterwards."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Any type hint is inferred")  # MLflow's own
-        import mlflow.pyfunc  # noqa: F401
 
 
 class ReadableClient:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import ConfigError
+from tasks.storage.databases import with_driver
 from tests.conftest import free_port
 from tests.postgres import installed, postgres
 from tests.rehearsal.guard import outside
@@ -88,4 +89,4 @@ def database(folder: Path) -> Iterator[tuple[str, str]]:
         yield f"sqlite:///{folder / 'mlflow.db'}", "SQLite (PostgreSQL is not installed here)"
         return
     with postgres(prefix=outside(os.environ.get(MARK, ""))) as server:
-        yield server.create("mlflow"), "PostgreSQL"
+        yield with_driver(server.create("mlflow")), "PostgreSQL"

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.errors import ClicklabError, ConfigError
 from tasks.pipeline.build import build, load_failure, refuse_passwords
-from tasks.registry.mlflow_client import preload
+from tasks.pipeline.forked_kernel import preload
 from tests.conftest import copy_project
 
 BUILD = """
@@ -125,6 +125,7 @@ def test_a_build_that_is_stopped_says_one_line_and_leaves_nothing(tmp_path, numb
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # `nohup` has SIGHUP ignored
     )
     pid = tmp_path / "pid"
     deadline = time.monotonic() + 120
