@@ -41,24 +41,14 @@ def packages_of(module: str, parts: Mapping[str, Any]) -> list[str]:
         if name == SKOPS:
             modules |= _modules_in(part)
     tops = {top for one in modules for top in _imports(one)}
-    found |= {_distribution_of(top) for top in tops}
+    by_top = _distributions() if tops else {}
+    found |= {by_top.get(top, [top])[0] for top in tops}
     return sorted(re.sub(r"[-_.]+", "-", name).lower() for name in found)
 
 
 @cache
-def _distribution_of(top: str) -> str:
-    """Return the distribution that installs a top-level package; the package's name if none does."""
-    try:  # most are called like their package, and to read the files of all takes a second
-        files = metadata.distribution(top).files or ()
-    except metadata.PackageNotFoundError:
-        files = ()
-    if any(file.parts[0] == top for file in files):
-        return top
-    return _distributions().get(top, [top])[0]
-
-
-@cache
 def _distributions() -> Mapping[str, list[str]]:
+    """Return which distributions install each top-level package; that reads a file of every one of them."""
     return metadata.packages_distributions()
 
 

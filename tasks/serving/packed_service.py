@@ -6,7 +6,7 @@ the model packed with it, logs no exposures, needs no key, and leaves other serv
 
 import json
 import os
-import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -40,7 +40,7 @@ _SETTINGS: dict[str, Any] = {  # JSON is YAML
     },
 }
 _START_S, _UNREADY_S, _STOP_S = 60.0, 10.0, 10.0
-_PORTS = range(20_000, 32_768)
+_PORTS, _PORT_TRIES = range(20_000, 32_768), 100
 
 
 @contextmanager
@@ -200,11 +200,15 @@ def free_port() -> int:
     It lies below the range that systems give to outgoing connections (from 32768 on Linux, 49152 elsewhere), so
     none of those takes it before the server that is told to use it has started.
     """
-    for port in random.SystemRandom().sample(_PORTS, k=len(_PORTS)):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            return port
-    raise ClicklabError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} of {HOST} is free")
+    for _ in range(_PORT_TRIES):
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        return port
+    raise ClicklabError(f"{_PORT_TRIES} ports of {HOST} tried and none is free")
 
 
 def last_lines(text: str, n_lines: int = 1) -> str:
