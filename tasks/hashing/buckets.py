@@ -9,19 +9,22 @@ own, and all negative values share one.
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
 from tasks.hashing.columns import Column, read_only, texts_of
-from tasks.logs.log import Log
 from tasks.schema import Schema
+
+if TYPE_CHECKING:  # the service reads requests, not logs
+    from tasks.logs.log import Log
 
 MAX_SAMPLE = 1_000_000  # values per field that quantiles are taken of
 
 
-def learn_edges(log: Log, schema: Schema, span: tuple[int, int]) -> dict[str, tuple[float, ...]]:
+def learn_edges(log: "Log", schema: Schema, span: tuple[int, int]) -> dict[str, tuple[float, ...]]:
     """Return the edges of each number's buckets, by name, from rows of a log.
 
     Of more than a million rows every second, fourth, ... is taken for quantiles; the first and the last edge follow
@@ -84,7 +87,7 @@ def quantile_edges(values: np.ndarray, n_buckets: int) -> tuple[float, ...]:
     Examples
     --------
     >>> quantile_edges(np.array([0.0, 0.0, 0.0, 1.0, 2.0, 3.0]), 3)
-    (0.0, 1.0, 2.0, 3.0000000000000004)
+    (0.0, 1.0, 3.0000000000000004)
     """
     if not values.size:
         return ()
