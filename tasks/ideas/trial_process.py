@@ -33,6 +33,8 @@ _LIMITED = (
     "import runpy, sys; from tasks.ideas.guard import limit_memory; limit_memory(float(sys.argv.pop(1))); "
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
 )
+# a line that only the copy has
+_IN_COPY = re.compile(r"^env\.yaml:\d+: `models\.\w+\.params`: ")
 _NO_MEMORY = re.compile(r"MemoryError|Unable to allocate|out of memory")
 _UNSEEN = {"__pycache__", ".git", ".ipynb_checkpoints"}
 
@@ -263,7 +265,7 @@ def main() -> None:
     except TasksFailed as error:
         found = _failure_lines(error.failures, limits)
     except ClicklabError as error:
-        found = [str(error)]
+        found = [_IN_COPY.sub("", str(error))]
     job_path.with_suffix(".found").write_text(json.dumps(found))
 
 

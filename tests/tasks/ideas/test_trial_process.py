@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tasks.errors import ConfigError
 from tasks.ideas import trial_process
 from tasks.ideas.kernel_run import Limits
 from tasks.ideas.notebook import Fault
@@ -155,6 +156,23 @@ def test_the_whole_trial_is_confined_and_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(trial_process.sys, "argv", ["x", str(job)])
     trial_process.main()
     assert json.loads(job.with_suffix(".found").read_text()) == [str([[tmp_path], 4.0])]
+
+
+def test_a_line_of_a_file_that_only_the_copy_has_is_not_named(tmp_path, monkeypatch):
+    """A model's block in env.yaml is written for the trial."""
+
+    def refuse(*given):
+        raise ConfigError("env.yaml:45: `models.odd.params`: the model answers nan")
+
+    job = tmp_path / "job.json"
+    said = {"kind": "model", "name": "x", "notebook": "x", "tests": [], "minutes": 1}
+    job.write_text(json.dumps(said | {"memory_gb": 1}))
+    for name in ("confine", "limit_memory"):
+        monkeypatch.setattr(trial_process, name, lambda given: None)
+    monkeypatch.setattr(trial_process, "try_code", refuse)
+    monkeypatch.setattr(trial_process.sys, "argv", ["x", str(job)])
+    trial_process.main()
+    assert json.loads(job.with_suffix(".found").read_text()) == ["the model answers nan"]
 
 
 @pytest.mark.parametrize(
