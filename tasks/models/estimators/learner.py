@@ -19,9 +19,9 @@ from tasks.errors import ConfigError, InputError
 from tasks.models import INPUTS
 from tasks.models.estimators import scoring
 from tasks.models.estimators.files import dumped
-from tasks.models.estimators.params import build, is_lightgbm, one_line
+from tasks.models.estimators.params import build, is_lightgbm, one_line, weight_param
 from tasks.models.learner import Learner
-from tasks.models.scoring import checked_codes
+from tasks.models.scoring import checked_codes, checked_weights
 
 MAX_ROWS, CARDINALITY = 500_000, 1024
 _PROBE_ROWS, _PROBE_TOKENS, _PROBE_STEPS = 64, 3, 5
@@ -92,6 +92,8 @@ class EstimatorLearner(Learner):
         self.estimator.set_params(**{name: random_state for name in seeds if own[name] is None})
         self._codes: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
+        self._weights: list[np.ndarray] = []
+        self._is_weighted = False
         self.n_seen_ = self.n_learned_ = 0
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -109,14 +111,20 @@ class EstimatorLearner(Learner):
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{self.kind}: {error}") from None
 
-    def probe(self) -> None:
+    @property
+    def takes_weights(self) -> bool:
+        """Whether its ``fit`` does."""
+        return weight_param(self.estimator) is not None
+
+    def probe(self, *, weighted: bool = False) -> None:
         """Fit a few made-up rows, save, load and predict, so that what cannot work shows before work is spent.
 
         Raises
         ------
         ConfigError
-            If fitting fails, an answer is no probability, or it cannot be saved without pickle.
+            If fitting fails, an answer is no probability, it cannot be saved without pickle, or takes no weights.
         """
+        super().probe(weighted=weighted)
         draw = np.random.default_rng(0)
         size = 1 << 20 if self.n_features is None else max(self.n_features, 2)
         codes = draw.integers(0, size, (_PROBE_ROWS, _PROBE_TOKENS)).astype(np.int32)
@@ -130,20 +138,27 @@ class EstimatorLearner(Learner):
             self.estimator.set_params(**short)
             with _silent(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._fit(codes, np.arange(_PROBE_ROWS) % 2)
+                weights = draw.uniform(0.5, 2, _PROBE_ROWS) if weighted else None
+                self._fit(codes, np.arange(_PROBE_ROWS) % 2, weights)
         except InputError as error:
             raise ConfigError(str(error)) from None
 
     # ---- learning
 
-    def partial_fit_codes(self, codes: np.ndarray, y: Any) -> "EstimatorLearner":
+    def partial_fit_codes(
+        self, codes: np.ndarray, y: Any, sample_weight: Any = None
+    ) -> "EstimatorLearner":
         """Keep the rows, if they are among the last `max_rows`; they are learned by :meth:`end_pass`."""
         codes, labels = self.checked_rows(codes, y)
+        weights = np.ones(len(codes))
+        if sample_weight is not None:
+            weights, self._is_weighted = checked_weights(sample_weight, len(codes)).copy(), True
         self._codes.append(codes.copy())
         self._labels.append(labels.astype(np.uint8))
+        self._weights.append(weights)
         self.n_seen_ += len(codes)
         while sum(map(len, self._labels)) - len(self._labels[0]) >= self._input["max_rows"]:
-            del self._codes[0], self._labels[0]
+            del self._codes[0], self._labels[0], self._weights[0]
         return self
 
     def end_pass(self) -> None:
@@ -155,8 +170,9 @@ class EstimatorLearner(Learner):
             If fitting fails, an answer is no probability, or it cannot be saved without pickle.
         """
         last = -int(self._input["max_rows"])
-        codes, labels = np.concatenate(self._codes)[last:], np.concatenate(self._labels)[last:]
-        self._codes, self._labels = [codes], [labels]
+        held = (self._codes, self._labels, self._weights)
+        codes, labels, weights = (np.concatenate(arrays)[last:] for arrays in held)
+        self._codes, self._labels, self._weights = [codes], [labels], [weights]
         self.n_learned_ = len(labels)
         if self.n_learned_ < self.n_seen_:
             _log.warning(
@@ -167,8 +183,9 @@ class EstimatorLearner(Learner):
             )
         if labels.min() == labels.max():
             raise InputError(f"{self.kind}: all {len(labels):,} rows have the label {labels[0]}")
-        self._fit(codes, labels)
-        self.loss_ = self.log_loss(codes, labels)
+        own = weights if self._is_weighted else None
+        self._fit(codes, labels, own)
+        self.loss_ = self.log_loss(codes, labels, own)
 
     def arrays(self) -> dict[str, Any]:
         """Return the one file of the estimator."""
@@ -183,9 +200,11 @@ class EstimatorLearner(Learner):
         codes = checked_codes(codes, self.require_size())
         return scoring.logits_of(self._predict(codes)) + self.logit_offset_
 
-    def _fit(self, codes: np.ndarray, labels: np.ndarray) -> None:
+    def _fit(self, codes: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
         rows = scoring.as_input(codes, self._input, self.require_size())
         told = self._told_of_categories(codes.shape[1])
+        if weights is not None:
+            told[str(weight_param(self.estimator))] = weights
         try:
             self.estimator.fit(rows, labels, **told)
             fitted = np.asarray(self.estimator.predict_proba(rows[:200]))
