@@ -100,8 +100,8 @@ class FeatureSet:
         for batch in self.batches():
             if n_read >= n_rows:
                 break
-            n_more = n_rows - n_read
-            parts.append(Batch(*(None if one is None else one[:n_more] for one in batch)))
+            arrays: Any = (one if one is None else one[: n_rows - n_read] for one in batch)
+            parts.append(Batch(*arrays))
             n_read += len(parts[-1].label)
         return self._joined(parts)
 
@@ -117,7 +117,8 @@ class FeatureSet:
             np.empty(0) if self.contract.declared.weight_column else None,
         )
         columns = zip(nothing, *parts, strict=True)
-        return Batch(*(None if one[0] is None else np.concatenate(one) for one in columns))
+        joined: Any = (None if one[0] is None else np.concatenate(one) for one in columns)
+        return Batch(*joined)
 
 
 def read_part(path: Path) -> Batch:

@@ -27,16 +27,18 @@ def fit_stream(learner: Any, train: Rows, valid: Rows, **options: Any) -> Histor
 
 def validate(learner: Any, valid: Rows) -> tuple[float, float]:
     """Return log loss (nats) and AUC on the validation rows; both NaN if a logit is not finite."""
-    labels, logits, weights = [], [], []
+    labels, logits = [], []
+    weights: list[np.ndarray] = []
     for batch in valid.batches():
-        weights.append(getattr(batch, "weight", None))
+        if (own := getattr(batch, "weight", None)) is not None:
+            weights.append(own)
         labels.append(batch.label)
         logits.append(learner.decision_codes(batch.codes))
     logit = np.concatenate(logits)
     if not np.isfinite(logit).all():
         return math.nan, math.nan
     y_true, p_click = np.concatenate(labels), sigmoid(logit)
-    weight = None if weights[0] is None else np.concatenate(weights)
+    weight = np.concatenate(weights) if weights else None
     return log_loss(y_true, p_click, weight), roc_auc(y_true, p_click, weight)
 
 

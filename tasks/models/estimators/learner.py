@@ -42,8 +42,8 @@ class EstimatorLearner(Learner):
         Its parameters; a mapping with ``kind`` (and ``params``) stands for another estimator, as in a Pipeline.
     input
         ``hashed``: a sparse matrix ``(n_rows, n_features)`` of +1 and -1. ``categorical``: a column per token, each
-        value the token's index modulo `cardinality`; LightGBM, and classifiers with ``categorical_features``, are
-        told that all columns are categories.
+        value the token's index modulo `cardinality`; of a number, the middle of its bucket. LightGBM, and classifiers
+        with ``categorical_features``, are told which columns are categories.
     cardinality
         Categories per column, 2 or more.
     max_rows
@@ -94,6 +94,7 @@ class EstimatorLearner(Learner):
         self._labels: list[np.ndarray] = []
         self._weights: list[np.ndarray] = []
         self._is_weighted = False
+        self._numbers: list[scoring.NumberColumn] = []
         self.n_seen_ = self.n_learned_ = 0
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -110,6 +111,11 @@ class EstimatorLearner(Learner):
             self.estimator._validate_params()
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{self.kind}: {error}") from None
+
+    def meet(self, contract: Any) -> None:
+        """Be told what the rows are hashed with, and so which columns are numbers."""
+        super().meet(contract)
+        self._numbers = scoring.number_columns(contract)
 
     @property
     def takes_weights(self) -> bool:
@@ -201,7 +207,7 @@ class EstimatorLearner(Learner):
         return scoring.logits_of(self._predict(codes)) + self.logit_offset_
 
     def _fit(self, codes: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
-        rows = scoring.as_input(codes, self._input, self.require_size())
+        rows = scoring.as_input(codes, self._input, self.require_size(), self._numbers)
         told = self._told_of_categories(codes.shape[1])
         if weights is not None:
             told[str(weight_param(self.estimator))] = weights
@@ -218,7 +224,9 @@ class EstimatorLearner(Learner):
         expected = fitted[:, column]
         scoring.logits_of(expected)  # refuses what is no probability
         self.parts_ = dumped(self.kind, self.estimator)
-        self._predict = scoring.predictor(self.parts_, self._input, self.require_size())
+        self._predict = scoring.predictor(
+            self.parts_, self._input, self.require_size(), self._numbers
+        )
         try:
             again = self._predict(codes[:200])
         except Exception as error:  # what it needs may not have been saved
@@ -227,13 +235,16 @@ class EstimatorLearner(Learner):
             raise InputError(f"{self.kind}: predicts something else once it is saved and loaded")
 
     def _told_of_categories(self, n_tokens: int) -> dict[str, Any]:
-        """Tell the estimator that all columns are categories; return what `fit` needs besides."""
+        """Tell the estimator which columns are categories, all but numbers; return what `fit` needs besides."""
         if self._input["input"] != "categorical":
             return {}
+        categories = [*range(n_tokens)]
+        for one in self._numbers:
+            categories.remove(one.place)
         if is_lightgbm(self.estimator):
-            return {"categorical_feature": list(range(n_tokens))}
+            return {"categorical_feature": categories}
         if "categorical_features" in self.estimator.get_params(deep=False):
-            self.estimator.set_params(categorical_features=list(range(n_tokens)))
+            self.estimator.set_params(categorical_features=categories)
         return {}
 
 
