@@ -131,11 +131,11 @@ def number_columns(contract: HashContract) -> list[NumberColumn]:
     columns, found = contract.columns_of_token_fields, []
     for name, edges in contract.numbers:
         place = columns[name].start
-        prefix: Any = token_prefixes(contract)[place]
+        state, carry, n_prefix = token_prefixes(contract)[place]
         values = np.clip(middles(edges), -_MOST, _MOST).astype(np.float32)
         texts = texts_of(list(map(str, range(len(values)))))
         codes = np.empty(len(values) + 1, dtype=np.int32)
-        murmur.hash_texts(*prefix, texts.offsets, texts.data, codes)
+        murmur.hash_texts(state, carry, n_prefix, texts.offsets, texts.data, codes)
         murmur.fold_hashes(codes, contract.bits)
         known, first = np.unique(codes[:-1], return_index=True)
         found.append(NumberColumn(place, known, values[first]))
