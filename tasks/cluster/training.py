@@ -21,8 +21,7 @@ from tasks.cluster.averaging import average, copy_for_shard
 from tasks.cluster.engine import connect
 from tasks.errors import ConfigError, InputError
 from tasks.hashing.feature_set import Batch, FeatureSet, read_part
-from tasks.training.epochs import rates_of
-from tasks.training.sampling import sample_batch, weight_of
+from tasks.training.sampling import rates_of, sample_batch, weight_of
 
 _ATTEMPTS = 3  # Dask reruns the tasks of a dead worker; these cover the loss of the learner itself
 

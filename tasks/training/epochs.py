@@ -21,7 +21,7 @@ from tasks.storage.progress import report
 from tasks.training.checkpoint import Checkpoint, local_learner, state_digest
 from tasks.training.divergence import diverged, overflow_as_divergence, require_finite
 from tasks.training.history import Epoch, History, TrainingState
-from tasks.training.sampling import checked_rate, sample_batch, weight_of
+from tasks.training.sampling import checked_rate, rates_of, sample_batch, weight_of
 
 Progress = Callable[[int, int, int], None]
 
@@ -32,7 +32,7 @@ class Training:
     Parameters
     ----------
     learner
-        An estimator with ``partial_fit_codes``, ``decision_codes``, ``loss_``, ``snapshot``, ``restore``.
+        With ``meet``, ``partial_fit_codes``, ``decision_codes``, ``loss_``, ``snapshot``, ``restore``.
     train, valid
         Feature sets; `valid` is later in time.
     max_epochs
@@ -232,10 +232,7 @@ class Pass:
         return self._number
 
     def batches(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what ``partial_fit_codes`` takes of each batch; when the next is asked for, the last must be learned.
-
-        These are codes and labels, and weights where rows stand for several impressions.
-        """
+        """Yield codes, labels and, where the log has them, weights; when more is asked for, the last must be learned."""
         state, n_read = self._state, 0
         for number, batch in enumerate(self._rows.batches(), start=1):
             first_row, n_read = n_read, n_read + len(batch.label)
@@ -282,11 +279,6 @@ class Pass:
             return
         self._run.save_if_due(within_epoch=True)
         self._run.tell(n_read, self._rows.n_rows)
-
-
-def rates_of(learner: Any) -> dict[str, float]:
-    """Return which shares of the rows without a click training, and the log before it, leave."""
-    return {name: getattr(learner, f"{name}_", 1.0) for name in ("negative_rate", "no_click_rate")}
 
 
 def learns_at_the_end(learner: Any) -> bool:

@@ -18,8 +18,7 @@ from tasks.logs.split import Split
 from tasks.models import NOT_SEARCHED, make_learner
 from tasks.schema import Schema
 from tasks.storage.workspace import resolve
-from tasks.training.epochs import rates_of
-from tasks.training.sampling import Slice, sample_batch
+from tasks.training.sampling import Slice, rates_of, sample_batch
 
 RECEIPT = "package.json"  # of the products: names the champion
 

@@ -79,6 +79,11 @@ def sample_batch(
     return tuple(array[kept] for array in rows)
 
 
+def rates_of(learner: Any) -> dict[str, float]:
+    """Return which shares of the rows without a click training, and the log before it, leave."""
+    return {name: getattr(learner, f"{name}_", 1.0) for name in ("negative_rate", "no_click_rate")}
+
+
 def weight_of(rows: tuple[Any, ...]) -> float:
     """Return how many rows those of :func:`sample_batch` count as: their number, or the sum of their weights."""
     return len(rows[1]) if len(rows) == 2 else float(rows[2].sum())
