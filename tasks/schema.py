@@ -66,8 +66,7 @@ class Schema:
     unit
         The fields that an A/B variant sticks to.
     unknown_fields
-        What happens to keys of a request that are no column of the log: ``ignore`` them (a service counts them), or
-        ``refuse`` the request.
+        What happens to keys of a request that are no column of the log: ``ignore`` (a service counts them) or ``refuse``.
     """
 
     name: str
@@ -230,8 +229,12 @@ class Schema:
     @property
     def weight_column(self) -> str | None:
         """Name of the canonical log's column of impressions per row; None: each row is one impression."""
-        counted = self.label_form.impressions or self.label_form.no_click_rate < 1
-        return self.weight or ("weight" if counted else None)
+        return self.weight or ("weight" if self.label_form.gives_weights else None)
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether rows stand for different numbers of impressions."""
+        return bool(self.weight or self.label_form.impressions)
 
     @property
     def required_columns(self) -> tuple[str, ...]:

@@ -37,17 +37,21 @@ def field_importance(model: Any, rows: Any, *, max_rows: int = 50_000) -> pd.Dat
     Fields share information: of two that carry the same, each looks unimportant alone.
     """
     fields = model.contract.columns_of_token_fields
-    codes, labels = _spread(rows, max_rows if model.has_contributions else min(max_rows, SHUFFLED))
+    codes, labels, weight = _spread(
+        rows, max_rows if model.has_contributions else min(max_rows, SHUFFLED)
+    )
     if model.has_contributions:
         parts = model.contributions_codes(codes)
         parts = np.column_stack([parts[:, columns].sum(axis=1) for columns in fields.values()])
         logit = parts.sum(axis=1) + model.intercept
-        base = _mean_loss(logit, labels)
-        rise = [_mean_loss(logit - part + part.mean(), labels) - base for part in parts.T]
+        base = _mean_loss(logit, labels, weight)
+        means = np.average(parts, axis=0, weights=weight)
+        others = (logit - part + mean for part, mean in zip(parts.T, means, strict=True))
+        rise = [_mean_loss(other, labels, weight) - base for other in others]
     else:
-        base = _mean_loss(model.logits(codes), labels)
+        base = _mean_loss(model.logits(codes), labels, weight)
         shuffled = _shuffled(codes, fields.values())
-        rise = [_mean_loss(model.logits(other), labels) - base for other in shuffled]
+        rise = [_mean_loss(model.logits(other), labels, weight) - base for other in shuffled]
     table = pd.DataFrame({"field": list(fields), "importance": rise})
     return table.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
@@ -60,18 +64,23 @@ def _shuffled(codes: np.ndarray, fields: Iterable[slice]) -> Iterator[np.ndarray
         yield other
 
 
-def _spread(rows: Any, max_rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _spread(rows: Any, max_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     step, offset = max(1, -(-rows.n_rows // max_rows)), 0
     codes, labels = [], []
+    weights: list[np.ndarray] = []
     for batch in rows.batches():
         picked = slice(-offset % step, None, step)
         codes.append(batch.codes[picked])
         labels.append(batch.label[picked])
+        if (weight := getattr(batch, "weight", None)) is not None:
+            weights.append(weight[picked])
         offset += len(batch.label)
     if not offset:
         raise InputError("there are no rows to find the importance of fields on")
-    return np.concatenate(codes), np.concatenate(labels)
+    weight = np.concatenate(weights) if weights else None
+    return np.concatenate(codes), np.concatenate(labels), weight
 
 
-def _mean_loss(logit: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(np.logaddexp(0, np.where(labels == 1, -logit, logit))))
+def _mean_loss(logit: np.ndarray, labels: np.ndarray, weight: np.ndarray | None) -> float:
+    losses = np.logaddexp(0, np.where(labels == 1, -logit, logit))
+    return float(np.average(losses, weights=weight))

@@ -71,3 +71,15 @@ def test_no_rows_have_no_importance(model):
     nothing = MemoryRows(np.zeros((0, 3), np.int32), np.zeros(0, np.uint8), small_contract())
     with pytest.raises(InputError, match="there are no rows"):
         field_importance(model, nothing)
+
+
+def test_importance_counts_impressions(model, parts):
+    """A row of weight 3 is three rows."""
+    valid, weight = parts[1], np.random.default_rng(1).integers(1, 4, 1000)
+    copies = np.repeat(np.arange(1000), weight)
+    contract = small_contract()
+    weighted = MemoryRows(valid.codes, valid.label, contract, weight=weight.astype(float))
+    repeated = MemoryRows(valid.codes[copies], valid.label[copies], contract)
+    found, expected = (field_importance(model, rows) for rows in (weighted, repeated))
+    assert found["field"].tolist() == expected["field"].tolist()
+    np.testing.assert_allclose(found["importance"], expected["importance"], rtol=1e-9)

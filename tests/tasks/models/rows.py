@@ -11,28 +11,30 @@ from tasks.schema import Schema
 class Batch(NamedTuple):
     codes: np.ndarray
     label: np.ndarray
+    weight: np.ndarray | None = None
 
 
 class MemoryRows:
     """A feature set in memory, cut into batches."""
 
-    def __init__(self, codes, label, contract, *, batch_rows=256):
-        self.codes, self.label, self.contract = codes, label, contract
+    def __init__(self, codes, label, contract, *, batch_rows=256, weight=None):
+        self.codes, self.label, self.contract, self.weight = codes, label, contract, weight
         self.n_rows, self.batch_rows = len(label), batch_rows
 
     def batches(self):
         for begin in range(0, self.n_rows, self.batch_rows):
             rows = slice(begin, begin + self.batch_rows)
-            yield Batch(self.codes[rows], self.label[rows])
+            weight = None if self.weight is None else self.weight[rows]
+            yield Batch(self.codes[rows], self.label[rows], weight)
 
 
-def small_contract(bits=8):
+def small_contract(bits=8, **more):
     raw = {
         "name": "small",
         "label": "click",
         "time": {"column": "hour", "format": "%y%m%d%H"},
         "fields": {"site": {}, "size": {}, "noise": {}},
-    }
+    } | more
     return HashContract.from_schema(Schema.from_dict(raw), bits=bits)
 
 

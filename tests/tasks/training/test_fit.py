@@ -7,8 +7,9 @@ from tasks.errors import ConfigError, ContractError, DivergenceError, InputError
 from tasks.evaluation.metrics import log_loss
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
+from tasks.models.ftrl import FTRLProximal
 from tasks.models.predict import predict_stream
-from tasks.training.fit import fit_stream, learn_once
+from tasks.training.fit import fit_stream, learn_once, validate
 from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
 
 
@@ -29,6 +30,9 @@ class Scripted:
             0.5,
             None,
         )
+
+    def meet(self, contract):
+        pass
 
     def partial_fit_codes(self, codes, y):
         self.epoch += 1
@@ -199,3 +203,37 @@ def test_one_more_pass_is_training_on_these_rows(parts):
 
 def _arrays(rows):
     return rows.codes, rows.label
+
+
+def test_losses_are_means_over_impressions():
+    """Of validation and training: a row of weight 3 counts as three."""
+    draw, contract = np.random.default_rng(2), small_contract(weight="n")
+    rows = learnable_rows(draw, n_rows=900, contract=contract)
+    rows.weight = draw.integers(1, 4, 900).astype(float)
+    learner = make_learner("ftrl", 256)
+    history = fit_stream(learner, rows, rows, max_epochs=1)
+    copies = np.repeat(np.arange(900), rows.weight.astype(int))
+    repeated = MemoryRows(rows.codes[copies], rows.label[copies], contract)
+    assert validate(learner, rows) == pytest.approx(validate(learner, repeated), rel=1e-12)
+    twin, total = make_learner("ftrl", 256), 0.0
+    for batch in rows.batches():
+        twin.partial_fit_codes(batch.codes, batch.label, batch.weight)
+        total += twin.loss_ * batch.weight.sum()
+    assert history.epochs[0].train_log_loss == pytest.approx(total / rows.weight.sum(), rel=1e-12)
+
+
+def test_a_kind_without_weights_is_refused_before_it_learns():
+    """In one line; a log that was only sampled needs none."""
+
+    class Plain(FTRLProximal):
+        def partial_fit_codes(self, codes, y):
+            return super().partial_fit_codes(codes, y)
+
+    rows = learnable_rows(np.random.default_rng(2), n_rows=300, contract=small_contract(weight="n"))
+    rows.weight = np.ones(300)
+    with pytest.raises(ConfigError, match="takes no weights of rows") as refused:
+        fit_stream(Plain(n_features=256), rows, rows)
+    assert "\n" not in str(refused.value)
+    rows.contract = small_contract(label={"column": "click", "no_click_rate": 0.5})
+    rows.weight = np.where(rows.label == 1, 1.0, 2.0)
+    assert fit_stream(Plain(n_features=256), rows, rows, max_epochs=1).epochs
