@@ -234,6 +234,11 @@ class Schema:
         return self.weight or ("weight" if counted else None)
 
     @property
+    def has_counts(self) -> bool:
+        """Whether rows stand for different numbers of impressions, by a column of weights or of counts."""
+        return bool(self.weight or self.label_form.impressions)
+
+    @property
     def required_columns(self) -> tuple[str, ...]:
         """Columns that a raw training log must have; ``truth`` is optional everywhere."""
         optional = (self.id, self.label, self.label_form.impressions, self.weight)

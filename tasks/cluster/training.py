@@ -21,7 +21,8 @@ from tasks.cluster.averaging import average, copy_for_shard
 from tasks.cluster.engine import connect
 from tasks.errors import ConfigError, InputError
 from tasks.hashing.feature_set import Batch, FeatureSet, read_part
-from tasks.training.sampling import sample_batch
+from tasks.training.epochs import rates_of
+from tasks.training.sampling import sample_batch, weight_of
 
 _ATTEMPTS = 3  # Dask reruns the tasks of a dead worker; these cover the loss of the learner itself
 
@@ -38,6 +39,7 @@ class Part(NamedTuple):
 class _Whole(NamedTuple):
     codes: list[Part]
     label: Any
+    weight: Any = None
 
 
 @contextmanager
@@ -88,6 +90,7 @@ class OneBatch:
 
     def __init__(self, features: FeatureSet, *, with_labels: bool):
         self.n_rows, self.manifest = features.n_rows, features.manifest
+        self.contract, self._weights = features.contract, None
         folder = features.folder.resolve()
         self._parts, n_before = [], 0
         for part in features.manifest["parts"]:
@@ -97,9 +100,10 @@ class OneBatch:
         self._labels: Any = range(self.n_rows)  # for its length only; the workers read the labels
         if with_labels and self.n_rows:
             self._labels = np.concatenate([batch.label for batch in features.batches()])
+            self._weights = features.weights()
 
     def batches(self) -> Iterator[_Whole]:
-        yield _Whole(self._parts, self._labels)
+        yield _Whole(self._parts, self._labels, self._weights)
 
 
 class AveragedLearner:
@@ -140,12 +144,12 @@ class AveragedLearner:
         return self
 
     def _average(
-        self, n_shards: int, results: Iterable[tuple[Any, int, float]]
+        self, n_shards: int, results: Iterable[tuple[Any, float, float]]
     ) -> tuple[Any, float]:
-        n_rows: list[int] = []
+        n_rows: list[float] = []
         losses: list[float] = []
 
-        def with_rows() -> Iterator[tuple[Any, int]]:
+        def with_rows() -> Iterator[tuple[Any, float]]:
             for shard, rows, loss in results:
                 n_rows.append(rows)
                 losses.append(loss)
@@ -204,16 +208,15 @@ class AveragedLearner:
 
 def _fit_shard(
     learner: Any, parts: Sequence[Part], n_shards: int, seed: int
-) -> tuple[Any, int, float]:
-    """On a worker: return a copy trained on the parts, the number of rows it learned, and their loss."""
-    shard, total, n_rows = copy_for_shard(learner, n_shards), 0.0, 0
-    rate = getattr(learner, "negative_rate_", 1.0)
+) -> tuple[Any, float, float]:
+    """On a worker: return a copy trained on the parts, the rows it learned (by their weights), and their loss."""
+    shard, total, n_rows = copy_for_shard(learner, n_shards), 0.0, 0.0
     for part in parts:
-        codes, label = sample_batch(_read(part), part.first_row, negative_rate=rate, seed=seed)
-        if len(label):
-            shard.partial_fit_codes(codes, label)
-            total += shard.loss_ * len(label)
-            n_rows += len(label)
+        rows = sample_batch(_read(part), part.first_row, **rates_of(learner), seed=seed)
+        if len(rows[1]):
+            shard.partial_fit_codes(*rows)
+            total += shard.loss_ * weight_of(rows)
+            n_rows += weight_of(rows)
     return shard, n_rows, total
 
 

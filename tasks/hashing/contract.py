@@ -217,6 +217,11 @@ class HashContract:
         return compared | {"time": asdict(self.time)}
 
     @property
+    def declared(self) -> Schema:
+        """The declaration of the log."""
+        return Schema.from_dict(self.schema, source="the schema of the hash contract")
+
+    @property
     def token_fields(self) -> tuple[str, ...]:
         """Names of the token columns, in order: fields of one value, features, crosses (``a*b``), each list's items."""
         items = (name for name, n_items in self.lists for _ in range(n_items))

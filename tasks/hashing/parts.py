@@ -79,6 +79,9 @@ class Parts:
             "span": [start, stop],
             "batch_rows": batch_rows,
         }
+        self._schema = contract.declared
+        if self._schema.weight_column:
+            self._plan["weight"] = self._schema.weight_column
         text = json.dumps(self._plan, sort_keys=True)
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.sizes = [min(batch_rows, stop - begin) for begin in range(start, stop, batch_rows)]
@@ -128,8 +131,9 @@ class Parts:
         """
         start, stop = self._span
         span = start + first * self._batch_rows, min(start + last * self._batch_rows, stop)
-        schema = self._contract.schema
-        columns = [schema["label"], self._contract.time_column, *self._contract.fields]
+        weight = self._schema.weight_column
+        columns = [self._schema.label, self._contract.time_column, *([weight] if weight else [])]
+        columns += self._contract.fields
         for number, table in enumerate(_tables(self._log, columns, self._batch_rows, span), first):
             faults = Faults()
             _write_part(
@@ -149,14 +153,15 @@ class Parts:
         faults = Faults()
         for number, n_rows in enumerate(self.sizes):
             path = self.path(number)
-            n_clicks, n_bytes = int(read_part(path).label.sum()), path.stat().st_size
-            counts = {"n_rows": n_rows, "n_clicks": n_clicks, "n_bytes": n_bytes}
+            counts = {"n_rows": n_rows, **_clicks(read_part(path)), "n_bytes": path.stat().st_size}
             parts.append({"file": path.name, **counts})
             faults.add_dict(_noted(path, _FAULTS_KEY))
             faults.left_out.update(_noted(path, _LEFT_OUT_KEY))
         faults.check(sum(self.sizes))
         source, origin = (self._log.manifest.get(key, "") for key in ("source", "origin"))
-        totals = {name: sum(part[name] for part in parts) for name in ("n_rows", "n_clicks")}
+        summed = ["n_rows", "n_clicks"]
+        summed += ["weight", "weight_clicks"] if self._schema.weight_column else []
+        totals = {name: sum(part[name] for part in parts) for name in summed}
         head = {**self._plan, "digest": self.digest, "source": source, "origin": origin}
         noted = {"feature_faults": faults.to_dict(), "items_left_out": dict(faults.left_out)}
         found = {**head, **totals, **noted, "parts": parts}
@@ -171,6 +176,15 @@ class Parts:
                 return digest == self.digest.encode() and reader.get_batch(0).num_rows == n_rows
         except (OSError, pa.ArrowInvalid):
             return False
+
+
+def _clicks(batch: Batch) -> dict[str, int | float]:
+    """Return the number of rows with a click, and where rows have weights, of impressions and clicks."""
+    n_clicks = int(batch.label.sum())
+    if batch.weight is None:
+        return {"n_clicks": n_clicks}
+    weight, clicked = float(batch.weight.sum()), float(batch.weight @ batch.label)
+    return {"n_clicks": n_clicks, "weight": weight, "weight_clicks": clicked}
 
 
 def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -232,6 +246,8 @@ def _write_part(path: Path, batch: Batch, digest: str, faults: Faults) -> None:
     )
     moments = pa.array(batch.time.view(np.int64)).cast(pa.timestamp("ms", tz="UTC"))
     columns = {"codes": codes, "label": pa.array(batch.label), "time": moments}
+    if batch.weight is not None:
+        columns["weight"] = pa.array(batch.weight)
     metadata = {
         _DIGEST_KEY: digest.encode(),
         _FAULTS_KEY: json.dumps(faults.to_dict()).encode(),

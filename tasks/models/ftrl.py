@@ -126,7 +126,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FTRLProximal":
         """Learn from scratch from a matrix, dense or sparse, and two labels of any kind."""
-        for name in ("state_", "classes_", "negative_rate_"):
+        for name in ("state_", "classes_", "negative_rate_", "no_click_rate_"):
             self.__dict__.pop(name, None)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=True)
         self._start(np.unique(self._checked_labels(y)), X.shape[1])

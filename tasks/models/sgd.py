@@ -116,7 +116,8 @@ class SGDLogistic(SGDClassifier, Learner):
         sample_weight: Any = None,
     ) -> "SGDLogistic":
         """Learn from scratch from a matrix, as scikit-learn does; a logit offset is reset."""
-        self.__dict__.pop("negative_rate_", None)
+        for name in ("negative_rate_", "no_click_rate_"):
+            self.__dict__.pop(name, None)
         return super().fit(X, y, coef_init, intercept_init, sample_weight)
 
     def partial_fit_codes(

@@ -2,8 +2,8 @@
 
 with Training(learner, train, valid, max_epochs=8) as run:
     for epoch in run.epochs():                           # until validation log loss stops improving
-        for codes, label in epoch.batches():             # in time order
-            run.learner.partial_fit_codes(codes, label)  # predicts each row, then learns from it
+        for rows in epoch.batches():             # in time order: codes, labels, weights where the log has them
+            run.learner.partial_fit_codes(*rows)  # predicts each row, then learns from it
         epoch.finish(*validate(run.learner, run.valid))
 """
 
@@ -15,15 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from tasks.errors import ConfigError, InputError
 from tasks.models.predict import Rows
 from tasks.storage.progress import report
 from tasks.training.checkpoint import Checkpoint, local_learner, state_digest
 from tasks.training.divergence import diverged, overflow_as_divergence, require_finite
 from tasks.training.history import Epoch, History, TrainingState
-from tasks.training.sampling import checked_rate, sample_batch
+from tasks.training.sampling import checked_rate, sample_batch, weight_of
 
 Progress = Callable[[int, int, int], None]
 
@@ -74,7 +72,8 @@ class Training:
     Raises
     ------
     ConfigError
-        If `max_epochs`, `patience`, `negative_rate` or `engine` is out of its domain.
+        If `max_epochs`, `patience`, `negative_rate` or `engine` is out of its domain, or rows have weights and the
+        learner takes none.
     InputError
         If there are no training rows, or no validation rows.
     DivergenceError
@@ -101,6 +100,7 @@ class Training:
     ):
         _check(train, valid, max_epochs, patience)
         learner.negative_rate_ = checked_rate(negative_rate)
+        learner.meet(train.contract)
         self.learner, self.train, self.valid = learner, train, valid
         self.state = TrainingState()
         self.checkpoint: Checkpoint | None = None
@@ -231,18 +231,20 @@ class Pass:
         """The epoch, counted from 1."""
         return self._number
 
-    def batches(self) -> Iterator[tuple[Any, np.ndarray]]:
-        """Yield codes and labels of each batch; when the next is asked for, the last must be learned."""
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what ``partial_fit_codes`` takes of each batch; when the next is asked for, the last must be learned.
+
+        These are codes and labels, and weights where rows stand for several impressions.
+        """
         state, n_read = self._state, 0
         for number, batch in enumerate(self._rows.batches(), start=1):
             first_row, n_read = n_read, n_read + len(batch.label)
             if number <= state.n_batches:
                 continue  # learned before the checkpoint
-            rate = getattr(self._learner, "negative_rate_", 1.0)
-            codes, label = sample_batch(batch, first_row, negative_rate=rate, seed=self._seed)
-            if len(label):
-                yield codes, label
-                self._add_loss(len(label))
+            rows = sample_batch(batch, first_row, **rates_of(self._learner), seed=self._seed)
+            if len(rows[1]):
+                yield rows
+                self._add_loss(weight_of(rows))
             state.n_batches, state.seconds = number, time.perf_counter() - self._since
             self._after_batch(n_read)
         if not state.n_learned:
@@ -266,7 +268,7 @@ class Pass:
             self._run.end_epoch(epoch)
         return epoch
 
-    def _add_loss(self, n_rows: int) -> None:
+    def _add_loss(self, n_rows: float) -> None:
         state, loss = self._state, self._learner.loss_
         if learns_at_the_end(self._learner):
             loss = 0.0  # known when the pass has ended
@@ -280,6 +282,11 @@ class Pass:
             return
         self._run.save_if_due(within_epoch=True)
         self._run.tell(n_read, self._rows.n_rows)
+
+
+def rates_of(learner: Any) -> dict[str, float]:
+    """Return which shares of the rows without a click training, and the log before it, leave."""
+    return {name: getattr(learner, f"{name}_", 1.0) for name in ("negative_rate", "no_click_rate")}
 
 
 def learns_at_the_end(learner: Any) -> bool:

@@ -19,8 +19,8 @@ def fit_stream(learner: Any, train: Rows, valid: Rows, **options: Any) -> Histor
     """
     with Training(learner, train, valid, **options) as run:
         for epoch in run.epochs():
-            for codes, label in epoch.batches():
-                run.learner.partial_fit_codes(codes, label)
+            for rows in epoch.batches():
+                run.learner.partial_fit_codes(*rows)
             epoch.finish(*validate(run.learner, run.valid))
     return run.history
 
@@ -28,14 +28,18 @@ def fit_stream(learner: Any, train: Rows, valid: Rows, **options: Any) -> Histor
 def validate(learner: Any, valid: Rows) -> tuple[float, float]:
     """Return log loss (nats) and AUC on the validation rows; both NaN if a logit is not finite."""
     labels, logits = [], []
+    weights: list[np.ndarray] = []
     for batch in valid.batches():
+        if (own := getattr(batch, "weight", None)) is not None:
+            weights.append(own)
         labels.append(batch.label)
         logits.append(learner.decision_codes(batch.codes))
     logit = np.concatenate(logits)
     if not np.isfinite(logit).all():
         return math.nan, math.nan
     y_true, p_click = np.concatenate(labels), sigmoid(logit)
-    return log_loss(y_true, p_click), roc_auc(y_true, p_click)
+    weight = np.concatenate(weights) if weights else None
+    return log_loss(y_true, p_click, weight), roc_auc(y_true, p_click, weight)
 
 
 def learn_once(learner: Any, rows: Rows, *, seed: int = 0) -> None:
@@ -45,5 +49,5 @@ def learn_once(learner: Any, rows: Rows, *, seed: int = 0) -> None:
     """
     state = TrainingState()
     with overflow_as_divergence(learner, state):
-        for codes, label in Pass(learner, rows, state, seed=seed).batches():
-            learner.partial_fit_codes(codes, label)
+        for some in Pass(learner, rows, state, seed=seed).batches():
+            learner.partial_fit_codes(*some)

@@ -30,6 +30,9 @@ class Scripted:
             None,
         )
 
+    def meet(self, contract):
+        pass
+
     def partial_fit_codes(self, codes, y):
         self.epoch += 1
         self.loss_ = self.losses.get(self.epoch, 0.5)
