@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, StrMethodFormatter
 
-from tasks.evaluation.comparison import CHAMPION, Comparison
+from tasks.evaluation.candidates import CHAMPION
+from tasks.evaluation.comparison import Comparison
 from tasks.evaluation.evidence import ratio_interval
 from tasks.evaluation.gates import Gates, slice_evidence
 from tasks.figures.style import ACCENT, INK, SOFT, empty, short

@@ -10,11 +10,8 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tasks.evaluation.champion import Champion
+from tasks.evaluation.candidates import CHAMPION, Collected, Scored, TestRows
 from tasks.evaluation.comparison import (
-    CHAMPION,
-    Collected,
-    Scored,
-    TestRows,
     compare,
     evaluation_record,
     golden_rows,

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.evaluation.comparison import CHAMPION, Comparison
+from tasks.evaluation.candidates import CHAMPION
+from tasks.evaluation.comparison import Comparison
 from tasks.evaluation.gates import Check, Gates, Verdict, refused
 from tasks.evaluation.metrics import calibration_curve
 from tasks.evaluation.slices import slice_table
