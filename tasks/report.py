@@ -14,6 +14,7 @@ from tasks.figures.optional import left_out
 from tasks.storage.files import write_atomic
 
 AFTER_EVALUATE = frozenset({"promote", "package", "report"})  # what can fail with a table to show
+_NOTES = ("note", "champion_left_out", "champion_note", "preference")
 _METRICS = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
 
 
@@ -38,7 +39,9 @@ def compared(evaluation: Mapping[str, Any], log: Mapping[str, Any]) -> dict[str,
         "n_test_rows": evaluation["n_test_rows"],
         "truth_log_loss": evaluation["truth_log_loss"],
         "models": [_model_row(evaluation, name) for name in evaluation["verdicts"]],
-        "notes": [line for key in ("note", "champion_left_out") if (line := evaluation.get(key))],
+        "notes": [line for key in _NOTES if (line := evaluation.get(key))]
+        + evaluation.get("harm", []),
+        "drawn_by": evaluation.get("drawn_by"),
     }
 
 
@@ -47,6 +50,7 @@ def _model_row(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {
         "model": name,
         **{key: metrics.get(key) for key in _METRICS},
+        "against_champion": evaluation.get("paired", {}).get(name),
         "train_seconds": evaluation["models"][name]["train_seconds"],
         "passed": evaluation["verdicts"][name]["passed"],
         "reasons": evaluation["verdicts"][name]["reasons"],
@@ -146,11 +150,21 @@ def _shown(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else "-"
 
 
+def _interval(paired: Mapping[str, float] | None) -> str:
+    """Return a difference of log losses with its 95% interval."""
+    if paired is None:
+        return "-"
+    return "{difference:+.4f} ({low:+.4f} to {high:+.4f})".format(**paired)
+
+
 def _table(record: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
     for name in ("log loss", "norm. entropy", "AUC", "calibration", "train s"):
         table.add_column(name, justify="right", no_wrap=True)
+    with_champion = any(row.get("against_champion") for row in record["models"])
+    if with_champion:
+        table.add_column("minus champion's", justify="right", no_wrap=True)
     table.add_column("gates", no_wrap=True)
     for row in record["models"]:
         table.add_row(
@@ -158,13 +172,14 @@ def _table(record: Mapping[str, Any]) -> Table:
             *(_shown(row[key], 4) for key in _METRICS[:3]),
             _shown(row["calibration_ratio"], 3),
             _shown(row["train_seconds"], 1),
+            *([_interval(row["against_champion"])] if with_champion else []),
             "passed" if row["passed"] else "refused",
         )
     if record["truth_log_loss"] is not None:
         table.add_row(
             "(the truth)",
             f"{record['truth_log_loss']:.4f}",
-            *[""] * 5,
+            *[""] * (5 + with_champion),
             style="dim",
         )
     return table
@@ -176,7 +191,7 @@ def _print_champion(record: Mapping[str, Any], console: Console) -> None:
     if promotion.get("forced"):
         what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}, by hand against the gates"
     elif promotion["previous_version"] == version:
-        what = f"stays version {version}: no model of this run may replace it"
+        what = f"stays version {version}: no model of this run takes its place"
     else:
         what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}"
     console.print(f"\nChampion: {what}, packaged as [bold]{bento['bento']}[/bold]")

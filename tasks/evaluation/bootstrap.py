@@ -173,10 +173,10 @@ def interval_of(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def _resampled(
-    metric: str, y_true: Any, p_click: Any, *, weight: Any, cluster: Any, **how: int
+    metric: str, y_true: Any, p_click: Any, *, weight: Any, cluster: Any, **how: Any
 ) -> np.ndarray:
     y_true, p_click = checked(y_true, p_click)
-    rows = {
+    rows: dict[str, Any] = {
         "weight": checked_weight(weight, len(y_true)),
         "cluster": checked_cluster(cluster, len(y_true)),
     }

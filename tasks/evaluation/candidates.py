@@ -9,7 +9,6 @@ import numpy as np
 
 from tasks.evaluation.champion import Champion, find_champion
 from tasks.evaluation.clusters import AUTO, Clusters, check_cluster, find_clusters, how_drawn
-from tasks.evaluation.metrics import log_loss
 from tasks.evaluation.predictions import fault_of
 from tasks.evaluation.rows import row_losses
 from tasks.hashing.feature_set import FeatureSet
@@ -84,12 +83,15 @@ class Collected:
         What the training task wrote of each model that has no predictions, with the reason under ``refused``.
     champion
         The model that serves, also where it is left out; None while nothing does.
+    features
+        The hashed test rows.
     """
 
     test: TestRows
     scored: dict[str, Scored]
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     champion: Champion | None = None
+    features: FeatureSet | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -133,14 +135,15 @@ def collect(
     champion = find_champion(log, split.test, schema, tracking, folder.parent / "champion")
     if champion is not None and champion.p_click is not None:
         scored[CHAMPION] = Scored(champion.model, champion.p_click, champion.known, champion.fresh)
-    losses = {name: row_losses(test.y_true, one.p_click) for name, one in scored.items()}
-    best = min(
-        losses,
-        key=lambda name: log_loss(test.y_true, scored[name].p_click, test.weight),
-        default=None,
-    )
-    clusters = find_clusters(test, losses.get(best), schema, cluster)
-    return Collected(replace(test, clusters=clusters), scored, failed, champion)
+    losses = _lowest_losses(test, scored)
+    clusters = find_clusters(test, losses, schema, cluster)
+    return Collected(replace(test, clusters=clusters), scored, failed, champion, features)
+
+
+def _lowest_losses(test: TestRows, scored: Mapping[str, Scored]) -> np.ndarray | None:
+    """Return the log loss of each test row, of the model with the lowest mean; None without a model."""
+    losses = [row_losses(test.y_true, one.p_click) for one in scored.values()]
+    return min(losses, key=lambda one: np.average(one, weights=test.weight), default=None)
 
 
 def _test_rows(log: Log, schema: Schema, split: Split) -> TestRows:

@@ -115,10 +115,10 @@ def find_clusters(
         If there is no such field, or it is a number or a list.
     """
     check_cluster(field, schema)
-    if field is None or (field == AUTO and losses is None):
-        return None
-    if field != AUTO:
+    if field is not None and field != AUTO:
         return next(_candidates(test, [field]))
+    if field is None or losses is None:
+        return None
     names = [spec.name for spec in schema.fields if spec.kind == "category"]
     best, largest = None, _CHANCE
     for one in _candidates(test, names):

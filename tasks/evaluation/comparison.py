@@ -15,6 +15,7 @@ from tasks.evaluation.champion import Champion
 from tasks.evaluation.clusters import how_drawn
 from tasks.evaluation.evidence import Promise, promise
 from tasks.evaluation.gates import Gates, Verdict, few_clicks, judge, refused
+from tasks.evaluation.importance import harm_note, harmful
 from tasks.evaluation.slices import slice_labels, slice_table
 from tasks.evaluation.succession import Choice, Paired, choose
 from tasks.logs.learned import last_moment
@@ -69,7 +70,7 @@ def compare(
     how = {"n_resamples": n_resamples, "seed": seed}
     paired = _paired(test, scored, ranking, found, **how)
     theirs = champion.known if champion else scored[CHAMPION].result if CHAMPION in scored else {}
-    origins = (test.log.manifest.get("origin"), theirs.get("origin"))
+    origin, other = test.log.manifest.get("origin"), theirs.get("origin")
     verdicts = [
         judge(
             name,
@@ -79,7 +80,7 @@ def compare(
             promised=_promised(found[name], scored[name].p_click, weight, gates, seed),
             paired=paired.get(name),
             unbeaten=champion.left_out if champion and champion.is_unbeaten else None,
-            origins=origins if all(origins) else None,
+            origins=(origin, other) if origin and other else None,
         )
         for name in ranking
     ]
@@ -216,8 +217,12 @@ def evaluation_record(
     n_golden: int,
     failed: Mapping[str, Mapping[str, Any]] | None = None,
     champion: Champion | None = None,
+    importance: Mapping[str, pd.DataFrame] | None = None,
 ) -> dict[str, Any]:
-    """Return what ``promote``, ``package`` and ``report`` need, as JSON-ready data."""
+    """Return what ``promote``, ``package`` and ``report`` need, as JSON-ready data.
+
+    `importance` is that of the fields, by model (:func:`tasks.evaluation.importance.importance_by_model`).
+    """
     everyone = {name: dict(scored[name].result) for name in result.ranking} | {
         name: dict(one) for name, one in (failed or {}).items()
     }
@@ -252,10 +257,23 @@ def evaluation_record(
         "champion_note": champion.note if champion else None,
         "paired": {name: asdict(one) for name, one in result.paired.items()},
         "drawn_by": how_drawn(test.clusters),
+        "importance": {
+            name: one.to_dict(orient="records") for name, one in (importance or {}).items()
+        },
+        "harm": _harm(result, importance or {}),
         "preferred": result.choice.winner,
         "preference": result.choice.why,
         "golden": golden_rows(test, scored, schema, n_rows=n_golden),
     }
+
+
+def _harm(result: Comparison, importance: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return which fields harm the model that is to serve, or the best one, in a sentence."""
+    for name in [result.choice.winner, *result.ranking]:
+        if name is not None and name in importance:
+            note = harm_note(name, harmful(importance[name]))
+            return [note] if note else []
+    return []
 
 
 def golden_rows(

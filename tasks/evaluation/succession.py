@@ -31,6 +31,11 @@ class Paired:
     low: float
     high: float
 
+    @property
+    def shown(self) -> str:
+        """The difference with its interval, as text."""
+        return f"{self.difference:+.5f} ({self.low:+.5f} to {self.high:+.5f})"
+
 
 def no_worse(paired: Paired, *, max_relative_loss: float) -> tuple[bool, str]:
     """Return whether a candidate is not worse than the champion by more than chance explains, and why.

@@ -53,21 +53,19 @@ def unlearned(info: Mapping[str, Any], log: Log, column: str, span: Span) -> np.
     log, column, span
         The log, the name of its time's column, the rows to judge by.
     """
-    n_rows = span[1] - span[0]
-    ours, theirs = log.manifest.get("origin"), info.get("origin")
-    if ours and theirs and ours != theirs:
-        return np.ones(n_rows, dtype=bool)
+    fresh = np.ones(span[1] - span[0], dtype=bool)
     known = info.get(KEY)
     if known is None and info.get("log_digest") == log.digest and "rows" in info:
         known = {"log_digest": log.digest, "rows": [[0, info["rows"]]]}
-    same = known is not None and known["log_digest"] == log.digest
-    if known is None or not (same or log.manifest.get("has_time", True)):
-        return None
-    fresh = np.ones(n_rows, dtype=bool)
-    if same:
+    if known is not None and known["log_digest"] == log.digest:
         for first, end in known["rows"]:
             fresh[max(first - span[0], 0) : max(end - span[0], 0)] = False
         return fresh
+    ours, theirs = log.manifest.get("origin"), info.get("origin")
+    if ours and theirs and ours != theirs:
+        return fresh
+    if known is None or not log.manifest.get("has_time", True):
+        return None
     batches = log.batches(columns=[column], start=span[0], stop=span[1])
     ticks = np.concatenate(
         [np.empty(0, np.int64), *(ticks_of(one.column(column)) for one in batches)]
