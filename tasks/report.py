@@ -118,6 +118,7 @@ def _print_models(record: Mapping[str, Any], console: Console) -> None:
         console.print(
             "(the truth): the true probabilities of this simulated log, the best possible"
         )
+    _print_against_champion(record, console)
     refused = {
         row["model"]: "; ".join(row["reasons"]) for row in record["models"] if not row["passed"]
     }
@@ -150,11 +151,23 @@ def _shown(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else "-"
 
 
-def _interval(paired: Mapping[str, float] | None) -> str:
-    """Return a difference of log losses with its 95% interval."""
-    if paired is None:
-        return "-"
-    return "{difference:+.4f} ({low:+.4f} to {high:+.4f})".format(**paired)
+def _print_against_champion(record: Mapping[str, Any], console: Console) -> None:
+    """Print each model's log loss minus the champion's, with its interval; nothing without a champion."""
+    rows = {row["model"]: row.get("against_champion") for row in record["models"]}
+    found = {name: paired for name, paired in rows.items() if paired}
+    if not found:
+        return
+    by = record.get("drawn_by") or "single rows"
+    n_rows = int(next(iter(found.values()))["n_rows"])
+    console.print(
+        escape(
+            f"log loss minus the champion's on {n_rows:,} rows that neither has learned, 95% interval by {by}:"
+        )
+    )
+    width = max(map(len, found))
+    for name, paired in found.items():
+        shown = "{difference:+.5f} ({low:+.5f} to {high:+.5f})".format(**paired)
+        console.print(escape(f"  {name:<{width}}  {shown}"))
 
 
 def _table(record: Mapping[str, Any]) -> Table:
@@ -162,9 +175,6 @@ def _table(record: Mapping[str, Any]) -> Table:
     table.add_column("model", no_wrap=True)
     for name in ("log loss", "norm. entropy", "AUC", "calibration", "train s"):
         table.add_column(name, justify="right", no_wrap=True)
-    with_champion = any(row.get("against_champion") for row in record["models"])
-    if with_champion:
-        table.add_column("minus champion's", justify="right", no_wrap=True)
     table.add_column("gates", no_wrap=True)
     for row in record["models"]:
         table.add_row(
@@ -172,14 +182,13 @@ def _table(record: Mapping[str, Any]) -> Table:
             *(_shown(row[key], 4) for key in _METRICS[:3]),
             _shown(row["calibration_ratio"], 3),
             _shown(row["train_seconds"], 1),
-            *([_interval(row["against_champion"])] if with_champion else []),
             "passed" if row["passed"] else "refused",
         )
     if record["truth_log_loss"] is not None:
         table.add_row(
             "(the truth)",
             f"{record['truth_log_loss']:.4f}",
-            *[""] * (5 + with_champion),
+            *[""] * 5,
             style="dim",
         )
     return table

@@ -110,15 +110,14 @@ def harm_note(model: str, fields: list[str]) -> str | None:
     Examples
     --------
     >>> harm_note("ftrl", ["device_ip"])
-    'device_ip makes ftrl worse on the test rows by more than chance explains; to take it out, add to the schema: drop: [device_ip]'
+    'without device_ip, ftrl would be better on the test rows by more than chance explains; to take it out, add to the schema: drop: [device_ip]'
     """
     if not fields:
         return None
-    names, one = ", ".join(fields), len(fields) == 1
     quoted = ", ".join(f'"{name}"' if "*" in name else name for name in fields)
     return (
-        f"{names} make{'s' * one} {model} worse on the test rows by more than chance explains; to take "
-        f"{'it' if one else 'them'} out, add to the schema: drop: [{quoted}]"
+        f"without {', '.join(fields)}, {model} would be better on the test rows by more than chance explains; to take "
+        f"{'it' if len(fields) == 1 else 'them'} out, add to the schema: drop: [{quoted}]"
     )
 
 

@@ -147,8 +147,8 @@ def choose(
     if serving in able[1:] and (lead := excess(serving, best)) is not None and lead[0] <= 0:
         return Choice(
             serving,
-            f"{serving} is renewed: {best} is not better by more than chance explains (95% interval of the difference "
-            f"{lead[0]:+.5f} to {lead[1]:+.5f})",
+            f"of equal models the one that serves is renewed: {best} is not better than {serving} by more than chance "
+            f"explains (95% interval of the difference {lead[0]:+.5f} to {lead[1]:+.5f})",
         )
     return Choice(best, None)
 

@@ -268,5 +268,5 @@ def test_fields_that_harm_the_model_to_serve_are_in_the_record(test, models, res
     record = evaluation_record(
         test, models, result, SMALL, n_golden=3, importance={"good": table, "loud": table}
     )
-    assert record["harm"][0].startswith("pos makes good worse")
+    assert record["harm"][0].startswith("without pos, good would be better")
     assert record["importance"]["good"][1]["field"] == "pos"
