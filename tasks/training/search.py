@@ -7,8 +7,8 @@ A search is the mapping under ``search`` of a model in ``env.yaml``:
 - ``{method: optuna, n_trials: 10, minutes: 30, storage: URL}``: until there are that many trials, or they have taken
   that many minutes, in total over all processes that share the storage, and however often the search was started;
   either may be left out. The storage is SQLite for one machine, PostgreSQL for several; memory if left out.
-  ``space: {name: [choices] or {low, high, log}}`` replaces the learner's own, widened by the learner's defaults, which
-  are tried first. ``pruner: false`` lets every trial end.
+  ``space: {name: [choices] or {low, high, log}}`` replaces the learner's own; the learner's defaults are tried first
+  where they lie inside. ``pruner: false`` lets every trial end.
 
 ``max_rows`` (the last rows before validation, default 150,000) and ``max_epochs`` (default 2) keep
 trials cheap. The caller trains the winner on all rows.
