@@ -35,6 +35,7 @@ def run_study(
     *,
     seed: int,
     study_name: str,
+    n_tokens: int,
     negative_rate: float,
 ) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
     """Return the finished trials of a study, the study, and its space; trials that the budget still has are run.
@@ -47,7 +48,7 @@ def run_study(
     optuna = _import_optuna()
     n_trials, seconds = _budget(plan)
     is_limited = math.isfinite(n_trials)
-    space, defaults = space_of(model, fixed, plan)
+    space, defaults = space_of(model, fixed, plan, n_tokens)
     name = f"{study_name}-{_digest(_named(model), fixed, plan, space, negative_rate)}"
 
     def objective(trial: Any) -> float:

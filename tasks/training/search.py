@@ -115,8 +115,9 @@ def search(
             f"search: {method!r} has no knob {unknown[0]!r}; it has {', '.join(sorted(_KEYS[method]))}"
         )
     fixed = dict(model.get("params") or {})
+    n_tokens = train.contract.n_tokens
     make_learner(
-        model, train.contract.n_features, **fixed
+        model, train.contract.n_features, n_tokens=n_tokens, **fixed
     )  # refuses bad parameters before hours of trials, not after
     if method == "fixed":
         return SearchResult(fixed, _table([]), [], [], {"search.method": method})
@@ -127,7 +128,7 @@ def search(
         records = _run_grid(run, space)
     else:
         records, study, space = run_study(
-            run, model, fixed, plan, study_name=study_name, **sampling
+            run, model, fixed, plan, study_name=study_name, n_tokens=n_tokens, **sampling
         )
     complete = [one for one in records if one["state"] == "complete"]
     if not complete:
@@ -167,7 +168,11 @@ def _runner(
                 on_epoch(epoch)
 
         learner = make_learner(
-            model, train.contract.n_features, random_state=sampling["seed"], **{**fixed, **params}
+            model,
+            train.contract.n_features,
+            random_state=sampling["seed"],
+            n_tokens=train.contract.n_tokens,
+            **{**fixed, **params},
         )
         try:
             history = fit_stream(

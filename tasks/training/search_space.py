@@ -16,7 +16,10 @@ _EDGE = 0.02  # share of a span, on its own scale, that counts as its edge
 
 
 def space_of(
-    model: str | Mapping[str, Any], fixed: Mapping[str, Any], plan: Mapping[str, Any]
+    model: str | Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    n_tokens: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the space of a search, and those of the learner's defaults that lie inside, which are tried first.
 
@@ -28,13 +31,15 @@ def space_of(
         Parameters that hold for every trial, so they are not searched.
     plan
         The model's block ``search``.
+    n_tokens
+        Tokens of a row, on which defaults may depend.
 
     Raises
     ------
     ConfigError
         If a parameter or span is not one, or nothing is left to search.
     """
-    learner = make_learner(model, 2, **fixed)
+    learner = make_learner(model, 2, n_tokens=n_tokens, **fixed)
     known = learner.get_params()
     given = plan.get("space") or learner.search_space
     if not isinstance(given, Mapping):

@@ -21,9 +21,9 @@ def test_a_learners_own_space_contains_its_defaults(kind):
     [
         ("alpha", {"low": 0.2, "high": 0.9}, {}),
         ("alpha", {"low": 0.001, "high": 0.01, "log": True}, {}),
-        ("alpha", {"low": 0.05, "high": 0.2}, {"alpha": 0.1}),
+        ("alpha", {"low": 0.05, "high": 0.2}, {"alpha": 0.05}),
         ("alpha", [0.2, 0.3], {}),
-        ("alpha", [0.3, 0.1], {"alpha": 0.1}),
+        ("alpha", [0.3, 0.05], {"alpha": 0.05}),
         ("fit_intercept", [False], {}),
     ],
 )
