@@ -17,6 +17,7 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.features.kinds.declaration import Feature
 from tasks.features.kinds.finding import find_feature
+from tasks.schemas.dropping import Learned, check_drop, learned_of
 from tasks.schemas.fields import Field, Slice
 from tasks.schemas.forms import FileForm, LabelForm, TimeForm
 from tasks.schemas.reading import each_of, names_of, words_of
@@ -34,6 +35,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "missing": ("missing", words_of),
     "features": ("features", names_of),
     "fields": ("fields", lambda raw: each_of(raw or {}, Field.from_raw)),
+    "drop": ("drop", names_of),
     "crosses": ("crosses", lambda raw: each_of(raw or (), lambda _, names: names_of(names))),
     "slices": ("slices", lambda raw: each_of(raw or (), lambda _, spec: Slice.read(spec))),
     "unit": ("unit", names_of),
@@ -63,6 +65,8 @@ class Schema:
         Names of functions in ``tasks/features``.
     crosses
         Fields and features hashed together as one more token.
+    drop
+        Fields, features and crosses (``a*b``) that no model learns; a field stays in the log, for slices and clusters.
     unit
         The fields that an A/B variant sticks to.
     unknown_fields
@@ -81,6 +85,7 @@ class Schema:
     keep_spaces: bool = False
     features: tuple[str, ...] = ()
     crosses: tuple[tuple[str, ...], ...] = ()
+    drop: tuple[str, ...] = ()
     slices: tuple[Slice, ...] = ()
     unit: tuple[str, ...] = ()
     unknown_fields: str = UNKNOWN_FIELDS[0]
@@ -144,6 +149,7 @@ class Schema:
                 f"{at('fields', twice[0])}: {twice[0]!r} has two roles; a column has one"
             )
         self._check_references(at)
+        check_drop(self, at)
 
     def _check_feature(self, name: str, place: str) -> None:
         try:
@@ -197,6 +203,11 @@ class Schema:
     def field_names(self) -> tuple[str, ...]:
         """Names of the fields, in the declared order."""
         return tuple(spec.name for spec in self.fields)
+
+    @property
+    def learned(self) -> Learned:
+        """The fields, features and crosses that give tokens: those that are not dropped."""
+        return learned_of(self)
 
     @property
     def derived(self) -> tuple[Feature, ...]:

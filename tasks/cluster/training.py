@@ -46,11 +46,11 @@ def distribute(
     engine: str | Mapping[str, Any],
     learner: Any,
     train: FeatureSet,
-    valid: FeatureSet,
+    valid: FeatureSet | None,
     *,
     n_shards: int | None = None,
     seed: int = 0,
-) -> Iterator[tuple["AveragedLearner", "OneBatch", "OneBatch"]]:
+) -> Iterator[tuple["AveragedLearner", "OneBatch", "OneBatch | None"]]:
     """Yield a learner on a cluster and the feature sets as it takes them, for a training loop as on one machine.
 
     A round, in which each row is learned once, is an epoch of a single batch.
@@ -63,7 +63,7 @@ def distribute(
         An estimator with ``partial_fit_codes``, ``decision_codes``, ``loss_``, ``snapshot``, ``restore``
         that can be pickled. Its ``negative_rate_`` applies to the rows of all shards.
     train, valid
-        Feature sets on storage that all workers see under the same path.
+        Feature sets on storage that all workers see under the same path; `train` may be several, joined.
     n_shards
         Number of shards, 1 or more, no more than files are used; None is the number of workers. The same
         number gives the same bits.
@@ -81,7 +81,8 @@ def distribute(
         )
     with connect(engine) as client:
         averaged = AveragedLearner(client, learner, n_shards or len(client.nthreads()), seed=seed)
-        yield averaged, OneBatch(train, with_labels=False), OneBatch(valid, with_labels=True)
+        judged = None if valid is None else OneBatch(valid, with_labels=True)
+        yield averaged, OneBatch(train, with_labels=False), judged
 
 
 class OneBatch:
@@ -90,12 +91,12 @@ class OneBatch:
     def __init__(self, features: FeatureSet, *, with_labels: bool):
         self.n_rows, self.manifest = features.n_rows, features.manifest
         self.contract, self._weights = features.contract, None
-        folder = features.folder.resolve()
         self._parts, n_before = [], 0
-        for part in features.manifest["parts"]:
-            path = str(folder / part["file"])
-            self._parts.append(Part(path, part["n_rows"], part["n_bytes"], n_before))
-            n_before += part["n_rows"]
+        for one in getattr(features, "sets", (features,)):
+            for part in one.manifest["parts"]:
+                path = str(one.folder.resolve() / part["file"])
+                self._parts.append(Part(path, part["n_rows"], part["n_bytes"], n_before))
+                n_before += part["n_rows"]
         self._labels: Any = range(self.n_rows)  # for its length only; the workers read the labels
         if with_labels and self.n_rows:
             self._labels = np.concatenate([batch.label for batch in features.batches()])

@@ -131,18 +131,18 @@ class HashContract:
         return cls(
             bits=bits,
             seed=seed,
-            fields=schema.field_names,
+            fields=tuple(spec.name for spec in schema.learned.fields),
             time=schema.time,
-            features=tuple(feature_key(name, past) for name in schema.features),
-            past={name: past[name] for name in schema.features if name in past},
-            crosses=schema.crosses,
+            features=tuple(feature_key(name, past) for name in schema.learned.features),
+            past={name: past[name] for name in schema.learned.features if name in past},
+            crosses=schema.learned.crosses,
             numbers=tuple(
                 (spec.name, _edges(spec.name, edges))
-                for spec in schema.fields
+                for spec in schema.learned.fields
                 if spec.kind == "number"
             ),
             lists=tuple(
-                (spec.name, spec.max_items) for spec in schema.fields if spec.kind == "list"
+                (spec.name, spec.max_items) for spec in schema.learned.fields if spec.kind == "list"
             ),
             schema_digest=schema.digest,
             schema=schema.to_dict(),

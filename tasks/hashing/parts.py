@@ -21,6 +21,7 @@ from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
 from tasks.hashing.features.columns import Faults
+from tasks.logs.learned import times_of
 from tasks.logs.log import Log
 from tasks.storage.files import write_atomic
 
@@ -164,7 +165,8 @@ class Parts:
         totals = {name: sum(part[name] for part in parts) for name in summed}
         head = {**self._plan, "digest": self.digest, "source": source, "origin": origin}
         noted = {"feature_faults": faults.to_dict(), "items_left_out": dict(faults.left_out)}
-        found = {**head, **totals, **noted, "parts": parts}
+        times = times_of(self._log, self._contract.time_column, self._span)
+        found = {**head, **totals, **noted, "times": times, "parts": parts}
         _write_json(self.folder / MANIFEST, found)
 
     def _is_finished(self, number: int, n_rows: int) -> bool:

@@ -230,6 +230,9 @@ class Evaluation(Section):
 
     n_resamples: Count = Field(description="bootstrap resamples behind each interval")
     n_golden: Count = Field(description="rows whose predictions prove the packaged model")
+    cluster: Text | None = Field(
+        description="field whose rows hang together, auto, or null for single rows: docs/gates.md"
+    )
 
 
 class Gates(Section):
@@ -239,7 +242,11 @@ class Gates(Section):
         gt=0, le=1, description="below 1: better than knowing only the click rate"
     )
     max_relative_loss: float = Field(
-        ge=0, description="how much worse than the champion, as a share of its normalized entropy"
+        ge=0, description="how much worse than the champion, as a share of its log loss"
+    )
+    max_undetected_loss: float = Field(
+        gt=0,
+        description="a champion is replaced where the clicks would show a log loss this much higher",
     )
     calibration_ratio: Bounds = Field(description="mean prediction over click rate, [low, high]")
     slice_calibration_ratio: Bounds = Field(description="the same for each slice")

@@ -155,6 +155,11 @@ class Learner:
         if schema.label_form.no_click_rate < 1:
             self.no_click_rate_ = float(schema.label_form.no_click_rate)
 
+    @classmethod
+    def defaults_for(cls, n_tokens: int) -> dict[str, Any]:
+        """Return the defaults that depend on how many tokens a row has; none unless a kind says so."""
+        return {}
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name."""
         return {name: getattr(self, name) for name in param_defaults(type(self))}

@@ -7,6 +7,7 @@ with Training(learner, train, valid, max_epochs=8) as run:
         epoch.finish(*validate(run.learner, run.valid))
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +35,7 @@ class Training:
     learner
         With ``meet``, ``partial_fit_codes``, ``decision_codes``, ``loss_``, ``snapshot``, ``restore``.
     train, valid
-        Feature sets; `valid` is later in time.
+        Feature sets; `valid` is later in time. Without one, all `max_epochs` passes are made and the last is kept.
     max_epochs
         Maximum number of passes, 1 or more.
     patience
@@ -117,6 +118,7 @@ class Training:
             "seed": seed,
             "engine": "dask" if isinstance(engine, Mapping) else engine or "local",
         }
+        self._unlearned = copy.deepcopy(learner)
         self._given, self._engine, self._n_shards = learner, engine, n_shards
         self._path, self._stack = checkpoint, ExitStack()
 
@@ -145,7 +147,8 @@ class Training:
 
     def epochs(self) -> Iterator["Pass"]:
         """Yield one pass over the training rows after another, until validation stops improving."""
-        while not self.state.is_over(self._max_epochs, self._patience):
+        patience = self._patience if self.valid is not None else self._max_epochs
+        while not self.state.is_over(self._max_epochs, patience):
             n_done = len(self.state.epochs)
             yield Pass(self.learner, self.train, self.state, seed=self.seed, run=self)
             if len(self.state.epochs) == n_done:
@@ -157,6 +160,21 @@ class Training:
         own = learner.get_params()
         own.pop("n_epochs", None)  # only `fit` uses it
         return {"kind": learner.kind, **own, **self._options}
+
+    def anew(self, rows: Any, *, checkpoint: str | Path | None = None) -> "Training":
+        """Return a training of the learner as it was given, on other rows, for the best number of epochs of this one."""
+        options = {key: self._options[key] for key in ("negative_rate", "seed")}
+        return Training(
+            copy.deepcopy(self._unlearned),
+            rows,
+            None,
+            max_epochs=max(1, self.state.best_epoch),
+            engine=self._engine,
+            n_shards=self._n_shards,
+            progress=self.progress,
+            checkpoint=checkpoint,
+            **options,
+        )
 
     @property
     def history(self) -> History:
@@ -253,13 +271,14 @@ class Pass:
             state.total_loss = state.n_learned * self._learner.loss_
         require_finite(self._learner, f"epoch {state.epoch}, by batch {state.n_batches}")
 
-    def finish(self, valid_log_loss: float, valid_roc_auc: float) -> Epoch:
-        """End the epoch with its validation results, which decide whether it is the best so far."""
+    def finish(self, valid_log_loss: float = math.nan, valid_roc_auc: float = math.nan) -> Epoch:
+        """End the epoch with its validation results, if there are any, which decide whether it is the best so far."""
         state = self._state
         train_log_loss = state.total_loss / state.n_learned
         seconds = time.perf_counter() - self._since
         epoch = Epoch(state.epoch, train_log_loss, valid_log_loss, valid_roc_auc, seconds)
-        if not math.isfinite(valid_log_loss):
+        is_judged = self._run is None or self._run.valid is not None
+        if is_judged and not math.isfinite(valid_log_loss):
             raise diverged(self._learner, f"validation after epoch {state.epoch}")
         if self._run is not None:
             self._run.end_epoch(epoch)
@@ -286,12 +305,12 @@ def learns_at_the_end(learner: Any) -> bool:
     return getattr(learner, "learns_at_the_end", False)
 
 
-def _check(train: Rows, valid: Rows, max_epochs: int, patience: int) -> None:
+def _check(train: Rows, valid: Rows | None, max_epochs: int, patience: int) -> None:
     for name, value in (("max_epochs", max_epochs), ("patience", patience)):
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"training: {name} must be an integer of at least 1, found {value!r}")
     for name, rows in (("train", train), ("valid", valid)):
-        if not rows.n_rows:
+        if rows is not None and not rows.n_rows:
             raise InputError(
                 f"the {name} part has no rows; take more of the log or other split shares"
             )
@@ -301,7 +320,7 @@ def _identity(learner: Any, train: Any, valid: Any) -> dict[str, Any]:
     """Return what identifies a checkpoint: the rows, by the digests of their plans, and the initial learner."""
     core = local_learner(learner)
     return {
-        "rows": [rows.manifest["digest"] for rows in (train, valid)],
+        "rows": [rows.manifest["digest"] for rows in (train, valid) if rows is not None],
         "learner": type(core).__name__,
         "params": core.get_params(),
         "learned": state_digest(core),

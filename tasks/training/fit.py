@@ -1,15 +1,16 @@
 """A learner trained in one call, validated, and applied to a feature set."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.evaluation.metrics import log_loss, roc_auc
 from tasks.models.scoring import sigmoid
-from tasks.training.divergence import overflow_as_divergence
-from tasks.training.epochs import Pass, Rows, Training
-from tasks.training.history import History, TrainingState
+from tasks.training.epochs import Rows, Training
+from tasks.training.history import History
+from tasks.training.sampling import Joined
 
 
 def fit_stream(learner: Any, train: Rows, valid: Rows, **options: Any) -> History:
@@ -42,12 +43,24 @@ def validate(learner: Any, valid: Rows) -> tuple[float, float]:
     return log_loss(y_true, p_click, weight), roc_auc(y_true, p_click, weight)
 
 
-def learn_once(learner: Any, rows: Rows, *, seed: int = 0) -> None:
-    """Make one more pass over rows, usually the validation rows, so that the learner has seen the newest.
+def learn_anew(run: Training, *rows: Any, checkpoint: str | Path | None = None) -> Any:
+    """Return the learner of a finished run, trained from scratch for the run's best number of epochs.
 
-    Afterwards they are no longer fit to validate it. Rows without a click are sampled as in training.
+    Usually on the training rows and then the validation rows, which are the newest; these are no longer fit to validate
+    it. One more pass over them alone would teach the last rows late and once, the others early and often.
+
+    Parameters
+    ----------
+    run
+        A training that has ended.
+    *rows
+        Feature sets, the oldest first.
+    checkpoint
+        As for :class:`tasks.training.epochs.Training`.
     """
-    state = TrainingState()
-    with overflow_as_divergence(learner, state):
-        for some in Pass(learner, rows, state, seed=seed).batches():
-            learner.partial_fit_codes(*some)
+    with run.anew(Joined(*rows), checkpoint=checkpoint) as again:
+        for epoch in again.epochs():
+            for some in epoch.batches():
+                again.learner.partial_fit_codes(*some)
+            epoch.finish()
+    return again.learner

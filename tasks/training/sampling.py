@@ -117,6 +117,24 @@ class LastRows:
                 yield Slice(batch.codes[begin:], batch.label[begin:], last)
 
 
+class Joined:
+    """Feature sets with one contract, read one after the other like one."""
+
+    def __init__(self, *sets: Any):
+        self.sets, self.contract = sets, sets[0].contract
+        self.n_rows = sum(one.n_rows for one in sets)
+
+    @property
+    def manifest(self) -> dict[str, str]:
+        """What identifies the rows."""
+        return {"digest": "+".join(one.manifest["digest"] for one in self.sets)}
+
+    def batches(self) -> Iterator[Any]:
+        """Yield the batches of each set, in their order."""
+        for one in self.sets:
+            yield from one.batches()
+
+
 def _uniform(rows: np.ndarray, seed: int) -> np.ndarray:
     """Return a number in [0, 1) for each row number: SplitMix64, started at the seed's own."""
     start = np.uint64((seed * 0xD1342543DE82EF95 + int(GOLDEN_GAMMA)) % 2**64)

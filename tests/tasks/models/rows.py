@@ -6,6 +6,8 @@ import numpy as np
 
 from tasks.hashing.contract import HashContract
 from tasks.schema import Schema
+from tasks.training.epochs import Training
+from tasks.training.fit import learn_anew, validate
 
 
 class Batch(NamedTuple):
@@ -55,3 +57,13 @@ def learnable_rows(rng, *, n_rows, contract, batch_rows=256):
     logit = np.linspace(-3, 1.5, 6)[values[:, 0]] + np.linspace(-0.4, 0.4, 4)[values[:, 1] - 10]
     label = (rng.random(n_rows) < 1 / (1 + np.exp(-logit))).astype(np.uint8)
     return MemoryRows(values.astype(np.int32), label, contract, batch_rows=batch_rows)
+
+
+def fit_anew(learner, train, valid, **options):
+    """Train until validation stops improving, then from scratch on both parts, as the notebook does."""
+    with Training(learner, train, valid, **options) as run:
+        for epoch in run.epochs():
+            for rows in epoch.batches():
+                run.learner.partial_fit_codes(*rows)
+            epoch.finish(*validate(run.learner, run.valid))
+    return run.history, learn_anew(run, train, valid)

@@ -7,9 +7,9 @@ from tasks.errors import ConfigError, InputError
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
 from tasks.models.predict import predict_stream
-from tasks.training.fit import fit_stream, learn_once
+from tasks.training.fit import fit_stream
 from tasks.training.sampling import LastRows, checked_rate, keep_rows, sample_batch, weight_of
-from tests.tasks.models.rows import Batch, MemoryRows, learnable_rows, small_contract
+from tests.tasks.models.rows import Batch, MemoryRows, fit_anew, learnable_rows, small_contract
 
 
 @pytest.fixture
@@ -53,13 +53,12 @@ def parts(rng):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_correction_restores_calibration(parts, kind):
-    """Mean prediction and click rate agree, in learner and saved model, also after one more pass."""
+    """Mean prediction and click rate agree, in learner and saved model, also once it is trained anew."""
     train, valid = parts
     learner = make_learner(kind, 256, random_state=0)
-    history = fit_stream(learner, train, valid, max_epochs=3, negative_rate=0.25, seed=2)
+    history, learner = fit_anew(learner, train, valid, max_epochs=3, negative_rate=0.25, seed=2)
     full = fit_stream(make_learner(kind, 256, random_state=0), train, valid, max_epochs=3)
     assert history.best_log_loss == pytest.approx(full.best_log_loss, rel=0.03)
-    learn_once(learner, valid, seed=2)
     y_true, p_click = predict_stream(learner, valid)
     assert p_click.mean() / y_true.mean() == pytest.approx(1, abs=0.06)
     model = freeze(learner, small_contract(), name="m")
@@ -169,8 +168,7 @@ def test_a_log_sampled_at_a_known_rate_gives_the_probability_among_all_rows(rng,
         weight = np.where(rows.label == 1, 1.0, 5.0)[kept]
         parts.append(MemoryRows(rows.codes[kept], rows.label[kept], contract, weight=weight))
     learner = make_learner(kind, 256, random_state=0)
-    history = fit_stream(learner, *parts, max_epochs=3)
-    learn_once(learner, parts[1])
+    history, learner = fit_anew(learner, *parts, max_epochs=3)
     whole = learnable_rows(rng, n_rows=20_000, contract=contract)
     p_click = learner.predict_codes(whole.codes)
     assert p_click.mean() == pytest.approx(whole.label.mean(), rel=0.05)

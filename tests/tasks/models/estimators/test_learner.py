@@ -21,10 +21,10 @@ from tasks.models.estimators.scoring import to_csr
 from tasks.schema import Schema
 from tasks.serving.live import LiveScorer
 from tasks.training.epochs import Training
-from tasks.training.fit import fit_stream, learn_once, validate
+from tasks.training.fit import fit_stream, validate
 from tasks.training.search import search
 from tests.tasks.models.checks import check_estimator
-from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
+from tests.tasks.models.rows import MemoryRows, fit_anew, learnable_rows, small_contract
 
 LOGISTIC = "sklearn.linear_model:LogisticRegression"
 STEPS = [
@@ -201,8 +201,9 @@ def test_only_the_last_rows_are_kept_and_that_is_said(caplog):
 
 def test_the_newest_rows_are_learned_together_with_the_others():
     """After validation it is fitted again: training rows and validation rows."""
-    learner = fitted("logistic")
-    learn_once(learner, rows_of(1))
+    block = BLOCKS["logistic"]
+    given = make_learner(block, 256, random_state=3, **block["params"])
+    _, learner = fit_anew(given, rows_of(), rows_of(1), max_epochs=1)
     codes = np.concatenate([rows_of().codes, rows_of(1).codes])
     label = np.concatenate([rows_of().label, rows_of(1).label])
     own = LogisticRegression(C=0.3, random_state=3).fit(to_csr(codes, 256), label)
