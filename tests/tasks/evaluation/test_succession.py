@@ -51,7 +51,6 @@ def test_better_by_more_than_chance_needs_no_narrow_interval():
     limits = {"max_undetected_loss": 0.01, "clicks_needed": 120}
     assert tells_enough(against(-0.02, half=0.015), **limits)[0]
     assert not tells_enough(against(-0.02, half=0.015, n_clicks=60), **limits)[0]
-    assert not tells_enough(against(float("nan")), **limits)[0]
 
 
 def test_more_clicks_narrow_what_rows_leave_open_not_clusters():
