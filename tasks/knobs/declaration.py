@@ -230,9 +230,7 @@ class Evaluation(Section):
 
     n_resamples: Count = Field(description="bootstrap resamples behind each interval")
     n_golden: Count = Field(description="rows whose predictions prove the packaged model")
-    cluster: Text | None = Field(
-        description="field whose rows hang together, auto, or null for single rows: docs/gates.md"
-    )
+    cluster: Text | None = Field(description="field of rows that hang together, auto, or null")
 
 
 class Gates(Section):
@@ -245,8 +243,7 @@ class Gates(Section):
         ge=0, description="how much worse than the champion, as a share of its log loss"
     )
     max_undetected_loss: float = Field(
-        gt=0,
-        description="a champion is replaced where the clicks would show a log loss this much higher",
+        gt=0, description="loss that the clicks must show: docs/gates.md"
     )
     calibration_ratio: Bounds = Field(description="mean prediction over click rate, [low, high]")
     slice_calibration_ratio: Bounds = Field(description="the same for each slice")
