@@ -56,7 +56,8 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
     is_new = before != record["champion_version"]  # since the models were compared
     forced = _forced(name, known, before, tracking) if is_new else None
-    winner = forced or record.get("preferred", passing[0] if passing else None)
+    preferred = record.get("preferred", passing[0] if passing else None)
+    winner = forced or (preferred if preferred in passing else None)
     already = winner is not None and before is not None and known[winner] == before
     if before != record["champion_version"] and not already:
         raise ChangedError(

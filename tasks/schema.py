@@ -17,10 +17,10 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.features.kinds.declaration import Feature
 from tasks.features.kinds.finding import find_feature
-from tasks.schemas.dropping import Learned, check_drop, learned_of
+from tasks.schemas.dropping import check_drop, learned_of
 from tasks.schemas.fields import Field, Slice
 from tasks.schemas.forms import FileForm, LabelForm, TimeForm
-from tasks.schemas.reading import each_of, names_of, words_of
+from tasks.schemas.reading import current_keys, each_of, names_of, words_of
 from tasks.storage.yaml_mapping import YamlMapping, read_mapping
 
 BUNDLED = Path(__file__).parent / "schemas"
@@ -100,7 +100,7 @@ class Schema:
         def at(*path: str | int) -> str:
             return lines.place(path) if lines else source
 
-        raw = _current_keys(raw, at)
+        raw = current_keys(raw, at)
         for key in raw:
             if key not in _KEYS:
                 near = get_close_matches(str(key), _KEYS, 1)
@@ -149,7 +149,7 @@ class Schema:
                 f"{at('fields', twice[0])}: {twice[0]!r} has two roles; a column has one"
             )
         self._check_references(at)
-        check_drop(self, at)
+        check_drop(self, at, self._features())
 
     def _check_feature(self, name: str, place: str) -> None:
         try:
@@ -204,10 +204,7 @@ class Schema:
         """Names of the fields, in the declared order."""
         return tuple(spec.name for spec in self.fields)
 
-    @property
-    def learned(self) -> Learned:
-        """The fields, features and crosses that give tokens: those that are not dropped."""
-        return learned_of(self)
+    learned = property(learned_of, doc="The fields, features and crosses that give tokens.")
 
     @property
     def derived(self) -> tuple[Feature, ...]:
@@ -276,17 +273,6 @@ class Schema:
         """Return one impression as a service request would carry it, from the declared examples."""
         time = {self.time_column: self.time.write(datetime(2014, 10, 21, tzinfo=UTC))}
         return (time if self.has_time else {}) | {spec.name: spec.example for spec in self.fields}
-
-
-def _current_keys(raw: Mapping[str, Any], at: Callable[..., str]) -> dict[str, Any]:
-    """Return a declaration whose keys are today's: ``features`` was called ``time_features``."""
-    if "time_features" not in raw:
-        return dict(raw)
-    if "features" in raw:
-        raise ConfigError(
-            f"{at('time_features')}: `time_features` is the old name of `features`; keep one"
-        )
-    return {"features" if key == "time_features" else key: value for key, value in raw.items()}
 
 
 def _without_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:

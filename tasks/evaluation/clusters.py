@@ -16,7 +16,7 @@ from tasks.evaluation.rows import mean_with_error
 from tasks.schema import Schema
 
 AUTO = "auto"
-FEWEST = 30  # clusters of equal size that rows must amount to, for an interval by cluster to hold
+FEWEST = 50  # clusters of equal size that rows must amount to, for an interval by cluster to hold
 _CHANCE = 1.2  # a design effect below may be that of rows which do not hang together
 
 
@@ -107,7 +107,7 @@ def find_clusters(
         The declaration of the log.
     field
         The knob ``evaluation.cluster``. ``auto`` takes the category whose values share the most luck: the largest design
-        effect, if it is more than chance, among those with 30 clusters' worth of rows.
+        effect, if it is more than chance, among those with 50 clusters' worth of rows.
 
     Raises
     ------

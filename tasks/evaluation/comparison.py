@@ -16,6 +16,7 @@ from tasks.evaluation.clusters import how_drawn
 from tasks.evaluation.evidence import Promise, promise
 from tasks.evaluation.gates import Gates, Verdict, few_clicks, judge, refused
 from tasks.evaluation.importance import harm_note, harmful
+from tasks.evaluation.rows import Z_95, mean_with_error, row_losses
 from tasks.evaluation.slices import slice_labels, slice_table
 from tasks.evaluation.succession import Choice, Paired, choose
 from tasks.logs.learned import last_moment
@@ -129,9 +130,10 @@ def _paired(
         mark = found[CHAMPION]["log_loss"]
         difference = metrics.log_loss(*rows) - mark
         n_clicks = metrics.counts(*rows)["n_clicks"]
-        out[name] = Paired(
-            len(rows[0]), n_clicks, mark, difference, *(interval or (np.nan, np.nan))
-        )
+        low, high = interval or (np.nan, np.nan)
+        excess = row_losses(*rows[:2]) - row_losses(*_judged(test, champion, scored[name])[:2])
+        half = Z_95 * float(mean_with_error(excess, rows[2])[1])
+        out[name] = Paired(len(rows[0]), n_clicks, mark, difference, low, high, half)
     return out
 
 

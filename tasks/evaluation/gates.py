@@ -80,22 +80,16 @@ class Gates:
                 isinstance(bounds, tuple) and len(bounds) == 2 and 0 < bounds[0] <= 1 <= bounds[1]
             ):
                 raise ConfigError(f"gates: {name} must be [low, high] around 1, found {bounds}")
-        if not 0 < gates.max_normalized_entropy <= 1:
-            raise ConfigError(
-                f"gates: max_normalized_entropy must lie in (0, 1], found {gates.max_normalized_entropy}"
-            )
-        if gates.max_relative_loss < 0:
-            raise ConfigError("gates: max_relative_loss must be >= 0")
-        if not gates.max_undetected_loss > 0:
-            raise ConfigError("gates: max_undetected_loss must be > 0")
-        if not 0 < gates.max_false_refusals < 1:
-            raise ConfigError(
-                f"gates: max_false_refusals must lie between 0 and 1, found {gates.max_false_refusals}"
-            )
-        if not isinstance(gates.allow_other_data, bool):
-            raise ConfigError(
-                f"gates: allow_other_data must be true or false, found {gates.allow_other_data!r}"
-            )
+        for name, is_possible, domain in (
+            ("max_normalized_entropy", 0 < gates.max_normalized_entropy <= 1, "lie in (0, 1]"),
+            ("max_relative_loss", gates.max_relative_loss >= 0, "be >= 0"),
+            ("max_undetected_loss", gates.max_undetected_loss > 0, "be > 0"),
+            ("max_false_refusals", 0 < gates.max_false_refusals < 1, "lie between 0 and 1"),
+            ("allow_other_data", isinstance(gates.allow_other_data, bool), "be true or false"),
+        ):
+            if not is_possible:
+                found = getattr(gates, name)
+                raise ConfigError(f"gates: {name} must {domain}, found {found!r}")
         return gates
 
     @property

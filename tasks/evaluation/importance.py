@@ -8,10 +8,9 @@ import pandas as pd
 
 from tasks.errors import InputError
 from tasks.evaluation.evidence import holm
-from tasks.evaluation.rows import mean_with_error
+from tasks.evaluation.rows import Z_95, mean_with_error
 
 SHUFFLED = 5_000  # rows at most where each field costs a pass of the model
-Z_95 = 1.959964  # of a normal distribution's two-sided 95% interval
 _ALPHA = 0.05  # chance of naming a field that does no harm
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+Z_95 = 1.959964  # of a normal distribution's two-sided 95% interval
 _EPS = np.finfo(np.float64).eps
 
 

@@ -21,7 +21,9 @@ class Paired:
     difference
         Nats; below 0 the candidate is better.
     low, high
-        Its 95% interval, both models bootstrapped on the same resamples.
+        Its 95% interval, both models bootstrapped on the same resamples, by cluster where rows hang together.
+    half_by_rows
+        Half the 95% interval if every row were independent: what more clicks would narrow.
     """
 
     n_rows: int
@@ -30,6 +32,7 @@ class Paired:
     difference: float
     low: float
     high: float
+    half_by_rows: float
 
     @property
     def shown(self) -> str:
@@ -47,7 +50,7 @@ def no_worse(paired: Paired, *, max_relative_loss: float) -> tuple[bool, str]:
 
     Examples
     --------
-    >>> no_worse(Paired(9000, 900.0, 0.3, 0.001, -0.001, 0.003), max_relative_loss=0)[0]
+    >>> no_worse(Paired(9000, 900.0, 0.3, 0.001, -0.001, 0.003, 0.002), max_relative_loss=0)[0]
     True
     """
     limit = max_relative_loss * paired.champion_loss
@@ -71,16 +74,17 @@ def tells_enough(
     Parameters
     ----------
     max_undetected_loss
-        The share of the champion's log loss by which a candidate may be worse unseen: half the paired interval.
+        The share of the champion's log loss by which a candidate may be worse unseen: half the interval by rows.
     clicks_needed
         Clicks at least, whatever the interval (:attr:`tasks.evaluation.gates.Gates.clicks_needed`).
 
     Notes
     -----
-    An interval narrows with the square root of the clicks, from which follows how many are needed. A candidate that is better
-    by more than chance explains needs no narrow interval.
+    An interval by rows narrows with the square root of the clicks, from which follows how many are needed; one by cluster
+    narrows with the clusters, of which no knob gives more. A candidate that is better by more than chance
+    explains needs no narrow interval.
     """
-    half, tolerated = (paired.high - paired.low) / 2, max_undetected_loss * paired.champion_loss
+    half, tolerated = paired.half_by_rows, max_undetected_loss * paired.champion_loss
     is_sure = paired.high < 0 or half <= tolerated  # NaN is neither
     needed = clicks_needed
     if not is_sure and math.isfinite(half):

@@ -21,7 +21,7 @@ from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
 from tasks.hashing.features.columns import Faults
-from tasks.logs.learned import times_of
+from tasks.logs.learned import times_between
 from tasks.logs.log import Log
 from tasks.storage.files import write_atomic
 
@@ -165,7 +165,8 @@ class Parts:
         totals = {name: sum(part[name] for part in parts) for name in summed}
         head = {**self._plan, "digest": self.digest, "source": source, "origin": origin}
         noted = {"feature_faults": faults.to_dict(), "items_left_out": dict(faults.left_out)}
-        times = times_of(self._log, self._contract.time_column, self._span)
+        ends = [read_part(self.path(number)).time for number in (0, len(parts) - 1) if parts]
+        times = times_between(ends[0][0], ends[-1][-1]) if ends else []
         found = {**head, **totals, **noted, "times": times, "parts": parts}
         _write_json(self.folder / MANIFEST, found)
 

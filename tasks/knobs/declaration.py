@@ -177,9 +177,7 @@ class Training(Section):
     """How long models are trained, and on which rows."""
 
     max_epochs: Count = Field(description="largest number of passes over the training rows")
-    patience: Count = Field(
-        description="stop after this many epochs without a better validation loss"
-    )
+    patience: Count = Field(description="epochs without a better validation loss before it stops")
     negative_rate: float = Field(
         gt=0, le=1, description="share of the non-clicks to keep; the probability is corrected"
     )
@@ -230,9 +228,7 @@ class Evaluation(Section):
 
     n_resamples: Count = Field(description="bootstrap resamples behind each interval")
     n_golden: Count = Field(description="rows whose predictions prove the packaged model")
-    cluster: Text | None = Field(
-        description="field whose rows hang together, auto, or null for single rows: docs/gates.md"
-    )
+    cluster: Text | None = Field(description="field of rows that hang together, auto, or null")
 
 
 class Gates(Section):
@@ -241,12 +237,9 @@ class Gates(Section):
     max_normalized_entropy: float = Field(
         gt=0, le=1, description="below 1: better than knowing only the click rate"
     )
-    max_relative_loss: float = Field(
-        ge=0, description="how much worse than the champion, as a share of its log loss"
-    )
+    max_relative_loss: float = Field(ge=0, description="share of the champion's loss it may add")
     max_undetected_loss: float = Field(
-        gt=0,
-        description="a champion is replaced where the clicks would show a log loss this much higher",
+        gt=0, description="loss that the clicks must show: docs/gates.md"
     )
     calibration_ratio: Bounds = Field(description="mean prediction over click rate, [low, high]")
     slice_calibration_ratio: Bounds = Field(description="the same for each slice")

@@ -27,15 +27,16 @@ def learned_rows(*manifests: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def times_of(log: Log, column: str, span: Span) -> list[int]:
-    """Return first and last moment of a span of rows, in microseconds since 1970, UTC; nothing of no rows."""
-    ends = sorted({span[0], span[1] - 1}) if span[1] > span[0] else []
-    ticks = [
-        int(ticks_of(batch.column(column))[0])
-        for row in ends
-        for batch in log.batches(columns=[column], start=row, stop=row + 1)
-    ]
-    return [ticks[0], ticks[-1]] if ticks else []
+def times_between(first: np.datetime64, last: np.datetime64) -> list[int]:
+    """Return two moments of whole milliseconds in microseconds since 1970, UTC; the last one with all of its millisecond.
+
+    Examples
+    --------
+    >>> times_between(np.datetime64("1970-01-01T00:00:01"), np.datetime64("1970-01-01T00:00:02"))
+    [1000000, 2000999]
+    """
+    ticks = [int(one.astype("datetime64[ms]").astype(np.int64)) * 1000 for one in (first, last)]
+    return [ticks[0], ticks[1] + 999]
 
 
 def unlearned(info: Mapping[str, Any], log: Log, column: str, span: Span) -> np.ndarray | None:

@@ -1,11 +1,10 @@
 """What models learn of a log: what the schema declares, without what it drops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from tasks.errors import ConfigError
-from tasks.features.kinds.finding import find_feature
 from tasks.schemas.fields import Field
 
 
@@ -27,7 +26,7 @@ def learned_of(schema: Any) -> Learned:
     )
 
 
-def check_drop(schema: Any, at: Callable[..., str]) -> None:
+def check_drop(schema: Any, at: Callable[..., str], features: Iterable[Any]) -> None:
     """Raise ConfigError unless what a schema drops is there, and nothing that stays is made of it.
 
     Parameters
@@ -36,8 +35,10 @@ def check_drop(schema: Any, at: Callable[..., str]) -> None:
         The declaration (:class:`tasks.schema.Schema`).
     at
         Returns the place of a key.
+    features
+        Its features (:class:`tasks.features.kinds.declaration.Feature`).
     """
-    left = learned_of(schema)
+    left, made = learned_of(schema), {one.name: one for one in features}
     known = [*schema.field_names, *schema.features, *map("*".join, schema.crosses)]
     for number, name in enumerate(schema.drop):
         place = at("drop", number)
@@ -47,9 +48,9 @@ def check_drop(schema: Any, at: Callable[..., str]) -> None:
             raise ConfigError(
                 f"{place}: drop names {name!r}, which is no field, feature or cross; {hint}"
             )
-        own = find_feature(name).feature.columns if name in schema.features else (name,)
+        own = made[name].columns if name in made else (name,)
         needing = ["*".join(cross) for cross in left.crosses if {*own} & {*cross}]
-        needing += [one for one in left.features if name in find_feature(one).feature.fields]
+        needing += [one for one in left.features if name in made[one].fields]
         if needing:
             raise ConfigError(
                 f"{place}: drop names {name!r}, but {needing[0]!r} is made of it; drop {needing[0]!r} too, or keep both"

@@ -256,7 +256,7 @@ def test_intervals_by_cluster_are_wider_where_rows_hang_together(test, models):
     )
     assert record["drawn_by"].startswith("site, 4 clusters")
     assert set(record["paired"]["good"]) == {
-        "n_rows", "n_clicks", "champion_loss", "difference", "low", "high",
+        "n_rows", "n_clicks", "champion_loss", "difference", "low", "high", "half_by_rows",
     }  # fmt: skip
 
 

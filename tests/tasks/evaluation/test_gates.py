@@ -120,7 +120,7 @@ def test_a_model_without_predictions_is_refused_with_its_reason():
 
 def against(difference: float, half: float = 0.001, n_clicks: float = 10_000.0) -> Paired:
     """Return a comparison with a champion of log loss 0.4, with an interval of that half width."""
-    return Paired(100_000, n_clicks, 0.4, difference, difference - half, difference + half)
+    return Paired(100_000, n_clicks, 0.4, difference, difference - half, difference + half, half)
 
 
 def test_a_model_is_refused_where_it_is_worse_than_the_champion_beyond_the_interval():

@@ -9,7 +9,7 @@ from tasks.evaluation.succession import Paired, choose, no_worse, tells_enough
 
 def against(difference: float, half: float = 0.001, n_clicks: float = 1000.0) -> Paired:
     """Return a comparison with a champion of log loss 0.4, with an interval of that half width."""
-    return Paired(10_000, n_clicks, 0.4, difference, difference - half, difference + half)
+    return Paired(10_000, n_clicks, 0.4, difference, difference - half, difference + half, half)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,12 @@ def test_better_by_more_than_chance_needs_no_narrow_interval():
     limits = {"max_undetected_loss": 0.01, "clicks_needed": 120}
     assert tells_enough(against(-0.02, half=0.015), **limits)[0]
     assert not tells_enough(against(-0.02, half=0.015, n_clicks=60), **limits)[0]
-    assert not tells_enough(against(float("nan")), **limits)[0]
+
+
+def test_more_clicks_narrow_what_rows_leave_open_not_clusters():
+    """A wide interval by cluster alone does not ask for clicks that would not help."""
+    wide = Paired(10_000, 1000.0, 0.4, 0.0, -0.02, 0.02, 0.001)
+    assert tells_enough(wide, max_undetected_loss=0.01, clicks_needed=120)[0]
 
 
 def chosen(passing, paired=None, *, serving="ftrl", newer=True, lead=(-0.001, 0.001)):

@@ -80,6 +80,8 @@ def test_rows_come_back_in_order_and_aligned(tmp_path):
     assert features.label_rate == pytest.approx(loaded.label.mean())
     assert features.contract == CONTRACT
     assert features.manifest["log_digest"] == "d1"
+    ends = rows["when"].cast(pa.int64()).to_pylist()  # milliseconds
+    assert features.manifest["times"] == [ends[0] * 1000, ends[-1] * 1000 + 999]
 
 
 def test_batches_are_views_of_the_files(tmp_path):

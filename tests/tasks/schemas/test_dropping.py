@@ -9,6 +9,7 @@ from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.row_encoder import RowEncoder
 from tasks.schema import Schema
+from tasks.serving.lookup import CodeLookup
 
 RAW = {
     "name": "shop",
@@ -56,6 +57,8 @@ def test_a_row_and_a_batch_still_agree():
         {"site": ["a"], "at": pa.array(np.array(["2014-10-21T05:00:00"], "datetime64[us]"))}
     )
     assert encode_batch(batch, contracts[1]).tolist() == [less.tolist()]
+    lookup = CodeLookup(contracts[1], cache_size=8)
+    assert lookup.codes(lookup.texts(row)) == less.tolist()
 
 
 @pytest.mark.parametrize(
