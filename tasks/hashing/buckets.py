@@ -8,17 +8,20 @@ own, and all negative values share one.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from tasks.hashing.columns import Column, read_only, texts_of
+from tasks.hashing.columns import Column, Texts, read_only, texts_of
 from tasks.logs.log import Log
 from tasks.schema import Schema
 
 MAX_SAMPLE = 1_000_000  # values per field that quantiles are taken of
+_CELL_BITS = 13  # of 2, 4, ... cells, as many as fit the first cache
 
 
 def learn_edges(log: Log, schema: Schema, span: tuple[int, int]) -> dict[str, tuple[float, ...]]:
@@ -156,21 +159,59 @@ def bucket_name(text: str, edges: Sequence[float]) -> str:
     return f"{edges[place - 1]:.4g} to {edges[place]:.4g}"
 
 
-def bucket_column(array: pa.Array, edges: Sequence[float]) -> Column:
+def bucket_column(array: pa.Array, edges: tuple[float, ...]) -> Column:
     """Return the bucket of each value of an Arrow column, the buckets as texts."""
     values = floats_of(array)
-    names = list(map(str, range(len(edges) + 1)))
+    names, cells = _cells_of(edges)
     entries = np.empty(len(values), dtype=np.int32)
-    _find_buckets(read_only(values), read_only(np.array(edges, dtype=np.float64)), entries)
-    return Column(texts_of(names), read_only(entries))
+    _find_buckets(read_only(values), read_only(values.view(np.int64)), cells, entries)
+    return Column(names, read_only(entries))
+
+
+class _Cells(NamedTuple):
+    """The range of floats between the edges in equal cells of their bits, so that few edges lie in a cell.
+
+    The bits of floats, read as integers, are in the order of the floats once those of negative ones are turned around.
+    """
+
+    edges: np.ndarray  # float64
+    starts: np.ndarray  # int32, edges that are not above any value of each cell; all edges last
+    low: int  # the bits of the first edge
+    high: int  # the bits of the last edge
+    shift: int  # a cell is 2**shift wide
+
+
+@lru_cache(maxsize=256)
+def _cells_of(edges: tuple[float, ...]) -> tuple[Texts, _Cells]:
+    names = texts_of(list(map(str, range(len(edges) + 1))))
+    limits = read_only(np.array(edges or (0.0,), dtype=np.float64))
+    ordered = _in_order(limits.view(np.int64))
+    low, high = int(ordered[0]), int(ordered[-1])
+    shift = max(0, (high - low).bit_length() - _CELL_BITS)
+    first = [low + (cell << shift) for cell in range(((high - low) >> shift) + 1)]
+    starts = np.append(np.searchsorted(ordered, first, "right"), len(limits)).astype(np.int32)
+    starts[0] = 0  # the first cell also holds what lies below all edges
+    if not edges:  # every value is in the one bucket there is
+        limits, starts = limits[:0], np.zeros_like(starts)
+    return names, _Cells(read_only(limits), read_only(starts), low, high, shift)
 
 
 @njit(cache=True, nogil=True)
-def _find_buckets(values, edges, out):
-    """Write how many edges are not above each value, one more than there are for NaN; no branch depends on a value."""
+def _in_order(bits):
+    ordered = bits ^ ((bits >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))
+    return ordered + (ordered == -1)  # negative zero is zero
+
+
+@njit(cache=True, nogil=True)
+def _find_buckets(values, bits, cells, out):
+    """Write how many edges are not above each value, one more than there are for NaN; `bits` are those of the values."""
+    edges, starts = cells.edges, cells.starts
     for i in range(values.size):
         value = values[i]
-        at, left = 0, edges.size
+        place = min(max(_in_order(bits[i]), cells.low), cells.high) - cells.low
+        cell = np.uint64(place) >> np.uint64(cells.shift)
+        at = np.int64(starts[cell])
+        left = starts[cell + np.uint64(1)] - at
         while left > 1:
             half = left // 2
             at += half * (edges[at + half - 1] <= value)

@@ -3,6 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.feature_extraction import FeatureHasher
 
 from tasks.errors import ConfigError, InputError
@@ -139,3 +141,42 @@ def test_quantiles_hold_equal_shares_and_a_frequent_value_has_its_own():
     counts = np.bincount(bucket_column(pa.array(values), edges).indices)
     assert counts[1] == 600
     assert counts[2:].max() <= 201
+
+
+odd_floats = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, -0.0, 1.0])
+
+
+@given(st.lists(odd_floats), st.sets(st.floats(-1e308, 1e308).map(lambda x: x + 0.0), max_size=99))
+def test_buckets_are_those_of_a_plain_search(values, edges):
+    """Whatever lies where: subnormal numbers, both zeros, infinity, edges side by side or far apart."""
+    edges = tuple(sorted(edges))
+    values = np.array([*values, *edges, *np.nextafter(edges, -np.inf)], dtype=float)
+    expected = np.searchsorted(edges, values, "right")
+    expected[np.isnan(values)] = len(edges) + 1
+    assert bucket_column(pa.array(values), edges).indices.tolist() == expected.tolist()
+
+
+@given(
+    st.lists(st.lists(st.text("a\0é", min_size=1, max_size=12), max_size=5) | st.none()),
+    st.integers(1, 4),
+    st.integers(0, 3),
+)
+def test_items_of_any_length_have_the_tokens_of_a_request(lists, n_most, n_more):
+    """Each distinct list once, or where the dictionary is longer than the batch, those of the rows; letters of zero count."""
+    schema = Schema.from_dict(
+        {
+            "name": "shop",
+            "label": "click",
+            "keep_spaces": True,
+            "fields": {"tags": {"type": "list", "max_items": n_most}},
+        }
+    )
+    contract = HashContract.from_schema(schema, bits=18)
+    texts = ["\x1f".join(dict.fromkeys(items or [])) or None for items in lists]
+    column = pa.array(texts + ["x"] * n_more + ["y", "z"], pa.string()).dictionary_encode()
+    faults = Faults()
+    codes = encode_batch(pa.record_batch({"tags": column[: len(lists)]}), contract, faults=faults)
+    rows = [{"tags": items} for items in lists]
+    assert (codes == RowEncoder(contract).encode_rows(rows)).all()
+    left_out = sum(max(0, len(set(items or [])) - n_most) for items in lists)
+    assert faults.left_out["tags"] == left_out
