@@ -68,8 +68,8 @@ class _Sample:
 
     @property
     def values(self) -> np.ndarray:
-        """The finite ones of the sample, and the extremes."""
-        values = np.concatenate([*self._held, self._extremes])
+        """The finite ones of the sample, and the extremes if it lacks any row."""
+        values = np.concatenate([*self._held, *([self._extremes] if self._step > 1 else [])])
         return values[np.isfinite(values)]
 
 
