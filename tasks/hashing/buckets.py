@@ -174,9 +174,9 @@ class _Cells(NamedTuple):
     The bits of floats, read as integers, are in the order of the floats once those of negative ones are turned around.
     """
 
-    edges: np.ndarray  # float64
-    starts: np.ndarray  # int32, edges that are not above any value of each cell; all edges last
-    low: int  # the bits of the first edge
+    edges: np.ndarray  # float64, NaN last: no value is above it
+    starts: np.ndarray  # int16, edges that are not above any value of each cell; all edges last
+    low: int  # the bits of an edge; what lies below is in the first cell
     high: int  # the bits of the last edge
     shift: int  # a cell is 2**shift wide
 
@@ -184,16 +184,20 @@ class _Cells(NamedTuple):
 @lru_cache(maxsize=256)
 def _cells_of(edges: tuple[float, ...]) -> tuple[Texts, _Cells]:
     names = texts_of(list(map(str, range(len(edges) + 1))))
-    limits = read_only(np.array(edges or (0.0,), dtype=np.float64))
-    ordered = _in_order(limits.view(np.int64))
-    low, high = int(ordered[0]), int(ordered[-1])
+    tried = [_make_cells(edges, n_below) for n_below in range(3)]
+    return names, min(tried, key=lambda cells: np.maximum(np.diff(cells.starts) - 1, 0).sum())
+
+
+def _make_cells(edges: tuple[float, ...], n_below: int) -> _Cells:
+    """Return cells that begin at an edge; a few lie below, as negative values and zero are far from the others in bits."""
+    ordered = _in_order(np.array(edges or (0.0,)).view(np.int64))
+    low, high = int(ordered[: 1 + n_below][-1]), int(ordered[-1])
     shift = max(0, (high - low).bit_length() - _CELL_BITS)
-    first = [low + (cell << shift) for cell in range(((high - low) >> shift) + 1)]
-    starts = np.append(np.searchsorted(ordered, first, "right"), len(limits)).astype(np.int32)
-    starts[0] = 0  # the first cell also holds what lies below all edges
-    if not edges:  # every value is in the one bucket there is
-        limits, starts = limits[:0], np.zeros_like(starts)
-    return names, _Cells(read_only(limits), read_only(starts), low, high, shift)
+    steps = np.arange(((high - low) >> shift) + 1, dtype=np.uint64) << np.uint64(shift)
+    first = (steps + np.array(low).astype(np.uint64)).view(np.int64)  # wraps around, as it must
+    starts = np.append(np.searchsorted(ordered, first, "right"), len(edges)).astype(np.int16)
+    starts[0] = 0  # the first cell also holds what lies below
+    return _Cells(read_only(np.array([*edges, np.nan])), read_only(starts), low, high, shift)
 
 
 @njit(cache=True, nogil=True)
@@ -216,9 +220,8 @@ def _find_buckets(values, bits, cells, out):
             half = left // 2
             at += half * (edges[at + half - 1] <= value)
             left -= half
-        if left > 0:
-            at += edges[at] <= value
-        out[i] = at if value == value else edges.size + 1
+        at += edges[at] <= value
+        out[i] = at if value == value else edges.size
 
 
 def floats_of(array: pa.Array) -> np.ndarray:
