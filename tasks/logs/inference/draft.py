@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ _PERSON = {
     "gaid",
 }
 _ADS = {"campaign", "creative", "ad", "adid", "adgroup", "advertiser", "banner"}
-_FITS = "The schema {0!r} has such columns: tasks/schemas/{0}.yaml may be all you need"
+_FITS = "tasks/schemas/{0}.yaml reads this log as well; it may be all you need"
+_CHECKED_ROWS = 10_000
 _SLICE_WORDS = (
     "pos",
     "position",
@@ -87,9 +89,10 @@ def draft_schema(
     roles = roles_of(
         {key: facts for key, facts in others.items() if key != row_id}, clicks, times=times
     )
-    text = _page(sample, name, columns, clicks, time, row_id, roles)
+    fitting = _fitting(sample, name)
+    text = _page(sample, name, columns, clicks, time, row_id, roles, fitting)
     schema = Schema.from_dict(yaml.safe_load(text), source=name)
-    return Draft(text, _summary(sample, schema, clicks, roles))
+    return Draft(text, _summary(sample, schema, clicks, roles, fitting))
 
 
 def _page(
@@ -100,6 +103,7 @@ def _page(
     time: TimeGuess | None,
     row_id: str | None,
     roles: list[Role],
+    fitting: str | None,
 ) -> str:
     kept = [role for role in roles if role.kept]
     rows = f"{'all' if sample.is_whole else 'the first'} {sample.n_rows:,} rows"
@@ -107,7 +111,7 @@ def _page(
     lines = [
         f"# A first schema, made from {rows}{of_files}: read it, and change what is wrong. docs/logs.md says what else it can say.",
     ]
-    if fitting := _bundled(sample, name):
+    if fitting:
         lines.append(f"# {_FITS.format(fitting)}")
     lines += [f"name: {_yaml(name)}", *_label(label)]
     if row_id:
@@ -116,7 +120,7 @@ def _page(
         )
     lines += _file(sample) + _time(time)
     lines += _features(time, kept)
-    words = {word: 0 for facts in columns.values() for word in facts.missing_words}
+    words = dict.fromkeys(word for facts in columns.values() for word in facts.missing_words)
     if words:
         lines.append(
             f"missing: {_yaml([*words])}{_why('words that mean nothing, in every field; take out what is a value')}"
@@ -128,7 +132,7 @@ def _page(
         )
     for column, reason in sample.look.refused.items():
         lines.append(f"  # {_yaml(column)}: {{}}{_why(reason)}")
-    lines += ["", *_slices(kept, columns, time), *_unit(kept)]
+    lines += ["", *_slices(kept, columns, time), *_unit(kept, columns)]
     return "\n".join(lines) + "\n"
 
 
@@ -225,57 +229,63 @@ def _slices(
     return ["slices:   # evaluated and gated on their own", *lines]
 
 
-def _unit(kept: list[Role]) -> list[str]:
+def _unit(kept: list[Role], columns: Mapping[str, ColumnFacts]) -> list[str]:
     people = [
         role.name
         for role in kept
-        if not role.entry.get("type") and re.sub("[^a-z]", "", role.name.lower()) in _PERSON
+        if not role.entry.get("type")
+        and columns[role.name].n_values > 20
+        and re.sub("[^a-z]", "", role.name.lower()) in _PERSON
     ]
     return [f"unit: {_yaml(people[:2])}{_why('whom an A/B variant sticks to')}"] if people else []
 
 
-def _bundled(sample: Sample, name: str) -> str | None:
-    """Return another schema of tasks/schemas whose columns these are."""
-    columns = sample.look.file.get("columns")
+def _fitting(sample: Sample, name: str) -> str | None:
+    """Return another schema of tasks/schemas that reads the sample as it is."""
+    headless = sample.look.file.get("columns")
     for path in sorted(BUNDLED.glob("*.yaml")):
         try:
             schema = load_schema(path)
         except ClicklabError:
             continue  # somebody is editing it
         names = schema.file.columns
-        fits = (
-            not names and {*schema.required_columns} <= {*sample.look.columns}
-            if columns is None
-            else len(names) == len(columns)
-        )
+        if headless is None:
+            fits = not names and {*schema.required_columns} <= {*sample.look.columns}
+        else:
+            fits = len(names) == len(headless)
         if fits and path.stem != name:
-            return path.stem
+            n_rows, bad = _unreadable(sample, schema)
+            if sum(bad.values()) <= 0.01 * n_rows:
+                return path.stem
     return None
 
 
-def _summary(sample: Sample, schema: Schema, label: LabelGuess, roles: list[Role]) -> list[str]:
-    """Return what was found, and how many rows of the sample the schema cannot read."""
-    n_rows, bad = 0, dict[str, int]()
+def _unreadable(sample: Sample, schema: Schema) -> tuple[int, Counter[str]]:
+    """Return how many rows were read by a schema, and how many of them go to quarantine, by reason."""
+    n_rows, bad = 0, Counter[str]()
     found = read_source(
         sample.source, schema, note=lambda _: None, batch_rows=5_000, block_bytes=1 << 20
     )
     canonical = Canonicalizer(schema, has_truth=False)
     with closing(found):
         for raw in found:
-            rows = canonical(raw)
+            bad.update(row.reason for row in canonical(raw).bad)
             n_rows += len(raw.numbers) + len(raw.bad)
-            for row in rows.bad:
-                bad[row.reason] = bad.get(row.reason, 0) + 1
-            if n_rows >= min(10_000, sample.n_rows):
+            if n_rows >= _CHECKED_ROWS:
                 break
-    n_bad = sum(bad.values())
-    reasons = "; ".join(f"{reason}: {count:,}" for reason, count in bad.items())
-    kept = [role for role in roles if role.kept]
+    return n_rows, bad
+
+
+def _summary(
+    sample: Sample, schema: Schema, label: LabelGuess, roles: list[Role], fitting: str | None
+) -> list[str]:
+    """Return what was found, and how many rows of the sample the schema cannot read."""
+    n_rows, bad = _unreadable(sample, schema)
     left = [role.name for role in roles if not role.kept]
     lines = [
-        f"label {label.column}: {label.rate:.2%} clicked; {len(kept)} fields"
+        f"label {label.column}: {label.rate:.2%} clicked; {len(roles) - len(left)} fields"
         + (f"; left out: {', '.join(left[:8])}" if left else ""),
-        f"it reads {n_rows - n_bad:,} of {n_rows:,} rows" + (f" ({reasons})" if bad else ""),
+        f"it reads {n_rows - bad.total():,} of {n_rows:,} rows"
+        + "".join(f"; {reason}: {count:,}" for reason, count in bad.items()),
     ]
-    fitting = _bundled(sample, schema.name)
     return [*lines, _FITS.format(fitting)] if fitting else lines

@@ -54,11 +54,11 @@ def roles_of(
     shares = _gains(columns, label)
     roles = []
     for facts in columns.values():
-        reason = _left_out(facts, label, shares.get(facts.name, 0.0), times)
-        role = _role(facts)
         if not facts.distinct:
-            role = Role(facts.name, {}, "empty in the sample", kept=False)
-        elif reason:
+            roles.append(Role(facts.name, {}, "empty in the sample", kept=False))
+            continue
+        role = _role(facts)
+        if reason := _left_out(facts, label, shares.get(facts.name, 0.0), times):
             entry = {} if facts.name in times else role.entry
             role = Role(facts.name, entry, reason, kept=False)
         roles.append(role)
@@ -124,7 +124,8 @@ def _role(facts: ColumnFacts) -> Role:
     if (facts.numbers is not None) and (why := _why_number(facts)):
         numbers = facts.numbers
         entry: dict[str, Any] = {"type": "number"}
-        middle = float(np.median(numbers[numbers > 0])) if (numbers > 0).any() else 0.0
+        rows = np.repeat(numbers, facts.counts)
+        middle = float(np.median(rows[rows > 0])) if (rows > 0).any() else 0.0
         if numbers.min() >= 0 and middle and numbers.max() > 100 * middle:
             entry["buckets"] = "log"
             why += f"; up to {numbers.max():g} where the middle value is {middle:g}"

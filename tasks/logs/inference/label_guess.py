@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,17 +99,32 @@ def _rank(facts: ColumnFacts, named: str | None) -> int:
 
 def _counts(columns: Mapping[str, ColumnFacts]) -> LabelGuess | None:
     """Return counts of clicks among impressions, if two columns are such."""
-    for clicked in columns.values():
-        if _plain(clicked.name) not in _CLICK or not clicked.is_integer:
-            continue
-        for shown in columns.values():
-            if _plain(shown.name) not in _SHOWN or not shown.is_integer:
-                continue
-            n_clicks, n_shown = _rows(clicked, 0.0), _rows(shown, 0.0)
-            if (n_clicks <= n_shown).mean() > 0.99 and n_shown.max() > 1:
-                declared = {"column": clicked.name, "impressions": shown.name}
-                why = "counts: a row stands for that many impressions"
-                return LabelGuess(clicked.name, declared, why, n_clicks, n_shown)
+    numeric = [facts for facts in columns.values() if facts.is_integer]
+    pairs = [
+        (clicked, shown)
+        for clicked in numeric
+        for shown in numeric
+        if _plain(clicked.name) in _CLICK and _plain(shown.name) in _SHOWN
+    ]
+    pairs += [
+        (clicked, shown)
+        for clicked, shown in pairwise(columns.values())
+        if re.fullmatch(r"c\d", clicked.name) and clicked.is_integer and shown.is_integer
+    ]
+    for clicked, shown in pairs:
+        n_clicks, n_shown = _rows(clicked, 0.0), _rows(shown, 0.0)
+        few = n_clicks.min() >= 0 and 1 <= np.median(n_shown) <= 100
+        named = _plain(clicked.name) in _CLICK
+        if (
+            (n_clicks <= n_shown).mean() > 0.99
+            and n_shown.max() > 1
+            and (named or (few and n_clicks.max() > 1 and n_clicks.mean() < 1))
+        ):
+            declared = {"column": clicked.name, "impressions": shown.name}
+            why = "counts: a row stands for that many impressions"
+            if not named:
+                why += "; guessed from the numbers, as no column has a name"
+            return LabelGuess(clicked.name, declared, why, n_clicks, n_shown)
     return None
 
 

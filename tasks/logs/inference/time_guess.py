@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -95,8 +95,18 @@ def _of_column(facts: ColumnFacts, kind: pa.DataType | None) -> TimeGuess | None
     for form in _formats(texts, facts):
         guess = _read(facts, form, texts, "")
         if guess:
-            return guess
+            return _month_or_day(guess, facts, texts)
     return None
+
+
+def _month_or_day(guess: TimeGuess, facts: ColumnFacts, texts: list[str]) -> TimeGuess:
+    """Return the guess, or the one that has day and month the other way round if its days are closer together."""
+    swapped = guess.format.replace("%m/%d", "%d/%m")
+    other = _read(facts, swapped, texts, "") if swapped != guess.format else None
+    if other is None:
+        return guess
+    near, far = sorted([guess, other], key=lambda one: one.last - one.first)
+    return replace(near, why=f"{near.why}, or is it {far.format}?")
 
 
 def _spread(facts: ColumnFacts) -> list[str]:
