@@ -21,7 +21,7 @@ def make_batch(
     InputError
         If a column is missing, or a label is not 0 or 1.
     """
-    label = contract.schema["label"]
+    label = contract.label
     for name in (label, contract.time_column):
         if name not in table.schema.names:
             raise InputError(

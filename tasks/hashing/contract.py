@@ -39,7 +39,7 @@ from tasks.features.kinds.finding import find_feature
 from tasks.features.kinds.past import Past
 from tasks.hashing.features.keys import FeatureKey, feature_key, require_features
 from tasks.schema import Schema
-from tasks.schemas.forms import TimeForm
+from tasks.schemas.forms import LabelForm, TimeForm
 
 TOKEN_FORM = (
     "field=value;a*b=va*vb;murmur3_x86_32;v2"  # changes whenever the definition of a token does
@@ -254,6 +254,11 @@ class HashContract:
     def time_column(self) -> str:
         """Name of the time's column."""
         return self.time.name
+
+    @property
+    def label(self) -> str:
+        """Name of the label's column."""
+        return LabelForm.from_raw(self.schema["label"]).column
 
     @property
     def reads_time(self) -> bool:

@@ -128,8 +128,8 @@ class Parts:
         """
         start, stop = self._span
         span = start + first * self._batch_rows, min(start + last * self._batch_rows, stop)
-        schema = self._contract.schema
-        columns = [schema["label"], self._contract.time_column, *self._contract.fields]
+        contract = self._contract
+        columns = [contract.label, contract.time_column, *contract.fields]
         for number, table in enumerate(_tables(self._log, columns, self._batch_rows, span), first):
             faults = Faults()
             _write_part(

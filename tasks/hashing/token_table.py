@@ -55,7 +55,7 @@ def frequent_values(
         crosses), ``value`` (text; a missing value is "(missing)"), ``code`` (int32, see
         :func:`tasks.hashing.codes.split_codes`), ``n_rows``, ``n_clicks``.
     """
-    label = contract.schema["label"]
+    label = contract.label
     start = max(span[0], span[1] - max_rows)
     columns = list(dict.fromkeys([label, *columns_of(contract)]))
     counted = [

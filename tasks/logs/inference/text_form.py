@@ -124,7 +124,7 @@ def _is_header(rows: list[list[str]]) -> bool:
     """Return whether the first row names columns: no numbers, no hashes, nothing that comes again below."""
     first, others = rows[0], rows[1:]
     names = first[1:] if not first[0] else first  # an index that has no name
-    if len({*names}) < len(names) * 0.9 or any(_VALUE.fullmatch(name) for name in names):
+    if len({*names}) < len(names) * 0.7 or any(_VALUE.fullmatch(name) for name in names):
         return False
     return not any(
         cell in {row[place] for row in others if len(row) > place}

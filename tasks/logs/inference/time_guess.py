@@ -24,6 +24,7 @@ _DIGITS = {
     14: ("%Y%m%d%H%M%S",),
     16: ("epoch_us",),
     17: ("%Y%m%d%H%M%S%f",),
+    20: ("%Y%m%d%H%M%S%f",),
 }
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%y%m%d")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
