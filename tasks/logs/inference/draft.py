@@ -140,7 +140,9 @@ def _yaml(value: Any) -> str:
     """Return a value as YAML in one line; text without quotes only where it reads back as the same text."""
     if isinstance(value, str):
         plain = re.fullmatch(r"[A-Za-z_][\w./-]*", value, re.ASCII)
-        return value if plain and yaml.safe_load(value) == value else json.dumps(value)
+        if plain and yaml.safe_load(value) == value:
+            return value
+        return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10**6).strip()
     if isinstance(value, list):
         return "[" + ", ".join(map(_yaml, value)) + "]"
     if isinstance(value, dict):
@@ -283,7 +285,7 @@ def _summary(
     n_rows, bad = _unreadable(sample, schema)
     left = [role.name for role in roles if not role.kept]
     lines = [
-        f"label {label.column}: {label.rate:.2%} clicked; {len(roles) - len(left)} fields"
+        f"label {label.column}: {label.rate:.2%} clicked; {len(roles) - len(left)} field{'s' * (len(roles) - len(left) != 1)}"
         + (f"; left out: {', '.join(left[:8])}" if left else ""),
         f"it reads {n_rows - bad.total():,} of {n_rows:,} rows"
         + "".join(f"; {reason}: {count:,}" for reason, count in bad.items()),

@@ -24,6 +24,7 @@ from tasks.logs.value_text import ITEM_MARK, value_text
 from tasks.schema import Schema
 
 MAX_ROWS = 50_000
+_MAX_CELLS = 3_000_000  # a log of thousands of columns is judged by fewer rows
 _MAX_FILES = 8  # of a folder: spread over it, so that a log by day shows several
 _MAX_PARTS = 16  # of archives
 _HEAD_BYTES = 512 << 10
@@ -59,6 +60,8 @@ class Sample:
 def take_sample(source: str, *, max_rows: int = MAX_ROWS) -> Sample:
     """Return the first rows of a source; of a folder, those of up to eight files spread over it.
 
+    At most `max_rows`, and a block of a megabyte more; fewer where there are many columns.
+
     Raises
     ------
     InputError
@@ -75,6 +78,7 @@ def take_sample(source: str, *, max_rows: int = MAX_ROWS) -> Sample:
             f"{look.name}: {len(usable)} usable column{'s' * (len(usable) != 1)}; a schema needs a label and a field"
         )
     schema = _every_column(usable, look)
+    max_rows = min(max_rows, max(1_000, _MAX_CELLS // len(usable)))
     found: list[RawRows] = []
     is_whole = len(sources) == 1 or len(sources) == len(list_files(source))
     for one in sources:

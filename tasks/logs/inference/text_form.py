@@ -12,7 +12,7 @@ from tasks.schemas.forms import FileForm
 
 _SEPARATORS = ",\t;|\x01 "
 _QUOTING = (('"', None), ('"', "\\"), (None, None))
-_MAX_LINES = 300
+_MAX_LINES, _MAX_COLUMNS = 300, 10_000
 _VALUE = re.compile(r"[-+]?[\d.,:/ T%Z+-]*\d[\d.,:/ T%Z+-]*|(?=.*\d)[0-9a-fA-F-]{8,}|")  # no name
 
 
@@ -60,8 +60,10 @@ def sniff(head: bytes, uri: str, *, is_whole: bool) -> TextForm:
     """
     encoding, text = _decoded(head)
     lines = [line.removesuffix("\r") for line in text.split("\n")]
-    if not is_whole and len(lines) > 1:
+    if not is_whole:
         lines.pop()  # cut in the middle
+        if not lines:
+            raise InputError(f"{uri}: no line break in {len(head) >> 10} KB; this is no table")
     lines = [line for line in lines if line.strip()][:_MAX_LINES]
     if not lines:
         raise InputError(f"{uri}: the file is empty; is the export complete?")
@@ -70,6 +72,10 @@ def sniff(head: bytes, uri: str, *, is_whole: bool) -> TextForm:
         raise InputError(
             f"{uri}: no separator among comma, tab, semicolon, bar and blank gives the lines the same number of columns "
             f"(the first line is {lines[0][:60]!r}); a schema needs a label and a field"
+        )
+    if n_columns > _MAX_COLUMNS:
+        raise InputError(
+            f"{uri}: {n_columns:,} columns in a line; a schema has {_MAX_COLUMNS:,} at most, is it one value per line?"
         )
     rows = [cells_of(line, form) for line in lines]
     has_header = _is_header(rows)
@@ -98,14 +104,20 @@ def _best_form(lines: list[str]) -> tuple[FileForm, int]:
     for separator in _SEPARATORS:
         for quote, escape in _QUOTING:
             form = FileForm(separator=separator, quote=quote, escape=escape)
+            if max(line.count(separator) for line in lines) < 1:
+                continue
             counts = Counter(len(cells_of(line, form)) for line in lines)
             n_columns = counts.most_common(1)[0][0]
+            if n_columns > _MAX_COLUMNS:
+                return form, n_columns
             rule = LineRule(form, n_columns)
             judged = [rule(line.encode(errors="replace")) for line in lines]
             n_rows = sum(not reason for _, reason in judged) if n_columns > 1 else 0
             if any(found_escape for found_escape, _ in judged):
                 form = replace(form, escape=BACKSLASH.decode())
             found.append((n_rows, form, n_columns))
+    if not found:
+        return FileForm(), 1
     n_rows, form, n_columns = max(found, key=lambda one: one[0])  # the first of equals
     return form, n_columns if n_rows > len(lines) / 2 else 1
 

@@ -92,7 +92,22 @@ def test_drafts_of_public_logs_read_them_and_name_the_bundled_schema(name, tmp_p
 
 @pytest.mark.parametrize(
     "name",
-    ["no", "10", "a: b", "#1", "Straße", 'say "hi"', "back\\slash", "null", "~", "- x", "{a}"],
+    [
+        "no",
+        "10",
+        "a: b",
+        "#1",
+        "Straße",
+        'say "hi"',
+        "back\\slash",
+        "null",
+        "~",
+        "- x",
+        "{a}",
+        "點擊",
+        "\U0001f600\u2028x",
+        "\x7f",
+    ],
 )
 def test_names_and_values_survive_yaml(name, tmp_path):
     """Words that YAML takes for something else stand in quotes."""
