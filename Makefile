@@ -41,9 +41,14 @@ $(STAMP): requirements.lock pyproject.toml
 	@rm -f $(VENV)/.installed-*; touch $@
 uv = $$(command -v uv || echo .uv/bin/uv)
 
-.PHONY: run lab ui migrate
+.PHONY: run schema lab ui migrate
 run: $(STAMP)  ## from a raw log to the champion in a Bento (DATA=, ENV=)
 	@$(BIN)/clicklab run --env $(ENV) $(if $(DATA),--data '$(DATA)')
+
+OUT ?=
+LABEL ?=
+schema: $(STAMP)  ## a first schema for a log (DATA=, OUT=, LABEL=, FORCE=1)
+	@$(BIN)/clicklab schema '$(DATA)' $(if $(OUT),--out '$(OUT)') $(if $(LABEL),--label '$(LABEL)') $(if $(FORCE),--force)
 
 LAB ?=
 lab: $(STAMP)  ## JupyterLab, with the pipeline's inputs (LAB='--port 9000')

@@ -90,6 +90,21 @@ def simulate(
 
 
 @app.command()
+def schema(
+    data: Annotated[str, typer.Argument(help="log to look at, in any form that `run` reads")],
+    out: Annotated[str, typer.Option(help="YAML to write; else in tasks/schemas")] = "",
+    label: Annotated[str | None, typer.Option(help="the column of clicks")] = None,
+    force: Annotated[bool, typer.Option(help="overwrite what is there")] = False,
+) -> None:
+    """Look at a log, and write a first schema for it with its reasons, to be edited."""
+    with readable_errors():
+        from tasks.logs.inference.writing import write_first_schema
+
+        for line in write_first_schema(data, out=out, label=label, force=force):
+            typer.echo(line)
+
+
+@app.command()
 def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
     """Show every promotion decision, oldest first."""
     with readable_errors():

@@ -34,7 +34,7 @@ def compared(evaluation: Mapping[str, Any], log: Mapping[str, Any]) -> dict[str,
     return {
         "source": log["source"],
         "rows": {key: log[key] for key in ("n_rows_in", "n_rows", "n_quarantined")},
-        "span": [log["time_min"], log["time_max"]],
+        "span": [log["time_min"], log["time_max"]] if log.get("has_time", True) else None,
         "split_note": evaluation["split_note"],
         "n_test_rows": evaluation["n_test_rows"],
         "truth_log_loss": evaluation["truth_log_loss"],
@@ -110,7 +110,8 @@ def _print_models(record: Mapping[str, Any], console: Console) -> None:
     rows = record["rows"]
     console.print(
         f"\n[bold]{escape(record['source'])}[/bold]: {rows['n_rows']:,} rows "
-        f"({rows['n_quarantined']:,} in quarantine), {record['span'][0]} to {record['span'][1]}"
+        f"({rows['n_quarantined']:,} in quarantine)"
+        + (", {} to {}".format(*record["span"]) if record["span"] else "")
     )
     console.print(f"{record['n_test_rows']:,} test rows; {escape(record['split_note'])}\n")
     console.print(_table(record))

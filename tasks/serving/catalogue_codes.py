@@ -127,7 +127,7 @@ class CatalogueCodes:
         features, pick = self._lookup.features, picker(numbers)
         assert features is not None
         inputs = [
-            pick(self._texts[place]) if place in self._texts else repeat(values[place])
+            pick(self._texts[place]) if place in self._names else repeat(values[place])
             for place in features.places[number]
         ]
         texts = features.column_texts(number, zip(*inputs, strict=False))

@@ -111,7 +111,8 @@ class RankingHasher:
             _raise_for_first(lookup, candidates)
             raise
         if lookup.features is not None:
-            differing |= own
+            # a list has a place of its own, which is another than that of a feature's input
+            differing |= {place: texts for place, texts in own.items() if place < lookup.n_fields}
             own |= _own_features(lookup.features, self._values(shared, context), differing)
         for place in own.keys() & lookup.buckets.keys():
             own[place] = lookup.tokens(place, own[place])

@@ -71,6 +71,12 @@ def test_the_best_possible_is_shown_where_it_is_known(show):
     assert "0.3621" in show(record(truth_log_loss=0.3621))
 
 
+def test_a_log_without_a_time_shows_no_dates(show):
+    """Its rows are counted from 1970, which says nothing."""
+    assert "to 2014-10-30" in " ".join(show(record()).split())
+    assert "990 rows (10 in quarantine)\n" in show(record(span=None))
+
+
 def test_a_champion_that_stays_is_said_to_stay(show):
     """Nobody reads a promotion where there was none."""
     promotion = record()["promotion"] | {"champion_version": "2", "champion": "(unchanged)"}

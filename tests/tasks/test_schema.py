@@ -94,7 +94,7 @@ def test_a_contradiction_is_named(changes, message):
 def test_an_unknown_schema_lists_the_known_ones():
     """A wrong name is answered with the right ones."""
     with pytest.raises(ConfigError, match="one of: avazu"):
-        load_schema("criteo")
+        load_schema("absent")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a\n- b\n"])

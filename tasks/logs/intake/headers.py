@@ -10,6 +10,7 @@ from tasks.schema import Schema
 from tasks.schemas.forms import FileForm
 
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_ADVICE = "rename, or let `make schema DATA=...` write a first schema for this log (`schema` in env.yaml, now {!r})"
 
 Note = Callable[[str], None]
 
@@ -79,7 +80,7 @@ def _no_header(file: str, found: Sequence[str], schema: Schema) -> str:
     missing = _missing_columns(list(names), found)
     return (
         f"{file}: {missing}; if the file has no header, name its columns in the schema: file: {{columns: [...]}}; "
-        f"else rename, or describe this log in a schema file of its own (`schema` in env.yaml, now {schema.name!r})"
+        f"else {_ADVICE.format(schema.name)}"
     )
 
 
@@ -94,7 +95,7 @@ def check_columns(found: Sequence[str], file: str, schema: Schema, note: Note) -
     missing = [name for name in schema.required_columns if name not in found]
     if missing:
         raise WrongColumns(
-            f"{file}: {_missing_columns(missing, found)}; rename, or describe this log in a schema file of its own (`schema` in env.yaml, now {schema.name!r})"
+            f"{file}: {_missing_columns(missing, found)}; {_ADVICE.format(schema.name)}"
         )
     wanted = [
         *schema.required_columns,

@@ -26,7 +26,7 @@ from tasks.logs.origin import split_member
 from tasks.logs.sources import list_files
 from tasks.schema import Schema
 
-_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -52,7 +52,7 @@ def read_source(
     unfit: list[WrongColumns] = []
     n_fit = 0
     for file in list_files(source, note):
-        with _file_errors(file.uri), file.open() as handle:
+        with file_errors(file.uri), file.open() as handle:
             for part in opener.parts(handle, file.uri, file.size_bytes):
                 try:
                     yield from _read_part(part, schema, note, batch_rows, block_bytes)
@@ -72,7 +72,7 @@ def read_source(
 
 
 @contextmanager
-def _file_errors(uri: str) -> Iterator[None]:
+def file_errors(uri: str) -> Iterator[None]:
     """Turn what readers raise about a damaged file into one line."""
     try:
         yield
@@ -104,7 +104,7 @@ def _read_part(
     partition = _partition_of(part.name, schema)
     if part.is_parquet:
         found = _read_parquet(part.stream, part.name, schema, partition, note, batch_rows)
-    elif any(suffix in part.name.lower().rsplit("/", 1)[-1] for suffix in _JSON_SUFFIXES):
+    elif any(suffix in part.name.lower().rsplit("/", 1)[-1] for suffix in JSON_SUFFIXES):
         found = read_json_lines(
             part.stream,
             part.name,

@@ -163,3 +163,19 @@ def test_codes_come_apart_into_index_and_sign():
     index, sign = split_codes(codes)
     assert index.tolist() == [[0, 0], [2**30 - 1, 2**30 - 1]]
     assert sign.tolist() == [[1, -1], [1, -1]]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "click",
+        {"column": "click", "click": ["yes"]},
+        {"column": "click", "impressions": "shown"},
+    ],
+)
+def test_the_label_has_its_columns_name_however_it_is_declared(label):
+    """Words and counts are the raw log's; in the canonical one the column holds 0 and 1."""
+    schema = Schema.from_dict({"name": "shop", "label": label, "fields": {"page": {}}})
+    contract = HashContract.from_schema(schema, bits=4)
+    again = HashContract.from_dict(contract.to_dict())
+    assert contract.declared.label == again.declared.label == "click"

@@ -159,6 +159,35 @@ def naive_counts(model: ScoringModel, several: list[dict]) -> tuple[list[int], l
     return missing, unseen
 
 
+@pytest.mark.parametrize("catalogued", [False, True])
+@pytest.mark.parametrize(
+    "features",
+    [["hour_of_day", "weekday"], ["shape", "into_the_day", "weekday"]],
+    ids=["two", "three"],
+)
+def test_features_of_the_time_read_the_time_beside_any_columns(features, catalogued):
+    """What features read has its own numbers, which columns of lists and features share: with a few of each they meet."""
+    declared = {
+        "name": "tiny",
+        "label": "click",
+        "time": {"column": "when", "format": "iso"},
+        "features": features,
+        "fields": {"site": {}, "größe": {}, "tags": {"type": "list"}, "more": {"type": "list"}},
+    }
+    model = model_of(HashContract.from_schema(Schema.from_dict(declared), bits=12))
+    context = {"when": "2024-05-03T17:30:00", "tags": "c", "more": "d"}
+    own = [{"site": f"s{n}", "größe": "a" * n} for n in range(3)]
+    if catalogued:
+        catalogue = Catalogue(["site", "größe"])
+        catalogue.add(own)
+        candidates = Candidates.picked(catalogue, (0, 1, 2))
+    else:
+        own = [row | {"tags": f"a|b{row['site']}", "more": "x"} for row in own]
+        candidates = Candidates.of(context, own)
+    scores = LiveScorer(model).score_candidates(context, candidates)
+    assert scores.tolist() == [model.predict_row({**context, **row}) for row in own]
+
+
 @any_model
 @given(context=rows, several=st.lists(rows, max_size=20))
 @settings(max_examples=60, deadline=None)
