@@ -97,7 +97,7 @@ class Assembly:
         self.quarantine.add_file(rows.quarantine, n_lines=n_lines)
         shift = 0 if self._schema.has_time else self._n_raw
         for number, day in rows.days.items():
-            whole = self._days.setdefault(number, Day(number))
+            whole = self._days.setdefault(number, Day(number, content=None))
             self._rows_before[len(self._pieces), number] = whole.n_rows
             whole.join(day, shift)
         again = bool(rows.files and self._files) and self._files[-1] == rows.files[0]

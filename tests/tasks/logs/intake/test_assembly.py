@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pickle
 import random
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return found | {"manifest.json": json.loads(found["manifest.json"])}
 
 
+def run_elsewhere(function, arguments):
+    """Call a function as in another process."""
+    for one in pickle.loads(pickle.dumps(list(arguments))):
+        yield pickle.loads(pickle.dumps(function(*one)))
+
+
 @pytest.fixture
 def in_pieces(monkeypatch):
     """Ingest in this process as on so many workers; small groups, so that they are cut."""
@@ -60,7 +67,7 @@ def in_pieces(monkeypatch):
     def ingest(source, folder, *, n_workers, schema=SMALL, **knobs):
         @contextmanager
         def runner(_):
-            yield tasks.ingest._run_here, n_workers
+            yield run_elsewhere if n_workers else tasks.ingest._run_here, n_workers
 
         knobs = {"max_bad_share": 0.9, "block_bytes": 700, "piece_bytes": 1000} | knobs
         with monkeypatch.context() as patch:
