@@ -64,7 +64,7 @@ class RowRecords:
         bins = (rows["key"] >> np.uint64(64 - _BITS)).astype(np.uint16)
         ends = np.cumsum(np.bincount(bins, minlength=_N_BINS)).astype(np.int64)
         self._handle.write(ends.data)
-        self._handle.write(rows[np.argsort(bins, kind="stable")].data)
+        self._handle.write(np.take(rows, np.argsort(bins, kind="stable")).data)
 
     def end(self) -> None:
         """Write what waits, and finish the file."""
