@@ -300,9 +300,7 @@ class Knobs(Section):
         min_length=1, description="a training task each, all through notebooks/train.ipynb"
     )
     training: Training
-    engine: AnyEngine = Field(
-        description="where logs are read, rows hashed and models trained: docs/dask.md"
-    )
+    engine: AnyEngine = Field(description="where rows are read, hashed and learned: docs/dask.md")
     evaluation: Evaluation
     gates: Gates
     mlflow: Mlflow
