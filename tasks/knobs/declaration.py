@@ -208,7 +208,7 @@ class Dask(Section):
 
 
 class Engine(Section):
-    """A cluster that hashes and trains."""
+    """A cluster that reads logs, hashes and trains."""
 
     dask: Dask = Field(description="where its workers are: docs/dask.md")
 
@@ -300,7 +300,7 @@ class Knobs(Section):
         min_length=1, description="a training task each, all through notebooks/train.ipynb"
     )
     training: Training
-    engine: AnyEngine = Field(description="where rows are hashed and models trained: docs/dask.md")
+    engine: AnyEngine = Field(description="where rows are read, hashed and learned: docs/dask.md")
     evaluation: Evaluation
     gates: Gates
     mlflow: Mlflow

@@ -1,9 +1,7 @@
 """The cluster: one machine's bytes and log loss, and a run that outlives its workers."""
 
 import os
-import signal
 import sys
-import threading
 import time
 import types
 from pathlib import Path
@@ -31,6 +29,7 @@ from tasks.models.predict import predict_stream
 from tasks.schema import Schema, load_schema
 from tasks.training import checkpoint
 from tasks.training.fit import fit_stream
+from tests.tasks.cluster.killing import kill_when
 from tests.tasks.hashing.test_store import RAW, FakeLog
 from tests.tasks.models.rows import learnable_rows, small_contract
 
@@ -188,13 +187,6 @@ def test_a_number_of_shards_out_of_range_is_named(n_shards):
 # ---- a cluster of processes
 
 
-@pytest.fixture(scope="module")
-def client():
-    pytest.importorskip("distributed", reason="the extra clicklab[dask] is not installed")
-    with connect({"dask": {"workers": 2}}) as client:
-        yield client
-
-
 def fit_on(client, learner, train, valid, **options):
     """Train through the `engine` knob on the cluster of the fixture; return the learner and the history."""
     engine = {"dask": {"address": client.scheduler.address}}
@@ -216,22 +208,6 @@ def store(tmp_path_factory):
 
 def bytes_of(folder):
     return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-
-
-def kill_when(pid_of):
-    """Kill the worker whose process `pid_of` names as soon as it does; within a minute or not at all."""
-
-    def watch():
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            if pid := pid_of():
-                os.kill(pid, signal.SIGKILL)
-                return
-            time.sleep(0.005)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    return thread
 
 
 @pytest.mark.slow
