@@ -24,7 +24,7 @@ from tasks.logs.intake.csv_rows import read_csv
 from tasks.logs.intake.headers import Note, WrongColumns, check_columns, find_layout
 from tasks.logs.intake.json_lines import read_json_lines
 from tasks.logs.origin import split_member
-from tasks.logs.sources import SourceFile
+from tasks.logs.sources import SourceFile, list_files
 from tasks.schema import Schema
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -152,6 +152,16 @@ class Reader:
 def is_json(name: str) -> bool:
     """Return whether a file of text holds JSON lines, by its name."""
     return any(suffix in name.lower().rsplit("/", 1)[-1] for suffix in JSON_SUFFIXES)
+
+
+def read_source(
+    source: str, schema: Schema, *, note: Note, batch_rows: int, block_bytes: int
+) -> Generator[RawRows, None, None]:
+    """Yield the rows of every file of a source, in order; arguments and errors are those of :class:`Reader`."""
+    fit = Fit()
+    files = [] if source.startswith("sim://") else list_files(source, note)
+    yield from Reader(source, schema, note, batch_rows, block_bytes).rows(files, None, fit)
+    fit.check(source, note)
 
 
 @contextmanager
