@@ -85,6 +85,8 @@ def tells_enough(
     explains needs no narrow interval.
     """
     half, tolerated = paired.half_by_rows, max_undetected_loss * paired.champion_loss
+    if paired.difference == half == 0:
+        return True, "it predicts what the champion does"
     is_sure = paired.high < 0 or half <= tolerated  # NaN is neither
     needed = clicks_needed
     if not is_sure and math.isfinite(half):

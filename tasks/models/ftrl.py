@@ -21,8 +21,6 @@ from tasks.models.scoring import (
     sigmoid,
 )
 
-_ROW_RATE, _MAX_RATE = 1.2, 0.1  # of all tokens of a row together, and of one
-
 _NO_WEIGHTS = frozen(np.ones(1))
 
 
@@ -32,8 +30,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
     Parameters
     ----------
     alpha
-        Learning rate, above 0: a fresh weight moves by about ``alpha / beta`` times its gradient. The default suits two
-        dozen tokens a row; :func:`tasks.models.make_learner` divides it among more, see :meth:`defaults_for`.
+        Learning rate, above 0: a fresh weight moves by about ``alpha / beta`` times its gradient; see :meth:`defaults_for`.
     beta
         Smooths the rate of weights met seldom, 0 or above (above 0 if `l2` is 0).
     l1
@@ -90,7 +87,6 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
         "l1": {"low": 0.01, "high": 5.0, "log": True},
         "l2": {"low": 0.1, "high": 50.0, "log": True},
     }
-
     _kernels: Any = kernels
 
     def __init__(
@@ -115,7 +111,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
     @classmethod
     def defaults_for(cls, n_tokens: int) -> dict[str, Any]:
         """Return the rate for rows of that many tokens: all of them move the same logit, so it is shared among them."""
-        return {"alpha": min(_ROW_RATE / max(n_tokens, 1), _MAX_RATE)}
+        return {"alpha": min(1.2 / max(n_tokens, 1), 0.1)}
 
     def check_params(self) -> None:
         """Raise ConfigError, naming the parameter, if one is out of its range."""

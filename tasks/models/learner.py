@@ -251,6 +251,11 @@ class Learner:
         return float(np.average(losses, weights=sample_weight))
 
 
+def learns_at_the_end(learner: Any) -> bool:
+    """Return whether a learner keeps the rows of a pass and learns them all at once."""
+    return getattr(learner, "learns_at_the_end", False)
+
+
 def no_weights(kind: str) -> str:
     """Return the line that refuses a kind of model on a log whose rows have weights."""
     return (

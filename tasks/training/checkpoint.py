@@ -127,6 +127,18 @@ def state_digest(learner: Any) -> str:
     return content.hexdigest()
 
 
+def identity_of(learner: Any, train: Any, valid: Any) -> dict[str, Any]:
+    """Return what identifies a checkpoint: the rows, by the digests of their plans, and the initial learner."""
+    core = local_learner(learner)
+    return {
+        "rows": [rows.manifest["digest"] for rows in (train, valid) if rows is not None],
+        "learner": type(core).__name__,
+        "params": core.get_params(),
+        "learned": state_digest(core),
+        "n_shards": getattr(learner, "n_shards", 1),
+    }
+
+
 def local_learner(learner: Any) -> Any:
     """Return the learner itself, or the local copy of one that works on a cluster."""
     return getattr(learner, "learner", learner)

@@ -17,9 +17,10 @@ from types import TracebackType
 from typing import Any
 
 from tasks.errors import ConfigError, InputError
+from tasks.models.learner import learns_at_the_end
 from tasks.models.predict import Rows
 from tasks.storage.progress import report
-from tasks.training.checkpoint import Checkpoint, local_learner, state_digest
+from tasks.training.checkpoint import Checkpoint, identity_of, local_learner
 from tasks.training.divergence import diverged, overflow_as_divergence, require_finite
 from tasks.training.history import Epoch, History, TrainingState
 from tasks.training.sampling import checked_rate, rates_of, sample_batch, weight_of
@@ -163,7 +164,6 @@ class Training:
 
     def anew(self, rows: Any, *, checkpoint: str | Path | None = None) -> "Training":
         """Return a training of the learner as it was given, on other rows, for the best number of epochs of this one."""
-        options = {key: self._options[key] for key in ("negative_rate", "seed")}
         return Training(
             copy.deepcopy(self._unlearned),
             rows,
@@ -173,7 +173,8 @@ class Training:
             n_shards=self._n_shards,
             progress=self.progress,
             checkpoint=checkpoint,
-            **options,
+            negative_rate=self._options["negative_rate"],
+            seed=self.seed,
         )
 
     @property
@@ -220,7 +221,7 @@ class Training:
 
     def _resume(self, path: str | Path) -> None:
         knobs = {"max_epochs": self._max_epochs, "patience": self._patience, "seed": self.seed}
-        identity = _identity(self.learner, self.train, self.valid)
+        identity = identity_of(self.learner, self.train, self.valid)
         self.checkpoint = Checkpoint(path, of=identity | knobs)
         saved = self.checkpoint.load(self.learner)
         if saved is not None:
@@ -277,8 +278,7 @@ class Pass:
         train_log_loss = state.total_loss / state.n_learned
         seconds = time.perf_counter() - self._since
         epoch = Epoch(state.epoch, train_log_loss, valid_log_loss, valid_roc_auc, seconds)
-        is_judged = self._run is None or self._run.valid is not None
-        if is_judged and not math.isfinite(valid_log_loss):
+        if getattr(self._run, "valid", self) is not None and not math.isfinite(valid_log_loss):
             raise diverged(self._learner, f"validation after epoch {state.epoch}")
         if self._run is not None:
             self._run.end_epoch(epoch)
@@ -294,15 +294,9 @@ class Pass:
         state.n_learned += n_rows
 
     def _after_batch(self, n_read: int) -> None:
-        if self._run is None:
-            return
-        self._run.save_if_due(within_epoch=True)
-        self._run.tell(n_read, self._rows.n_rows)
-
-
-def learns_at_the_end(learner: Any) -> bool:
-    """Return whether a learner keeps the rows of a pass and learns them all at once."""
-    return getattr(learner, "learns_at_the_end", False)
+        if self._run is not None:
+            self._run.save_if_due(within_epoch=True)
+            self._run.tell(n_read, self._rows.n_rows)
 
 
 def _check(train: Rows, valid: Rows | None, max_epochs: int, patience: int) -> None:
@@ -314,15 +308,3 @@ def _check(train: Rows, valid: Rows | None, max_epochs: int, patience: int) -> N
             raise InputError(
                 f"the {name} part has no rows; take more of the log or other split shares"
             )
-
-
-def _identity(learner: Any, train: Any, valid: Any) -> dict[str, Any]:
-    """Return what identifies a checkpoint: the rows, by the digests of their plans, and the initial learner."""
-    core = local_learner(learner)
-    return {
-        "rows": [rows.manifest["digest"] for rows in (train, valid) if rows is not None],
-        "learner": type(core).__name__,
-        "params": core.get_params(),
-        "learned": state_digest(core),
-        "n_shards": getattr(learner, "n_shards", 1),
-    }

@@ -59,6 +59,12 @@ def test_more_clicks_narrow_what_rows_leave_open_not_clusters():
     assert tells_enough(wide, max_undetected_loss=0.01, clicks_needed=120)[0]
 
 
+def test_the_champions_twin_needs_no_clicks():
+    """Evaluated again, the model that serves is not refused for too few of them."""
+    twin = Paired(90, 12.0, 0.4, 0.0, 0.0, 0.0, 0.0)
+    assert tells_enough(twin, max_undetected_loss=0.01, clicks_needed=120)[0]
+
+
 def chosen(passing, paired=None, *, serving="ftrl", newer=True, lead=(-0.001, 0.001)):
     """Return the choice among models, with one interval for the excess of any over any."""
     return choose(
