@@ -164,8 +164,8 @@ ROWS ?= 1000000
 SCALE ?=
 
 .PHONY: bench
-bench: $(STAMP)  ## time training against peers (ROWS=; SCALE=1, FEATURES=1)
-	@$(BIN)/python -m $(if $(SCALE),bench.scale,$(if $(FEATURES),bench.features,bench.throughput) --rows $(ROWS))
+bench: $(STAMP)  ## time against peers (ROWS=; SCALE=1, FEATURES=1, FIELDS=1)
+	@$(BIN)/python -m $(if $(SCALE),bench.scale,$(if $(FEATURES),bench.features,$(if $(FIELDS),bench.fields,bench.throughput)) --rows $(ROWS))
 
 .PHONY: bench-serve soak
 SOAK ?= 30

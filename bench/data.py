@@ -126,9 +126,15 @@ def _make(folder: Path, n_rows: int, seed: int) -> dict[str, Any]:
 def _texts(
     log: Log, schema: Schema, start: int, stop: int
 ) -> Iterator[tuple[pa.RecordBatch, dict[str, pa.Array]]]:
-    """Yield batches of the log with their fields as plain text."""
+    """Yield batches of the log with their fields as the raw log writes them: a missing value as its constant."""
     for batch in log.batches(start=start, stop=stop):
-        yield batch, {name: batch.column(name).cast(pa.string()) for name in schema.field_names}
+        yield (
+            batch,
+            {
+                spec.name: batch.column(spec.name).cast(pa.string()).fill_null(spec.missing or "")
+                for spec in schema.fields
+            },
+        )
 
 
 def _write_csv(log: Log, schema: Schema, path: Path, start: int, stop: int) -> None:

@@ -65,7 +65,7 @@ def find_limits(data: Data, *, bits: int) -> dict[str, Any]:
 def _phases(data: Data, contract: HashContract) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     """Return ns per row of each phase on its own, and the hashed rows."""
     log, n_rows = Log.open(data.folder / "log"), data.n_train
-    columns = [contract.label, contract.time_column, *contract.fields]
+    columns = [contract.declared.label, contract.time_column, *contract.fields]
 
     def read() -> list[Any]:
         return list(log.batches(columns=columns, stop=n_rows))

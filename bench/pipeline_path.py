@@ -27,6 +27,6 @@ def train(
     checkpoint: Path | None = None,
 ) -> tuple[Any, History]:
     """Return a learner with default parameters after one epoch, and its losses; `valid` is judged once."""
-    learner = make_learner(kind, features.contract.n_features)
+    learner = make_learner(kind, features.contract.n_features, n_tokens=features.contract.n_tokens)
     history = fit_stream(learner, features, valid, max_epochs=1, checkpoint=checkpoint)
     return learner, history

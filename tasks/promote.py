@@ -38,8 +38,8 @@ def promote(
 def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, Any]:
     """Register every model that passed, move the aliases, write the ledger, and return the decision.
 
-    The best model that passes becomes ``champion``, the next that passes ``challenger`` (else the
-    champion before it). If none passes, the champion stays; so does a model of this evaluation that a person made
+    The model that :func:`tasks.evaluation.succession.choose` prefers among those that pass becomes ``champion``, the best other
+    that passes ``challenger`` (else the champion before it). If none is preferred, the champion stays; so does a model of this evaluation that a person made
     champion (:func:`force`). Every model gets a line in the ledger, and its
     verdict with the reasons on its run; a registered one also its golden rows, with which a service that loads
     it from the registry proves it.
@@ -56,7 +56,8 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
     is_new = before != record["champion_version"]  # since the models were compared
     forced = _forced(name, known, before, tracking) if is_new else None
-    winner = forced or (passing[0] if passing else None)
+    preferred = record.get("preferred", passing[0] if passing else None)
+    winner = forced or (preferred if preferred in passing else None)
     already = winner is not None and before is not None and known[winner] == before
     if before != record["champion_version"] and not already:
         raise ChangedError(
@@ -68,7 +69,8 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         _add_golden(client, record, mlflow_store.CHAMPION, run_id)
     versions = _register(client, record, [*passing, *([forced] if forced else [])], known)
     if winner is not None and not already:
-        runner_up = versions[passing[1]] if len(passing) > 1 else before
+        others = [model for model in passing if model != winner]
+        runner_up = versions[others[0]] if others else before
         mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, runner_up)
         mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[winner])
     decisions = {model: _decision(model, winner, passing) for model in everyone}
@@ -250,5 +252,6 @@ def _entry(
         "log_digest": record["log_digest"],
         "origin": record.get("origin"),
         "metrics": record["metrics"].get(model, {}),
+        "against_champion": record.get("paired", {}).get(model),
         "reasons": record["verdicts"][model]["reasons"],
     }

@@ -14,6 +14,7 @@ from tasks.figures.optional import left_out
 from tasks.storage.files import write_atomic
 
 AFTER_EVALUATE = frozenset({"promote", "package", "report"})  # what can fail with a table to show
+_NOTES = ("note", "champion_left_out", "champion_note", "preference")
 _METRICS = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
 
 
@@ -38,7 +39,9 @@ def compared(evaluation: Mapping[str, Any], log: Mapping[str, Any]) -> dict[str,
         "n_test_rows": evaluation["n_test_rows"],
         "truth_log_loss": evaluation["truth_log_loss"],
         "models": [_model_row(evaluation, name) for name in evaluation["verdicts"]],
-        "notes": [line for key in ("note", "champion_left_out") if (line := evaluation.get(key))],
+        "notes": [line for key in _NOTES if (line := evaluation.get(key))]
+        + evaluation.get("harm", []),
+        "drawn_by": evaluation.get("drawn_by"),
     }
 
 
@@ -47,6 +50,7 @@ def _model_row(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {
         "model": name,
         **{key: metrics.get(key) for key in _METRICS},
+        "against_champion": evaluation.get("paired", {}).get(name),
         "train_seconds": evaluation["models"][name]["train_seconds"],
         "passed": evaluation["verdicts"][name]["passed"],
         "reasons": evaluation["verdicts"][name]["reasons"],
@@ -115,6 +119,7 @@ def _print_models(record: Mapping[str, Any], console: Console) -> None:
         console.print(
             "(the truth): the true probabilities of this simulated log, the best possible"
         )
+    _print_against_champion(record, console)
     refused = {
         row["model"]: "; ".join(row["reasons"]) for row in record["models"] if not row["passed"]
     }
@@ -147,6 +152,25 @@ def _shown(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else "-"
 
 
+def _print_against_champion(record: Mapping[str, Any], console: Console) -> None:
+    """Print each model's log loss minus the champion's, with its interval; nothing without a champion."""
+    rows = {row["model"]: row.get("against_champion") for row in record["models"]}
+    found = {name: paired for name, paired in rows.items() if paired}
+    if not found:
+        return
+    by = record.get("drawn_by") or "single rows"
+    n_rows = int(next(iter(found.values()))["n_rows"])
+    console.print(
+        escape(
+            f"log loss minus the champion's on {n_rows:,} rows that neither has learned, 95% interval by {by}:"
+        )
+    )
+    width = max(map(len, found))
+    for name, paired in found.items():
+        shown = "{difference:+.5f} ({low:+.5f} to {high:+.5f})".format(**paired)
+        console.print(escape(f"  {name:<{width}}  {shown}"))
+
+
 def _table(record: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
@@ -177,7 +201,7 @@ def _print_champion(record: Mapping[str, Any], console: Console) -> None:
     if promotion.get("forced"):
         what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}, by hand against the gates"
     elif promotion["previous_version"] == version:
-        what = f"stays version {version}: no model of this run may replace it"
+        what = f"stays version {version}: no model of this run takes its place"
     else:
         what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}"
     console.print(f"\nChampion: {what}, packaged as [bold]{bento['bento']}[/bold]")

@@ -17,9 +17,10 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.features.kinds.declaration import Feature
 from tasks.features.kinds.finding import find_feature
+from tasks.schemas.dropping import check_drop, learned_of
 from tasks.schemas.fields import Field, Slice
 from tasks.schemas.forms import FileForm, LabelForm, TimeForm
-from tasks.schemas.reading import each_of, names_of, words_of
+from tasks.schemas.reading import current_keys, each_of, names_of, words_of
 from tasks.storage.yaml_mapping import YamlMapping, read_mapping
 
 BUNDLED = Path(__file__).parent / "schemas"
@@ -34,6 +35,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "missing": ("missing", words_of),
     "features": ("features", names_of),
     "fields": ("fields", lambda raw: each_of(raw or {}, Field.from_raw)),
+    "drop": ("drop", names_of),
     "crosses": ("crosses", lambda raw: each_of(raw or (), lambda _, names: names_of(names))),
     "slices": ("slices", lambda raw: each_of(raw or (), lambda _, spec: Slice.read(spec))),
     "unit": ("unit", names_of),
@@ -63,11 +65,12 @@ class Schema:
         Names of functions in ``tasks/features``.
     crosses
         Fields and features hashed together as one more token.
+    drop
+        Fields, features and crosses (``a*b``) that no model learns; a field stays in the log, for slices and clusters.
     unit
         The fields that an A/B variant sticks to.
     unknown_fields
-        What happens to keys of a request that are no column of the log: ``ignore`` them (a service counts them), or
-        ``refuse`` the request.
+        What happens to keys of a request that are no column of the log: ``ignore`` (a service counts them) or ``refuse``.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Schema:
     keep_spaces: bool = False
     features: tuple[str, ...] = ()
     crosses: tuple[tuple[str, ...], ...] = ()
+    drop: tuple[str, ...] = ()
     slices: tuple[Slice, ...] = ()
     unit: tuple[str, ...] = ()
     unknown_fields: str = UNKNOWN_FIELDS[0]
@@ -96,7 +100,7 @@ class Schema:
         def at(*path: str | int) -> str:
             return lines.place(path) if lines else source
 
-        raw = _current_keys(raw, at)
+        raw = current_keys(raw, at)
         for key in raw:
             if key not in _KEYS:
                 near = get_close_matches(str(key), _KEYS, 1)
@@ -145,6 +149,7 @@ class Schema:
                 f"{at('fields', twice[0])}: {twice[0]!r} has two roles; a column has one"
             )
         self._check_references(at)
+        check_drop(self, at, self._features())
 
     def _check_feature(self, name: str, place: str) -> None:
         try:
@@ -199,6 +204,8 @@ class Schema:
         """Names of the fields, in the declared order."""
         return tuple(spec.name for spec in self.fields)
 
+    learned = property(learned_of, doc="The fields, features and crosses that give tokens.")
+
     @property
     def derived(self) -> tuple[Feature, ...]:
         """The features that a row alone decides, in the declared order; statistics of the past are left out."""
@@ -230,8 +237,12 @@ class Schema:
     @property
     def weight_column(self) -> str | None:
         """Name of the canonical log's column of impressions per row; None: each row is one impression."""
-        counted = self.label_form.impressions or self.label_form.no_click_rate < 1
-        return self.weight or ("weight" if counted else None)
+        return self.weight or ("weight" if self.label_form.gives_weights else None)
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether rows stand for different numbers of impressions."""
+        return bool(self.weight or self.label_form.impressions)
 
     @property
     def required_columns(self) -> tuple[str, ...]:
@@ -262,17 +273,6 @@ class Schema:
         """Return one impression as a service request would carry it, from the declared examples."""
         time = {self.time_column: self.time.write(datetime(2014, 10, 21, tzinfo=UTC))}
         return (time if self.has_time else {}) | {spec.name: spec.example for spec in self.fields}
-
-
-def _current_keys(raw: Mapping[str, Any], at: Callable[..., str]) -> dict[str, Any]:
-    """Return a declaration whose keys are today's: ``features`` was called ``time_features``."""
-    if "time_features" not in raw:
-        return dict(raw)
-    if "features" in raw:
-        raise ConfigError(
-            f"{at('time_features')}: `time_features` is the old name of `features`; keep one"
-        )
-    return {"features" if key == "time_features" else key: value for key, value in raw.items()}
 
 
 def _without_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:

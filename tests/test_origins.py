@@ -20,7 +20,11 @@ KNOBS = {
     "models": {"ftrl": FIXED},
     "training": {"max_epochs": 1},
     "evaluation": {"n_resamples": 5, "n_golden": 8},
-    "gates": {"calibration_ratio": [0.2, 5.0], "slice_calibration_ratio": [0.1, 9.0]},
+    "gates": {
+        "calibration_ratio": [0.2, 5.0],
+        "slice_calibration_ratio": [0.1, 9.0],
+        "max_undetected_loss": 1.0,
+    },
     "mlflow": {
         "tracking_uri": "sqlite:///products/small/store/mlflow.db",
         "artifact_root": "products/small/store/artifacts",

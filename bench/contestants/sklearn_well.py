@@ -34,7 +34,8 @@ def columns_of(batch):
     for name in batch.schema.names:
         if name not in NOT_FIELDS:
             column = batch.column(name)
-            yield name, column.dictionary.to_pylist(), column.indices.to_numpy()
+            values = [*column.dictionary.to_pylist(), ""]  # the last one stands for what is missing
+            yield name, values, column.indices.fill_null(len(values) - 1).to_numpy()
     hours = pc.hour(batch.column("hour")).dictionary_encode()
     yield "hour_of_day", hours.dictionary.cast(pa.string()).to_pylist(), hours.indices.to_numpy()
 

@@ -26,7 +26,7 @@ _RESUMABLE = ("part-*.arrow", "plan.json", "*.checkpoint.*")
 _CHECKPOINT = "*.checkpoint.*"
 _LIVE = (
     *_RESUMABLE[:2],
-    "*.checkpoint.npz",
+    "*.checkpoint*.npz",
 )  # written atomically, so never uploaded partially
 
 

@@ -1,1 +1,1 @@
-"""The same hashing and training on a Dask cluster; optional, Dask is imported when it is asked for."""
+"""The same intake, hashing and training on a Dask cluster; optional, Dask is imported when it is asked for."""

@@ -58,7 +58,7 @@ def copy_for_shard(learner: Any, n_shards: int) -> Any:
     return shard
 
 
-def average(start: Any, shards: Iterable[tuple[Any, int]], n_shards: int) -> Any:
+def average(start: Any, shards: Iterable[tuple[Any, float]], n_shards: int) -> Any:
     """Return `start` after a round, averaged from the copies that the shards trained.
 
     Parameters
@@ -66,8 +66,8 @@ def average(start: Any, shards: Iterable[tuple[Any, int]], n_shards: int) -> Any
     start
         The learner that every shard started from; it is not changed.
     shards
-        Copies by :func:`copy_for_shard` after training, each with the number of rows it learned from,
-        above 0, as its weight; one is held at a time.
+        Copies by :func:`copy_for_shard` after training, each with the number of rows it learned from (by their
+        weights, if they have some), above 0, as its weight; one is held at a time.
     n_shards
         As passed to :func:`copy_for_shard`.
 
@@ -78,7 +78,7 @@ def average(start: Any, shards: Iterable[tuple[Any, int]], n_shards: int) -> Any
     TypeError
         If a snapshot holds something that cannot be averaged.
     """
-    result, mean, n_rows = None, None, 0
+    result, mean, n_rows = None, None, 0.0
     first_step = getattr(start, "t_", 1.0)
     step = first_step  # scikit-learn's clock of the learning rate counts rows: those of all shards
     for shard, rows in shards:

@@ -21,7 +21,7 @@ from tasks.cluster.averaging import average, copy_for_shard
 from tasks.cluster.engine import connect
 from tasks.errors import ConfigError, InputError
 from tasks.hashing.feature_set import Batch, FeatureSet, read_part
-from tasks.training.sampling import sample_batch
+from tasks.training.sampling import rates_of, sample_batch, weight_of
 
 _ATTEMPTS = 3  # Dask reruns the tasks of a dead worker; these cover the loss of the learner itself
 
@@ -38,6 +38,7 @@ class Part(NamedTuple):
 class _Whole(NamedTuple):
     codes: list[Part]
     label: Any
+    weight: Any = None
 
 
 @contextmanager
@@ -45,11 +46,11 @@ def distribute(
     engine: str | Mapping[str, Any],
     learner: Any,
     train: FeatureSet,
-    valid: FeatureSet,
+    valid: FeatureSet | None,
     *,
     n_shards: int | None = None,
     seed: int = 0,
-) -> Iterator[tuple["AveragedLearner", "OneBatch", "OneBatch"]]:
+) -> Iterator[tuple["AveragedLearner", "OneBatch", "OneBatch | None"]]:
     """Yield a learner on a cluster and the feature sets as it takes them, for a training loop as on one machine.
 
     A round, in which each row is learned once, is an epoch of a single batch.
@@ -62,7 +63,7 @@ def distribute(
         An estimator with ``partial_fit_codes``, ``decision_codes``, ``loss_``, ``snapshot``, ``restore``
         that can be pickled. Its ``negative_rate_`` applies to the rows of all shards.
     train, valid
-        Feature sets on storage that all workers see under the same path.
+        Feature sets on storage that all workers see under the same path; `train` may be several, joined.
     n_shards
         Number of shards, 1 or more, no more than files are used; None is the number of workers. The same
         number gives the same bits.
@@ -80,7 +81,8 @@ def distribute(
         )
     with connect(engine) as client:
         averaged = AveragedLearner(client, learner, n_shards or len(client.nthreads()), seed=seed)
-        yield averaged, OneBatch(train, with_labels=False), OneBatch(valid, with_labels=True)
+        judged = None if valid is None else OneBatch(valid, with_labels=True)
+        yield averaged, OneBatch(train, with_labels=False), judged
 
 
 class OneBatch:
@@ -88,18 +90,20 @@ class OneBatch:
 
     def __init__(self, features: FeatureSet, *, with_labels: bool):
         self.n_rows, self.manifest = features.n_rows, features.manifest
-        folder = features.folder.resolve()
+        self.contract, self._weights = features.contract, None
         self._parts, n_before = [], 0
-        for part in features.manifest["parts"]:
-            path = str(folder / part["file"])
-            self._parts.append(Part(path, part["n_rows"], part["n_bytes"], n_before))
-            n_before += part["n_rows"]
+        for one in getattr(features, "sets", (features,)):
+            for part in one.manifest["parts"]:
+                path = str(one.folder.resolve() / part["file"])
+                self._parts.append(Part(path, part["n_rows"], part["n_bytes"], n_before))
+                n_before += part["n_rows"]
         self._labels: Any = range(self.n_rows)  # for its length only; the workers read the labels
         if with_labels and self.n_rows:
             self._labels = np.concatenate([batch.label for batch in features.batches()])
+            self._weights = features.weights()
 
     def batches(self) -> Iterator[_Whole]:
-        yield _Whole(self._parts, self._labels)
+        yield _Whole(self._parts, self._labels, self._weights)
 
 
 class AveragedLearner:
@@ -140,12 +144,12 @@ class AveragedLearner:
         return self
 
     def _average(
-        self, n_shards: int, results: Iterable[tuple[Any, int, float]]
+        self, n_shards: int, results: Iterable[tuple[Any, float, float]]
     ) -> tuple[Any, float]:
-        n_rows: list[int] = []
+        n_rows: list[float] = []
         losses: list[float] = []
 
-        def with_rows() -> Iterator[tuple[Any, int]]:
+        def with_rows() -> Iterator[tuple[Any, float]]:
             for shard, rows, loss in results:
                 n_rows.append(rows)
                 losses.append(loss)
@@ -204,16 +208,15 @@ class AveragedLearner:
 
 def _fit_shard(
     learner: Any, parts: Sequence[Part], n_shards: int, seed: int
-) -> tuple[Any, int, float]:
-    """On a worker: return a copy trained on the parts, the number of rows it learned, and their loss."""
-    shard, total, n_rows = copy_for_shard(learner, n_shards), 0.0, 0
-    rate = getattr(learner, "negative_rate_", 1.0)
+) -> tuple[Any, float, float]:
+    """On a worker: return a copy trained on the parts, the rows it learned (by their weights), and their loss."""
+    shard, total, n_rows = copy_for_shard(learner, n_shards), 0.0, 0.0
     for part in parts:
-        codes, label = sample_batch(_read(part), part.first_row, negative_rate=rate, seed=seed)
-        if len(label):
-            shard.partial_fit_codes(codes, label)
-            total += shard.loss_ * len(label)
-            n_rows += len(label)
+        rows = sample_batch(_read(part), part.first_row, **rates_of(learner), seed=seed)
+        if len(rows[1]):
+            shard.partial_fit_codes(*rows)
+            total += shard.loss_ * weight_of(rows)
+            n_rows += weight_of(rows)
     return shard, n_rows, total
 
 

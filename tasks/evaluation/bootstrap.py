@@ -5,7 +5,8 @@ its fixed number of rows. Counts come from a hash of seed, resample and row, so 
 compared see the very same resamples, in any order of their rows.
 
 A row of weight w is w impressions: its count is Poisson(w), the very counts of w rows where w is a whole number
-up to 64.
+up to 64. Where rows go together, in campaigns or persons, the hash takes the cluster in place of the row, so that a resample
+holds all of its rows as often, or none of them.
 """
 
 import math
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tasks.evaluation.rows import checked, checked_cluster, checked_weight, row_losses
 from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64_compiled
 
 METRICS = ("log_loss", "normalized_entropy", "roc_auc", "calibration_ratio")
@@ -22,58 +24,6 @@ _THRESHOLDS = tuple(
     min(round(2**32 * sum(math.exp(-1) / math.factorial(i) for i in range(k + 1))), 2**32 - 1)
     for k in range(13)
 )
-
-
-_EPS = np.finfo(np.float64).eps
-
-
-def checked(y_true: Any, p_click: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as float64 arrays of one length.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ or are 0, a label is not 0 or 1, or a probability is outside of [0, 1].
-    """
-    y_true, p_click = np.asarray(y_true, dtype=np.float64), np.asarray(p_click, dtype=np.float64)
-    if y_true.ndim != 1 or y_true.shape != p_click.shape or not len(y_true):
-        raise ValueError(
-            f"y_true and p_click must be one-dimensional, of one length above 0, found {y_true.shape} and {p_click.shape}"
-        )
-    if not np.all((y_true == 0) | (y_true == 1)):
-        raise ValueError("y_true must hold only 0 and 1")
-    if not (p_click.min() >= 0 and p_click.max() <= 1):  # written so that NaN fails too
-        raise ValueError(
-            f"p_click must lie in [0, 1], found {p_click.min()} to {p_click.max()}; pass probabilities, not logits"
-        )
-    return y_true, p_click
-
-
-def checked_weight(weight: Any, n_rows: int) -> np.ndarray | None:
-    """Return the weights as float64 ``(n_rows,)``; None stays None: each row is one impression.
-
-    Raises
-    ------
-    ValueError
-        If there is not one finite weight above 0 per row.
-    """
-    if weight is None:
-        return None
-    weight = np.asarray(weight, dtype=np.float64)
-    if weight.shape != (n_rows,):
-        raise ValueError(f"weight must hold one number per row, {n_rows}, found {weight.shape}")
-    if not (weight.min() > 0 and weight.max() < np.inf):  # written so that NaN fails too
-        raise ValueError(
-            f"weight must be above 0 and finite, found {weight.min()} to {weight.max()}"
-        )
-    return weight
-
-
-def row_losses(y_true: Any, p_click: Any) -> np.ndarray:
-    """Return the log loss of each row in nats, float64 ``(n_rows,)``, probabilities clipped by 2.2e-16."""
-    y_true, p_click = checked(y_true, p_click)
-    p_of_label = np.where(y_true == 1, p_click, 1 - p_click)
-    return -np.log(np.clip(p_of_label, _EPS, 1.0))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -115,24 +65,26 @@ def _weighted_count(key, row, weight, thresholds):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _resample_sums(order, y, p, loss, weight, keys, thresholds, out):
+def _resample_sums(drawn, is_clustered, y, p, loss, weight, keys, thresholds, out):
     """Write, for each key, the counted sums of rows, clicks, p, loss and rank pairs to a row of `out`.
 
-    `y`, `p`, `loss` and `weight` (empty: 1) are sorted by p; `order` is the number of each row's first impression
-    in the log. Pairs are (clicked, other) with the clicked row above, ties one half.
+    `y`, `p`, `loss` and `weight` (empty: 1) are sorted by p; `drawn` is what is counted: each row's cluster, or the
+    number of its first impression in the log. Pairs are (clicked, other) with the clicked row above, ties one half.
     """
     for b in range(keys.size):
         n_rows = n_clicks = pairs = 0.0
         sum_p = sum_loss = below = tied_clicks = tied_others = 0.0
-        for i in range(order.size):
+        for i in range(drawn.size):
             if i and p[i] != p[i - 1]:
                 pairs += tied_clicks * (below + 0.5 * tied_others)
                 below += tied_others
                 tied_clicks = tied_others = 0.0
-            if weight.size:
-                count = _weighted_count(keys[b], order[i], weight[i], thresholds)
+            if weight.size and not is_clustered:
+                count = _weighted_count(keys[b], drawn[i], weight[i], thresholds)
             else:
-                count = float(_count(keys[b], order[i], thresholds))
+                count = float(_count(keys[b], drawn[i], thresholds))
+                if weight.size:
+                    count *= weight[i]
             n_rows += count
             n_clicks += count * y[i]
             sum_p += count * p[i]
@@ -158,10 +110,11 @@ def resampled(
     n_resamples: int,
     seed: int,
     weight: np.ndarray | None = None,
+    cluster: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the metric on each resample, float64 ``(n_resamples,)``; NaN where it is not defined.
 
-    `y_true`, `p_click`, `losses` (the log loss of each row) and `weight` are checked float64 arrays.
+    `y_true`, `p_click`, `losses` (the log loss of each row), `weight` and `cluster` are checked arrays.
 
     Raises
     ------
@@ -176,13 +129,14 @@ def resampled(
     keys = np.random.SeedSequence(seed).generate_state(n_resamples, np.uint64)
     sums = np.empty((n_resamples, 5))
     thresholds = np.array(_THRESHOLDS, dtype=np.int64)
-    first, weights = order, np.empty(0)
-    if weight is not None:
+    drawn, weights = order, np.empty(0) if weight is None else weight[order]
+    if cluster is not None:
+        drawn = cluster[order]
+    elif weight is not None:
         units = np.ceil(weight)
-        first = (np.cumsum(units) - units)[order].astype(np.int64)
-        weights = weight[order]
+        drawn = (np.cumsum(units) - units)[order].astype(np.int64)
     by_p = (y_true[order], p_click[order], losses[order], weights)
-    _resample_sums(first, *by_p, keys, thresholds, sums)
+    _resample_sums(drawn, cluster is not None, *by_p, keys, thresholds, sums)
     return _metric_of(metric, *sums.T)
 
 
@@ -219,13 +173,14 @@ def interval_of(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def _resampled(
-    metric: str, y_true: Any, p_click: Any, weight: Any, n_resamples: int, seed: int
+    metric: str, y_true: Any, p_click: Any, *, weight: Any, cluster: Any, **how: Any
 ) -> np.ndarray:
     y_true, p_click = checked(y_true, p_click)
-    weight = checked_weight(weight, len(y_true))
-    losses = row_losses(y_true, p_click)
-    how: dict[str, Any] = {"n_resamples": n_resamples, "seed": seed, "weight": weight}
-    return resampled(metric, y_true, p_click, losses, **how)
+    rows: dict[str, Any] = {
+        "weight": checked_weight(weight, len(y_true)),
+        "cluster": checked_cluster(cluster, len(y_true)),
+    }
+    return resampled(metric, y_true, p_click, row_losses(y_true, p_click), **rows, **how)
 
 
 def bootstrap_interval(
@@ -237,6 +192,7 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
     weight: Any = None,
+    cluster: Any = None,
 ) -> tuple[float, float]:
     """Return the lower and upper end of a metric's percentile interval.
 
@@ -254,11 +210,13 @@ def bootstrap_interval(
         Share of resamples inside, between 0 and 1.
     weight
         Impressions per row, ``(n_rows,)``; None: 1.
+    cluster
+        What each row belongs to, integers ``(n_rows,)`` (:mod:`tasks.evaluation.clusters`); None: rows are
+        independent. Rows of one campaign or person are not, and intervals by rows are then too narrow.
 
     Notes
     -----
-    Rows are taken as independent. Impressions of one user or campaign are not, so real intervals are
-    somewhat wider. Resamples on which the metric is not defined are left out; NaN if that is all of them.
+    Few clusters, or one that holds most rows, make intervals by cluster too narrow. Resamples on which the metric is not defined are left out; NaN if that is all of them.
 
     References
     ----------
@@ -271,7 +229,8 @@ def bootstrap_interval(
     >>> round(low, 3) == round(high, 3) == 0.511  # every row has the same loss
     True
     """
-    return interval_of(_resampled(metric, y_true, p_click, weight, n_resamples, seed), level)
+    how = {"n_resamples": n_resamples, "seed": seed, "weight": weight, "cluster": cluster}
+    return interval_of(_resampled(metric, y_true, p_click, **how), level)
 
 
 def bootstrap_difference(
@@ -284,6 +243,7 @@ def bootstrap_difference(
     seed: int = 0,
     level: float = 0.95,
     weight: Any = None,
+    cluster: Any = None,
 ) -> tuple[float, float]:
     """Return the interval of the metric of `p_click` minus that of `p_other`, both on the same resamples.
 
@@ -295,7 +255,6 @@ def bootstrap_difference(
     >>> bootstrap_difference("roc_auc", [0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], [0.1, 0.9, 0.2, 0.8])
     (0.0, 0.0)
     """
-    one, other = (
-        _resampled(metric, y_true, p, weight, n_resamples, seed) for p in (p_click, p_other)
-    )
+    how = {"n_resamples": n_resamples, "seed": seed, "weight": weight, "cluster": cluster}
+    one, other = (_resampled(metric, y_true, p, **how) for p in (p_click, p_other))
     return interval_of(one - other, level)

@@ -10,6 +10,7 @@ import numpy as np
 from tasks.errors import ContractError
 from tasks.evaluation.predictions import fault_of
 from tasks.hashing.encode import encode_batch
+from tasks.logs.learned import last_moment, unlearned
 from tasks.logs.log import Log
 from tasks.models.artifact import ScoringModel, load_model
 from tasks.registry import mlflow_store
@@ -28,12 +29,26 @@ class Champion:
         Its predictions for the test rows; None if it cannot be compared on them.
     left_out
         Why it cannot, in a sentence; None if it can.
+    fresh
+        Which test rows it has not learned, bool ``(n_rows,)``, by which alone it may be judged; None: all of them.
+    note
+        What else there is to know, in a sentence: how many rows it has learned.
+    is_unbeaten
+        Whether it is left out because it learned all of the test rows, so that no model may take its place unasked.
     """
 
     model: ScoringModel
     found: mlflow_store.RegisteredModel
     p_click: np.ndarray | None
     left_out: str | None = None
+    fresh: np.ndarray | None = None
+    note: str | None = None
+    is_unbeaten: bool = False
+
+    @property
+    def learned_until(self) -> int | None:
+        """The last moment that it learned, in microseconds since 1970, UTC; None if its file does not say."""
+        return last_moment(self.model.info)
 
     @property
     def known(self) -> dict[str, Any]:
@@ -63,14 +78,25 @@ def find_champion(
             f"the champion, version {found.registry_version}, cannot be scored by this code: {error}. Or remove the "
             f"alias {mlflow_store.CHAMPION!r} in `make ui`: the best new model then takes its place"
         ) from None
-    why, p_click = difference(Schema.from_dict(model.contract.schema), schema), None
-    if why is None:
-        p_click = score_log(model, log, span)
-        why = fault_of(p_click)
-    if why is None:
-        return Champion(model, found, p_click)
-    line = f"the champion, version {found.registry_version}, is left out of the comparison: {why}"
-    return Champion(model, found, None, line)
+    who = f"the champion, version {found.registry_version},"
+    why = difference(Schema.from_dict(model.contract.schema), schema)
+    if why is not None:
+        return Champion(model, found, None, f"{who} is left out of the comparison: {why}")
+    info = {"origin": found.origin, **model.info}
+    fresh, n_rows = unlearned(info, log, schema.time_column, span), span[1] - span[0]
+    if fresh is not None and not fresh.any():
+        why = f"{who} has learned all {n_rows:,} test rows, so there is nothing to compare it on"
+        return Champion(model, found, None, why, is_unbeaten=True)
+    p_click = score_log(model, log, span)
+    if (why := fault_of(p_click)) is not None:
+        return Champion(model, found, None, f"{who} is left out of the comparison: {why}")
+    note = None
+    if fresh is None:
+        note = f"{who} does not say which rows it has learned: some of these may be among them"
+    elif not fresh.all():
+        left = int(fresh.sum())
+        note = f"{who} has learned {n_rows - left:,} of the {n_rows:,} test rows and is judged by the other {left:,}"
+    return Champion(model, found, p_click, fresh=fresh, note=note)
 
 
 def difference(theirs: Schema, ours: Schema) -> str | None:
@@ -82,7 +108,7 @@ def difference(theirs: Schema, ours: Schema) -> str | None:
         if his != now:
             return f"its {what} is {his!r}, that of this log is {now!r}"
     kinds = {spec.name: spec.kind for spec in ours.fields}
-    for spec in theirs.fields:
+    for spec in theirs.learned.fields:
         if spec.name not in kinds:
             return f"it reads the field {spec.name!r}, which this log does not have"
         if spec.kind != kinds[spec.name]:
@@ -92,8 +118,7 @@ def difference(theirs: Schema, ours: Schema) -> str | None:
 
 def score_log(model: ScoringModel, log: Log, span: tuple[int, int]) -> np.ndarray:
     """Return the model's predictions for rows of the log, hashed with the *model's own* contract."""
-    schema = Schema.from_dict(model.contract.schema)
-    columns = [schema.time_column, *schema.field_names]
+    columns = [model.contract.time_column, *model.contract.fields]
     pieces = [
         model.predict_codes(encode_batch(batch, model.contract))
         for batch in log.batches(columns=columns, start=span[0], stop=span[1])

@@ -1,9 +1,8 @@
 """All models on the same test rows: metrics, intervals, slices, verdicts, and rows to prove parity by."""
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,86 +10,27 @@ import pandas as pd
 
 from tasks.evaluation import metrics
 from tasks.evaluation.bootstrap import bootstrap_difference
-from tasks.evaluation.champion import Champion, find_champion
+from tasks.evaluation.candidates import CHAMPION, REFUSED, Scored, TestRows
+from tasks.evaluation.champion import Champion
+from tasks.evaluation.clusters import how_drawn
 from tasks.evaluation.evidence import Promise, promise
 from tasks.evaluation.gates import Gates, Verdict, few_clicks, judge, refused
-from tasks.evaluation.predictions import fault_of
+from tasks.evaluation.importance import harm_note, harmful
+from tasks.evaluation.rows import Z_95, mean_with_error, row_losses
 from tasks.evaluation.slices import slice_labels, slice_table
-from tasks.hashing.feature_set import FeatureSet
-from tasks.logs.log import Log
-from tasks.logs.split import Split
-from tasks.models.artifact import ScoringModel, load_model
-from tasks.models.predict import predict_stream
+from tasks.evaluation.succession import Choice, Paired, choose
+from tasks.logs.learned import last_moment
+from tasks.models.artifact import ScoringModel
 from tasks.registry import mlflow_store
 from tasks.schema import Schema
-from tasks.storage.workspace import resolve
-
-CHAMPION = "champion"
-REFUSED = "refused"  # key of a training's result: why there is no model
-
-
-@dataclass(frozen=True)
-class TestRows:
-    """The test part: where its rows lie in the log, their labels and, if known, true probabilities and impressions."""
-
-    __test__ = False
-
-    log: Log
-    span: tuple[int, int]
-    train_span: tuple[int, int]
-    note: str
-    y_true: np.ndarray
-    p_true: np.ndarray | None
-    weight: np.ndarray | None = None
-
-    @property
-    def n_rows(self) -> int:
-        """Number of test rows."""
-        return len(self.y_true)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A model and its predictions for the test rows; ``result`` is what its training task wrote."""
-
-    model: ScoringModel
-    p_click: np.ndarray
-    result: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Collected:
-    """What there is to compare.
-
-    Attributes
-    ----------
-    test, scored
-        The test rows, and every model with its predictions for them, the serving champion included.
-    failed
-        What the training task wrote of each model that has no predictions, with the reason under ``refused``.
-    champion
-        The model that serves, also where it is left out; None while nothing does.
-    """
-
-    test: TestRows
-    scored: dict[str, Scored]
-    failed: dict[str, dict[str, Any]] = field(default_factory=dict)
-    champion: Champion | None = None
-
-    @property
-    def notes(self) -> list[str]:
-        """Who is not compared, a sentence each."""
-        out = [f"{name} has no predictions: {one[REFUSED]}" for name, one in self.failed.items()]
-        if self.champion is not None and self.champion.left_out:
-            out.append(self.champion.left_out)
-        return out
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What :func:`compare` found; ``ranking`` begins with the lowest log loss and leaves out the champion.
 
-    ``note`` says what so few clicks cannot tell, if so.
+    ``note`` says what so few clicks cannot tell, if so; ``paired`` holds each model against the champion, and ``choice`` the
+    one of those that pass that is to serve.
     """
 
     table: pd.DataFrame
@@ -100,48 +40,8 @@ class Comparison:
     ranking: list[str]
     truth_log_loss: float | None
     note: str | None = None
-
-
-def collect(upstream: Mapping[str, Any], schema: Schema, tracking: Mapping[str, str]) -> Collected:
-    """Return the test rows and every model scored on them, the serving champion included.
-
-    `upstream` holds the products of ``ingest``, ``hash_features`` and, under ``train-*``, of each training.
-    """
-    log = Log.open(resolve(upstream["ingest"]["log"]).parent)
-    folder = resolve(upstream["hash_features"]["manifest"]).parent
-    features = FeatureSet(folder / "test")
-    split = Split.from_dict(json.loads((folder / "manifest.json").read_text())["split"])
-    scored: dict[str, Scored] = {}
-    failed: dict[str, dict[str, Any]] = {}
-    for task in upstream["train-*"].values():
-        result = json.loads(resolve(task["result"]).read_text())
-        if REFUSED not in result:
-            model = load_model(resolve(task["model"]).parent)
-            p_click = predict_stream(model, features)[1]
-            if (fault := fault_of(p_click)) is None:
-                scored[result["name"]] = Scored(model, p_click, result)
-                continue
-            result[REFUSED] = fault
-        failed[result["name"]] = result
-    test = _test_rows(log, schema, split)
-    champion = find_champion(log, split.test, schema, tracking, folder.parent / "champion")
-    if champion is not None and champion.p_click is not None:
-        scored[CHAMPION] = Scored(champion.model, champion.p_click, champion.known)
-    return Collected(test, scored, failed, champion)
-
-
-def _test_rows(log: Log, schema: Schema, split: Split) -> TestRows:
-    truth = schema.truth if log.manifest.get("has_truth") else None
-    weight = schema.weight_column if schema.weight_column in log.columns else None
-    names = [name for name in (schema.label, truth, weight) if name]
-    columns = log.to_pandas(names, *split.test)
-
-    def floats(name: str | None) -> np.ndarray | None:
-        return None if name is None else columns[name].to_numpy(np.float64)
-
-    y_true = columns[schema.label].to_numpy(np.float64)
-    spans = (split.test, split.train, split.note)
-    return TestRows(log, *spans, y_true, floats(truth), floats(weight))
+    paired: dict[str, Paired] = field(default_factory=dict)
+    choice: Choice = field(default_factory=lambda: Choice(None, None))
 
 
 def compare(
@@ -153,43 +53,99 @@ def compare(
     n_resamples: int,
     seed: int,
     failed: Mapping[str, Mapping[str, Any]] | None = None,
-    champion_origin: str | None = None,
+    champion: Champion | None = None,
 ) -> Comparison:
-    """Return metrics with intervals, slices and verdicts of all models on the test rows.
+    """Return metrics with intervals, slices and verdicts of all models on the test rows, and which of them is to serve.
 
-    `failed` are models without predictions, as :class:`Collected` holds them, and `champion_origin` that of a champion
-    that is left out.
+    `failed` are models without predictions, as :class:`tasks.evaluation.candidates.Collected` holds them; `champion` is the model that
+    serves, also where it is left out. The champion's metrics are those of the rows that it has not learned.
     """
     y_true, weight = test.y_true, test.weight
-    labels = slice_labels(test.log, schema, span=test.span, train_span=test.train_span)
-    p_click = {name: model.p_click for name, model in scored.items()}
-    found = {name: metrics.evaluate(y_true, p, weight) for name, p in p_click.items()}
-    sums = {name: metrics.counts(y_true, p, weight) for name, p in p_click.items()}
-    tables = [slice_table(name, y_true, p, labels, weight) for name, p in p_click.items()]
-    parts = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["model"])
+    labels = slice_labels(test.log, schema, span=test.span, learned_span=test.learned_span)
+    judged = {name: _judged(test, model) for name, model in scored.items()}
+    found = {name: metrics.evaluate(*rows) for name, rows in judged.items()}
+    sums = {name: metrics.counts(*rows) for name, rows in judged.items()}
     ranking = sorted(set(scored) - {CHAMPION}, key=lambda name: (found[name]["log_loss"], name))
-    theirs = scored[CHAMPION].result.get("origin") if CHAMPION in scored else champion_origin
-    ours = test.log.manifest.get("origin")
+    tables = [slice_table(name, y_true, scored[name].p_click, labels, weight) for name in ranking]
+    parts = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["model"])
+    how = {"n_resamples": n_resamples, "seed": seed}
+    paired = _paired(test, scored, ranking, found, **how)
+    theirs = champion.known if champion else scored[CHAMPION].result if CHAMPION in scored else {}
+    origin, other = test.log.manifest.get("origin"), theirs.get("origin")
     verdicts = [
         judge(
             name,
             found[name] | sums[name],
             parts[parts["model"] == name].to_dict(orient="records"),
             gates=gates,
-            promised=_promised(found[name], p_click[name], weight, gates, seed),
-            champion=found.get(CHAMPION),
-            origins=(ours, theirs) if ours and theirs else None,
+            promised=_promised(found[name], scored[name].p_click, weight, gates, seed),
+            paired=paired.get(name),
+            unbeaten=champion.left_out if champion and champion.is_unbeaten else None,
+            origins=(origin, other) if origin and other else None,
         )
         for name in ranking
     ]
+    passing = [verdict.model for verdict in verdicts if verdict.passed]
+    choice = choose(
+        passing,
+        paired,
+        serving=_name_of(champion) if CHAMPION in scored else None,
+        max_relative_loss=gates.max_relative_loss,
+        is_newer=lambda name: _is_newer(scored[name].model, champion),
+        excess=lambda name, best: lead_over(name, best, scored=scored, test=test, **how),
+    )
     verdicts += [refused(name, str(one[REFUSED])) for name, one in (failed or {}).items()]
     shown = [*ranking, *([CHAMPION] if CHAMPION in found else [])]
     table = pd.DataFrame.from_dict(found, orient="index", columns=list(metrics.METRICS)).loc[shown]
-    intervals = _intervals(table, p_click, test, n_resamples=n_resamples, seed=seed)
+    intervals = _intervals(table, scored, test, **how)
     truth = None if test.p_true is None else metrics.log_loss(y_true, test.p_true, weight)
     total = metrics.counts(y_true, y_true, weight)
     note = few_clicks(total["n_clicks"], total["n_impressions"], gates)
-    return Comparison(table, intervals, parts, verdicts, ranking, truth, note)
+    return Comparison(
+        table, intervals, parts, verdicts, ranking, truth, note, paired=paired, choice=choice
+    )
+
+
+def _judged(test: TestRows, model: Scored, *others: Scored) -> tuple[Any, ...]:
+    """Return labels, predictions and weights of the rows that none of the models has learned."""
+    fresh = _fresh(test, model, *others)
+    weight = None if test.weight is None else test.weight[fresh]
+    return test.y_true[fresh], model.p_click[fresh], weight
+
+
+def _paired(
+    test: TestRows,
+    scored: Mapping[str, Scored],
+    ranking: list[str],
+    found: Mapping[str, Mapping[str, float]],
+    **how: int,
+) -> dict[str, Paired]:
+    """Return how each model compares with the champion; nothing where there is none."""
+    if CHAMPION not in scored:
+        return {}
+    champion, out = scored[CHAMPION], {}
+    for name in ranking:
+        rows = _judged(test, scored[name], champion)
+        interval = lead_over(name, CHAMPION, scored=scored, test=test, **how)
+        mark = found[CHAMPION]["log_loss"]
+        difference = metrics.log_loss(*rows) - mark
+        n_clicks = metrics.counts(*rows)["n_clicks"]
+        low, high = interval or (np.nan, np.nan)
+        excess = row_losses(*rows[:2]) - row_losses(*_judged(test, champion, scored[name])[:2])
+        half = Z_95 * float(mean_with_error(excess, rows[2])[1])
+        out[name] = Paired(len(rows[0]), n_clicks, mark, difference, low, high, half)
+    return out
+
+
+def _name_of(champion: Champion | None) -> str:
+    return champion.model.name if champion is not None and champion.model else CHAMPION
+
+
+def _is_newer(model: ScoringModel | None, champion: Champion | None) -> bool:
+    """Return whether a model learned rows after the champion's; True where one of them does not say."""
+    ours = last_moment(model.info) if model is not None else None
+    theirs = champion.learned_until if champion is not None and champion.model else None
+    return ours is None or theirs is None or ours > theirs
 
 
 def _promised(
@@ -207,18 +163,27 @@ def _promised(
 
 
 def _intervals(
-    table: pd.DataFrame, p_click: Mapping[str, np.ndarray], test: TestRows, **how: int
+    table: pd.DataFrame, scored: Mapping[str, Scored], test: TestRows, **how: int
 ) -> pd.DataFrame:
     """Return log loss with its bootstrap interval, for each model of the table."""
-    losses = {
-        name: metrics.bootstrap_interval(
-            "log_loss", test.y_true, p_click[name], weight=test.weight, **how
-        )
-        for name in table.index
-    }
+    losses = {}
+    for name in table.index:
+        y_true, p_click, weight = _judged(test, scored[name])
+        rows = {"weight": weight, "cluster": _cluster_of(test, scored[name])}
+        losses[name] = metrics.bootstrap_interval("log_loss", y_true, p_click, **rows, **how)
     intervals = pd.DataFrame.from_dict(losses, orient="index", columns=["low", "high"])
     intervals.insert(0, "value", table["log_loss"])
     return intervals
+
+
+def _cluster_of(test: TestRows, *models: Scored) -> np.ndarray | None:
+    return None if test.clusters is None else test.clusters.ids[_fresh(test, *models)]
+
+
+def _fresh(test: TestRows, *models: Scored) -> np.ndarray:
+    """Return which rows none of the models has learned, bool ``(n_rows,)``."""
+    known = [one.fresh for one in models if one.fresh is not None]
+    return np.logical_and.reduce([np.ones(test.n_rows, dtype=bool), *known])
 
 
 def lead_over(
@@ -232,20 +197,17 @@ def lead_over(
 ) -> tuple[float, float] | None:
     """Return the 95% interval of a model's log loss (nats) minus that of `best`; None without that model.
 
-    Both are bootstrapped on the same resamples of the test rows.
+    Both are bootstrapped on the same resamples of the test rows, by cluster where the rows hang together, and on those
+    rows only that neither has learned.
     """
     if name not in scored or best not in scored:
         return None
-    p_click, p_best = scored[name].p_click, scored[best].p_click
-    return bootstrap_difference(
-        "log_loss",
-        test.y_true,
-        p_click,
-        p_best,
-        n_resamples=n_resamples,
-        seed=seed,
-        weight=test.weight,
-    )
+    one, other = scored[name], scored[best]
+    y_true, p_click, weight = _judged(test, one, other)
+    rows = {"weight": weight, "cluster": _cluster_of(test, one, other)}
+    how = {"n_resamples": n_resamples, "seed": seed}
+    p_other = _judged(test, other, one)[1]
+    return bootstrap_difference("log_loss", y_true, p_click, p_other, **rows, **how)
 
 
 def evaluation_record(
@@ -257,8 +219,12 @@ def evaluation_record(
     n_golden: int,
     failed: Mapping[str, Mapping[str, Any]] | None = None,
     champion: Champion | None = None,
+    importance: Mapping[str, pd.DataFrame] | None = None,
 ) -> dict[str, Any]:
-    """Return what ``promote``, ``package`` and ``report`` need, as JSON-ready data."""
+    """Return what ``promote``, ``package`` and ``report`` need, as JSON-ready data.
+
+    `importance` is that of the fields, by model (:func:`tasks.evaluation.importance.importance_by_model`).
+    """
     everyone = {name: dict(scored[name].result) for name in result.ranking} | {
         name: dict(one) for name, one in (failed or {}).items()
     }
@@ -290,8 +256,26 @@ def evaluation_record(
         "note": result.note,
         "champion_version": known.get("registry_version"),
         "champion_left_out": champion.left_out if champion else None,
+        "champion_note": champion.note if champion else None,
+        "paired": {name: asdict(one) for name, one in result.paired.items()},
+        "drawn_by": how_drawn(test.clusters),
+        "importance": {
+            name: one.to_dict(orient="records") for name, one in (importance or {}).items()
+        },
+        "harm": _harm(result, importance or {}),
+        "preferred": result.choice.winner,
+        "preference": result.choice.why,
         "golden": golden_rows(test, scored, schema, n_rows=n_golden),
     }
+
+
+def _harm(result: Comparison, importance: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return which fields harm the model that is to serve, or the best one, in a sentence."""
+    for name in [result.choice.winner, *result.ranking]:
+        if name is not None and name in importance:
+            note = harm_note(name, harmful(importance[name]))
+            return [note] if note else []
+    return []
 
 
 def golden_rows(

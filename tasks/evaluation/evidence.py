@@ -187,7 +187,7 @@ def clicks_needed(bounds: tuple[float, float], alpha: float) -> int:
     Examples
     --------
     >>> clicks_needed((0.8, 1.25), 0.05)
-    91
+    80
     """
     from scipy.special import gammainc, gammaincc
 

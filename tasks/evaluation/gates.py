@@ -18,6 +18,7 @@ from tasks.evaluation.evidence import (
     holm,
     ratio_interval,
 )
+from tasks.evaluation.succession import Paired, no_worse, tells_enough
 
 N_TESTS = 3  # conditions that chance could fail: entropy, calibration, slices
 _NOTHING = 0.001  # predictions that promise less than this share below the limit say nothing
@@ -36,7 +37,10 @@ class Gates:
     max_normalized_entropy
         Upper limit, exclusive; 1 is the entropy of a model that knows only the click rate.
     max_relative_loss
-        How much worse than the champion, as a share of its normalized entropy on the same rows.
+        How much worse than the champion a model may be, as a share of its log loss on the same rows, beyond what
+        chance explains.
+    max_undetected_loss
+        A champion is replaced only where the clicks would show a log loss that is higher by this share.
     calibration_ratio
         Lower and upper bound of mean prediction over click rate, on all test rows.
     slice_calibration_ratio
@@ -50,6 +54,7 @@ class Gates:
 
     max_normalized_entropy: float = 1.0
     max_relative_loss: float = 0.0
+    max_undetected_loss: float = 0.01
     calibration_ratio: tuple[float, float] = (0.8, 1.25)
     slice_calibration_ratio: tuple[float, float] = (0.8, 1.25)
     max_false_refusals: float = 0.05
@@ -75,20 +80,16 @@ class Gates:
                 isinstance(bounds, tuple) and len(bounds) == 2 and 0 < bounds[0] <= 1 <= bounds[1]
             ):
                 raise ConfigError(f"gates: {name} must be [low, high] around 1, found {bounds}")
-        if not 0 < gates.max_normalized_entropy <= 1:
-            raise ConfigError(
-                f"gates: max_normalized_entropy must lie in (0, 1], found {gates.max_normalized_entropy}"
-            )
-        if gates.max_relative_loss < 0:
-            raise ConfigError("gates: max_relative_loss must be >= 0")
-        if not 0 < gates.max_false_refusals < 1:
-            raise ConfigError(
-                f"gates: max_false_refusals must lie between 0 and 1, found {gates.max_false_refusals}"
-            )
-        if not isinstance(gates.allow_other_data, bool):
-            raise ConfigError(
-                f"gates: allow_other_data must be true or false, found {gates.allow_other_data!r}"
-            )
+        for name, is_possible, domain in (
+            ("max_normalized_entropy", 0 < gates.max_normalized_entropy <= 1, "lie in (0, 1]"),
+            ("max_relative_loss", gates.max_relative_loss >= 0, "be >= 0"),
+            ("max_undetected_loss", gates.max_undetected_loss > 0, "be > 0"),
+            ("max_false_refusals", 0 < gates.max_false_refusals < 1, "lie between 0 and 1"),
+            ("allow_other_data", isinstance(gates.allow_other_data, bool), "be true or false"),
+        ):
+            if not is_possible:
+                found = getattr(gates, name)
+                raise ConfigError(f"gates: {name} must {domain}, found {found!r}")
         return gates
 
     @property
@@ -151,7 +152,8 @@ def judge(
     *,
     gates: Gates,
     promised: Promise | None = None,
-    champion: Mapping[str, Any] | None = None,
+    paired: Paired | None = None,
+    unbeaten: str | None = None,
     origins: tuple[str, str] | None = None,
 ) -> Verdict:
     """Hold one candidate against the gates.
@@ -170,8 +172,10 @@ def judge(
     promised
         What the predictions promise, where the normalized entropy is not below its limit
         (:func:`tasks.evaluation.evidence.promise`); None: chance is no excuse.
-    champion
-        Metrics of the champion *on the same rows*; None while there is none.
+    paired
+        How it compares with the champion on the rows that neither has learned; None while there is none.
+    unbeaten
+        Why a champion that serves cannot be compared, if no model may take its place for that.
     origins
         Where the candidate's rows come from, and the champion's (:mod:`tasks.logs.origin`); None if unknown.
 
@@ -190,8 +194,10 @@ def judge(
         )
         return Verdict(model, (Check("clicks", False, reason),))
     checks = [_below_base_rate(metrics, promised, gates), _calibrated(metrics, gates)]
-    if champion is not None:
-        checks.append(_no_worse(metrics, champion, gates))
+    if paired is not None:
+        checks += _against(paired, gates)
+    if unbeaten is not None:
+        checks.append(Check("no_worse_than_champion", False, unbeaten))
     if origins is not None:
         checks.append(_same_origin(*origins, gates))
     checks.append(_slices_calibrated(slices, metrics["calibration_ratio"], gates))
@@ -240,11 +246,13 @@ def _calibrated(metrics: Mapping[str, Any], gates: Gates) -> Check:
     return Check("calibration_ratio", False, reason)
 
 
-def _no_worse(metrics: Mapping[str, Any], champion: Mapping[str, Any], gates: Gates) -> Check:
-    value, other = metrics["normalized_entropy"], champion["normalized_entropy"]
-    limit = other * (1 + gates.max_relative_loss)
-    reason = f"normalized entropy {value:.4f}, the champion has {other:.4f} on the same rows (limit {limit:.4f})"
-    return Check("no_worse_than_champion", value <= limit, reason)
+def _against(paired: Paired, gates: Gates) -> list[Check]:
+    passed, reason = no_worse(paired, max_relative_loss=gates.max_relative_loss)
+    checks = [Check("no_worse_than_champion", passed, reason)]
+    if passed:
+        limits = (gates.max_undetected_loss, gates.clicks_needed)
+        checks.append(Check("enough_clicks", *tells_enough(paired, *limits)))
+    return checks
 
 
 def _same_origin(origin: str, champion_origin: str, gates: Gates) -> Check:

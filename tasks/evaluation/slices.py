@@ -23,9 +23,11 @@ _COLUMNS = [
 
 
 def slice_labels(
-    log: Log, schema: Schema, *, span: Span, train_span: Span
+    log: Log, schema: Schema, *, span: Span, learned_span: Span
 ) -> dict[str, np.ndarray]:
     """Return for each declared slice the part that every row of the span belongs to, as text.
+
+    A value is "unseen" if it is in none of the rows of `learned_span`: all that the models have learned.
 
     Only the 24 most frequent values of a field keep their name; the others are "(other)".
     """
@@ -35,16 +37,16 @@ def slice_labels(
     columns = sorted(read | names.intersection(schema.field_names))
     frame = log.to_pandas([*columns, schema.time_column], *span)
     frame = with_features(frame, features, time_column=schema.time_column)
-    return {part.name: _labels(part, frame, log, schema, train_span) for part in schema.slices}
+    return {part.name: _labels(part, frame, log, schema, learned_span) for part in schema.slices}
 
 
 def _labels(
-    part: Slice, frame: pd.DataFrame, log: Log, schema: Schema, train_span: Span
+    part: Slice, frame: pd.DataFrame, log: Log, schema: Schema, learned_span: Span
 ) -> np.ndarray:
     values = frame[part.field].astype("str").fillna("(missing)")
     if part.seen:
-        seen = _seen_values(log, part.field, schema, train_span)
-        return np.where(values.isin(seen), "seen in training", "unseen")
+        seen = _seen_values(log, part.field, schema, learned_span)
+        return np.where(values.isin(seen), "seen before", "unseen")
     if part.missing is not None:
         return np.where(frame[part.field].isna(), part.missing, part.other or "other")
     if part.field in schema.feature_columns:

@@ -1,6 +1,6 @@
 """What ``notebooks/evaluate.ipynb`` shows: models against each other, and who wins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, StrMethodFormatter
 
-from tasks.evaluation.comparison import CHAMPION, Comparison
+from tasks.evaluation.candidates import CHAMPION
+from tasks.evaluation.comparison import Comparison
 from tasks.evaluation.evidence import ratio_interval
 from tasks.evaluation.gates import Gates, slice_evidence
 from tasks.figures.style import ACCENT, INK, SOFT, empty, short
@@ -129,11 +130,12 @@ def answer(
     n_rows: int,
     lead: tuple[float, float] | None,
     champion_lead: tuple[float, float] | None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Return which model wins, by how much and how sure that is, in Markdown.
 
     `lead` is the 95% interval of the runner-up's log loss minus the winner's, on the same resamples, and
-    `champion_lead` that of the champion's; None without one.
+    `champion_lead` that of the champion's; None without one. `notes` are sentences to add.
     """
     if not result.ranking:
         reasons = [f"- {one.model}: {'; '.join(one.reasons)}" for one in result.verdicts]
@@ -151,10 +153,7 @@ def answer(
         )
     if CHAMPION in result.table.index:
         lines.append(f"- {_rival(result, 'The champion that serves now', CHAMPION, champion_lead)}")
-    lines.append(
-        "- Intervals treat rows as independent; impressions of one user or campaign are not, so the true "
-        "ones are somewhat wider."
-    )
+    lines += [f"- {note[0].upper()}{note[1:]}." for note in [result.choice.why, *notes] if note]
     return "\n".join(lines)
 
 

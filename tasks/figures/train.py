@@ -36,13 +36,17 @@ def learning_curve(history: pd.DataFrame, *, title: str, best_epoch: int) -> Fig
 
 
 def importance(table: pd.DataFrame, *, title: str, column: str, label: str) -> Figure:
-    """Draw one bar per field, largest on top."""
+    """Draw one bar per field, largest on top, with its interval where the table has one; fields that harm stand out."""
     if len(table) > N_SHOWN:
         title = f"{title}: the largest {N_SHOWN} of {len(table):,}"
     table = table.sort_values(column).tail(N_SHOWN)
     figure, axes = plt.subplots(figsize=(7, 0.24 * len(table) + 1.1))
     y = np.arange(len(table))
-    axes.barh(y, table[column], color=INK)
+    harms = table["harms"] if "harms" in table else np.zeros(len(table), dtype=bool)
+    axes.barh(y, table[column], color=np.where(harms, ACCENT, INK))
+    if {"low", "high"} <= {*table}:
+        reach = [table[column] - table["low"], table["high"] - table[column]]
+        axes.errorbar(table[column], y, xerr=reach, fmt="none", ecolor=SOFT, elinewidth=2)
     axes.set_yticks(y, [short(name) for name in table["field"]])
     axes.set(title=title, xlabel=label)
     return figure

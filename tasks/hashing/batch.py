@@ -1,4 +1,4 @@
-"""Rows of a log to what a learner takes: aligned arrays of codes, labels and times."""
+"""Rows of a log to what a learner takes: aligned arrays of codes, labels, times and weights."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,19 +9,21 @@ from tasks.hashing.encode import encode_batch
 from tasks.hashing.feature_set import Batch
 from tasks.hashing.features.columns import Faults
 from tasks.hashing.moments import read_moments
+from tasks.schema import Schema
 
 
 def make_batch(
     table: pa.RecordBatch | pa.Table, contract: HashContract, faults: Faults | None = None
 ) -> Batch:
-    """Return codes, labels and times of a batch of rows; `faults` counts rows in which a feature fails.
+    """Return codes, labels, times and weights of rows; `faults` counts rows in which a feature fails.
 
     Raises
     ------
     InputError
-        If a column is missing, or a label is not 0 or 1.
+        If a column is missing, a label is not 0 or 1, or a weight is not a number above 0.
     """
-    label = contract.label
+    schema = contract.declared
+    label = schema.label
     for name in (label, contract.time_column):
         if name not in table.schema.names:
             raise InputError(
@@ -29,9 +31,33 @@ def make_batch(
             )
     moments = read_moments(_whole(table.column(contract.time_column)), contract)
     labels = _labels(_whole(table.column(label)), label)
-    return Batch(
-        encode_batch(table, contract, faults=faults), labels, moments.view("datetime64[ms]")
-    )
+    codes = encode_batch(table, contract, faults=faults)
+    return Batch(codes, labels, moments.view("datetime64[ms]"), weights_of(table, schema))
+
+
+def weights_of(table: pa.RecordBatch | pa.Table, schema: Schema) -> np.ndarray | None:
+    """Return how many impressions each row stands for, float64 ``(n_rows,)``; None in a log without weights.
+
+    Raises
+    ------
+    InputError
+        If the column is missing, or a weight is not a number above 0.
+    """
+    name = schema.weight_column
+    if name is None:
+        return None
+    if name not in table.schema.names:
+        raise InputError(f"column {name!r}, the weights, is missing from the batch")
+    try:
+        column = _whole(table.column(name)).cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"weight {name!r} must be a number ({error})") from None
+    weights = column.to_numpy(zero_copy_only=False)
+    if not np.all((weights > 0) & (weights < np.inf)):
+        raise InputError(
+            f"weight {name!r} must be a number above 0 in every row; ingest the log again"
+        )
+    return weights
 
 
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:

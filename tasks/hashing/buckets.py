@@ -8,20 +8,25 @@ own, and all negative values share one.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from tasks.hashing.columns import Column, read_only, texts_of
-from tasks.logs.log import Log
+from tasks.hashing.columns import Column, Texts, read_only, texts_of
 from tasks.schema import Schema
 
+if TYPE_CHECKING:  # the service reads requests, not logs
+    from tasks.logs.log import Log
+
 MAX_SAMPLE = 1_000_000  # values per field that quantiles are taken of
+_CELL_BITS = 13  # of 2, 4, ... cells, as many as fit the first cache
 
 
-def learn_edges(log: Log, schema: Schema, span: tuple[int, int]) -> dict[str, tuple[float, ...]]:
+def learn_edges(log: "Log", schema: Schema, span: tuple[int, int]) -> dict[str, tuple[float, ...]]:
     """Return the edges of each number's buckets, by name, from rows of a log.
 
     Of more than a million rows every second, fourth, ... is taken for quantiles; the first and the last edge follow
@@ -65,8 +70,8 @@ class _Sample:
 
     @property
     def values(self) -> np.ndarray:
-        """The finite ones of the sample, and the extremes."""
-        values = np.concatenate([*self._held, self._extremes])
+        """The finite ones of the sample, and the extremes if it lacks any row."""
+        values = np.concatenate([*self._held, *([self._extremes] if self._step > 1 else [])])
         return values[np.isfinite(values)]
 
 
@@ -84,7 +89,7 @@ def quantile_edges(values: np.ndarray, n_buckets: int) -> tuple[float, ...]:
     Examples
     --------
     >>> quantile_edges(np.array([0.0, 0.0, 0.0, 1.0, 2.0, 3.0]), 3)
-    (0.0, 1.0, 2.0, 3.0000000000000004)
+    (0.0, 1.0, 3.0000000000000004)
     """
     if not values.size:
         return ()
@@ -156,28 +161,69 @@ def bucket_name(text: str, edges: Sequence[float]) -> str:
     return f"{edges[place - 1]:.4g} to {edges[place]:.4g}"
 
 
-def bucket_column(array: pa.Array, edges: Sequence[float]) -> Column:
+def bucket_column(array: pa.Array, edges: tuple[float, ...]) -> Column:
     """Return the bucket of each value of an Arrow column, the buckets as texts."""
     values = floats_of(array)
-    names = list(map(str, range(len(edges) + 1)))
+    names, cells = _cells_of(edges)
     entries = np.empty(len(values), dtype=np.int32)
-    _find_buckets(read_only(values), read_only(np.array(edges, dtype=np.float64)), entries)
-    return Column(texts_of(names), read_only(entries))
+    _find_buckets(read_only(values), read_only(values.view(np.int64)), cells, entries)
+    return Column(names, read_only(entries))
+
+
+class _Cells(NamedTuple):
+    """The range of floats between the edges in equal cells of their bits, so that few edges lie in a cell.
+
+    The bits of floats, read as integers, are in the order of the floats once those of negative ones are turned around.
+    """
+
+    edges: np.ndarray  # float64, NaN last: no value is above it
+    starts: np.ndarray  # int16, edges that are not above any value of each cell; all edges last
+    low: int  # the bits of an edge; what lies below is in the first cell
+    high: int  # the bits of the last edge
+    shift: int  # a cell is 2**shift wide
+
+
+@lru_cache(maxsize=256)
+def _cells_of(edges: tuple[float, ...]) -> tuple[Texts, _Cells]:
+    names = texts_of(list(map(str, range(len(edges) + 1))))
+    tried = [_make_cells(edges, n_below) for n_below in range(3)]
+    return names, min(tried, key=lambda cells: np.maximum(np.diff(cells.starts) - 1, 0).sum())
+
+
+def _make_cells(edges: tuple[float, ...], n_below: int) -> _Cells:
+    """Return cells that begin at an edge; a few lie below, as negative values and zero are far from the others in bits."""
+    ordered = _in_order(np.array(edges or (0.0,)).view(np.int64))
+    low, high = int(ordered[: 1 + n_below][-1]), int(ordered[-1])
+    shift = max(0, (high - low).bit_length() - _CELL_BITS)
+    steps = np.arange(((high - low) >> shift) + 1, dtype=np.uint64) << np.uint64(shift)
+    first = (steps + np.array(low).astype(np.uint64)).view(np.int64)  # wraps around, as it must
+    starts = np.append(np.searchsorted(ordered, first, "right"), len(edges)).astype(np.int16)
+    starts[0] = 0  # the first cell also holds what lies below
+    return _Cells(read_only(np.array([*edges, np.nan])), read_only(starts), low, high, shift)
 
 
 @njit(cache=True, nogil=True)
-def _find_buckets(values, edges, out):
-    """Write how many edges are not above each value, one more than there are for NaN; no branch depends on a value."""
+def _in_order(bits):
+    ordered = bits ^ ((bits >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))
+    return ordered + (ordered == -1)  # negative zero is zero
+
+
+@njit(cache=True, nogil=True)
+def _find_buckets(values, bits, cells, out):
+    """Write how many edges are not above each value, one more than there are for NaN; `bits` are those of the values."""
+    edges, starts = cells.edges, cells.starts
     for i in range(values.size):
         value = values[i]
-        at, left = 0, edges.size
+        place = min(max(_in_order(bits[i]), cells.low), cells.high) - cells.low
+        cell = np.uint64(place) >> np.uint64(cells.shift)
+        at = np.int64(starts[cell])
+        left = starts[cell + np.uint64(1)] - at
         while left > 1:
             half = left // 2
             at += half * (edges[at + half - 1] <= value)
             left -= half
-        if left > 0:
-            at += edges[at] <= value
-        out[i] = at if value == value else edges.size + 1
+        at += edges[at] <= value
+        out[i] = at if value == value else edges.size
 
 
 def floats_of(array: pa.Array) -> np.ndarray:

@@ -39,7 +39,7 @@ from tasks.features.kinds.finding import find_feature
 from tasks.features.kinds.past import Past
 from tasks.hashing.features.keys import FeatureKey, feature_key, require_features
 from tasks.schema import Schema
-from tasks.schemas.forms import LabelForm, TimeForm
+from tasks.schemas.forms import TimeForm
 
 TOKEN_FORM = (
     "field=value;a*b=va*vb;murmur3_x86_32;v2"  # changes whenever the definition of a token does
@@ -131,18 +131,18 @@ class HashContract:
         return cls(
             bits=bits,
             seed=seed,
-            fields=schema.field_names,
+            fields=tuple(spec.name for spec in schema.learned.fields),
             time=schema.time,
-            features=tuple(feature_key(name, past) for name in schema.features),
-            past={name: past[name] for name in schema.features if name in past},
-            crosses=schema.crosses,
+            features=tuple(feature_key(name, past) for name in schema.learned.features),
+            past={name: past[name] for name in schema.learned.features if name in past},
+            crosses=schema.learned.crosses,
             numbers=tuple(
                 (spec.name, _edges(spec.name, edges))
-                for spec in schema.fields
+                for spec in schema.learned.fields
                 if spec.kind == "number"
             ),
             lists=tuple(
-                (spec.name, spec.max_items) for spec in schema.fields if spec.kind == "list"
+                (spec.name, spec.max_items) for spec in schema.learned.fields if spec.kind == "list"
             ),
             schema_digest=schema.digest,
             schema=schema.to_dict(),
@@ -217,6 +217,11 @@ class HashContract:
         return compared | {"time": asdict(self.time)}
 
     @property
+    def declared(self) -> Schema:
+        """The declaration of the log."""
+        return Schema.from_dict(self.schema, source="the schema of the hash contract")
+
+    @property
     def token_fields(self) -> tuple[str, ...]:
         """Names of the token columns, in order: fields of one value, features, crosses (``a*b``), each list's items."""
         items = (name for name, n_items in self.lists for _ in range(n_items))
@@ -254,11 +259,6 @@ class HashContract:
     def time_column(self) -> str:
         """Name of the time's column."""
         return self.time.name
-
-    @property
-    def label(self) -> str:
-        """Name of the label's column."""
-        return LabelForm.from_raw(self.schema["label"]).column
 
     @property
     def reads_time(self) -> bool:

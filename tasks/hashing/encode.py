@@ -92,29 +92,42 @@ def token_columns(
 
 
 class Items(NamedTuple):
-    """The tokens of a list column: entry ``i`` has ``hashes[begins[i]:begins[i + 1]]``, the last one is missing."""
+    """The tokens of a list column: list ``i`` has ``hashes[begins[i]:begins[i + 1]]``."""
 
     hashes: np.ndarray  # int32, signed
     begins: np.ndarray  # int64
-    rows: np.ndarray  # int32, the entry of each row
+    rows: np.ndarray  # int32, the list of each row
+    texts: np.ndarray  # int32, the entry among the column's texts of each list
     n_left_out: int  # items beyond the maximum, in all rows
 
 
 def list_columns(batch: pa.RecordBatch, contract: HashContract) -> Iterator[Items]:
-    """Yield the tokens of each list; of a distinct list each item is hashed once."""
+    """Yield the tokens of each list; each distinct list is taken apart once, but not more of them than there are rows."""
     prefixes = token_prefixes(contract)[contract.n_alone :]
     for name, n_most in contract.lists:
         column = read_column(batch.column(name), name=name)
-        texts, rows = column.texts, rows_of(column)
-        empty = np.append(np.diff(texts.offsets) == 0, False)
-        if empty.any():
-            rows = np.where(empty[rows], texts.n_texts, rows)
-        begins, left_out = murmur.count_items(texts.offsets, texts.data, n_most)
-        hashes = np.empty(begins[-1], dtype=np.int32)
-        murmur.hash_items(*prefixes[0], texts.offsets, texts.data, begins, hashes)
-        n_left_out = int(left_out[rows].sum()) if left_out.any() else 0
-        yield Items(hashes, begins, read_only(rows.astype(np.int32, copy=False)), n_left_out)
+        yield _items(column, prefixes[0], n_most)
         prefixes = prefixes[n_most:]
+
+
+def _items(column: Column, prefix: murmur.Prefix, n_most: int) -> Items:
+    (offsets, data), rows = column.texts, rows_of(column)
+    every = np.arange(column.texts.n_texts + 1, dtype=np.int32)
+    texts = every
+    if len(every) > len(rows) + 1:
+        texts, rows = rows, every[: len(rows)]
+    n_letters = int(offsets[-1]) if texts is every else int(_lengths(offsets)[texts].sum())
+    hashes = np.empty(min(len(texts) * n_most, n_letters + len(texts)), dtype=np.int32)
+    begins = np.empty(len(texts) + 1, dtype=np.int64)
+    left_out = np.empty(len(texts), dtype=np.int64)
+    murmur.hash_items(prefix, offsets, data, read_only(texts), n_most, begins, left_out, hashes)
+    n_left_out = int(left_out[rows].sum()) if left_out.any() else 0
+    return Items(hashes[: begins[-1]], begins, read_only(rows), texts, n_left_out)
+
+
+def _lengths(offsets: np.ndarray) -> np.ndarray:
+    """Return the length of each text, and of a missing one, in bytes."""
+    return np.append(np.diff(offsets), 0)
 
 
 def record_batches(

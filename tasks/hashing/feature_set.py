@@ -1,4 +1,4 @@
-"""Reading feature sets: the codes, labels and times of a span of a log, memory-mapped."""
+"""Reading feature sets: the codes, labels, times and weights of a span of a log, memory-mapped."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,7 @@ class Batch(NamedTuple):
     codes: np.ndarray  # int32, (n_rows, n_tokens), C-contiguous; see `codes.split_codes`
     label: np.ndarray  # uint8, 0 or 1
     time: np.ndarray  # datetime64[ms], UTC
+    weight: np.ndarray | None = None  # float64, impressions of a row; None: each is one
 
 
 class FeatureSet:
@@ -75,8 +76,17 @@ class FeatureSet:
 
     @property
     def label_rate(self) -> float:
-        """Share of rows with label 1; NaN without rows."""
-        return self.manifest["n_clicks"] / self.n_rows if self.n_rows else float("nan")
+        """Share of rows with label 1, of impressions where rows have weights; NaN without rows."""
+        if not self.n_rows:
+            return float("nan")
+        if "weight" in self.manifest:
+            return self.manifest["weight_clicks"] / self.manifest["weight"]
+        return self.manifest["n_clicks"] / self.n_rows
+
+    def weights(self) -> np.ndarray | None:
+        """Return how many impressions each row stands for, float64 ``(n_rows,)``; None: each is one."""
+        found = [batch.weight for batch in self.batches() if batch.weight is not None]
+        return np.concatenate(found) if found else None
 
     def batches(self) -> Iterator[Batch]:
         """Yield the parts in row order as read-only, memory-mapped arrays; nothing is copied."""
@@ -90,7 +100,8 @@ class FeatureSet:
         for batch in self.batches():
             if n_read >= n_rows:
                 break
-            parts.append(Batch(*(array[: n_rows - n_read] for array in batch)))
+            arrays: Any = (one if one is None else one[: n_rows - n_read] for one in batch)
+            parts.append(Batch(*arrays))
             n_read += len(parts[-1].label)
         return self._joined(parts)
 
@@ -103,8 +114,11 @@ class FeatureSet:
             np.empty((0, self.contract.n_tokens), dtype=np.int32),
             np.empty(0, dtype=np.uint8),
             np.empty(0, dtype="datetime64[ms]"),
+            np.empty(0) if self.contract.declared.weight_column else None,
         )
-        return Batch(*(np.concatenate(arrays) for arrays in zip(nothing, *parts, strict=True)))
+        columns = zip(nothing, *parts, strict=True)
+        joined: Any = (None if one[0] is None else np.concatenate(one) for one in columns)
+        return Batch(*joined)
 
 
 def read_part(path: Path) -> Batch:
@@ -116,4 +130,5 @@ def read_part(path: Path) -> Batch:
         codes.flatten().to_numpy().reshape(len(codes), codes.type.list_size),
         record.column("label").to_numpy(),
         record.column("time").cast(pa.int64()).to_numpy().view("datetime64[ms]"),
+        record.column("weight").to_numpy() if "weight" in record.schema.names else None,
     )

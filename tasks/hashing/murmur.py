@@ -196,36 +196,58 @@ def hash_row(data, state, carry, n_prefix, bits, out):
 
 
 @njit(cache=True, nogil=True)
-def count_items(offsets, data, n_most):
-    """Return where the items of each text begin among all that count, and how many items are left out.
+def hash_items(prefix, offsets, data, entries, n_most, begins, left_out, out):
+    """Write the signed hash of prefix + item for each item of some texts, which have 0x1F between items.
 
-    The items of a text have 0x1F between them; `n_most` of each count. The last text, of a missing value, has one.
+    Parameters
+    ----------
+    prefix
+        The column's state, carry and length.
+    offsets, data
+        Texts as Arrow lays them out; the one past the last is missing and, like an empty one, has one empty item.
+    entries
+        The texts to take apart.
+    n_most
+        Maximum number of items per text.
+    begins, left_out
+        Receive where the items of each entry begin in `out` (one more number is where the last ones end), and how many
+        items each has beyond the maximum.
+    out
+        Receives the hashes: of at most `n_most` per entry, and not more than there are letters and entries.
     """
-    n_texts = offsets.size - 1
-    begins = np.zeros(n_texts + 2, dtype=np.int64)
-    n_left_out = np.zeros(n_texts + 1, dtype=np.int64)
-    for i in range(n_texts):
-        n_items = 1
-        for at in range(offsets[i], offsets[i + 1]):
-            n_items += data[at] == uint8(0x1F)
-        n_left_out[i] = max(n_items - n_most, 0)
-        begins[i + 1] = begins[i] + min(n_items, n_most)
-    begins[n_texts + 1] = begins[n_texts] + 1
-    return begins, n_left_out
-
-
-@njit(cache=True, nogil=True)
-def hash_items(state, carry, n_prefix, offsets, data, begins, out):
-    """Write the signed hash of prefix + item for each item that :func:`count_items` counts."""
-    for i in range(offsets.size - 1):
-        start, stop = uint64(offsets[i]), uint64(offsets[i + 1])
-        for k in range(begins[i], begins[i + 1]):
-            end = start
-            while end < stop and data[end] != uint8(0x1F):
-                end += uint64(1)
-            out[k] = _hash_value(state, carry, n_prefix, data, start, end)
-            start = end + uint64(1)
-    out[out.size - 1] = _hash_value(state, carry, n_prefix, data, uint64(0), uint64(0))
+    state, carry, n_prefix = prefix
+    words, hashes = np.zeros(4096, dtype=np.uint64), np.empty(4096, dtype=np.int32)  # short items
+    n_texts, n_hashed = offsets.size - 1, int64(0)
+    for i in range(entries.size):
+        begins[i] = n_hashed
+        entry = min(entries[i], n_texts - 1)
+        at = stop = uint64(0)
+        if entries[i] < n_texts:
+            at, stop = uint64(offsets[entry]), uint64(offsets[entry + 1])
+        last = n_hashed + n_most
+        while n_hashed < last and at <= stop:
+            begin, word = at, uint64(1)  # the 1 tells apart items that differ in leading zero bytes
+            while at < stop and data[at] != uint8(0x1F):
+                word = (word << uint64(8)) | uint64(data[at])
+                at += uint64(1)
+            slot = (word * uint64(0x9E3779B97F4A7C15)) >> uint64(52)
+            if at - begin > uint64(7):
+                hashed = _hash_value(state, carry, n_prefix, data, begin, at)
+            elif words[slot] == word:
+                hashed = hashes[slot]
+            else:
+                hashed = _hash_value(state, carry, n_prefix, data, begin, at)
+                words[slot], hashes[slot] = word, hashed
+            out[n_hashed] = hashed
+            n_hashed += 1
+            at += uint64(1)
+        left_out[i] = 0
+        if at <= stop:
+            left_out[i] = 1
+            while at < stop:
+                left_out[i] += data[at] == uint8(0x1F)
+                at += uint64(1)
+    begins[entries.size] = n_hashed
 
 
 @njit(cache=True, nogil=True)

@@ -21,6 +21,7 @@ from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.hashing.feature_set import MANIFEST, Batch, read_part
 from tasks.hashing.features.columns import Faults
+from tasks.logs.learned import times_between
 from tasks.logs.log import Log
 from tasks.storage.files import write_atomic
 
@@ -79,6 +80,9 @@ class Parts:
             "span": [start, stop],
             "batch_rows": batch_rows,
         }
+        self._schema = contract.declared
+        if self._schema.weight_column:
+            self._plan["weight"] = self._schema.weight_column
         text = json.dumps(self._plan, sort_keys=True)
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.sizes = [min(batch_rows, stop - begin) for begin in range(start, stop, batch_rows)]
@@ -128,8 +132,9 @@ class Parts:
         """
         start, stop = self._span
         span = start + first * self._batch_rows, min(start + last * self._batch_rows, stop)
-        contract = self._contract
-        columns = [contract.label, contract.time_column, *contract.fields]
+        weight = self._schema.weight_column
+        columns = [self._schema.label, self._contract.time_column, *([weight] if weight else [])]
+        columns += self._contract.fields
         for number, table in enumerate(_tables(self._log, columns, self._batch_rows, span), first):
             faults = Faults()
             _write_part(
@@ -149,17 +154,20 @@ class Parts:
         faults = Faults()
         for number, n_rows in enumerate(self.sizes):
             path = self.path(number)
-            n_clicks, n_bytes = int(read_part(path).label.sum()), path.stat().st_size
-            counts = {"n_rows": n_rows, "n_clicks": n_clicks, "n_bytes": n_bytes}
+            counts = {"n_rows": n_rows, **_clicks(read_part(path)), "n_bytes": path.stat().st_size}
             parts.append({"file": path.name, **counts})
             faults.add_dict(_noted(path, _FAULTS_KEY))
             faults.left_out.update(_noted(path, _LEFT_OUT_KEY))
         faults.check(sum(self.sizes))
         source, origin = (self._log.manifest.get(key, "") for key in ("source", "origin"))
-        totals = {name: sum(part[name] for part in parts) for name in ("n_rows", "n_clicks")}
+        summed = ["n_rows", "n_clicks"]
+        summed += ["weight", "weight_clicks"] if self._schema.weight_column else []
+        totals = {name: sum(part[name] for part in parts) for name in summed}
         head = {**self._plan, "digest": self.digest, "source": source, "origin": origin}
         noted = {"feature_faults": faults.to_dict(), "items_left_out": dict(faults.left_out)}
-        found = {**head, **totals, **noted, "parts": parts}
+        ends = [read_part(self.path(number)).time for number in (0, len(parts) - 1) if parts]
+        times = times_between(ends[0][0], ends[-1][-1]) if ends else []
+        found = {**head, **totals, **noted, "times": times, "parts": parts}
         _write_json(self.folder / MANIFEST, found)
 
     def _is_finished(self, number: int, n_rows: int) -> bool:
@@ -171,6 +179,15 @@ class Parts:
                 return digest == self.digest.encode() and reader.get_batch(0).num_rows == n_rows
         except (OSError, pa.ArrowInvalid):
             return False
+
+
+def _clicks(batch: Batch) -> dict[str, int | float]:
+    """Return the number of rows with a click, and where rows have weights, of impressions and clicks."""
+    n_clicks = int(batch.label.sum())
+    if batch.weight is None:
+        return {"n_clicks": n_clicks}
+    weight, clicked = float(batch.weight.sum()), float(batch.weight @ batch.label)
+    return {"n_clicks": n_clicks, "weight": weight, "weight_clicks": clicked}
 
 
 def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -232,6 +249,8 @@ def _write_part(path: Path, batch: Batch, digest: str, faults: Faults) -> None:
     )
     moments = pa.array(batch.time.view(np.int64)).cast(pa.timestamp("ms", tz="UTC"))
     columns = {"codes": codes, "label": pa.array(batch.label), "time": moments}
+    if batch.weight is not None:
+        columns["weight"] = pa.array(batch.weight)
     metadata = {
         _DIGEST_KEY: digest.encode(),
         _FAULTS_KEY: json.dumps(faults.to_dict()).encode(),

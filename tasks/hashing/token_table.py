@@ -55,7 +55,7 @@ def frequent_values(
         crosses), ``value`` (text; a missing value is "(missing)"), ``code`` (int32, see
         :func:`tasks.hashing.codes.split_codes`), ``n_rows``, ``n_clicks``.
     """
-    label = contract.label
+    label = contract.declared.label
     start = max(span[0], span[1] - max_rows)
     columns = list(dict.fromkeys([label, *columns_of(contract)]))
     counted = [
@@ -114,7 +114,7 @@ def _count_items(
     """Return the counts of the items of a list."""
     n_lists = len(items.begins) - 1
     n_items = np.diff(items.begins)
-    joined = text_list(column.texts, np.arange(n_lists))
+    joined = text_list(column.texts, items.texts)
     listed = [
         text.split(ITEM_MARK)[:n] if text else [MISSING]
         for text, n in zip(joined, n_items.tolist(), strict=True)

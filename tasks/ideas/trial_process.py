@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ from typing import Any
 import yaml
 
 from tasks.errors import ClicklabError
-from tasks.ideas.kernel_run import Limits, run
+from tasks.ideas.confinement import confine
+from tasks.ideas.guard import limit_memory
+from tasks.ideas.kernel_run import DEFAULT, Limits, run
 from tasks.ideas.notebook import FEATURE, STEP, Fault
 from tasks.ideas.project_copy import TINY
 from tasks.knobs.reading import read_env
 from tasks.logs.log import Log
 from tasks.pipeline.build import build, load_dag
-from tasks.pipeline.executor import TasksFailed
+from tasks.pipeline.executor import Failure, TasksFailed
 from tasks.pipeline.integrity import stands_for
 from tasks.pipeline.preflight import check_project
 from tasks.schema import Schema, load_schema
@@ -31,6 +33,9 @@ _LIMITED = (
     "import runpy, sys; from tasks.ideas.guard import limit_memory; limit_memory(float(sys.argv.pop(1))); "
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
 )
+# a line that only the copy has
+_IN_COPY = re.compile(r"^env\.yaml:\d+: `models\.\w+\.params`: ")
+_NO_MEMORY = re.compile(r"MemoryError|Unable to allocate|out of memory")
 _UNSEEN = {"__pycache__", ".git", ".ipynb_checkpoints"}
 
 
@@ -164,8 +169,19 @@ def try_code(kind: str, name: str, notebook: str, tests: list[str], limits: Limi
         "time_limit_minutes": ceil(limits.minutes),
     }
     Path(_TRIAL).write_text(yaml.safe_dump(knobs, sort_keys=False))
-    outcome = build(_TRIAL)
-    return [f"on the tiny environment: {failure}" for failure in outcome.failures]
+    return _failure_lines(build(_TRIAL).failures, limits)
+
+
+def _failure_lines(failures: Sequence[Failure], limits: Limits) -> list[str]:
+    """Return why tasks of the tiny pipeline failed, a line each."""
+    memory_gb = max(limits.memory_gb, DEFAULT.memory_gb)
+    lines = [f"on the tiny environment: {one.task}: {one.line}" for one in failures]
+    return [
+        f"{line}; it may take {memory_gb:g} GB of memory (MEMORY_GB=)"
+        if _NO_MEMORY.search(line)
+        else line
+        for line in lines
+    ]
 
 
 def _bounded(words: list[str], limits: Limits) -> tuple[subprocess.CompletedProcess[str], str]:
@@ -239,15 +255,17 @@ def main() -> None:
     job_path = Path(sys.argv[1])
     job = json.loads(job_path.read_text())
     limits = Limits(job["minutes"], job["memory_gb"])
+    confine([job_path.parent])
+    limit_memory(max(limits.memory_gb, DEFAULT.memory_gb))  # the pipeline needs its own
     try:
         if job["kind"] == STEP:
             found = try_step(job["name"], limits)
         else:
             found = try_code(job["kind"], job["name"], job["notebook"], job["tests"], limits)
     except TasksFailed as error:
-        found = [f"on the tiny environment: {failure}" for failure in error.failures]
+        found = _failure_lines(error.failures, limits)
     except ClicklabError as error:
-        found = [str(error)]
+        found = [_IN_COPY.sub("", str(error))]
     job_path.with_suffix(".found").write_text(json.dumps(found))
 
 

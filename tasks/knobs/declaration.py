@@ -177,9 +177,7 @@ class Training(Section):
     """How long models are trained, and on which rows."""
 
     max_epochs: Count = Field(description="largest number of passes over the training rows")
-    patience: Count = Field(
-        description="stop after this many epochs without a better validation loss"
-    )
+    patience: Count = Field(description="epochs without a better validation loss before it stops")
     negative_rate: float = Field(
         gt=0, le=1, description="share of the non-clicks to keep; the probability is corrected"
     )
@@ -210,7 +208,7 @@ class Dask(Section):
 
 
 class Engine(Section):
-    """A cluster that hashes and trains."""
+    """A cluster that reads logs, hashes and trains."""
 
     dask: Dask = Field(description="where its workers are: docs/dask.md")
 
@@ -230,6 +228,7 @@ class Evaluation(Section):
 
     n_resamples: Count = Field(description="bootstrap resamples behind each interval")
     n_golden: Count = Field(description="rows whose predictions prove the packaged model")
+    cluster: Text | None = Field(description="field of rows that hang together, auto, or null")
 
 
 class Gates(Section):
@@ -238,8 +237,9 @@ class Gates(Section):
     max_normalized_entropy: float = Field(
         gt=0, le=1, description="below 1: better than knowing only the click rate"
     )
-    max_relative_loss: float = Field(
-        ge=0, description="how much worse than the champion, as a share of its normalized entropy"
+    max_relative_loss: float = Field(ge=0, description="share of the champion's loss it may add")
+    max_undetected_loss: float = Field(
+        gt=0, description="loss that the clicks must show: docs/gates.md"
     )
     calibration_ratio: Bounds = Field(description="mean prediction over click rate, [low, high]")
     slice_calibration_ratio: Bounds = Field(description="the same for each slice")
@@ -300,7 +300,7 @@ class Knobs(Section):
         min_length=1, description="a training task each, all through notebooks/train.ipynb"
     )
     training: Training
-    engine: AnyEngine = Field(description="where rows are hashed and models trained: docs/dask.md")
+    engine: AnyEngine = Field(description="where rows are read, hashed and learned: docs/dask.md")
     evaluation: Evaluation
     gates: Gates
     mlflow: Mlflow

@@ -78,11 +78,13 @@ def check_models(models: Any, trained: list[str]) -> None:
             )
 
 
-def model_problems(models: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def model_problems(
+    models: Mapping[str, Any], *, weighted: bool = False
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield path and problem of each value in well-formed blocks that its learner would refuse.
 
     Kinds, names of parameters and their values, in ``params`` as in the grid or space of a search: the learners
-    themselves are asked.
+    themselves are asked. Of a log whose rows have weights, `weighted` is true.
     """
     names: dict[str, str] = {}
     for name, block in models.items():
@@ -97,7 +99,7 @@ def model_problems(models: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...],
         if problem := _input_problem(block, row_by_row=takes):
             yield ("models", name, *problem[:-1]), problem[-1]
             continue
-        yield from _param_problems(block, ("models", name))
+        yield from _param_problems(block, ("models", name), weighted=weighted)
         yield from _search_problems(block, ("models", name, "search"))
 
 
@@ -126,7 +128,7 @@ def _input_problem(block: Mapping[str, Any], *, row_by_row: bool) -> tuple[str, 
 
 
 def _param_problems(
-    block: Mapping[str, Any], path: tuple[str, ...]
+    block: Mapping[str, Any], path: tuple[str, ...], *, weighted: bool
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     params = block["params"]
     alone = False
@@ -135,8 +137,12 @@ def _param_problems(
         if problem := _refusal(block, {**others, name: value}, of=name):
             alone = True
             yield (*path, "params", name), problem
-    if not alone and (problem := _refusal(block, params, probe=True)):
+    if alone:
+        return
+    if problem := _refusal(block, params, probe=True):
         yield (*path, "params"), problem
+    elif weighted and (problem := _refusal(block, params, probe=True, weighted=True)):
+        yield (*path, "kind"), problem
 
 
 def _search_problems(
@@ -160,7 +166,12 @@ def _search_problems(
 
 
 def _refusal(
-    block: Mapping[str, Any], params: Mapping[str, Any], *, of: str = "", probe: bool = False
+    block: Mapping[str, Any],
+    params: Mapping[str, Any],
+    *,
+    of: str = "",
+    probe: bool = False,
+    weighted: bool = False,
 ) -> str | None:
     """Return why a model does not take these parameters, None if it does.
 
@@ -174,6 +185,8 @@ def _refusal(
         The one to judge, where others come along because it cannot do without.
     probe
         Whether an estimator fits, saves and answers made-up rows, too.
+    weighted
+        Whether these rows have weights.
     """
     kind, known = block["kind"], param_names(block["kind"])
     named = [name for name in params if of in ("", name) and "__" not in name]
@@ -188,7 +201,7 @@ def _refusal(
     try:
         learner = make_learner(block, _PROBE_FEATURES, **params)
         if probe:
-            learner.probe()
+            learner.probe(weighted=weighted)
     except (ConfigError, TypeError, ValueError) as error:
         return " ".join(str(error).split())
     except Exception as error:  # a class of the user's may raise anything

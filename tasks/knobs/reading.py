@@ -18,6 +18,8 @@ from tasks.evaluation.gates import REPLACED
 from tasks.knobs.declaration import Knobs
 from tasks.knobs.domain import Declared, all_knobs, declared, keys_of
 from tasks.knobs.model_tasks import model_problems
+from tasks.schema import load_schema
+from tasks.storage.workspace import resolve
 from tasks.storage.yaml_mapping import KeyPath, YamlMapping, dotted, read_mapping
 
 BASE = "env.yaml"
@@ -79,9 +81,22 @@ def check(env: YamlMapping, *, ask_models: bool = True) -> None:
         Knobs.model_validate(env.values)
     except ValidationError as error:
         raise ConfigError(_first(error, env)) from None
-    for path, problem in model_problems(env.values["models"]) if ask_models else ():
+    if not ask_models:
+        return
+    for path, problem in model_problems(env.values["models"], weighted=_weighted(env.values)):
         hint = _hint(_at(env.values, path))
         raise ConfigError(f"{env.place(path)}: `{dotted(path)}`: {problem}{hint}")
+
+
+def _weighted(values: Mapping[str, Any]) -> bool:
+    """Return whether rows of the log have weights; False for a schema that cannot be read, which is reported elsewhere."""
+    schema = str(values.get("schema"))
+    try:
+        return load_schema(
+            resolve(schema) if schema.endswith((".yaml", ".yml")) else schema
+        ).has_counts
+    except ConfigError:
+        return False
 
 
 def overlay(base: YamlMapping, changes: YamlMapping) -> YamlMapping:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.errors import InputError
+from tasks.logs.value_text import ITEM_MARK
 from tasks.schema import Schema
 
 MANIFEST = "manifest.json"
@@ -178,13 +179,16 @@ class Log:
             return pa.schema([schema.field(name) for name in names]).empty_table().to_pandas()
         return pa.Table.from_batches(pieces).unify_dictionaries().to_pandas()
 
-    def raw_row(self, row: int, schema: Schema) -> dict[str, str | None]:
-        """Return row number `row` as a request would carry it: the time as text, and every field."""
+    def raw_row(self, row: int, schema: Schema) -> dict[str, Any]:
+        """Return row number `row` as a request would carry it: the time as text, and every field, a list as one."""
         if not 0 <= row < self.n_rows:
             raise InputError(f"row {row} is not in the log; it has rows 0 to {self.n_rows - 1}")
         columns = [schema.time_column, *schema.field_names]
         batch = next(self.batches(columns=columns, start=row, stop=row + 1))
         values = {name: batch.column(name)[0].as_py() for name in schema.field_names}
+        for spec in schema.fields:
+            if spec.kind == "list" and values[spec.name] is not None:
+                values[spec.name] = values[spec.name].split(ITEM_MARK)
         moment = batch.column(schema.time_column)[0].as_py()
         return ({schema.time_column: schema.time.write(moment)} if schema.has_time else {}) | values
 

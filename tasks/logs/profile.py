@@ -25,7 +25,7 @@ class FieldProfile:
     n_missing: int = 0
     n_outside: int = 0
     outside: Counter[str] = field(default_factory=Counter)
-    distinct_share: float = 0.0  # of the values of the first batch, how many are distinct
+    distinct_share: float = 0.0  # distinct values per row of the first batch
     is_numeric: bool = False  # whether all of those are numbers
     is_constant: bool = True
     _n_batches: int = field(default=0, repr=False)
@@ -40,7 +40,7 @@ class FieldProfile:
             return
         values = column.dictionary
         if not self._n_batches and self.spec.kind == "category":
-            self._watch_distinct(values, len(column) - column.null_count)
+            self._watch_distinct(values, len(column))
         self._n_batches += 1
         self._watch_constant(values)
         if self.spec.pattern is not None and (wrong := self._outside(values)):
@@ -58,8 +58,8 @@ class FieldProfile:
             self._first = values[0].as_py()
         self.is_constant = len(values) == 1 and values[0].as_py() == self._first
 
-    def _watch_distinct(self, values: pa.Array, n_filled: int) -> None:
-        self.distinct_share = len(values) / max(1, n_filled)
+    def _watch_distinct(self, values: pa.Array, n_rows: int) -> None:
+        self.distinct_share = len(values) / max(1, n_rows)
         try:
             values.cast(pa.float64())
             self.is_numeric = True

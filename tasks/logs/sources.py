@@ -27,13 +27,14 @@ class SourceFile:
     name: str
     size_bytes: int
     mark: str
+    path: str = ""  # of a local file, absolute: another process may run elsewhere
 
     def open(self) -> BinaryIO:
         """Return the bytes as a seekable binary file."""
         if is_s3(self.uri):
             return io.BufferedReader(_S3Object(self), buffer_size=_BUFFER_BYTES)
         try:
-            return Path(self.uri).open("rb")
+            return Path(self.path or self.uri).open("rb")
         except OSError as error:
             raise InputError(
                 f"{self.uri}: cannot be opened ({error.strerror}); check its permissions"
@@ -116,7 +117,11 @@ def note_left_out(names: list[str], where: str, note: Callable[[str], None]) -> 
 def _local_file(path: Path, name: str) -> SourceFile:
     stat = path.stat()
     return SourceFile(
-        str(path), name, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+        str(path),
+        name,
+        stat.st_size,
+        f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}",
+        str(path.absolute()),
     )
 
 

@@ -66,6 +66,7 @@ def make_learner(
     n_features: int,
     *,
     random_state: int | None = None,
+    n_tokens: int | None = None,
     **params: Any,
 ) -> Any:
     """Return an unfitted learner for hashed rows.
@@ -79,6 +80,9 @@ def make_learner(
         Number of weights, ``contract.n_features``.
     random_state
         Seed of a learner that draws random numbers; ignored by the others.
+    n_tokens
+        Tokens of a row, ``contract.n_tokens``, for defaults that depend on it
+        (:meth:`tasks.models.learner.Learner.defaults_for`).
     **params
         The learner's own parameters; those left out keep its defaults.
 
@@ -91,6 +95,8 @@ def make_learner(
     --------
     >>> make_learner("ftrl", 2**20, alpha=0.05).alpha
     0.05
+    >>> make_learner("ftrl", 2**20, n_tokens=240).alpha
+    0.005
     """
     kind = model if isinstance(model, str) else model["kind"]
     given = {} if isinstance(model, str) else {key: model[key] for key in INPUT if key in model}
@@ -112,6 +118,8 @@ def make_learner(
         raise ConfigError(f"models: {kind!r} has no parameter {unknown[0]!r}; it has {choices}")
     if "random_state" in known:
         params["random_state"] = random_state
+    if n_tokens is not None:
+        params = {**cls.defaults_for(n_tokens), **params}
     learner = cls(n_features=n_features, **params)
     learner.check_params()
     return learner

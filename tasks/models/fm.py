@@ -93,11 +93,11 @@ class FactorizationMachine(FTRLProximal):
 
     def __init__(
         self,
-        alpha: float = 0.1,
+        alpha: float = 0.05,
         *,
         beta: float = 1.0,
-        l1: float = 1.0,
-        l2: float = 10.0,
+        l1: float = 0.3,
+        l2: float = 5.0,
         n_factors: int = 4,
         factor_alpha: float = 0.05,
         factor_beta: float = 1.5,

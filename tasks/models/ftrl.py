@@ -21,6 +21,8 @@ from tasks.models.scoring import (
     sigmoid,
 )
 
+_ROW_RATE, _MAX_RATE = 1.2, 0.1  # of all tokens of a row together, and of one
+
 _NO_WEIGHTS = frozen(np.ones(1))
 
 
@@ -30,7 +32,8 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
     Parameters
     ----------
     alpha
-        Learning rate, above 0: a fresh weight moves by about ``alpha / beta`` times its gradient.
+        Learning rate, above 0: a fresh weight moves by about ``alpha / beta`` times its gradient. The default suits two
+        dozen tokens a row; :func:`tasks.models.make_learner` divides it among more, see :meth:`defaults_for`.
     beta
         Smooths the rate of weights met seldom, 0 or above (above 0 if `l2` is 0).
     l1
@@ -83,7 +86,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
     learning_rates: ClassVar[tuple[str, ...]] = ("alpha",)
     scorer = staticmethod(linear_scorer)
     search_space: ClassVar[dict[str, Any]] = {
-        "alpha": {"low": 0.01, "high": 0.5, "log": True},
+        "alpha": {"low": 0.002, "high": 0.2, "log": True},
         "l1": {"low": 0.01, "high": 5.0, "log": True},
         "l2": {"low": 0.1, "high": 50.0, "log": True},
     }
@@ -92,11 +95,11 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
 
     def __init__(
         self,
-        alpha: float = 0.1,
+        alpha: float = 0.05,
         *,
-        beta: float = 0.5,
-        l1: float = 0.1,
-        l2: float = 2.0,
+        beta: float = 1.0,
+        l1: float = 0.3,
+        l2: float = 5.0,
         fit_intercept: bool = True,
         n_epochs: int = 5,
         n_features: int | None = None,
@@ -108,6 +111,11 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
         self.fit_intercept = fit_intercept
         self.n_epochs = n_epochs
         self.n_features = n_features
+
+    @classmethod
+    def defaults_for(cls, n_tokens: int) -> dict[str, Any]:
+        """Return the rate for rows of that many tokens: all of them move the same logit, so it is shared among them."""
+        return {"alpha": min(_ROW_RATE / max(n_tokens, 1), _MAX_RATE)}
 
     def check_params(self) -> None:
         """Raise ConfigError, naming the parameter, if one is out of its range."""
@@ -126,7 +134,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FTRLProximal":
         """Learn from scratch from a matrix, dense or sparse, and two labels of any kind."""
-        for name in ("state_", "classes_", "negative_rate_"):
+        for name in ("state_", "classes_", "negative_rate_", "no_click_rate_"):
             self.__dict__.pop(name, None)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=True)
         self._start(np.unique(self._checked_labels(y)), X.shape[1])

@@ -22,7 +22,8 @@ class Learner:
 
     - ``__init__``: parameters with defaults, stored under their names; ``n_features`` among them, the number of
       weights (``2**bits``), and ``random_state``, if it draws;
-    - :meth:`partial_fit_codes`: learn some rows, and leave their mean log loss in ``loss_``;
+    - :meth:`partial_fit_codes`: learn some rows, and leave their mean log loss in ``loss_``; with a third parameter,
+      `sample_weight`, it takes logs whose rows stand for several impressions;
     - :meth:`arrays`: what it has learned and predicts with;
     - :meth:`logits`: rows and those arrays to logits, without the learner.
 
@@ -36,6 +37,8 @@ class Learner:
     negative_rate_
         Share of the rows without a click that it is trained on, above 0, at most 1; set by what leaves rows out
         (:class:`tasks.training.epochs.Training`).
+    no_click_rate_
+        Share of the impressions without a click that the log holds, as its schema says; set by :meth:`meet`.
 
     Notes
     -----
@@ -82,6 +85,7 @@ class Learner:
 
     loss_: float = math.nan
     negative_rate_: float = 1.0
+    no_click_rate_: float = 1.0
     n_features: int | None = None
 
     def __init_subclass__(cls, **options: Any):
@@ -100,6 +104,11 @@ class Learner:
             int32 ``(n_rows, n_tokens)``, see :func:`tasks.hashing.codes.split_codes`.
         y
             Labels 0 or 1, ``(n_rows,)``.
+
+        Notes
+        -----
+        A kind that takes weights has a third parameter, ``sample_weight: ndarray | None = None``, float64 ``(n_rows,)``
+        and above 0: a row counts as so many equal ones, in the gradient and in ``loss_``.
         """
         raise NotImplementedError
 
@@ -125,7 +134,31 @@ class Learner:
     @property
     def logit_offset_(self) -> float:
         """Logarithm of the share of rows without a click that were learned; 0 where none was left out."""
-        return math.log(self.negative_rate_)
+        return math.log(self.negative_rate_ * self.no_click_rate_)
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether it learns rows that stand for several impressions."""
+        return "sample_weight" in inspect.signature(self.partial_fit_codes).parameters
+
+    def meet(self, contract: Any) -> None:
+        """Be told, before the first row, what the rows are hashed with.
+
+        Raises
+        ------
+        ConfigError
+            If rows have weights and the learner does not take them.
+        """
+        schema = contract.declared
+        if schema.has_counts and not self.takes_weights:
+            raise ConfigError(no_weights(self.kind))
+        if schema.label_form.no_click_rate < 1:
+            self.no_click_rate_ = float(schema.label_form.no_click_rate)
+
+    @classmethod
+    def defaults_for(cls, n_tokens: int) -> dict[str, Any]:
+        """Return the defaults that depend on how many tokens a row has; none unless a kind says so."""
+        return {}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name."""
@@ -160,8 +193,13 @@ class Learner:
         """Go back to a snapshot."""
         vars(self).update(copied(snapshot))
 
-    def probe(self) -> None:
-        """Raise ConfigError if the model could not be trained, saved or served; it may be used up by it."""
+    def probe(self, *, weighted: bool = False) -> None:
+        """Raise ConfigError if the model could not be trained, saved or served; it may be used up by it.
+
+        Of a log whose rows have weights, `weighted` is true.
+        """
+        if weighted and not self.takes_weights:
+            raise ConfigError(no_weights(self.kind))
 
     def end_pass(self) -> None:
         """Be told that a pass over the rows has ended."""
@@ -202,12 +240,23 @@ class Learner:
         codes = checked_codes(codes, self.require_size())
         return codes, checked_labels(y, len(codes))
 
-    def log_loss(self, codes: np.ndarray, y: np.ndarray) -> float:
+    def log_loss(
+        self, codes: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
         """Return the mean log loss (nats) of rows as they are predicted now, without the logit offset."""
         if not len(codes):
             return math.nan
         logit = self.decision_codes(codes) - self.logit_offset_
-        return float(np.logaddexp(0, np.where(y == 1, -logit, logit)).mean())
+        losses = np.logaddexp(0, np.where(y == 1, -logit, logit))
+        return float(np.average(losses, weights=sample_weight))
+
+
+def no_weights(kind: str) -> str:
+    """Return the line that refuses a kind of model on a log whose rows have weights."""
+    return (
+        f"{kind} takes no weights of rows, which this log has (`weight` or `impressions` in its schema); "
+        "choose another kind"
+    )
 
 
 def param_defaults(cls: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tasks.errors import ConfigError
 from tasks.hashing.codes import split_codes
 from tasks.models.learner import Learner
 from tasks.models.params import is_integer_between, require_number
-from tasks.models.scoring import sigmoid
+from tasks.models.scoring import checked_weights, sigmoid
 
 _TINY = 1e-8
 
@@ -114,9 +114,12 @@ class NeuralNet(Learner):
                     f"{self.kind}: {name} must be an integer of {low} to {high}, found {value!r}"
                 )
 
-    def partial_fit_codes(self, codes: np.ndarray, y: Any) -> "NeuralNet":
+    def partial_fit_codes(
+        self, codes: np.ndarray, y: Any, sample_weight: Any = None
+    ) -> "NeuralNet":
         """Learn from hashed rows in order, `batch_rows` at a time, each batch predicted before it is learned."""
         codes, labels = self.checked_rows(codes, y)
+        weights = None if sample_weight is None else checked_weights(sample_weight, len(codes))
         if not hasattr(self, "weights_"):
             self._start(codes.shape[1])
         total = 0.0
@@ -125,8 +128,10 @@ class NeuralNet(Learner):
             with np.errstate(
                 over="ignore", invalid="ignore"
             ):  # training refuses what is not finite
-                total += self._learn(codes[rows], labels[rows])
-        self.loss_ = total / len(codes) if len(codes) else float("nan")
+                own = None if weights is None else weights[rows]
+                total += self._learn(codes[rows], labels[rows], own)
+        weight = len(codes) if weights is None else float(weights.sum())
+        self.loss_ = total / weight if weight else float("nan")
         return self
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -153,7 +158,9 @@ class NeuralNet(Learner):
         units = np.maximum(_products(rows, into[:, :-1]) + into[:, -1], 0)
         return _logit(weights[index] * signs, units, out)
 
-    def gradients(self, codes: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, Any]]:
+    def gradients(
+        self, codes: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+    ) -> tuple[float, dict[str, Any]]:
         """Return the summed log loss of rows, and its derivatives by each array of :meth:`arrays`.
 
         Those by ``weights`` are ``(n_rows, n_tokens)``, those by ``vectors`` ``(n_rows, n_tokens, width)``: of each
@@ -164,8 +171,13 @@ class NeuralNet(Learner):
         before = _products(rows, self.into_[:, :-1]) + self.into_[:, -1]
         units = np.maximum(before, 0)
         logit = _logit(self.weights_[index] * signs, units, self.out_)
-        loss = float(np.logaddexp(0, np.where(labels == 1, -logit, logit)).sum())
-        slope = (sigmoid(logit) - labels).astype(self.into_.dtype)[:, None]
+        losses, slope = (
+            np.logaddexp(0, np.where(labels == 1, -logit, logit)),
+            sigmoid(logit) - labels,
+        )
+        if weights is not None:
+            losses, slope = losses * weights, slope * weights
+        loss, slope = float(losses.sum()), slope.astype(self.into_.dtype)[:, None]
         into_units = slope * self.out_[:-1] * (before > 0)
         into_rows = np.einsum("ik,kj->ij", into_units, self.into_[:, :-1])
         return loss, {
@@ -175,12 +187,15 @@ class NeuralNet(Learner):
             "out": np.append((units * slope).sum(axis=0), slope.sum()),
         }
 
-    def _learn(self, codes: np.ndarray, labels: np.ndarray) -> float:
+    def _learn(self, codes: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
         """Make one step and return the summed log loss from before."""
-        loss, slopes = self.gradients(codes, labels)
+        weight = len(codes) if weights is None else float(weights.sum())
+        if not weight:
+            return 0.0  # rows of weight 0 are no rows
+        loss, slopes = self.gradients(codes, labels, weights)
         index, signs = _split(codes)
         for name, array in (("into", self.into_), ("out", self.out_)):
-            slope = slopes[name] / len(codes)
+            slope = slopes[name] / weight
             squares = self.squares_[name]
             squares += slope * slope
             array -= self.rate * slope / (np.sqrt(squares) + _TINY)

@@ -68,22 +68,27 @@ def _load_pyfunc(path: str) -> FrameModel:
 
 def _to_arrow(frame: pd.DataFrame, contract: HashContract) -> pa.Table:
     arrays: dict[str, pa.Array] = {}
-    readers = field_readers(contract)
+    readers, numbers = field_readers(contract), dict(contract.numbers)
     for name in columns_of(contract):
         if name not in frame.columns:
             arrays[name] = pa.nulls(len(frame), pa.string())
         elif name == contract.time_column:
             arrays[name] = _moments(frame[name], contract)
         else:
+            if name not in numbers:
+                _require_digits(frame[name], name=name)
             arrays[name] = _texts(frame[name], readers[name], name=name)
     return pa.table(arrays)
 
 
-def _texts(values: pd.Series, read: Callable[[Any], str], *, name: str) -> pa.Array:
+def _require_digits(values: pd.Series, *, name: str) -> None:
     if values.dtype.kind == "f" and (values.abs() >= _EXACT).any():
         raise InputError(
             f"field {name!r}: pandas made floats of integers too large for them, so digits are lost; give the column as text"
         )
+
+
+def _texts(values: pd.Series, read: Callable[[Any], str], *, name: str) -> pa.Array:
     try:
         return pa.array([read(value) for value in values.to_numpy()], pa.string())
     except UnicodeEncodeError as error:

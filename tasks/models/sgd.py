@@ -20,6 +20,7 @@ from tasks.models.scoring import (
 )
 
 CHUNK_ROWS = 16_384  # rows a call to scikit-learn: each call costs milliseconds at 2**20 weights
+MAX_WEIGHT, MAX_COPIES = 8.0, 64  # a heavier row is learned as equal ones, so many at most
 _CLASSES = np.array([0, 1])
 _HELD = (
     "coef_", "intercept_",  # what predicts; with `average` the others are what learns
@@ -50,6 +51,9 @@ class SGDLogistic(SGDClassifier, Learner):
     The reference keeps scikit-learn's learning rate "optimal", which starts at ``alpha ** -0.25``
     (32 for an alpha of 1e-6): with two dozen tokens a row that diverges for any alpha below 1e-4 and
     never recovers. "invscaling" starts at `eta0` whatever alpha is.
+
+    A weight makes a row's step longer, and no other rate follows from it here as in FTRL: a row of 500 impressions would
+    move its weights far beyond what fits it. One heavier than 8 is therefore learned as several equal ones, 64 at most.
 
     Examples
     --------
@@ -116,7 +120,8 @@ class SGDLogistic(SGDClassifier, Learner):
         sample_weight: Any = None,
     ) -> "SGDLogistic":
         """Learn from scratch from a matrix, as scikit-learn does; a logit offset is reset."""
-        self.__dict__.pop("negative_rate_", None)
+        for name in ("negative_rate_", "no_click_rate_"):
+            self.__dict__.pop(name, None)
         return super().fit(X, y, coef_init, intercept_init, sample_weight)
 
     def partial_fit_codes(
@@ -126,10 +131,14 @@ class SGDLogistic(SGDClassifier, Learner):
         codes = checked_codes(codes, self.require_size())
         labels = checked_labels(y, len(codes))
         weights = None if sample_weight is None else checked_weights(sample_weight, len(codes))
-        total = 0.0
-        for begin in range(0, len(codes), CHUNK_ROWS):
-            rows = slice(begin, begin + CHUNK_ROWS)
+        order, total = None, 0.0
+        if weights is not None:
+            order, weights = _spread(weights)
+        n_rows = len(codes) if order is None else len(order)
+        for begin in range(0, n_rows, CHUNK_ROWS):
+            rows: Any = slice(begin, begin + CHUNK_ROWS)
             row_weights = None if weights is None else weights[rows]
+            rows = rows if order is None else order[rows]
             total += self._loss_of(codes[rows], labels[rows], row_weights)
             self.partial_fit(
                 to_csr(codes[rows], self.require_size()), labels[rows], _CLASSES, row_weights
@@ -179,3 +188,9 @@ class SGDLogistic(SGDClassifier, Learner):
         """Restore the weights of a snapshot; the learning rate stays as it is."""
         for name, array in snapshot.items():
             setattr(self, name, array.copy())
+
+
+def _spread(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the rows to learn, heavy ones several times, and the weight of each."""
+    copies = np.clip(np.ceil(weights / MAX_WEIGHT), 1, MAX_COPIES).astype(np.int64)
+    return np.repeat(np.arange(len(weights)), copies), np.repeat(weights / copies, copies)

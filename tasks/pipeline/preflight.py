@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.errors import ConfigError
+from tasks.evaluation.clusters import check_cluster
 from tasks.knobs.model_tasks import check_models, read_tasks, trained
 from tasks.pipeline.notebook_cells import check_notebook
 from tasks.schema import load_schema
@@ -23,7 +24,8 @@ def check_project(env: Mapping[str, Any]) -> None:
     tasks = read_tasks()
     check_models(env["models"], trained())
     schema = str(env["schema"])
-    load_schema(resolve(schema) if schema.endswith((".yaml", ".yml")) else schema)
+    declared = load_schema(resolve(schema) if schema.endswith((".yaml", ".yml")) else schema)
+    check_cluster(env["evaluation"]["cluster"], declared)
     injected: dict[str, set[str]] = {}
     for name, task in tasks.items():
         source = task.get("source")

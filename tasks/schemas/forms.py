@@ -197,3 +197,8 @@ class LabelForm(Part):
         rate = self.no_click_rate
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
             raise ValueError(f"no_click_rate must lie in (0, 1], found {rate!r}")
+
+    @property
+    def gives_weights(self) -> bool:
+        """Whether rows of the log stand for other numbers of impressions than one."""
+        return bool(self.impressions) or self.no_click_rate < 1

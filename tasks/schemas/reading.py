@@ -5,6 +5,8 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, Self
 
+from tasks.errors import ConfigError
+
 
 class Part:
     """A frozen dataclass that is read from a mapping; ValueError names a key that it does not have."""
@@ -79,3 +81,14 @@ def word_of(value: Any) -> str:
     if not isinstance(value, str | int | float):
         raise ValueError(f"expected text or a number, found {value!r}; put it in quotes")
     return str(value)
+
+
+def current_keys(raw: Mapping[str, Any], at: Callable[..., str]) -> dict[str, Any]:
+    """Return a declaration whose keys are today's: ``features`` was called ``time_features``."""
+    if "time_features" not in raw:
+        return dict(raw)
+    if "features" in raw:
+        raise ConfigError(
+            f"{at('time_features')}: `time_features` is the old name of `features`; keep one"
+        )
+    return {"features" if key == "time_features" else key: value for key, value in raw.items()}

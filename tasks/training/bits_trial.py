@@ -9,7 +9,7 @@ from tasks.errors import ConfigError
 from tasks.hashing.contract import HashContract
 from tasks.logs.log import Log
 from tasks.logs.split import Split
-from tasks.models.ftrl import FTRLProximal
+from tasks.models import make_learner
 from tasks.schema import Schema
 from tasks.training.quick_trial import quick_trial
 
@@ -49,7 +49,7 @@ def bits_trial(
     schema = Schema.from_dict(contract.schema, source="the schema of the hash contract")
     contracts = {n_bits: replace(contract, bits=n_bits) for n_bits in bits}
     candidates = {
-        n_bits: (sized, FTRLProximal(n_features=sized.n_features))
+        n_bits: (sized, make_learner("ftrl", sized.n_features, n_tokens=sized.n_tokens))
         for n_bits, sized in contracts.items()
     }
     return quick_trial(log, schema, split, candidates, n_rows=n_rows).rename_axis("bits")

@@ -2,11 +2,12 @@
 
 with Training(learner, train, valid, max_epochs=8) as run:
     for epoch in run.epochs():                           # until validation log loss stops improving
-        for codes, label in epoch.batches():             # in time order
-            run.learner.partial_fit_codes(codes, label)  # predicts each row, then learns from it
+        for rows in epoch.batches():             # in time order: codes, labels, weights where the log has them
+            run.learner.partial_fit_codes(*rows)  # predicts each row, then learns from it
         epoch.finish(*validate(run.learner, run.valid))
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,15 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from tasks.errors import ConfigError, InputError
 from tasks.models.predict import Rows
 from tasks.storage.progress import report
 from tasks.training.checkpoint import Checkpoint, local_learner, state_digest
 from tasks.training.divergence import diverged, overflow_as_divergence, require_finite
 from tasks.training.history import Epoch, History, TrainingState
-from tasks.training.sampling import checked_rate, sample_batch
+from tasks.training.sampling import checked_rate, rates_of, sample_batch, weight_of
 
 Progress = Callable[[int, int, int], None]
 
@@ -34,9 +33,9 @@ class Training:
     Parameters
     ----------
     learner
-        An estimator with ``partial_fit_codes``, ``decision_codes``, ``loss_``, ``snapshot``, ``restore``.
+        With ``meet``, ``partial_fit_codes``, ``decision_codes``, ``loss_``, ``snapshot``, ``restore``.
     train, valid
-        Feature sets; `valid` is later in time.
+        Feature sets; `valid` is later in time. Without one, all `max_epochs` passes are made and the last is kept.
     max_epochs
         Maximum number of passes, 1 or more.
     patience
@@ -74,7 +73,8 @@ class Training:
     Raises
     ------
     ConfigError
-        If `max_epochs`, `patience`, `negative_rate` or `engine` is out of its domain.
+        If `max_epochs`, `patience`, `negative_rate` or `engine` is out of its domain, or rows have weights and the
+        learner takes none.
     InputError
         If there are no training rows, or no validation rows.
     DivergenceError
@@ -101,6 +101,7 @@ class Training:
     ):
         _check(train, valid, max_epochs, patience)
         learner.negative_rate_ = checked_rate(negative_rate)
+        learner.meet(train.contract)
         self.learner, self.train, self.valid = learner, train, valid
         self.state = TrainingState()
         self.checkpoint: Checkpoint | None = None
@@ -117,6 +118,7 @@ class Training:
             "seed": seed,
             "engine": "dask" if isinstance(engine, Mapping) else engine or "local",
         }
+        self._unlearned = copy.deepcopy(learner)
         self._given, self._engine, self._n_shards = learner, engine, n_shards
         self._path, self._stack = checkpoint, ExitStack()
 
@@ -145,7 +147,8 @@ class Training:
 
     def epochs(self) -> Iterator["Pass"]:
         """Yield one pass over the training rows after another, until validation stops improving."""
-        while not self.state.is_over(self._max_epochs, self._patience):
+        patience = self._patience if self.valid is not None else self._max_epochs
+        while not self.state.is_over(self._max_epochs, patience):
             n_done = len(self.state.epochs)
             yield Pass(self.learner, self.train, self.state, seed=self.seed, run=self)
             if len(self.state.epochs) == n_done:
@@ -157,6 +160,21 @@ class Training:
         own = learner.get_params()
         own.pop("n_epochs", None)  # only `fit` uses it
         return {"kind": learner.kind, **own, **self._options}
+
+    def anew(self, rows: Any, *, checkpoint: str | Path | None = None) -> "Training":
+        """Return a training of the learner as it was given, on other rows, for the best number of epochs of this one."""
+        options = {key: self._options[key] for key in ("negative_rate", "seed")}
+        return Training(
+            copy.deepcopy(self._unlearned),
+            rows,
+            None,
+            max_epochs=max(1, self.state.best_epoch),
+            engine=self._engine,
+            n_shards=self._n_shards,
+            progress=self.progress,
+            checkpoint=checkpoint,
+            **options,
+        )
 
     @property
     def history(self) -> History:
@@ -231,18 +249,17 @@ class Pass:
         """The epoch, counted from 1."""
         return self._number
 
-    def batches(self) -> Iterator[tuple[Any, np.ndarray]]:
-        """Yield codes and labels of each batch; when the next is asked for, the last must be learned."""
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Yield codes, labels and, where the log has them, weights; when more is asked for, the last must be learned."""
         state, n_read = self._state, 0
         for number, batch in enumerate(self._rows.batches(), start=1):
             first_row, n_read = n_read, n_read + len(batch.label)
             if number <= state.n_batches:
                 continue  # learned before the checkpoint
-            rate = getattr(self._learner, "negative_rate_", 1.0)
-            codes, label = sample_batch(batch, first_row, negative_rate=rate, seed=self._seed)
-            if len(label):
-                yield codes, label
-                self._add_loss(len(label))
+            rows = sample_batch(batch, first_row, **rates_of(self._learner), seed=self._seed)
+            if len(rows[1]):
+                yield rows
+                self._add_loss(weight_of(rows))
             state.n_batches, state.seconds = number, time.perf_counter() - self._since
             self._after_batch(n_read)
         if not state.n_learned:
@@ -254,19 +271,20 @@ class Pass:
             state.total_loss = state.n_learned * self._learner.loss_
         require_finite(self._learner, f"epoch {state.epoch}, by batch {state.n_batches}")
 
-    def finish(self, valid_log_loss: float, valid_roc_auc: float) -> Epoch:
-        """End the epoch with its validation results, which decide whether it is the best so far."""
+    def finish(self, valid_log_loss: float = math.nan, valid_roc_auc: float = math.nan) -> Epoch:
+        """End the epoch with its validation results, if there are any, which decide whether it is the best so far."""
         state = self._state
         train_log_loss = state.total_loss / state.n_learned
         seconds = time.perf_counter() - self._since
         epoch = Epoch(state.epoch, train_log_loss, valid_log_loss, valid_roc_auc, seconds)
-        if not math.isfinite(valid_log_loss):
+        is_judged = self._run is None or self._run.valid is not None
+        if is_judged and not math.isfinite(valid_log_loss):
             raise diverged(self._learner, f"validation after epoch {state.epoch}")
         if self._run is not None:
             self._run.end_epoch(epoch)
         return epoch
 
-    def _add_loss(self, n_rows: int) -> None:
+    def _add_loss(self, n_rows: float) -> None:
         state, loss = self._state, self._learner.loss_
         if learns_at_the_end(self._learner):
             loss = 0.0  # known when the pass has ended
@@ -287,12 +305,12 @@ def learns_at_the_end(learner: Any) -> bool:
     return getattr(learner, "learns_at_the_end", False)
 
 
-def _check(train: Rows, valid: Rows, max_epochs: int, patience: int) -> None:
+def _check(train: Rows, valid: Rows | None, max_epochs: int, patience: int) -> None:
     for name, value in (("max_epochs", max_epochs), ("patience", patience)):
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"training: {name} must be an integer of at least 1, found {value!r}")
     for name, rows in (("train", train), ("valid", valid)):
-        if not rows.n_rows:
+        if rows is not None and not rows.n_rows:
             raise InputError(
                 f"the {name} part has no rows; take more of the log or other split shares"
             )
@@ -302,7 +320,7 @@ def _identity(learner: Any, train: Any, valid: Any) -> dict[str, Any]:
     """Return what identifies a checkpoint: the rows, by the digests of their plans, and the initial learner."""
     core = local_learner(learner)
     return {
-        "rows": [rows.manifest["digest"] for rows in (train, valid)],
+        "rows": [rows.manifest["digest"] for rows in (train, valid) if rows is not None],
         "learner": type(core).__name__,
         "params": core.get_params(),
         "learned": state_digest(core),

@@ -1,15 +1,16 @@
 """A learner trained in one call, validated, and applied to a feature set."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.evaluation.metrics import log_loss, roc_auc
 from tasks.models.scoring import sigmoid
-from tasks.training.divergence import overflow_as_divergence
-from tasks.training.epochs import Pass, Rows, Training
-from tasks.training.history import History, TrainingState
+from tasks.training.epochs import Rows, Training
+from tasks.training.history import History
+from tasks.training.sampling import Joined
 
 
 def fit_stream(learner: Any, train: Rows, valid: Rows, **options: Any) -> History:
@@ -19,8 +20,8 @@ def fit_stream(learner: Any, train: Rows, valid: Rows, **options: Any) -> Histor
     """
     with Training(learner, train, valid, **options) as run:
         for epoch in run.epochs():
-            for codes, label in epoch.batches():
-                run.learner.partial_fit_codes(codes, label)
+            for rows in epoch.batches():
+                run.learner.partial_fit_codes(*rows)
             epoch.finish(*validate(run.learner, run.valid))
     return run.history
 
@@ -28,22 +29,38 @@ def fit_stream(learner: Any, train: Rows, valid: Rows, **options: Any) -> Histor
 def validate(learner: Any, valid: Rows) -> tuple[float, float]:
     """Return log loss (nats) and AUC on the validation rows; both NaN if a logit is not finite."""
     labels, logits = [], []
+    weights: list[np.ndarray] = []
     for batch in valid.batches():
+        if (own := getattr(batch, "weight", None)) is not None:
+            weights.append(own)
         labels.append(batch.label)
         logits.append(learner.decision_codes(batch.codes))
     logit = np.concatenate(logits)
     if not np.isfinite(logit).all():
         return math.nan, math.nan
     y_true, p_click = np.concatenate(labels), sigmoid(logit)
-    return log_loss(y_true, p_click), roc_auc(y_true, p_click)
+    weight = np.concatenate(weights) if weights else None
+    return log_loss(y_true, p_click, weight), roc_auc(y_true, p_click, weight)
 
 
-def learn_once(learner: Any, rows: Rows, *, seed: int = 0) -> None:
-    """Make one more pass over rows, usually the validation rows, so that the learner has seen the newest.
+def learn_anew(run: Training, *rows: Any, checkpoint: str | Path | None = None) -> Any:
+    """Return the learner of a finished run, trained from scratch for the run's best number of epochs.
 
-    Afterwards they are no longer fit to validate it. Rows without a click are sampled as in training.
+    Usually on the training rows and then the validation rows, which are the newest; these are no longer fit to validate
+    it. One more pass over them alone would teach the last rows late and once, the others early and often.
+
+    Parameters
+    ----------
+    run
+        A training that has ended.
+    *rows
+        Feature sets, the oldest first.
+    checkpoint
+        As for :class:`tasks.training.epochs.Training`.
     """
-    state = TrainingState()
-    with overflow_as_divergence(learner, state):
-        for codes, label in Pass(learner, rows, state, seed=seed).batches():
-            learner.partial_fit_codes(codes, label)
+    with run.anew(Joined(*rows), checkpoint=checkpoint) as again:
+        for epoch in again.epochs():
+            for some in epoch.batches():
+                again.learner.partial_fit_codes(*some)
+            epoch.finish()
+    return again.learner

@@ -41,7 +41,9 @@ class TrainingState:
 
     epoch: int = 1
     n_batches: int = 0  # learned in this epoch
-    n_learned: int = 0  # rows of those batches that were not sampled away
+    n_learned: float = (
+        0  # rows of those batches that were not sampled away, by their weights if they have some
+    )
     total_loss: float = 0.0  # of those rows
     seconds: float = 0.0  # of this epoch
     epochs: list[Epoch] = field(default_factory=list)

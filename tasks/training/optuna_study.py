@@ -35,11 +35,12 @@ def run_study(
     *,
     seed: int,
     study_name: str,
+    n_tokens: int,
     negative_rate: float,
 ) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
     """Return the finished trials of a study, the study, and its space; trials that the budget still has are run.
 
-    The learner's defaults are tried first. A trial is pruned after an epoch in which its loss is above the median of
+    The learner's defaults are tried first, those of them that lie in the space. A trial is pruned after an epoch in which its loss is above the median of
     the earlier trials' at that epoch, once four have finished.
 
     Arguments and errors are those of :func:`tasks.training.search.search`; `run` trains once with parameters.
@@ -47,7 +48,7 @@ def run_study(
     optuna = _import_optuna()
     n_trials, seconds = _budget(plan)
     is_limited = math.isfinite(n_trials)
-    space, defaults = space_of(model, fixed, plan)
+    space, defaults = space_of(model, fixed, plan, n_tokens)
     name = f"{study_name}-{_digest(_named(model), fixed, plan, space, negative_rate)}"
 
     def objective(trial: Any) -> float:
@@ -56,7 +57,7 @@ def run_study(
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        values = {key: suggest(trial, key, span, defaults[key]) for key, span in space.items()}
+        values = {key: suggest(trial, key, span) for key, span in space.items()}
         number = min(trial.number + 1, n_trials)  # a shared study also numbers trials that failed
         with progress.trial(int(number), int(max(number, n_trials if is_limited else 0))):
             result = run(values, prune)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tasks.evaluation.bootstrap import row_losses
 from tasks.evaluation.metrics import roc_auc
+from tasks.hashing.batch import weights_of
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import columns_of, encode_batch
 from tasks.logs.log import Log
@@ -17,6 +18,7 @@ from tasks.logs.split import Split
 from tasks.models import NOT_SEARCHED, make_learner
 from tasks.schema import Schema
 from tasks.storage.workspace import resolve
+from tasks.training.sampling import Slice, rates_of, sample_batch
 
 RECEIPT = "package.json"  # of the products: names the champion
 
@@ -52,12 +54,17 @@ def quick_trial(
     valid = (split.valid[0], min(split.valid[1], split.valid[0] + n_rows))
     losses, table = {}, {}
     for name, (contract, learner) in candidates.items():
-        for codes, y in _encoded(log, schema, contract, train):
-            learner.partial_fit_codes(codes, y)
-        scored = [(y, learner.predict_codes(c)) for c, y in _encoded(log, schema, contract, valid)]
-        y_true, p_click = (np.concatenate(arrays) for arrays in zip(*scored, strict=True))
-        losses[name] = row_losses(y_true, p_click)
-        table[name] = (float(losses[name].mean()), roc_auc(y_true, p_click))
+        learner.meet(contract)
+        for batch in _encoded(log, schema, contract, train):
+            learner.partial_fit_codes(*sample_batch(batch, 0, **rates_of(learner), seed=0))
+        batches = list(_encoded(log, schema, contract, valid))
+        p_click = np.concatenate([learner.predict_codes(batch.codes) for batch in batches])
+        y_true = np.concatenate([batch.label for batch in batches])
+        losses[name], weight = row_losses(y_true, p_click), None
+        if schema.weight_column:
+            weight = np.concatenate([batch.weight for batch in batches])
+            losses[name] *= weight / weight.mean()
+        table[name] = (float(losses[name].mean()), roc_auc(y_true, p_click, weight))
     best = min(table, key=lambda name: table[name][0])
     rows = {name: (*table[name], *_excess(losses[name] - losses[best])) for name in table}
     columns = ["valid_log_loss", "valid_roc_auc", "excess", "excess_se"]
@@ -97,7 +104,9 @@ def _excess(difference: np.ndarray) -> tuple[float, float]:
 
 def _encoded(
     log: Log, schema: Schema, contract: HashContract, span: tuple[int, int]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    columns = [schema.label, *columns_of(contract)]
+) -> Iterator[Slice]:
+    weight = schema.weight_column
+    columns = [schema.label, *([weight] if weight else []), *columns_of(contract)]
     for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
-        yield encode_batch(batch, contract), batch.column(schema.label).to_numpy()
+        label = batch.column(schema.label).to_numpy()
+        yield Slice(encode_batch(batch, contract), label, weights_of(batch, schema))

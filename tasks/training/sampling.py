@@ -1,4 +1,4 @@
-"""Which training rows a learner gets: the last ones, or fewer of those without a click.
+"""Which training rows a learner gets, and with what weight: the last ones, or fewer of those without a click.
 
 Whether a row is kept is drawn from its number and a seed alone, so batches of any size, threads and
 epochs agree on it.
@@ -12,6 +12,8 @@ import numpy as np
 from tasks.errors import ConfigError
 from tasks.logs.value_text import is_number
 from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64
+
+_SAME = 1e-9  # weights this close to 1 are 1: the inverse of a rate is not exact
 
 
 def checked_rate(negative_rate: Any) -> float:
@@ -51,36 +53,86 @@ def keep_rows(
 
 
 def sample_batch(
-    batch: Any, first_row: int, *, negative_rate: float, seed: int
-) -> tuple[Any, np.ndarray]:
-    """Return codes and labels of the rows of a batch to learn from; see :func:`keep_rows`."""
+    batch: Any, first_row: int, *, negative_rate: float, seed: int, no_click_rate: float = 1.0
+) -> tuple[Any, ...]:
+    """Return what ``partial_fit_codes`` takes: codes and labels of the rows to learn from, and weights where they differ.
+
+    Parameters
+    ----------
+    batch
+        Rows with ``codes``, ``label`` and, where rows stand for several impressions, ``weight``.
+    first_row, negative_rate, seed
+        See :func:`keep_rows`.
+    no_click_rate
+        Share of the impressions without a click that the log holds. Such rows count in training as they are, not as
+        the 1 / `no_click_rate` that they stand for: the learner's logit offset corrects for both kinds of sampling, and
+        does not make its steps longer.
+    """
+    rows: tuple[Any, ...] = (batch.codes, batch.label)
+    weight = getattr(batch, "weight", None)
+    if weight is not None:
+        own = np.where(batch.label == 0, weight * no_click_rate, weight)
+        rows += (own,) if np.abs(own - 1).max(initial=0) > _SAME else ()
     if negative_rate == 1:
-        return batch.codes, batch.label
+        return rows
     kept = keep_rows(batch.label, first_row=first_row, negative_rate=negative_rate, seed=seed)
-    return batch.codes[kept], batch.label[kept]
+    return tuple(array[kept] for array in rows)
 
 
-class _Slice(NamedTuple):
+def rates_of(learner: Any) -> dict[str, float]:
+    """Return which shares of the rows without a click training, and the log before it, leave."""
+    return {name: getattr(learner, f"{name}_", 1.0) for name in ("negative_rate", "no_click_rate")}
+
+
+def weight_of(rows: tuple[Any, ...]) -> float:
+    """Return how many rows those of :func:`sample_batch` count as: their number, or the sum of their weights."""
+    return len(rows[1]) if len(rows) == 2 else float(rows[2].sum())
+
+
+class Slice(NamedTuple):
+    """Row-aligned arrays, as those of a feature set."""
+
     codes: Any
     label: Any
+    weight: Any = None
 
 
 class LastRows:
     """The last `max_rows` rows of a feature set, read like one; all of them if there are fewer."""
 
     def __init__(self, rows: Any, max_rows: int):
-        self._rows = rows
+        self._rows, self.contract = rows, rows.contract
         self._n_skipped = max(0, rows.n_rows - max_rows)
         self.n_rows = rows.n_rows - self._n_skipped
 
-    def batches(self) -> Iterator[_Slice]:
+    def batches(self) -> Iterator[Slice]:
         """Yield the batches, the first one cut to its last rows."""
         offset = 0
         for batch in self._rows.batches():
             begin = max(0, self._n_skipped - offset)
             offset += len(batch.label)
             if begin < len(batch.label):
-                yield _Slice(batch.codes[begin:], batch.label[begin:])
+                weight = getattr(batch, "weight", None)
+                last = None if weight is None else weight[begin:]
+                yield Slice(batch.codes[begin:], batch.label[begin:], last)
+
+
+class Joined:
+    """Feature sets with one contract, read one after the other like one."""
+
+    def __init__(self, *sets: Any):
+        self.sets, self.contract = sets, sets[0].contract
+        self.n_rows = sum(one.n_rows for one in sets)
+
+    @property
+    def manifest(self) -> dict[str, str]:
+        """What identifies the rows."""
+        return {"digest": "+".join(one.manifest["digest"] for one in self.sets)}
+
+    def batches(self) -> Iterator[Any]:
+        """Yield the batches of each set, in their order."""
+        for one in self.sets:
+            yield from one.batches()
 
 
 def _uniform(rows: np.ndarray, seed: int) -> np.ndarray:

@@ -7,8 +7,8 @@ A search is the mapping under ``search`` of a model in ``env.yaml``:
 - ``{method: optuna, n_trials: 10, minutes: 30, storage: URL}``: until there are that many trials, or they have taken
   that many minutes, in total over all processes that share the storage, and however often the search was started;
   either may be left out. The storage is SQLite for one machine, PostgreSQL for several; memory if left out.
-  ``space: {name: [choices] or {low, high, log}}`` replaces the learner's own, widened by the learner's defaults, which
-  are tried first. ``pruner: false`` lets every trial end.
+  ``space: {name: [choices] or {low, high, log}}`` replaces the learner's own; the learner's defaults are tried first
+  where they lie inside. ``pruner: false`` lets every trial end.
 
 ``max_rows`` (the last rows before validation, default 150,000) and ``max_epochs`` (default 2) keep
 trials cheap. The caller trains the winner on all rows.
@@ -115,8 +115,9 @@ def search(
             f"search: {method!r} has no knob {unknown[0]!r}; it has {', '.join(sorted(_KEYS[method]))}"
         )
     fixed = dict(model.get("params") or {})
+    n_tokens = train.contract.n_tokens
     make_learner(
-        model, train.contract.n_features, **fixed
+        model, train.contract.n_features, n_tokens=n_tokens, **fixed
     )  # refuses bad parameters before hours of trials, not after
     if method == "fixed":
         return SearchResult(fixed, _table([]), [], [], {"search.method": method})
@@ -127,7 +128,7 @@ def search(
         records = _run_grid(run, space)
     else:
         records, study, space = run_study(
-            run, model, fixed, plan, study_name=study_name, **sampling
+            run, model, fixed, plan, study_name=study_name, n_tokens=n_tokens, **sampling
         )
     complete = [one for one in records if one["state"] == "complete"]
     if not complete:
@@ -167,7 +168,11 @@ def _runner(
                 on_epoch(epoch)
 
         learner = make_learner(
-            model, train.contract.n_features, random_state=sampling["seed"], **{**fixed, **params}
+            model,
+            train.contract.n_features,
+            random_state=sampling["seed"],
+            n_tokens=train.contract.n_tokens,
+            **{**fixed, **params},
         )
         try:
             history = fit_stream(

@@ -1,7 +1,7 @@
 """The space of a search: which values a parameter may take, and whether the best one lies at an edge.
 
-A space maps parameters to a list of choices, or to ``{low, high, log}``; integers if both bounds and the
-learner's default are integers.
+A space maps parameters to a list of choices, or to ``{low, high, log}``. Nothing outside of it is tried. A parameter whose
+default is an integer has integers for bounds, and takes no other value.
 """
 
 import math
@@ -16,12 +16,12 @@ _EDGE = 0.02  # share of a span, on its own scale, that counts as its edge
 
 
 def space_of(
-    model: str | Mapping[str, Any], fixed: Mapping[str, Any], plan: Mapping[str, Any]
+    model: str | Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    n_tokens: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the space of a search, and the learner's defaults for its parameters, which lie inside.
-
-    A span or list that leaves the default out is widened by it. Only on a logarithmic scale a default of zero
-    cannot be reached: the low end stands for it.
+    """Return the space of a search, and those of the learner's defaults that lie inside, which are tried first.
 
     Parameters
     ----------
@@ -31,31 +31,32 @@ def space_of(
         Parameters that hold for every trial, so they are not searched.
     plan
         The model's block ``search``.
+    n_tokens
+        Tokens of a row, on which defaults may depend.
 
     Raises
     ------
     ConfigError
         If a parameter or span is not one, or nothing is left to search.
     """
-    learner = make_learner(model, 2, **fixed)
+    learner = make_learner(model, 2, n_tokens=n_tokens, **fixed)
     known = learner.get_params()
-    spans = (plan.get("space") or learner.search_space).items()
+    given = plan.get("space") or learner.search_space
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f"search: space must map parameters to choices or {{low, high, log}}, found {given!r}"
+        )
     space: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
-    for name, span in spans:
+    for name, span in given.items():
         if name in fixed:
             continue
-        if (
-            name not in known
-        ):  # LightGBM takes more than it lists, without saying what their defaults are
-            known[name] = _first(span)
-            try:
-                make_learner(model, 2, **{**fixed, name: known[name]})
-            except ConfigError:
-                raise ConfigError(
-                    f"search: {learner.kind!r} has no parameter {name!r} to search"
-                ) from None
-        space[name], defaults[name] = _with_default(name, span, known[name])
+        _check_span(name, span, known.get(name))
+        for value in _ends(span):
+            _check_value(model, fixed, name, value, is_known=name in known, kind=learner.kind)
+        space[name] = _as_numbers(span, known.get(name))
+        if name in known and _is_inside(known[name], span):
+            defaults[name] = known[name]
     if not space:
         raise ConfigError(
             "search: nothing is left to search; `params` fixes every parameter of the space"
@@ -63,14 +64,14 @@ def space_of(
     return space, defaults
 
 
-def suggest(trial: Any, name: str, span: Any, default: Any) -> Any:
-    """Return the value of a parameter that an Optuna trial is to use."""
+def suggest(trial: Any, name: str, span: Any) -> Any:
+    """Return the value of a parameter that an Optuna trial is to use: an integer between integers."""
     if isinstance(span, list):
         return trial.suggest_categorical(name, span)
-    log = bool(span.get("log", False))
-    if is_integer(span["low"]) and is_integer(span["high"]) and is_integer(default):
-        return trial.suggest_int(name, span["low"], span["high"], log=log)
-    return trial.suggest_float(name, float(span["low"]), float(span["high"]), log=log)
+    low, high, log = span["low"], span["high"], bool(span.get("log", False))
+    if is_integer(low) and is_integer(high):
+        return trial.suggest_int(name, low, high, log=log)
+    return trial.suggest_float(name, float(low), float(high), log=log)
 
 
 def edge_notes(space: Mapping[str, Any], best: Mapping[str, Any], *, key: str) -> list[str]:
@@ -121,29 +122,62 @@ def _bounds(span: Any) -> tuple[float, float, bool] | None:
     return (low, high, log) if low < high else None
 
 
-def _with_default(name: str, span: Any, default: Any) -> tuple[Any, Any]:
-    """Return a span that contains the default, checked, and the default within it."""
+def _check_span(name: str, span: Any, default: Any) -> None:
+    """Raise ConfigError unless a parameter with that default can be searched in such a span."""
     if isinstance(span, list) and span:
-        return (span if default in span else [default, *span]), default
+        return
     keys = set(span) if isinstance(span, Mapping) else set()
     if not ({"low", "high"} <= keys <= {"low", "high", "log"} and _is_span(span)):
         raise ConfigError(
             f"search: the space of {name!r} must be a list of choices or {{low, high, log}}, found {span!r}"
         )
-    if not is_number(default):
+    if default is not None and not is_number(default):
         raise ConfigError(f"search: {name!r} is not a number, so its space is a list of choices")
-    if span.get("log") and default <= 0:
-        return span, span["low"]
-    if span["low"] <= default <= span["high"]:
-        return span, default
-    return {**span, "low": min(span["low"], default), "high": max(span["high"], default)}, default
+    ends = (span["low"], span["high"])
+    if is_integer(default) and not all(map(is_integer, ends)):
+        raise ConfigError(
+            f"search: {name!r} is an integer, so low and high are integers, found {ends[0]!r} and {ends[1]!r}"
+        )
 
 
-def _first(span: Any) -> Any:
-    """Return the low end of a span, or its first choice."""
-    if isinstance(span, Mapping):
-        return span.get("low")
-    return span[0] if isinstance(span, list) and span else None
+def _check_value(
+    model: str | Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    name: str,
+    value: Any,
+    *,
+    is_known: bool,
+    kind: str,
+) -> None:
+    """Raise ConfigError unless the learner takes a value that would be tried.
+
+    LightGBM takes more parameters than it lists, so that one which is not known is tried too.
+    """
+    try:
+        make_learner(model, 2, **{**fixed, name: value})
+    except ConfigError as error:
+        if not is_known:
+            raise ConfigError(f"search: {kind!r} has no parameter {name!r} to search") from None
+        raise ConfigError(f"search: the space of {name!r} holds {value!r}: {error}") from None
+
+
+def _ends(span: Any) -> list[Any]:
+    """Return the choices of a list, or both ends of a span."""
+    return list(span) if isinstance(span, list) else [span["low"], span["high"]]
+
+
+def _as_numbers(span: Any, default: Any) -> Any:
+    """Return a span of floats for a parameter whose default is one: 1 to 50 is not only whole numbers then."""
+    if isinstance(span, list) or default is None or is_integer(default):
+        return span
+    return {**span, "low": float(span["low"]), "high": float(span["high"])}
+
+
+def _is_inside(default: Any, span: Any) -> bool:
+    """Return whether a search could try the default."""
+    if isinstance(span, list):
+        return default in span
+    return default is not None and bool(span["low"] <= default <= span["high"])
 
 
 def _is_span(span: Mapping[str, Any]) -> bool:

@@ -249,7 +249,7 @@ def test_timestamps_are_taken_as_they_are(kind, tmp_path):
 
 def test_rows_out_of_order_are_sorted_and_equal_times_stay_as_they_came(tmp_path, monkeypatch):
     """Days interleaved, hours shuffled, many small pieces; also when a day is sorted in parts."""
-    monkeypatch.setattr("tasks.logs.intake.day_files._SORT_ROWS", 30)
+    monkeypatch.setattr("tasks.logs.intake.day_order._SORT_ROWS", 30)
     monkeypatch.setattr("tasks.logs.intake.day_files._OPEN_FILES", 2)
     monkeypatch.setattr("tasks.logs.intake.day_files._BUFFERED_ROWS", 40)
     lines = rows(400, hours=hours_of(4))

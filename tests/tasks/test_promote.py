@@ -278,3 +278,24 @@ def test_a_model_without_a_run_has_its_line_in_the_ledger(record, tracking):
     assert decision["refused"]["wild"] == ["it diverged"]
     (line,) = [one for one in read_ledger(tracking["ledger"]) if one["model"] == "wild"]
     assert (line["decision"], line["reasons"], line["metrics"]) == ("refused", ["it diverged"], {})
+
+
+def test_the_model_that_the_comparison_prefers_is_promoted(store, record, tracking):
+    """The kind that serves is renewed though another is better by a point; the ledger has the interval."""
+    paired = {"difference": 0.001, "low": -0.002, "high": 0.004}
+    record |= {"preferred": "fm", "paired": {"fm": paired}}
+    versions = decide(record, tracking)["versions"]
+    assert aliases(store, record) == {"champion": versions["fm"], "challenger": versions["ftrl"]}
+    entries = {entry["model"]: entry for entry in read_ledger(tracking["ledger"])}
+    assert entries["fm"]["against_champion"] == paired
+    assert entries["ftrl"]["against_champion"] is None
+
+
+def test_where_none_is_preferred_the_champion_stays(store, record, tracking):
+    """Models passed, but none of them is a reason to change."""
+    first = decide(record, tracking)
+    before = aliases(store, record)
+    record |= {"champion_version": first["champion_version"], "preferred": None}
+    decision = decide(record, tracking)
+    assert decision["champion"] == "(unchanged)"
+    assert aliases(store, record) == before

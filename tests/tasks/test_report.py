@@ -161,3 +161,24 @@ def test_a_run_that_ended_after_the_comparison_shows_it(tmp_path):
     (row,) = [line for line in text.splitlines() if line.startswith("wild  ")]
     assert row.split() == ["wild", "-", "-", "-", "-", "-", "refused"]
     assert [one["model"] for one in compared(evaluation(), log)["models"]] == ["ftrl", "wild"]
+
+
+def test_each_model_is_held_against_the_champion_with_its_interval(show):
+    """On the same rows; without a champion there is no such line."""
+    paired = {"n_rows": 90, "difference": -0.0012, "low": -0.003, "high": 0.0006}
+    models = [row | {"against_champion": paired} for row in record()["models"][:1]]
+    text = show(record(models=models + record()["models"][1:], drawn_by="site, 40 clusters"))
+    assert "minus the champion's on 90 rows" in text
+    assert "by site, 40" in text
+    assert "ftrl  -0.00120 (-0.00300 to +0.00060)" in text
+    assert "minus the champion" not in show(record())
+
+
+def test_what_the_comparison_leaves_to_say_is_said():
+    """Rows that the champion has learned, why the best does not serve, fields that harm."""
+    evaluation = {
+        "split_note": "by day", "n_test_rows": 9, "truth_log_loss": None, "verdicts": {}, "metrics": {},
+        "models": {}, "champion_note": "learned 3", "preference": "renewed", "harm": ["ip harms"],
+    }  # fmt: skip
+    log = dict.fromkeys(("source", "n_rows_in", "n_rows", "n_quarantined", "time_min", "time_max"))
+    assert compared(evaluation, log)["notes"] == ["learned 3", "renewed", "ip harms"]

@@ -15,6 +15,7 @@ from tasks.serving.candidates import Candidates
 
 _DEFAULTS: tuple[Any, ...] = (None, "", "")  # of the last three fields
 _N_VALUES = 12
+_MAX_ITEMS = 1000  # of a list that are written; a schema lets no more count
 
 
 class Exposure(NamedTuple):
@@ -93,13 +94,13 @@ class LineEncoder:
     """
 
     def __init__(self, *, columns: Collection[str] = (), redact: Collection[str] = ()):
-        from tasks.logs.value_text import value_text  # the text that the model hashes
+        from tasks.logs.value_text import ITEM_MARK, value_text  # the text that the model hashes
 
         if wrong := [name for name in redact if columns and name not in columns]:
             raise ConfigError(
                 f"exposures: redact names {wrong[0]!r}, which is no field; known are {', '.join(columns)}"
             )
-        self._text = value_text
+        self._text, self._mark = value_text, ITEM_MARK
         self._redact = frozenset(redact)
         self._columns = frozenset(columns) - self._redact if columns else None
         self._dump = msgspec.json.Encoder().encode
@@ -156,8 +157,11 @@ class LineEncoder:
         return {name: value for name, value in fields.items() if name not in dropped}
 
     def _value(self, value: Any) -> str:
-        """Return a value's text, empty if it cannot be hashed."""
+        """Return a value's text, empty if it cannot be hashed; each item of a list is followed by a mark."""
         try:
+            if type(value) is list:
+                texts = dict.fromkeys(map(self._text, value[:_MAX_ITEMS]))
+                return "".join([text + self._mark for text in texts if text])
             return self._text(value)
         except (TypeError, ValueError):
             return ""

@@ -1,10 +1,8 @@
 """Features by their names: ``tasks/features/<name>.py`` holds the function ``<name>``."""
 
 import importlib
-import inspect
 import pkgutil
 import sys
-import textwrap
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -15,7 +13,7 @@ from typing import Any, NamedTuple
 import tasks.features
 from tasks.errors import ConfigError
 from tasks.features.kinds.declaration import Feature, declared
-from tasks.features.kinds.source import impurity, source_digest, sources_behind
+from tasks.features.kinds.source import impurity, source_digest, sources_behind, sources_of_function
 
 _ROOM = "tasks.features"
 _tried: dict[str, "Found"] = {}  # functions of a notebook, for this process only
@@ -65,7 +63,7 @@ def try_feature(function: Any) -> Feature:
     found = declared(function)
     if found is None:
         raise ConfigError(f'{function!r} is not declared; put @feature("...") above its definition')
-    sources = sources_behind(found.name, textwrap.dedent(inspect.getsource(function)))
+    sources = sources_of_function(function)
     _check_purity(sources, f"feature {found.name!r}")
     _tried[found.name] = Found(found, source_digest(sources))
     _names_tried.append(found.name)
@@ -139,5 +137,5 @@ def _check_purity(sources: Mapping[str, str], place: str) -> None:
             line, reason = found
             where = f"line {line}: {reason}"
             if number:
-                where = f"it imports {name}, where, in line {line}, {reason}"
+                where = f"it uses {name}, where, in line {line}, {reason}"
             raise ConfigError(f"{place}: {where}; a feature's value follows from its inputs alone")

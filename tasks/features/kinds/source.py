@@ -2,11 +2,16 @@
 
 import ast
 import hashlib
+import inspect
 import io
+import re
+import textwrap
 import tokenize
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from tasks.features.kinds.scopes import Scope, changed_outside, nodes_in_scope
 
@@ -70,6 +75,53 @@ def sources_behind(module: str, source: str) -> dict[str, str]:
             found[name] = text
             todo += _own_imports(text)
     return found
+
+
+def sources_of_function(function: Any) -> dict[str, str]:
+    """Return the source of a notebook's function and of all that it uses, by name: functions, constants, imports."""
+    found: dict[str, str] = {}
+    todo = [function]
+    while todo:
+        one = todo.pop()
+        own = textwrap.dedent(inspect.getsource(one))
+        found |= sources_behind(one.__name__, own)
+        for name in sorted(_used(ast.parse(own)) - set(found)):
+            if name in function.__globals__:
+                value = inspect.unwrap(function.__globals__[name])
+                if inspect.isfunction(value) and value.__module__ == function.__module__:
+                    todo.append(value)
+                elif text := _as_statement(name, value, function.__module__):
+                    found |= sources_behind(name, text)
+    return found
+
+
+def _used(tree: ast.Module) -> set[str]:
+    """Return the names from outside that the bodies of functions read."""
+    return {
+        node.id
+        for node, around in nodes_in_scope(tree)
+        if isinstance(node, ast.Name) and around is not None and node.id not in around
+    }
+
+
+def _as_statement(name: str, value: Any, module: str) -> str:
+    """Return what binds a name to such a value in a module."""
+    if isinstance(value, ModuleType):
+        return f"import {value.__name__}\n"
+    origin, called = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if called and origin == module:
+        return textwrap.dedent(inspect.getsource(value))
+    if called and origin and origin != "builtins":
+        return f"from {origin.lstrip('_')} import {called}\n"  # what is written in C has a module `_bisect`
+    if isinstance(value, re.Pattern):
+        value = (value.pattern, value.flags)
+    if isinstance(value, set | frozenset):  # in another order in each process
+        value = sorted(map(repr, value))
+    try:
+        ast.literal_eval(repr(value))
+    except (ValueError, SyntaxError):
+        return ""
+    return f"{name} = {value!r}\n"
 
 
 def source_digest(sources: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from tasks.errors import ConfigError
 from tasks.features.kinds.finding import find_feature
 from tasks.features.kinds.past import Past
+from tasks.hashing.batch import weights_of
 from tasks.hashing.buckets import learn_edges
 from tasks.hashing.columns import read_column, rows_of, text_list
 from tasks.hashing.contract import HashContract
@@ -67,10 +68,11 @@ def count_past(log: Log, schema: Schema, span: tuple[int, int]) -> Mapping[str, 
 
 def _count(
     log: Log, schema: Schema, name: str, field: str, span: tuple[int, int]
-) -> dict[tuple[str, int], list[int]]:
-    """Return impressions and clicks by value and day."""
-    counts: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
+) -> dict[tuple[str, int], list[float]]:
+    """Return impressions and clicks by value and day, rows by their weights if they have some."""
+    counts: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0, 0])
     columns = [schema.label, schema.time_column, field]
+    columns += [schema.weight_column] if schema.weight_column else []
     for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
         days = batch.column(schema.time_column).cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
         day_of = days.to_numpy() // _DAY_MS
@@ -78,8 +80,9 @@ def _count(
         first, n_values = int(day_of.min(initial=0)), column.texts.n_texts + 1
         pairs = (day_of - first) * n_values + rows_of(column)
         distinct, rows = np.unique(pairs, return_inverse=True)
-        shown = np.bincount(rows)
-        clicked = np.bincount(rows, weights=batch.column(schema.label).to_numpy()).astype(int)
+        label, weight = batch.column(schema.label).to_numpy(), weights_of(batch, schema)
+        shown = np.bincount(rows, weight)
+        clicked = np.bincount(rows, label if weight is None else label * weight)
         texts = text_list(column.texts, distinct % n_values)
         for text, pair, *more in zip(
             texts, distinct.tolist(), shown.tolist(), clicked.tolist(), strict=True
@@ -95,11 +98,11 @@ def _count(
     return counts
 
 
-def _frozen(counts: Mapping[tuple[str, int], list[int]]) -> Past:
+def _frozen(counts: Mapping[tuple[str, int], list[float]]) -> Past:
     """Return the table of the most frequent values."""
     by_value: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     for (value, day), (shown, clicked) in sorted(counts.items()):
-        by_value[value].append((day, shown, clicked))
+        by_value[value].append((day, round(shown), round(clicked)))
     impressions = {value: sum(shown for _, shown, _ in days) for value, days in by_value.items()}
     frequent = sorted(by_value, key=lambda value: (-impressions[value], value))[:MAX_VALUES]
     n_pairs = accumulate(len(by_value[value]) for value in frequent)

@@ -162,6 +162,14 @@ class Opener:
         return wanted
 
 
+def is_plain_text(handle: Any, uri: str) -> bool:
+    """Return whether a file is text as it is; one that is not what its name says is left to :class:`Opener`."""
+    head = handle.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+    packed = head[257:262] == b"ustar" or head.startswith((*_ZIP_STARTS, PARQUET))
+    named = any(uri.lower().endswith(suffix) for suffix in _NAMED)
+    return bool(head) and not packed and not named and _decompressor(head) is None
+
+
 def _nothing(uri: str, member: str | None, names: list[str]) -> str:
     held = ", ".join(names[:5]) or "nothing"
     what = f"no {member!r}" if member is not None else "no CSV"

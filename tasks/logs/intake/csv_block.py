@@ -32,7 +32,8 @@ class BadLine:
 class RawRows:
     """Rows as read: columns of any type, the number of each row in its file, and lines that are not rows.
 
-    ``text(i)`` returns row ``i`` as in the file; it is called for bad rows only.
+    ``text(i)`` returns row ``i`` as in the file; it is called for bad rows only. ``n_lines`` of a text file have been
+    read when these rows have.
     """
 
     file: str
@@ -41,6 +42,7 @@ class RawRows:
     text: Callable[[int], str]
     bad: list[BadLine] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    n_lines: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def parse_block(block: bytes, file: str, first_number: int, layout: Layout) -> R
             texts if name in layout.plain else texts.dictionary_encode()
         ).combine_chunks()
     lines = [BadLine(first_number + place, reason, line) for place, reason, line in bad]
-    return RawRows(file, columns, places + first_number, text, lines, notes)
+    n_lines = first_number - 1 + block.count(b"\n")
+    return RawRows(file, columns, places + first_number, text, lines, notes, n_lines)
 
 
 def _line_ends(block: bytes) -> np.ndarray:

@@ -17,7 +17,7 @@ _ENCODING_ADVICE = (
     "save it as UTF-8, or declare the encoding in the schema: file: {encoding: latin-1}"
 )
 _BLANK_LINES = re.compile(rb"(?: *\r?\n)*+")
-_UTF8 = ("utf-8", "utf-8-sig", "ascii")
+UTF8 = ("utf-8", "utf-8-sig", "ascii")
 
 
 def read_csv(
@@ -28,17 +28,20 @@ def read_csv(
     find_layout: Callable[[str], tuple[Layout, bool]],
     block_bytes: int,
     n_threads: int = 2,
+    span: tuple[int, int] | None = None,
 ) -> Iterator[RawRows]:
     """Yield the rows of a CSV stream block by block.
 
-    `find_layout` is given the first line, and returns the layout and whether that line is a header.
+    `find_layout` is given the first line, and returns the layout and whether that line is a header. With 0 threads
+    blocks are parsed one after the other. A `span` (end exclusive; whole blocks of a seekable stream) has the
+    lines that begin with the first that is not complete before it; rows are numbered within it.
 
     Raises
     ------
     InputError
         If it is empty, has no header, or is not text.
     """
-    if codecs.lookup(encoding).name not in _UTF8:
+    if codecs.lookup(encoding).name not in UTF8:
         stream = _Recoded(stream, encoding)  # type: ignore[assignment]
     blocks = cut_at_lines(stream, file, block_bytes)
     first = next(blocks, b"").removeprefix(_BOM)
@@ -46,10 +49,27 @@ def read_csv(
     layout, is_header = find_layout(line)
     if not is_header:
         rest, n_lines = first, 0
+    if span is not None and span[0]:
+        rest, n_lines, blocks = b"", 0, cut_at_lines(stream, file, block_bytes, span)
+    elif span is not None:
+        blocks = cut_at_lines(stream, file, block_bytes, span)
+        next(blocks, b"")
+    yield from _parsed(_chain(rest, blocks), file, n_lines, layout, n_threads)
+
+
+def _parsed(
+    blocks: Iterator[bytes], file: str, n_lines: int, layout: Layout, n_threads: int
+) -> Iterator[RawRows]:
+    """Yield the rows of blocks, the first of which follows line `n_lines`."""
+    if not n_threads:
+        for block in blocks:
+            yield parse_block(block, file, n_lines + 1, layout)
+            n_lines += block.count(b"\n")
+        return
     with ThreadPoolExecutor(n_threads) as pool:
         jobs: deque[Future[RawRows]] = deque()
         try:
-            for block in _chain(rest, blocks):
+            for block in blocks:
                 jobs.append(pool.submit(parse_block, block, file, n_lines + 1, layout))
                 n_lines += block.count(b"\n")
                 if len(jobs) > n_threads:
@@ -67,10 +87,17 @@ def _chain(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
     yield from others
 
 
-def cut_at_lines(stream: BinaryIO, file: str, block_bytes: int) -> Iterator[bytes]:
-    """Yield blocks that end with a line."""
+def cut_at_lines(
+    stream: BinaryIO, file: str, block_bytes: int, span: tuple[int, int] | None = None
+) -> Iterator[bytes]:
+    """Yield blocks that end with a line; of a `span`, what the whole stream would give once it is at its beginning."""
     left = b""
-    while chunk := stream.read(block_bytes):
+    if span is not None:
+        left = _line_before(stream, span[0], max(_MAX_LINE_BYTES, 2 * block_bytes))
+        stream.seek(span[0])
+    n_left = None if span is None else span[1] - span[0]
+    while chunk := stream.read(block_bytes if n_left is None else min(block_bytes, n_left)):
+        n_left = None if n_left is None else n_left - len(chunk)
         block = left + chunk
         cut = block.rfind(b"\n") + 1
         left = block[cut:]
@@ -78,8 +105,19 @@ def cut_at_lines(stream: BinaryIO, file: str, block_bytes: int) -> Iterator[byte
             raise InputError(f"{file}: no line break in {len(left) >> 20} MB; this is not CSV")
         if cut:
             yield block[:cut]
-    if left:
+    if left and (span is None or not stream.read(1)):
         yield left
+
+
+def _line_before(stream: BinaryIO, place: int, max_bytes: int) -> bytes:
+    """Return the beginning of the line that a place in a stream is in, at most `max_bytes` and a little."""
+    left, step = b"", 64 << 10
+    while place and b"\n" not in left and len(left) <= max_bytes:
+        start = max(0, place - step)
+        stream.seek(start)
+        left, place = stream.read(place - start) + left, start
+        step = min(2 * step, 1 << 20)
+    return left[left.rfind(b"\n") + 1 :]
 
 
 def _first_line(block: bytes, file: str) -> tuple[str, bytes, int]:

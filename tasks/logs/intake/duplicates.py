@@ -1,130 +1,149 @@
 """Which rows repeat an earlier id, in memory that grows with the repeats, not with the log.
 
-Each id's 64-bit hash goes to a file. The file is then read in as many passes as needed, each over
-the share of hashes that fits into memory; equal hashes are candidates, decided by a second hash. Files
-are read in pieces, not mapped, because mapped pages count as memory of the process.
+While rows are read, a record of each goes to a file: two hashes of its id, its day, and where it was read. The records are
+grouped by the first bits of the first hash, so that a share of all ids can be read without the others, by any process: ids
+of different shares are never equal. Equal first hashes are candidates, decided by the second. Files are read in
+pieces, not mapped, because mapped pages count as memory of the process.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-_PASS_ROWS = 4 << 20
-_CHUNK_ROWS = 1 << 20
-_KEY_BITS = 64
+RECORD = np.dtype(
+    [
+        ("key", "u8"),
+        ("second", "u8"),
+        ("place", "i8"),
+        ("rank", "i8"),
+        ("day", "i4"),
+        ("piece", "i4"),
+    ]
+)  # rank: which row of its day in its piece; place: where it was read
+SHARE_ROWS = 4 << 20
+_SEGMENT_ROWS = 1 << 20
+_BITS = 12  # of the first hash: at most 4,096 shares
+_N_BINS = 1 << _BITS
 
 
-class Column:
-    """A growing array of one dtype in a file."""
+class RowRecords:
+    """A growing file of records, in order of arrival within each bin of its segments."""
 
-    def __init__(self, path: Path, dtype: str):
-        self.path, self._dtype = path, np.dtype(dtype)
+    def __init__(self, path: Path, piece: int):
+        self.path, self._piece = path, piece
         self._handle = path.open("wb")
-        self.size = 0
+        self._waiting: list[np.ndarray] = []
+        self._n_waiting = 0
 
-    def append(self, values: np.ndarray) -> None:
-        """Add values at the end."""
-        self._handle.write(np.ascontiguousarray(values, dtype=self._dtype).data)
-        self.size += values.size
+    def append(
+        self,
+        *,
+        keys: np.ndarray | None,
+        second: np.ndarray | None,
+        places: np.ndarray,
+        ranks: np.ndarray,
+        days: np.ndarray,
+    ) -> None:
+        """Add rows; without ids there are no keys."""
+        rows = np.empty(days.size, dtype=RECORD)
+        rows["key"], rows["second"] = (0, 0) if keys is None else (keys, second)
+        rows["place"], rows["rank"], rows["day"] = places, ranks, days
+        rows["piece"] = self._piece
+        self._waiting.append(rows)
+        self._n_waiting += rows.size
+        if self._n_waiting >= _SEGMENT_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._n_waiting:
+            return
+        rows = np.concatenate(self._waiting)
+        self._waiting, self._n_waiting = [], 0
+        bins = (rows["key"] >> np.uint64(64 - _BITS)).astype(np.uint16)
+        ends = np.cumsum(np.bincount(bins, minlength=_N_BINS)).astype(np.int64)
+        self._handle.write(ends.data)
+        self._handle.write(np.take(rows, np.argsort(bins, kind="stable")).data)
+
+    def end(self) -> None:
+        """Write what waits, and finish the file."""
+        self._flush()
+        self.close()
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
         self._handle.close()
 
-    def chunks(self) -> Iterator[np.ndarray]:
-        """Yield all values in order, about a million at a time."""
-        self.close()
-        with self.path.open("rb") as file:
-            while (values := np.fromfile(file, self._dtype, _CHUNK_ROWS)).size:
-                yield values
 
-    def take(self, places: np.ndarray) -> np.ndarray:
-        """Return the values at places, which must ascend."""
-        return np.concatenate(
-            [np.zeros(0, self._dtype), *(values[inside] for values, inside in self._cut(places))]
-        )
-
-    def equal(self, value: int) -> np.ndarray:
-        """Return a mask of the values equal to one."""
-        return np.concatenate([np.zeros(0, bool), *(values == value for values in self.chunks())])
-
-    def ranks(self, places: np.ndarray) -> np.ndarray:
-        """Return how many equal values stand before each of these places, which must ascend."""
-        seen: Counter[int] = Counter()
-        found = [np.zeros(0, dtype=np.int64)]
-        for values, inside in self._cut(places):
-            distinct, counts = np.unique(values, return_counts=True)
-            if inside.size:
-                before = np.array([seen[value] for value in distinct.tolist()])
-                group = np.searchsorted(distinct, values[inside])
-                found.append(before[group] + _ranks(values, counts)[inside])
-            seen.update(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
-        return np.concatenate(found)
-
-    def _cut(self, places: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield each piece of the file and which of its own places are asked for."""
-        first = 0
-        for values in self.chunks():
-            low, high = np.searchsorted(places, [first, first + values.size])
-            yield values, places[low:high] - first
-            first += values.size
+def _segments(file: BinaryIO) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the place of the first record of each segment in a file, and where its bins end."""
+    while (ends := np.fromfile(file, np.int64, _N_BINS)).size:
+        start = file.tell()
+        yield start, ends
+        file.seek(start + int(ends[-1]) * RECORD.itemsize)
 
 
-def _ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return how many equal values stand before each; `counts` are those of the distinct ones, ascending."""
-    ranks = np.empty(values.size, dtype=np.int64)
-    begins = np.repeat(np.cumsum(counts) - counts, counts)
-    ranks[np.argsort(values, kind="stable")] = np.arange(values.size) - begins
-    return ranks
+def _share(path: Path, number: int, n_shares: int) -> Iterator[np.ndarray]:
+    """Yield those records of a file whose ids belong to a share, equal ids in order of arrival."""
+    first, last = number * _N_BINS // n_shares, (number + 1) * _N_BINS // n_shares
+    with path.open("rb") as file:
+        for start, ends in _segments(file):
+            low, high = int(ends[first - 1]) if first else 0, int(ends[last - 1])
+            file.seek(start + low * RECORD.itemsize)
+            yield np.fromfile(file, RECORD, high - low)
 
 
-def find_candidates(
-    chunks: Callable[[], Iterable[np.ndarray]], n_rows: int, *, pass_rows: int = _PASS_ROWS
-) -> np.ndarray:
-    """Return the sorted places of all keys that occur more than once.
-
-    Parameters
-    ----------
-    chunks
-        Yields all keys (uint64) in order, from the start at each call.
-    n_rows
-        Number of keys.
-    pass_rows
-        About how many keys to hold in memory.
+def number_of_shares(n_rows: int) -> int:
+    """Return into how many shares the ids of a log are dealt: a power of 2, about four million rows each.
 
     Examples
     --------
-    >>> find_candidates(lambda: [np.array([7, 8, 7], np.uint64), np.array([9, 9], np.uint64)], 5).tolist()
-    [0, 2, 3, 4]
+    >>> number_of_shares(0), number_of_shares(40_000_000), number_of_shares(10**12)
+    (1, 16, 4096)
     """
-    n_bits = max(0, -(-n_rows // pass_rows) - 1).bit_length()
-    shares = (_repeated(chunks(), number, n_bits) for number in range(2**n_bits))
-    repeated = np.concatenate(list(shares))  # ascending, because the high bits are the share
+    return min(_N_BINS, 1 << max(0, -(-n_rows // SHARE_ROWS) - 1).bit_length())
+
+
+def find_duplicates(
+    paths: Sequence[Path], number: int, n_shares: int, left_out: Sequence[int] = ()
+) -> np.ndarray:
+    """Return the records of those rows of a share that repeat an earlier id.
+
+    Parameters
+    ----------
+    paths
+        The files of all pieces, in order.
+    number, n_shares
+        Which share, from 0, of how many; a power of 2.
+    left_out
+        Days whose rows do not count.
+    """
+    found = [rows for path in paths for rows in _share(path, number, n_shares)]
+    rows = np.concatenate([np.zeros(0, dtype=RECORD), *found])
+    del found
+    keys = np.sort(rows["key"])
+    repeated = np.unique(keys[1:][keys[1:] == keys[:-1]])
     if not repeated.size:
-        return np.zeros(0, dtype=np.int64)
-    places, first = [], 0
-    for keys in chunks():
-        at = np.searchsorted(repeated, keys)
-        at[at == repeated.size] = 0
-        places.append(first + np.flatnonzero(repeated[at] == keys))
-        first += keys.size
-    return np.concatenate(places)
+        return rows[:0]
+    rows = rows[np.isin(rows["key"], repeated) & ~np.isin(rows["day"], list(left_out))]
+    return rows[later_ones(rows["key"], rows["second"])]
 
 
-def _repeated(chunks: Iterable[np.ndarray], number: int, n_bits: int) -> np.ndarray:
-    """Return, in order, those keys that occur more than once and whose highest bits are `number`."""
-    mine = [np.zeros(0, dtype=np.uint64)]
-    for keys in chunks:
-        mine.append(keys[keys >> np.uint64(_KEY_BITS - n_bits) == number] if n_bits else keys)
-    held = np.concatenate(mine)
-    held.sort()
-    return np.unique(held[1:][held[1:] == held[:-1]])
+def records_of_days(paths: Sequence[Path], days: Sequence[int]) -> np.ndarray:
+    """Return the records of all rows of some days."""
+    found = [np.zeros(0, dtype=RECORD)]
+    for path in paths:
+        with path.open("rb") as file:
+            for start, ends in _segments(file):
+                file.seek(start)
+                rows = np.fromfile(file, RECORD, int(ends[-1]))
+                found.append(rows[np.isin(rows["day"], list(days))])
+    return np.concatenate(found)
 
 
 def later_ones(keys: np.ndarray, second_keys: np.ndarray) -> np.ndarray:
-    """Return a mask over candidates, in order of arrival, of those equal to an earlier one in both keys.
+    """Return a mask over candidates of those equal to an earlier one in both keys; equal ones are in order of arrival.
 
     Examples
     --------

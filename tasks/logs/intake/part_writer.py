@@ -1,4 +1,8 @@
-"""One Parquet file of a log: zstd, dictionary-encoded, without dictionary values that no row has."""
+"""One Parquet file of a log; its bytes follow from its rows alone, not from how they came.
+
+Row groups have :data:`GROUP_ROWS` rows each (the last one fewer), and the dictionary of a group holds the values of
+its rows in order of their first appearance. zstd, dictionary-encoded.
+"""
 
 from pathlib import Path
 
@@ -9,65 +13,111 @@ import pyarrow.parquet as pq
 
 from tasks.logs.intake.row_hash import codes_of
 
+GROUP_ROWS = 131_072
+
 
 class PartWriter:
-    """One Parquet file; each write is a row group."""
+    """Write one Parquet file from batches of any size.
 
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    Attributes
+    ----------
+    n_rows, n_waiting
+        Rows added, and those of them that are not yet in the file.
+    weight, weight_clicks
+        Sums of the weight column over the rows in the file, and over its clicks; 0 without one.
+    """
+
+    def __init__(self, path: Path, *, label: str, weight: str | None = None):
         self.path = path
-        self.n_rows = 0
+        self.n_rows = self.n_waiting = 0
+        self.weight = self.weight_clicks = 0.0
+        self._label, self._weight = label, weight
+        self._waiting: list[pa.RecordBatch] = []
         self._writer: pq.ParquetWriter | None = None
 
-    def write(self, batches: list[pa.RecordBatch]) -> None:
-        """Write the batches as one row group."""
-        table = pa.Table.from_batches(batches)
-        if len(batches) > 1:
+    @property
+    def is_open(self) -> bool:
+        """Whether the file exists and is open."""
+        return self._writer is not None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add rows; whole groups are written."""
+        while self.n_waiting + batch.num_rows >= GROUP_ROWS:
+            n_rows = GROUP_ROWS - self.n_waiting
+            self._keep(batch.slice(0, n_rows))
+            self._write()
+            batch = batch.slice(n_rows)
+        if batch.num_rows:
+            self._keep(batch)
+
+    def _keep(self, batch: pa.RecordBatch) -> None:
+        self._waiting.append(batch)
+        self.n_waiting += batch.num_rows
+        self.n_rows += batch.num_rows
+
+    def _write(self) -> None:
+        """Write what waits as one row group."""
+        table = pa.Table.from_batches(self._waiting)
+        if len(self._waiting) > 1:
             table = table.unify_dictionaries().combine_chunks()
+        self._waiting, self.n_waiting = [], 0
         table = pa.table(
             [_compact(table.column(name)) for name in table.column_names], schema=table.schema
         )
+        if self._weight:
+            label, weight = (table.column(name).to_numpy() for name in (self._label, self._weight))
+            self.weight += float(weight.sum())
+            self.weight_clicks += float(weight[label == 1].sum())
         if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             coded = [item.name for item in table.schema if pa.types.is_dictionary(item.type)]
             self._writer = pq.ParquetWriter(
                 self.path, table.schema, compression="zstd", compression_level=1,
                 use_dictionary=coded, write_statistics=False, dictionary_pagesize_limit=64 << 20,
             )  # fmt: skip
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        self.n_rows += table.num_rows
+
+    def end(self) -> None:
+        """Write what waits, and finish the file."""
+        if self._waiting:
+            self._write()
+        self.close()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file without what waits."""
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
 
 
 def _compact(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return a dictionary column without the values that no row has."""
+    """Return a dictionary column whose values are those of its rows, in order of first appearance."""
     if not pa.types.is_dictionary(column.type):
         return column
     coded = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     codes = codes_of(coded)
-    used = _used_values(codes, len(coded.dictionary))
-    if used.all():
+    renumbered, used = _by_appearance(codes, len(coded.dictionary))
+    if used.size == len(coded.dictionary) and (used[1:] > used[:-1]).all():
         return coded
-    renumbered = _renumber(codes, (np.cumsum(used) - 1).astype(np.int32))
     indices = pa.array(renumbered, mask=codes < 0) if coded.null_count else pa.array(renumbered)
-    return pa.DictionaryArray.from_arrays(indices, coded.dictionary.filter(pa.array(used)))
+    return pa.DictionaryArray.from_arrays(indices, coded.dictionary.take(pa.array(used)))
 
 
 @numba.njit(cache=True, nogil=True)
-def _used_values(codes, n_values):
-    used = np.zeros(n_values, dtype=np.bool_)
-    for row in range(codes.size):
-        if codes[row] >= 0:
-            used[codes[row]] = True
-    return used
-
-
-@numba.njit(cache=True, nogil=True)
-def _renumber(codes, numbers):
+def _by_appearance(codes, n_values):
+    """Return codes numbered by first appearance, and the old code of each new one."""
+    numbers = np.full(n_values, -1, dtype=np.int32)
+    used = np.empty(n_values, dtype=np.int32)
     out = np.empty(codes.size, dtype=np.int32)
+    n_used = 0
     for row in range(codes.size):
-        out[row] = numbers[codes[row]] if codes[row] >= 0 else -1
-    return out
+        code = codes[row]
+        if code < 0:
+            out[row] = -1
+            continue
+        if numbers[code] < 0:
+            numbers[code] = n_used
+            used[n_used] = code
+            n_used += 1
+        out[row] = numbers[code]
+    return out, used[:n_used]

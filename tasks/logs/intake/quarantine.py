@@ -34,7 +34,7 @@ _HOPELESS_SHARE = 0.2
 
 
 class Quarantine:
-    """Collects bad rows in a Parquet file.
+    """Collects bad rows in a Parquet file, whose bytes follow from its rows alone.
 
     ``row`` is the line in a text file (its header is line 1) or the row of a Parquet file or simulated log
     (from 1).
@@ -44,8 +44,10 @@ class Quarantine:
         self.path = path
         self.reasons: Counter[str] = Counter()
         self._examples: dict[str, BadRow] = {}
-        self._waiting: list[BadRow] = []
-        self._n_bytes = 0
+        self._rows: list[BadRow] = []  # not yet in a table
+        self._n_row_bytes = 0
+        self._tables: list[pa.Table] = []  # not yet written
+        self._n_waiting = self._n_bytes = 0
         self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
 
     @property
@@ -58,51 +60,74 @@ class Quarantine:
         for row in rows:
             self.reasons[row.reason] += 1
             self._examples.setdefault(row.reason, row)
-            self._waiting.append(row)
-            self._n_bytes += len(row.text) + len(row.value)
-            if len(self._waiting) >= _CHUNK or self._n_bytes >= _CHUNK_BYTES:
-                self._flush()
+            self._rows.append(row)
+            self._n_row_bytes += len(row.text) + len(row.value)
+            if len(self._rows) >= _CHUNK or self._n_row_bytes >= _CHUNK_BYTES:
+                self._tabulate()
 
     def add_batch(
         self, batch: pa.RecordBatch, *, files: pa.Array, rows: np.ndarray, reason: str, column: str
     ) -> None:
         """Add rows that are removed from the log, many at once; their text is their joined values."""
-        values = batch.column(column)
+        values = batch.column(column).cast(pa.string())
         parts = [pc.fill_null(found.cast(pa.string()), "") for found in batch.columns]
         text = pc.binary_join_element_wise(*parts, ",")
         reasons = pa.repeat(pa.scalar(reason, pa.string()), batch.num_rows)
-        self._flush()
-        self._writer.write_batch(
-            pa.RecordBatch.from_arrays(
-                [files, pa.array(rows), reasons, values, text], schema=_SCHEMA
-            )
-        )
-        self.reasons[reason] += batch.num_rows
-        file, value, line = (found[0].as_py() for found in (files, values, text))
-        self._examples.setdefault(reason, BadRow(file, int(rows[0]), reason, value, line))
+        found = [files, pa.array(rows, pa.int64()), reasons, values, text]
+        self._add_table(pa.Table.from_arrays(found, schema=_SCHEMA))
 
-    def _flush(self) -> None:
-        if self._waiting:
+    def add_file(self, path: Path, *, n_rows: int | None = None, n_lines: int = 0) -> None:
+        """Add the rows of another quarantine, the first `n_rows` of them; `n_lines` stand before its first row."""
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group).slice(0, n_rows)
+                n_rows = None if n_rows is None else n_rows - table.num_rows
+                shifted = pc.add(table.column("row"), n_lines)
+                self._add_table(table.set_column(1, "row", shifted))
+
+    def _add_table(self, table: pa.Table) -> None:
+        self._tabulate()
+        for found in pc.value_counts(table.column("reason")).to_pylist():
+            reason = found["values"]
+            self.reasons[reason] += found["counts"]
+            if reason not in self._examples:
+                place = pc.index(table.column("reason"), reason).as_py()
+                self._examples[reason] = BadRow(**table.slice(place, 1).to_pylist()[0])
+        self._append(table)
+
+    def _tabulate(self) -> None:
+        if self._rows:
             columns = [
-                pa.array([getattr(row, name) for row in self._waiting], kind)
+                pa.array([getattr(row, name) for row in self._rows], kind)
                 for name, kind in zip(_SCHEMA.names, _SCHEMA.types, strict=True)
             ]
-            self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA))
-            self._waiting.clear()
-            self._n_bytes = 0
+            self._rows, self._n_row_bytes = [], 0
+            self._append(pa.Table.from_arrays(columns, schema=_SCHEMA))
+
+    def _append(self, table: pa.Table) -> None:
+        self._tables.append(table)
+        self._n_waiting += table.num_rows
+        self._n_bytes += int(_sizes(table).sum())
+        while self._n_waiting >= _CHUNK or self._n_bytes >= _CHUNK_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        """Write the next row group: up to the row that fills it."""
+        table = pa.concat_tables(self._tables).combine_chunks()
+        sizes = np.cumsum(_sizes(table))
+        n_rows = min(_CHUNK, int(np.searchsorted(sizes, _CHUNK_BYTES)) + 1, table.num_rows)
+        self._writer.write_table(table.slice(0, n_rows).combine_chunks())
+        self._tables = [table.slice(n_rows)]
+        self._n_waiting -= n_rows
+        self._n_bytes -= int(sizes[n_rows - 1])
 
     def close(self) -> None:
         """Finish the file; closing twice is harmless."""
         if self._writer.is_open:
-            self._flush()
+            self._tabulate()
+            if self._n_waiting:
+                self._write()
             self._writer.close()
-
-    def is_hopeless(self, n_rows_in: int, max_bad_share: float) -> bool:
-        """Return whether so many rows are bad that reading can stop."""
-        return (
-            self.n_rows > _HOPELESS
-            and self.n_rows > max(_HOPELESS_SHARE, max_bad_share) * n_rows_in
-        )
 
     def refusal(
         self, source: str, *, n_rows_in: int, max_bad_share: float, kept_at: Path, stopped: bool
@@ -119,3 +144,16 @@ class Quarantine:
             f"most often: {reason} ({n_rows:,} rows, such as {value[:60]!r} in row {row.row} of {row.file}); "
             f"all of them are in {kept_at}; {advice}, or raise ingest.max_bad_share"
         )
+
+
+def is_hopeless(n_bad: int, n_rows_in: int, max_bad_share: float) -> bool:
+    """Return whether so many rows are bad that reading can stop."""
+    return n_bad > _HOPELESS and n_bad > max(_HOPELESS_SHARE, max_bad_share) * n_rows_in
+
+
+def _sizes(table: pa.Table) -> np.ndarray:
+    """Return the bytes of each row's value and text."""
+    value, text = (
+        pc.fill_null(pc.binary_length(table.column(name)), 0) for name in ("value", "text")
+    )
+    return pc.add(value, text).to_numpy().astype(np.int64)

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import unquote
@@ -23,52 +24,144 @@ from tasks.logs.intake.csv_rows import read_csv
 from tasks.logs.intake.headers import Note, WrongColumns, check_columns, find_layout
 from tasks.logs.intake.json_lines import read_json_lines
 from tasks.logs.origin import split_member
-from tasks.logs.sources import list_files
+from tasks.logs.sources import SourceFile, list_files
 from tasks.schema import Schema
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
+@dataclass
+class Fit:
+    """Whether tables were found that have the columns of the schema, and those that have not."""
+
+    n_fit: int = 0
+    unfit: list[WrongColumns] = field(default_factory=list)
+
+    def join(self, other: "Fit") -> None:
+        """Add what another piece of the source had."""
+        self.n_fit += other.n_fit
+        self.unfit += other.unfit
+
+    def check(self, source: str, note: Note) -> None:
+        """Name what was left out; InputError if nothing fits."""
+        if not self.n_fit:
+            raise (
+                self.unfit[0]
+                if self.unfit
+                else InputError(
+                    f"{source}: the file is empty; expected CSV with a header line, JSON lines or Parquet"
+                )
+            )
+        for left in self.unfit:
+            note(f"left out: {str(left).partition(';')[0]}")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads tables of a source; `note` is called with what is ignored.
+
+    Parameters
+    ----------
+    source, schema, note
+        What is read, as what, and who is told.
+    batch_rows, block_bytes
+        Rows of Parquet and bytes of text per batch.
+    n_threads
+        That parse text beside the caller; with 0 the caller does.
+    """
+
+    source: str
+    schema: Schema
+    note: Note
+    batch_rows: int
+    block_bytes: int
+    n_threads: int = 2
+
+    def rows(
+        self, files: Sequence[SourceFile], span: tuple[int, int] | None, fit: Fit
+    ) -> Generator[RawRows, None, None]:
+        """Yield the rows of files, in order, or of a span of one file; `fit` says afterwards which tables had them.
+
+        Raises
+        ------
+        InputError
+            Naming the file, what was found, and what to do.
+        """
+        if self.source.startswith("sim://"):
+            from tasks.simulation.simulate import parse_uri, simulate_batches
+
+            knobs: dict[str, Any] = dict(parse_uri(self.source))
+            has_truth = self.schema.truth is not None
+            batches = simulate_batches(**knobs, batch_rows=self.batch_rows, with_truth=has_truth)
+            yield from _read_batches(batches, self.source, self.schema, self.note)
+            fit.n_fit += 1
+            return
+        opener = Opener(self.note, split_member(self.source)[1])
+        for file in files:
+            with file_errors(file.uri), file.open() as handle:
+                parts = (
+                    opener.parts(handle, file.uri, file.size_bytes)
+                    if span is None
+                    else [Part(file.uri, handle, is_parquet=False)]
+                )
+                for part in parts:
+                    try:
+                        yield from self._part(part, span)
+                        fit.n_fit += 1
+                    except WrongColumns as error:
+                        fit.unfit.append(error)
+
+    def _part(self, part: Part, span: tuple[int, int] | None) -> Iterator[RawRows]:
+        schema, note = self.schema, self.note
+        partition = _partition_of(part.name, schema)
+        if part.is_parquet:
+            found = _read_parquet(part.stream, part.name, schema, partition, note, self.batch_rows)
+        elif is_json(part.name):
+            found = read_json_lines(
+                part.stream,
+                part.name,
+                schema,
+                partition=[*partition],
+                note=note,
+                block_bytes=self.block_bytes,
+            )
+        else:
+            layout = partial(
+                find_layout, file=part.name, schema=schema, partition=[*partition], note=note
+            )
+            found = read_csv(
+                part.stream,
+                part.name,
+                encoding=schema.file.encoding,
+                find_layout=layout,
+                block_bytes=self.block_bytes,
+                n_threads=self.n_threads,
+                span=span,
+            )
+        for raw in found:
+            for name, value in partition.items():
+                if name not in raw.columns:
+                    codes = pa.array(np.zeros(len(raw.numbers), np.int32))
+                    raw.columns[name] = pa.DictionaryArray.from_arrays(
+                        codes, pa.array([value], pa.string())
+                    )
+            yield raw
+
+
+def is_json(name: str) -> bool:
+    """Return whether a file of text holds JSON lines, by its name."""
+    return any(suffix in name.lower().rsplit("/", 1)[-1] for suffix in JSON_SUFFIXES)
+
+
 def read_source(
     source: str, schema: Schema, *, note: Note, batch_rows: int, block_bytes: int
 ) -> Generator[RawRows, None, None]:
-    """Yield the rows of every file of the source, in order; `note` is called with what was ignored.
-
-    Raises
-    ------
-    InputError
-        Naming the file, what was found, and what to do.
-    """
-    if source.startswith("sim://"):
-        from tasks.simulation.simulate import parse_uri, simulate_batches
-
-        knobs: dict[str, Any] = dict(parse_uri(source))
-        has_truth = schema.truth is not None
-        batches = simulate_batches(**knobs, batch_rows=batch_rows, with_truth=has_truth)
-        yield from _read_batches(batches, source, schema, note)
-        return
-    opener = Opener(note, split_member(source)[1])
-    unfit: list[WrongColumns] = []
-    n_fit = 0
-    for file in list_files(source, note):
-        with file_errors(file.uri), file.open() as handle:
-            for part in opener.parts(handle, file.uri, file.size_bytes):
-                try:
-                    yield from _read_part(part, schema, note, batch_rows, block_bytes)
-                    n_fit += 1
-                except WrongColumns as error:
-                    unfit.append(error)
-    if not n_fit:
-        raise (
-            unfit[0]
-            if unfit
-            else InputError(
-                f"{source}: the file is empty; expected CSV with a header line, JSON lines or Parquet"
-            )
-        )
-    for left in unfit:
-        note(f"left out: {str(left).partition(';')[0]}")
+    """Yield the rows of every file of a source, in order; arguments and errors are those of :class:`Reader`."""
+    fit = Fit()
+    files = [] if source.startswith("sim://") else list_files(source, note)
+    yield from Reader(source, schema, note, batch_rows, block_bytes).rows(files, None, fit)
+    fit.check(source, note)
 
 
 @contextmanager
@@ -96,42 +189,6 @@ def file_errors(uri: str) -> Iterator[None]:
         raise InputError(
             f"{uri}: cannot be read ({' '.join(str(error).split())}); write or fetch it again"
         ) from None
-
-
-def _read_part(
-    part: Part, schema: Schema, note: Note, batch_rows: int, block_bytes: int
-) -> Iterator[RawRows]:
-    partition = _partition_of(part.name, schema)
-    if part.is_parquet:
-        found = _read_parquet(part.stream, part.name, schema, partition, note, batch_rows)
-    elif any(suffix in part.name.lower().rsplit("/", 1)[-1] for suffix in JSON_SUFFIXES):
-        found = read_json_lines(
-            part.stream,
-            part.name,
-            schema,
-            partition=[*partition],
-            note=note,
-            block_bytes=block_bytes,
-        )
-    else:
-        layout = partial(
-            find_layout, file=part.name, schema=schema, partition=[*partition], note=note
-        )
-        found = read_csv(
-            part.stream,
-            part.name,
-            encoding=schema.file.encoding,
-            find_layout=layout,
-            block_bytes=block_bytes,
-        )
-    for raw in found:
-        for name, value in partition.items():
-            if name not in raw.columns:
-                codes = pa.array(np.zeros(len(raw.numbers), np.int32))
-                raw.columns[name] = pa.DictionaryArray.from_arrays(
-                    codes, pa.array([value], pa.string())
-                )
-        yield raw
 
 
 def _partition_of(name: str, schema: Schema) -> dict[str, str | None]:

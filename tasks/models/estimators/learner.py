@@ -19,9 +19,9 @@ from tasks.errors import ConfigError, InputError
 from tasks.models import INPUTS
 from tasks.models.estimators import scoring
 from tasks.models.estimators.files import dumped
-from tasks.models.estimators.params import build, is_lightgbm, one_line
+from tasks.models.estimators.params import build, is_lightgbm, one_line, weight_param
 from tasks.models.learner import Learner
-from tasks.models.scoring import checked_codes
+from tasks.models.scoring import checked_codes, checked_weights
 
 MAX_ROWS, CARDINALITY = 500_000, 1024
 _PROBE_ROWS, _PROBE_TOKENS, _PROBE_STEPS = 64, 3, 5
@@ -42,8 +42,8 @@ class EstimatorLearner(Learner):
         Its parameters; a mapping with ``kind`` (and ``params``) stands for another estimator, as in a Pipeline.
     input
         ``hashed``: a sparse matrix ``(n_rows, n_features)`` of +1 and -1. ``categorical``: a column per token, each
-        value the token's index modulo `cardinality`; LightGBM, and classifiers with ``categorical_features``, are
-        told that all columns are categories.
+        value the token's index modulo `cardinality`; of a number, the middle of its bucket. LightGBM, and classifiers
+        with ``categorical_features``, are told which columns are categories.
     cardinality
         Categories per column, 2 or more.
     max_rows
@@ -92,6 +92,9 @@ class EstimatorLearner(Learner):
         self.estimator.set_params(**{name: random_state for name in seeds if own[name] is None})
         self._codes: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
+        self._weights: list[np.ndarray] = []
+        self._is_weighted = False
+        self._numbers: list[scoring.NumberColumn] = []
         self.n_seen_ = self.n_learned_ = 0
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -109,14 +112,25 @@ class EstimatorLearner(Learner):
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{self.kind}: {error}") from None
 
-    def probe(self) -> None:
+    def meet(self, contract: Any) -> None:
+        """Be told what the rows are hashed with, and so which columns are numbers."""
+        super().meet(contract)
+        self._numbers = scoring.number_columns(contract)
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether its ``fit`` does."""
+        return weight_param(self.estimator) is not None
+
+    def probe(self, *, weighted: bool = False) -> None:
         """Fit a few made-up rows, save, load and predict, so that what cannot work shows before work is spent.
 
         Raises
         ------
         ConfigError
-            If fitting fails, an answer is no probability, or it cannot be saved without pickle.
+            If fitting fails, an answer is no probability, it cannot be saved without pickle, or takes no weights.
         """
+        super().probe(weighted=weighted)
         draw = np.random.default_rng(0)
         size = 1 << 20 if self.n_features is None else max(self.n_features, 2)
         codes = draw.integers(0, size, (_PROBE_ROWS, _PROBE_TOKENS)).astype(np.int32)
@@ -130,20 +144,27 @@ class EstimatorLearner(Learner):
             self.estimator.set_params(**short)
             with _silent(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._fit(codes, np.arange(_PROBE_ROWS) % 2)
+                weights = draw.uniform(0.5, 2, _PROBE_ROWS) if weighted else None
+                self._fit(codes, np.arange(_PROBE_ROWS) % 2, weights)
         except InputError as error:
             raise ConfigError(str(error)) from None
 
     # ---- learning
 
-    def partial_fit_codes(self, codes: np.ndarray, y: Any) -> "EstimatorLearner":
+    def partial_fit_codes(
+        self, codes: np.ndarray, y: Any, sample_weight: Any = None
+    ) -> "EstimatorLearner":
         """Keep the rows, if they are among the last `max_rows`; they are learned by :meth:`end_pass`."""
         codes, labels = self.checked_rows(codes, y)
+        weights = np.ones(len(codes))
+        if sample_weight is not None:
+            weights, self._is_weighted = checked_weights(sample_weight, len(codes)).copy(), True
         self._codes.append(codes.copy())
         self._labels.append(labels.astype(np.uint8))
+        self._weights.append(weights)
         self.n_seen_ += len(codes)
         while sum(map(len, self._labels)) - len(self._labels[0]) >= self._input["max_rows"]:
-            del self._codes[0], self._labels[0]
+            del self._codes[0], self._labels[0], self._weights[0]
         return self
 
     def end_pass(self) -> None:
@@ -155,8 +176,9 @@ class EstimatorLearner(Learner):
             If fitting fails, an answer is no probability, or it cannot be saved without pickle.
         """
         last = -int(self._input["max_rows"])
-        codes, labels = np.concatenate(self._codes)[last:], np.concatenate(self._labels)[last:]
-        self._codes, self._labels = [codes], [labels]
+        held = (self._codes, self._labels, self._weights)
+        codes, labels, weights = (np.concatenate(arrays)[last:] for arrays in held)
+        self._codes, self._labels, self._weights = [codes], [labels], [weights]
         self.n_learned_ = len(labels)
         if self.n_learned_ < self.n_seen_:
             _log.warning(
@@ -167,8 +189,9 @@ class EstimatorLearner(Learner):
             )
         if labels.min() == labels.max():
             raise InputError(f"{self.kind}: all {len(labels):,} rows have the label {labels[0]}")
-        self._fit(codes, labels)
-        self.loss_ = self.log_loss(codes, labels)
+        own = weights if self._is_weighted else None
+        self._fit(codes, labels, own)
+        self.loss_ = self.log_loss(codes, labels, own)
 
     def arrays(self) -> dict[str, Any]:
         """Return the one file of the estimator."""
@@ -183,9 +206,11 @@ class EstimatorLearner(Learner):
         codes = checked_codes(codes, self.require_size())
         return scoring.logits_of(self._predict(codes)) + self.logit_offset_
 
-    def _fit(self, codes: np.ndarray, labels: np.ndarray) -> None:
-        rows = scoring.as_input(codes, self._input, self.require_size())
+    def _fit(self, codes: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
+        rows = scoring.as_input(codes, self._input, self.require_size(), self._numbers)
         told = self._told_of_categories(codes.shape[1])
+        if weights is not None:
+            told[str(weight_param(self.estimator))] = weights
         try:
             self.estimator.fit(rows, labels, **told)
             fitted = np.asarray(self.estimator.predict_proba(rows[:200]))
@@ -199,7 +224,9 @@ class EstimatorLearner(Learner):
         expected = fitted[:, column]
         scoring.logits_of(expected)  # refuses what is no probability
         self.parts_ = dumped(self.kind, self.estimator)
-        self._predict = scoring.predictor(self.parts_, self._input, self.require_size())
+        self._predict = scoring.predictor(
+            self.parts_, self._input, self.require_size(), self._numbers
+        )
         try:
             again = self._predict(codes[:200])
         except Exception as error:  # what it needs may not have been saved
@@ -208,13 +235,16 @@ class EstimatorLearner(Learner):
             raise InputError(f"{self.kind}: predicts something else once it is saved and loaded")
 
     def _told_of_categories(self, n_tokens: int) -> dict[str, Any]:
-        """Tell the estimator that all columns are categories; return what `fit` needs besides."""
+        """Tell the estimator which columns are categories, all but numbers; return what `fit` needs besides."""
         if self._input["input"] != "categorical":
             return {}
+        categories = [*range(n_tokens)]
+        for one in self._numbers:
+            categories.remove(one.place)
         if is_lightgbm(self.estimator):
-            return {"categorical_feature": list(range(n_tokens))}
+            return {"categorical_feature": categories}
         if "categorical_features" in self.estimator.get_params(deep=False):
-            self.estimator.set_params(categorical_features=list(range(n_tokens)))
+            self.estimator.set_params(categorical_features=categories)
         return {}
 
 

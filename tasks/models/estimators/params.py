@@ -1,5 +1,6 @@
 """Estimators made from what stands in ``env.yaml``: parameters, and other estimators within them."""
 
+import inspect
 import logging
 import re
 from collections.abc import Mapping
@@ -81,6 +82,26 @@ def _nested(value: Any) -> Any:
         is_pair = len(inner) >= 2 and isinstance(inner[0], str) and hasattr(inner[1], "get_params")
         return tuple(inner) if is_pair else inner
     return value
+
+
+def weight_param(estimator: Any) -> str | None:
+    """Return the argument of ``fit`` that takes weights of rows, None if there is none; a Pipeline's is its last step's.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> weight_param(make_pipeline(LogisticRegression())), weight_param(KNeighborsClassifier())
+    ('logisticregression__sample_weight', None)
+    """
+    steps = getattr(estimator, "steps", None)
+    if isinstance(steps, list) and steps:
+        name, last = steps[-1]
+        inner = weight_param(last)
+        return f"{name}__{inner}" if inner else None
+    known = inspect.signature(estimator.fit).parameters if hasattr(estimator, "fit") else {}
+    return "sample_weight" if "sample_weight" in known else None
 
 
 def is_lightgbm(estimator: Any) -> bool:

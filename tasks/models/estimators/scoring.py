@@ -6,14 +6,19 @@ no function is.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tasks.errors import ConfigError, InputError
+from tasks.hashing import murmur
+from tasks.hashing.buckets import middles
 from tasks.hashing.codes import NO_TOKEN
+from tasks.hashing.columns import texts_of
+from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import token_prefixes
 from tasks.models.golden import LIGHTGBM, MAX_BYTES
 from tasks.models.scoring import Scorer
 
@@ -27,6 +32,7 @@ TRUSTED = (  # classes besides those that skops trusts by itself, which are esti
     "sklearn.tree._tree.Tree",
 )
 _OURS = "tasks.models."
+_MOST = float(np.finfo(np.float32).max)
 _LEAST = 1e-15  # trees answer 0 and 1, whose logits are infinite
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -55,7 +61,7 @@ def estimator_scorer(
     ConfigError
         If a package that it needs is not installed.
     """
-    predict = predictor(parts, params, contract.n_features)
+    predict = predictor(parts, params, contract.n_features, number_columns(contract))
 
     def decision(codes: np.ndarray, out: np.ndarray) -> None:
         out[:] = logits_of(predict(codes))
@@ -69,7 +75,12 @@ def estimator_scorer(
     return Scorer(decision, predict_row)
 
 
-def predictor(parts: Mapping[str, Any], params: Mapping[str, Any], n_features: int) -> Predict:
+def predictor(
+    parts: Mapping[str, Any],
+    params: Mapping[str, Any],
+    n_features: int,
+    numbers: Sequence["NumberColumn"] = (),
+) -> Predict:
     """Return the function from codes to click probabilities; errors as :func:`estimator_scorer`."""
     if len(parts) != 1 or not isinstance(next(iter(parts.values())), bytes):
         raise InputError(f"an estimator is one file, found {', '.join(parts) or 'none'}")
@@ -79,7 +90,7 @@ def predictor(parts: Mapping[str, Any], params: Mapping[str, Any], n_features: i
     def predict(codes: np.ndarray) -> np.ndarray:
         if not len(codes):
             return np.empty(0)
-        rows = as_input(codes, params, n_features)
+        rows = as_input(codes, params, n_features, numbers)
         if name == LIGHTGBM:  # a thread of its own for each core costs more than a request
             return np.asarray(model.predict(rows, num_threads=1))
         column = list(model.classes_).index(1)
@@ -104,7 +115,45 @@ def logits_of(p_click: np.ndarray) -> np.ndarray:
     return np.log(p_click) - np.log1p(-p_click)
 
 
-def as_input(codes: np.ndarray, params: Mapping[str, Any], n_features: int) -> Any:
+class NumberColumn(NamedTuple):
+    """A column of codes that stand for a number's buckets, and the value of each."""
+
+    place: int
+    codes: np.ndarray  # int32, (n_buckets,), rising
+    values: np.ndarray  # float32, (n_buckets,)
+
+
+def number_columns(contract: HashContract) -> list[NumberColumn]:
+    """Return the columns of numbers: the value of a bucket is its middle, beyond the first and last edge the edge.
+
+    A row's number is read back from its code, so that training, live request and every other door agree.
+    """
+    columns, found = contract.columns_of_token_fields, []
+    for name, edges in contract.numbers:
+        place = columns[name].start
+        state, carry, n_prefix = token_prefixes(contract)[place]
+        values = np.clip(middles(edges), -_MOST, _MOST).astype(np.float32)
+        texts = texts_of(list(map(str, range(len(values)))))
+        codes = np.empty(len(values) + 1, dtype=np.int32)
+        murmur.hash_texts(state, carry, n_prefix, texts.offsets, texts.data, codes)
+        murmur.fold_hashes(codes, contract.bits)
+        known, first = np.unique(codes[:-1], return_index=True)
+        found.append(NumberColumn(place, known, values[first]))
+    return found
+
+
+def _values_of(codes: np.ndarray, column: NumberColumn) -> np.ndarray:
+    """Return the numbers of a column of codes, float32; NaN where it is missing."""
+    at = np.searchsorted(column.codes, codes).clip(max=len(column.codes) - 1)
+    return np.where(column.codes[at] == codes, column.values[at], np.float32(np.nan))
+
+
+def as_input(
+    codes: np.ndarray,
+    params: Mapping[str, Any],
+    n_features: int,
+    numbers: Sequence[NumberColumn] = (),
+) -> Any:
     """Return hashed rows as an estimator gets them.
 
     Returns
@@ -112,12 +161,14 @@ def as_input(codes: np.ndarray, params: Mapping[str, Any], n_features: int) -> A
     csr_matrix or ndarray
         ``hashed``: ``(n_rows, n_features)``, +1 or -1 where a token is. ``categorical``: float32
         ``(n_rows, n_tokens)``, each column the token's index modulo `cardinality`: a category, not a size; NaN where
-        there is no token.
+        there is no token. Of a number it holds the value (:func:`number_columns`), NaN where it is missing.
     """
     if params["input"] == "hashed":
         return to_csr(codes, n_features)
     columns = ((codes ^ (codes >> 31)) % params["cardinality"]).astype(np.float32)
     columns[codes == NO_TOKEN] = np.nan
+    for one in numbers:
+        columns[:, one.place] = _values_of(codes[:, one.place], one)
     return columns
 
 

@@ -23,9 +23,16 @@ from tasks.schema import Schema
 from tests.conftest import free_port, stop_group
 
 
-def trained_model(folder: Path, schema: Schema, *, bits: int = 14, seed: int = 7) -> ScoringModel:
+def trained_model(
+    folder: Path,
+    schema: Schema,
+    *,
+    bits: int = 14,
+    seed: int = 7,
+    edges: Mapping[str, Sequence[float]] | None = None,
+) -> ScoringModel:
     """Train FTRL on random codes and save it: its numbers mean nothing, but each row gets its own."""
-    contract = HashContract.from_schema(schema, bits=bits)
+    contract = HashContract.from_schema(schema, bits=bits, edges=edges)
     draw = np.random.default_rng(seed)
     shape = (4_000, contract.n_tokens)
     codes = draw.integers(-contract.n_features, contract.n_features, shape).astype(np.int32)

@@ -244,7 +244,11 @@ def test_the_typed_calls_answer_like_the_middleware_in_front_of_them(model_dir):
 def test_the_served_bento_gives_the_models_numbers(endpoint, model_dir):
     """Through HTTP, BentoML and the packed files: equal to the artifact to 1e-6."""
     model = load_model(model_dir)
-    for row in [*golden_rows(model, 20)["rows"], {}, {"hour": 14102113, "C14": None}]:
+    for row in [
+        *golden_rows(model, 20)["rows"],
+        {"C1": "1005"},
+        {"hour": 14102113, "C14": None, "C1": 1005},
+    ]:
         status, body = fetch(f"{endpoint}/predict", json.dumps(row).encode())
         answer = json.loads(body)
         assert status == 200
@@ -270,7 +274,7 @@ context, *rows = json.load(sys.stdin)
 with bentoml.SyncHTTPClient(sys.argv[1]) as client:
     found = [client.predict(context), client.rank(context=context, candidates=rows)]
     try:
-        client.predict({"hour": "x"})
+        client.predict({**context, "hour": "x"})
     except UnprocessableEntity as error:
         found.append(str(error))
 print(json.dumps(found))

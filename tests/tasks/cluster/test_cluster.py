@@ -1,17 +1,16 @@
 """The cluster: one machine's bytes and log loss, and a run that outlives its workers."""
 
 import os
-import signal
 import sys
-import threading
 import time
 import types
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from tasks.cluster import engine
+from tasks.cluster import engine, training
 from tasks.cluster.averaging import average, copy_for_shard
 from tasks.cluster.engine import connect
 from tasks.cluster.hashing import write_features_on
@@ -27,9 +26,11 @@ from tasks.logs.split import split_log
 from tasks.models import make_learner
 from tasks.models.ftrl import FTRLProximal
 from tasks.models.predict import predict_stream
-from tasks.schema import load_schema
+from tasks.schema import Schema, load_schema
 from tasks.training import checkpoint
 from tasks.training.fit import fit_stream
+from tests.tasks.cluster.killing import kill_when
+from tests.tasks.hashing.test_store import RAW, FakeLog
 from tests.tasks.models.rows import learnable_rows, small_contract
 
 N_ROWS, BATCH_ROWS, BITS = 200_000, 4096, 18
@@ -186,13 +187,6 @@ def test_a_number_of_shards_out_of_range_is_named(n_shards):
 # ---- a cluster of processes
 
 
-@pytest.fixture(scope="module")
-def client():
-    pytest.importorskip("distributed", reason="the extra clicklab[dask] is not installed")
-    with connect({"dask": {"workers": 2}}) as client:
-        yield client
-
-
 def fit_on(client, learner, train, valid, **options):
     """Train through the `engine` knob on the cluster of the fixture; return the learner and the history."""
     engine = {"dask": {"address": client.scheduler.address}}
@@ -214,22 +208,6 @@ def store(tmp_path_factory):
 
 def bytes_of(folder):
     return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-
-
-def kill_when(pid_of):
-    """Kill the worker whose process `pid_of` names as soon as it does; within a minute or not at all."""
-
-    def watch():
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            if pid := pid_of():
-                os.kill(pid, signal.SIGKILL)
-                return
-            time.sleep(0.005)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    return thread
 
 
 @pytest.mark.slow
@@ -452,3 +430,23 @@ def test_hashing_outlives_a_worker_killed_midway(client, store, tmp_path):
     (tmp_path / "single").rename(tmp_path.parent / f"{tmp_path.name}-single")
     assert bytes_of(tmp_path) == single
     assert not set(pids) <= set(client.nthreads())
+
+
+def test_a_shard_learns_with_weights(tmp_path):
+    """Those of its files; it stands for their sum, not for its rows."""
+    schema = Schema.from_dict(RAW | {"weight": "n"})
+    contract = HashContract.from_schema(schema, bits=BITS)
+    log, weight = FakeLog(), np.random.default_rng(2).integers(1, 9, 1000).astype(float)
+    log.table = log.table.append_column("n", pa.array(weight))
+    write_features(log, (0, 1000), contract, tmp_path, 256)
+    features = FeatureSet(tmp_path)
+    (whole,) = training.OneBatch(features, with_labels=True).batches()
+    assert whole.weight.tolist() == weight.tolist()
+    learner, alone = (make_learner("ftrl", 2**BITS) for _ in range(2))
+    shard, total, loss = training._fit_shard(learner, whole.codes, 1, 0)
+    losses = 0.0
+    for batch in features.batches():
+        alone.partial_fit_codes(batch.codes, batch.label, batch.weight)
+        losses += alone.loss_ * batch.weight.sum()
+    assert (total, loss) == pytest.approx((weight.sum(), losses))
+    assert (shard.state_ == alone.state_).all()

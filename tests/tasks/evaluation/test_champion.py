@@ -46,12 +46,13 @@ def test_a_champion_that_this_code_cannot_score_is_named_with_the_ways_on(
     make_feature("made", body.format("site"))
     schema = Schema.from_dict(SMALL.to_dict() | {"features": ["made"]})
     found = SimpleNamespace(
-        folder=artifact(tmp_path / "model", schema=schema), registry_version="3"
+        folder=artifact(tmp_path / "model", schema=schema), registry_version="3", origin=None
     )
     monkeypatch.setattr(champion.mlflow_store, "connect", lambda uri: None)
     monkeypatch.setattr(champion.mlflow_store, "find_alias", lambda *args, **kwargs: found)
     tracking = {"tracking_uri": ""}
     monkeypatch.setattr(champion, "score_log", lambda *args: np.array([0.5]))
+    monkeypatch.setattr(champion, "unlearned", lambda *args: None)
     assert find_champion(None, (0, 0), schema, tracking, tmp_path).found is found
     make_feature("made", body.format("site or 1"))
     with pytest.raises(
@@ -87,7 +88,9 @@ def test_a_champion_of_fewer_fields_can_be_compared():
 def test_a_champion_that_cannot_be_compared_is_left_out_with_its_version(monkeypatch, tmp_path):
     """It is found all the same, so that it can be replaced."""
     found = SimpleNamespace(
-        folder=artifact(tmp_path / "model", schema=changed(label="bought")), registry_version="3"
+        folder=artifact(tmp_path / "model", schema=changed(label="bought")),
+        registry_version="3",
+        origin=None,
     )
     monkeypatch.setattr(champion.mlflow_store, "connect", lambda uri: None)
     monkeypatch.setattr(champion.mlflow_store, "find_alias", lambda *args, **kwargs: found)
@@ -96,3 +99,30 @@ def test_a_champion_that_cannot_be_compared_is_left_out_with_its_version(monkeyp
     assert one.left_out.startswith(
         "the champion, version 3, is left out of the comparison: its label"
     )
+
+
+@pytest.mark.parametrize(
+    ("fresh", "left_out", "note"),
+    [
+        ([False] * 4, "has learned all 4 test rows", None),
+        ([False, True, True, True], None, "has learned 1 of the 4 test rows and is judged by the other 3"),
+        ([True] * 4, None, None),
+        (None, None, "does not say which rows it has learned"),
+    ],
+)  # fmt: skip
+def test_a_champion_says_which_test_rows_it_has_learned(
+    monkeypatch, tmp_path, fresh, left_out, note
+):
+    """One line; with none left there is no comparison, and nobody takes its place unasked."""
+    found = SimpleNamespace(
+        folder=artifact(tmp_path / "model", schema=SMALL), registry_version="3", origin="here"
+    )
+    monkeypatch.setattr(champion.mlflow_store, "connect", lambda uri: None)
+    monkeypatch.setattr(champion.mlflow_store, "find_alias", lambda *args, **kwargs: found)
+    monkeypatch.setattr(champion, "score_log", lambda *args: np.full(4, 0.5))
+    mask = None if fresh is None else np.array(fresh)
+    monkeypatch.setattr(champion, "unlearned", lambda *args: mask)
+    one = find_champion(None, (10, 14), SMALL, {"tracking_uri": ""}, tmp_path)
+    assert one.is_unbeaten == (one.p_click is None) == (left_out is not None)
+    for said, expected in ((one.left_out, left_out), (one.note, note)):
+        assert said is None if expected is None else expected in said

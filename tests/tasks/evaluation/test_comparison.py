@@ -9,12 +9,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from tasks.evaluation.candidates import CHAMPION, Collected, Scored, TestRows
 from tasks.evaluation.champion import Champion
+from tasks.evaluation.clusters import Clusters
 from tasks.evaluation.comparison import (
-    CHAMPION,
-    Collected,
-    Scored,
-    TestRows,
     compare,
     evaluation_record,
     golden_rows,
@@ -63,7 +61,8 @@ def models(test):
 @pytest.fixture(scope="module")
 def result(test, models):
     """The comparison of the three."""
-    return compare(test, models, SMALL, gates=Gates(), n_resamples=50, seed=1)
+    gates = Gates(max_undetected_loss=1.0, calibration_ratio=(0.5, 1.5))  # for so few clicks
+    return compare(test, models, SMALL, gates=gates, n_resamples=50, seed=1)
 
 
 def test_models_are_ranked_by_log_loss_and_the_champion_is_not(result):
@@ -94,7 +93,7 @@ def test_gates_judge_each_candidate(result):
 
 def test_without_known_probabilities_there_is_no_truth(test, models):
     """A real log has none."""
-    real = TestRows(test.log, test.span, test.train_span, test.note, test.y_true, None)
+    real = dataclasses.replace(test, p_true=None)
     found = compare(real, models, SMALL, gates=Gates(), n_resamples=5, seed=1)
     assert found.truth_log_loss is None
 
@@ -178,13 +177,96 @@ def test_weights_count_impressions(test, models):
 
 def test_a_champion_left_out_is_named_and_stays_the_one_to_replace(test, models):
     """``promote`` replaces it, though nothing was compared with it."""
-    known = SimpleNamespace(registry_version="7", origin="here")
+    known = SimpleNamespace(registry_version="7", origin="log")
     champion = Champion(
         None, known, None, "the champion, version 7, is left out of the comparison: its label"
     )
     others = {name: model for name, model in models.items() if name != CHAMPION}
     found = compare(test, others, SMALL, gates=Gates(), n_resamples=5, seed=1)
     record = evaluation_record(test, others, found, SMALL, n_golden=3, champion=champion)
-    assert (record["champion_version"], record["champion_origin"]) == ("7", "here")
+    assert (record["champion_version"], record["champion_origin"]) == ("7", "log")
     assert record["champion_left_out"] == champion.left_out
-    assert Collected(test, others, {}, champion).notes == [champion.left_out]
+    assert Collected(test, others, {}, champion).notes[0] == champion.left_out
+
+
+def served(p_click, test, *, fresh=None, name="good", until=None, **more) -> Champion:
+    """Return a champion with predictions, which learned until a moment."""
+    info = {"learned": {"times": [[0, until]]}} if until else {}
+    model = SimpleNamespace(name=name, info=info)
+    known = SimpleNamespace(registry_version="3", origin=test.log.manifest["origin"])
+    return Champion(model, known, p_click, fresh=fresh, **more)
+
+
+def with_champion(test, models, champion, **more):
+    """Return the comparison with that champion."""
+    entry = Scored(champion.model, champion.p_click, champion.known, champion.fresh)
+    others = {name: model for name, model in models.items() if name != CHAMPION}
+    everyone = others | ({CHAMPION: entry} if champion.p_click is not None else {})
+    how = {"gates": Gates(max_undetected_loss=1.0, calibration_ratio=(0.1, 10)), "n_resamples": 100}
+    return compare(test, everyone, SMALL, champion=champion, **how | {"seed": 2} | more)
+
+
+def test_the_champion_is_judged_by_rows_that_it_has_not_learned(test, models):
+    """It knows the first half by heart; on the other it is scikit-learn's paired difference that counts."""
+    fresh = np.arange(test.n_rows) >= 100
+    by_heart = np.where(fresh, models[CHAMPION].p_click, np.clip(test.y_true, 0.01, 0.99))
+    found = with_champion(test, models, served(by_heart, test, fresh=fresh))
+    y_true, good = test.y_true[fresh], models["good"].p_click[fresh]
+    losses = [log_loss(y_true, one) for one in (good, by_heart[fresh])]
+    one = found.paired["good"]
+    assert (one.n_rows, one.n_clicks) == (100, y_true.sum())
+    assert one.difference == pytest.approx(losses[0] - losses[1])
+    assert one.low < one.difference < one.high
+    assert found.table.loc[CHAMPION, "log_loss"] == pytest.approx(losses[1])
+    assert found.choice.winner == "good"
+    unfair = with_champion(test, models, served(by_heart, test))
+    assert unfair.choice.winner is None
+
+
+def test_a_champion_that_learned_every_row_stays_until_a_person_decides(test, models):
+    """No comparison, and one reason for all."""
+    champion = served(None, test, left_out="it has learned all", is_unbeaten=True)
+    found = with_champion(test, models, champion)
+    assert {one.reasons[-1] for one in found.verdicts} == {"it has learned all"}
+    assert (found.paired, found.choice.winner) == ({}, None)
+
+
+def test_an_equal_model_of_no_newer_rows_does_not_replace_the_champion(test, models):
+    """Its twin does, and so does one that learned newer rows."""
+    better = models["good"].p_click + np.where(test.y_true == 1, 0.003, -0.003)
+    models = {"good": models["good"]}
+    models["good"] = dataclasses.replace(
+        models["good"], model=SimpleNamespace(info={"learned": {"times": [[0, 50]]}})
+    )
+    stays = with_champion(test, models, served(better, test, until=50))
+    assert stays.choice.winner is None or stays.verdicts[0].passed is False
+    twin = with_champion(test, models, served(models["good"].p_click, test, until=50))
+    assert twin.choice.winner == "good"
+
+
+def test_intervals_by_cluster_are_wider_where_rows_hang_together(test, models):
+    """Ten rows in a row have one fate."""
+    ids = np.arange(test.n_rows) // 50
+    together = dataclasses.replace(test, clusters=Clusters("site", ids, 4, 4.0))
+    how = {"gates": Gates(), "n_resamples": 100, "seed": 1}
+    rows, clusters = (compare(one, models, SMALL, **how).intervals for one in (test, together))
+    assert not np.allclose(rows["low"], clusters["low"])
+    record = evaluation_record(
+        together, models, compare(together, models, SMALL, **how), SMALL, n_golden=3
+    )
+    assert record["drawn_by"].startswith("site, 4 clusters")
+    assert set(record["paired"]["good"]) == {
+        "n_rows", "n_clicks", "champion_loss", "difference", "low", "high", "half_by_rows",
+    }  # fmt: skip
+
+
+def test_fields_that_harm_the_model_to_serve_are_in_the_record(test, models, result):
+    """With how to take them out."""
+    table = pd.DataFrame(
+        {"field": ["site", "pos"], "importance": [0.1, -0.1], "harms": [False, True]}
+    )
+    record = evaluation_record(
+        test, models, result, SMALL, n_golden=3, importance={"good": table, "loud": table}
+    )
+    assert record["harm"][0].startswith("without pos, good would be better")
+    assert record["importance"]["good"][1]["field"] == "pos"

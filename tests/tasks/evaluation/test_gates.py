@@ -7,6 +7,7 @@ import pytest
 from tasks.errors import ConfigError
 from tasks.evaluation.evidence import Promise
 from tasks.evaluation.gates import Gates, few_clicks, judge, refused
+from tasks.evaluation.succession import Paired
 
 GOOD = {
     "normalized_entropy": 0.9,
@@ -117,13 +118,34 @@ def test_a_model_without_predictions_is_refused_with_its_reason():
     assert refused("a", "it diverged").reasons == ["it diverged"]
 
 
-def test_a_model_as_good_as_the_champion_passes_and_a_worse_one_does_not():
-    """No worse means equal is enough; the tolerance is a share of the champion's value."""
-    champion = {"normalized_entropy": 0.9}
-    worse = GOOD | {"normalized_entropy": 0.905}
-    assert judge("a", GOOD, [], gates=Gates(), champion=champion).passed
-    assert not judge("a", worse, [], gates=Gates(), champion=champion).passed
-    assert judge("a", worse, [], gates=Gates(max_relative_loss=0.01), champion=champion).passed
+def against(difference: float, half: float = 0.001, n_clicks: float = 10_000.0) -> Paired:
+    """Return a comparison with a champion of log loss 0.4, with an interval of that half width."""
+    return Paired(100_000, n_clicks, 0.4, difference, difference - half, difference + half, half)
+
+
+def test_a_model_is_refused_where_it_is_worse_than_the_champion_beyond_the_interval():
+    """Equal is enough, and so is what chance explains; the tolerance is a share of the champion's loss."""
+    for difference, passed in ((0.0, True), (0.0009, True), (0.002, False)):
+        verdict = judge("a", GOOD, [], gates=Gates(), paired=against(difference))
+        assert verdict.passed == passed
+    tolerant = Gates(max_relative_loss=0.01)
+    assert judge("a", GOOD, [], gates=tolerant, paired=against(0.002)).passed
+
+
+def test_too_few_clicks_replace_no_champion():
+    """A model that nothing else refuses; without a champion they need not be many."""
+    few = against(0.0, half=0.02, n_clicks=170)
+    verdict = judge("a", whole(1.02, 170), [], gates=Gates(), paired=few)
+    assert re.search("too few to replace a champion by.*about 4,250 clicks", verdict.reasons[0])
+    wide = Gates(max_undetected_loss=0.1)
+    assert judge("a", whole(1.02, 170), [], gates=wide, paired=few).passed
+    assert judge("a", whole(1.02, 170), [], gates=Gates()).passed
+
+
+def test_a_champion_that_learned_the_test_rows_is_not_replaced():
+    """There is nothing to compare it on; the reason says so."""
+    verdict = judge("a", GOOD, [], gates=Gates(), unbeaten="it has learned all 90 test rows")
+    assert verdict.reasons == ["it has learned all 90 test rows"]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +156,7 @@ def test_a_model_as_good_as_the_champion_passes_and_a_worse_one_does_not():
         ({"slice_calibration_ratio": [0.9]}, "around 1"),
         ({"max_normalized_entropy": 2}, r"in \(0, 1\]"),
         ({"max_relative_loss": -1}, ">= 0"),
+        ({"max_undetected_loss": 0}, "> 0"),
         ({"max_false_refusals": 0}, "between 0 and 1"),
         ({"min_slice_rows": 500}, "min_slice_rows: slices are judged by their clicks"),
     ],
@@ -147,17 +170,17 @@ def test_impossible_limits_are_refused(raw, message):
 def test_a_model_of_other_data_replaces_no_champion_unless_allowed():
     """However good it is; on purpose it may, and the check says so."""
     other = ("sim://avazu", "s3://bucket/clicks")
-    verdict = judge("fm", GOOD, [], gates=Gates(), champion=GOOD, origins=other)
+    verdict = judge("fm", GOOD, [], gates=Gates(), paired=against(0), origins=other)
     assert verdict.reasons == [
         "it learned from sim://avazu, the champion from s3://bucket/clicks; to replace it on purpose, "
         "set ALLOW_OTHER_DATA=1"
     ]
     on_purpose = judge(
-        "fm", GOOD, [], gates=Gates(allow_other_data=True), champion=GOOD, origins=other
+        "fm", GOOD, [], gates=Gates(allow_other_data=True), paired=against(0), origins=other
     )
     assert on_purpose.passed
     assert "allowed by ALLOW_OTHER_DATA=1" in str(on_purpose.to_dict())
-    assert judge("fm", GOOD, [], gates=Gates(), champion=GOOD, origins=("a", "a")).passed
+    assert judge("fm", GOOD, [], gates=Gates(), paired=against(0), origins=("a", "a")).passed
 
 
 def test_allow_other_data_is_true_or_false():

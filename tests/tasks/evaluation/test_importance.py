@@ -1,13 +1,16 @@
 """What a field is worth to a model."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tasks.errors import InputError
-from tasks.evaluation.importance import field_importance
+from tasks.evaluation.importance import field_importance, harm_note, harmful
 from tasks.evaluation.metrics import log_loss
+from tasks.evaluation.rows import row_losses
 from tasks.models import make_learner
 from tasks.models.artifact import freeze
+from tasks.models.scoring import sigmoid
 from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
 
 
@@ -66,8 +69,74 @@ def test_a_field_without_weight_is_worth_nothing(parts):
     assert table["importance"].tolist() == [0, 0, 0]
 
 
+def test_an_interval_holds_the_mean_and_is_the_textbooks(model, parts):
+    """1.96 standard errors of the rises of single rows, of a hundred rows."""
+    table = field_importance(model, parts[1]).set_index("field")
+    assert (table["low"] < table["importance"]).all()
+    assert (table["importance"] < table["high"]).all()
+    codes, labels = parts[1].codes, parts[1].label
+    site = model.contributions_codes(codes)[:, 0]
+    logit = model.logits(codes)
+    rise = row_losses(labels, sigmoid(logit - site + site.mean())) - row_losses(
+        labels, sigmoid(logit)
+    )
+    half = 1.96 * rise.std() / np.sqrt(len(rise))
+    assert table.loc["site", "high"] - table.loc["site", "low"] == pytest.approx(2 * half, rel=1e-4)
+
+
+def test_a_field_that_only_remembers_harms_on_rows_it_has_not_learned(parts):
+    """A value per row or so, learned hard: useful on the rows it comes from, harmful on others."""
+    rng = np.random.default_rng(9)
+    learned, later = (
+        MemoryRows(np.column_stack([one.codes[:, :2], 30 + rng.integers(0, 220, len(one.label))])
+                   .astype(np.int32), one.label, one.contract)
+        for one in parts
+    )  # fmt: skip
+    learner = make_learner("ftrl", 256, l1=0.0, l2=0.0)
+    for _ in range(12):
+        learner.partial_fit_codes(learned.codes, learned.label)
+    model = freeze(learner, small_contract(), name="m")
+    known, found = (field_importance(model, rows).set_index("field") for rows in (learned, later))
+    assert known.loc["noise", "importance"] > 0 > found.loc["noise", "importance"]
+    assert harmful(found.reset_index()) == ["noise"]
+    assert harmful(known.reset_index()) == []
+
+
+def test_weights_and_clusters_count(model, parts):
+    """A weight is the row repeated; rows that hang together leave a wider interval."""
+    codes, labels = parts[1].codes[:300], parts[1].label[:300]
+    rows = MemoryRows(codes, labels, parts[1].contract)
+    weight = np.random.default_rng(3).integers(1, 4, 300)
+    twice = MemoryRows(*(np.repeat(one, weight, axis=0) for one in (codes, labels)), rows.contract)
+    one, other = field_importance(model, rows, weight=weight), field_importance(model, twice)
+    pd.testing.assert_frame_equal(one, other)
+    wide = field_importance(model, rows, cluster=labels)
+    narrow = field_importance(model, rows)
+    assert (wide["high"] - wide["low"])[0] > 2 * (narrow["high"] - narrow["low"])[0]
+
+
+def test_what_harms_is_said_with_its_remedy():
+    """A cross is quoted, because YAML reads a star as a reference."""
+    assert harm_note("fm", []) is None
+    note = harm_note("fm", ["a*b", "ip"])
+    assert note.startswith("without a*b, ip, fm would be better")
+    assert note.endswith('to take them out, add to the schema: drop: ["a*b", ip]')
+
+
 def test_no_rows_have_no_importance(model):
     """A mean over nothing would be NaN for every field."""
     nothing = MemoryRows(np.zeros((0, 3), np.int32), np.zeros(0, np.uint8), small_contract())
     with pytest.raises(InputError, match="there are no rows"):
         field_importance(model, nothing)
+
+
+def test_importance_counts_impressions(model, parts):
+    """A row of weight 3 is three rows."""
+    valid, weight = parts[1], np.random.default_rng(1).integers(1, 4, 1000)
+    copies = np.repeat(np.arange(1000), weight)
+    contract = small_contract()
+    weighted = MemoryRows(valid.codes, valid.label, contract, weight=weight.astype(float))
+    repeated = MemoryRows(valid.codes[copies], valid.label[copies], contract)
+    found, expected = (field_importance(model, rows) for rows in (weighted, repeated))
+    assert found["field"].tolist() == expected["field"].tolist()
+    np.testing.assert_allclose(found["importance"], expected["importance"], rtol=1e-9)

@@ -179,8 +179,9 @@ def test_a_paired_difference_is_narrower_than_the_intervals(rows):
 def test_a_difference_does_not_depend_on_who_is_sorted_how(rows):
     """A model whose ranking is turned around sees the same resamples: the AUCs add up to one in each."""
     y_true, p_click = rows
-    one = bootstrap._resampled("roc_auc", y_true, p_click, None, 50, 3)
-    other = bootstrap._resampled("roc_auc", y_true, 1 - p_click, None, 50, 3)
+    how = {"n_resamples": 50, "seed": 3, "weight": None, "cluster": None}
+    one = bootstrap._resampled("roc_auc", y_true, p_click, **how)
+    other = bootstrap._resampled("roc_auc", y_true, 1 - p_click, **how)
     np.testing.assert_allclose(one + other, 1, rtol=1e-12)
 
 

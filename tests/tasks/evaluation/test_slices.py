@@ -36,13 +36,13 @@ def log(tmp_path):
 
 def test_rows_belong_to_the_parts_that_the_schema_declares(log):
     """By hand: a feature, a field, its missing values, and what training has not seen."""
-    labels = slice_labels(log, SCHEMA, span=(2, 5), train_span=(0, 2))
+    labels = slice_labels(log, SCHEMA, span=(2, 5), learned_span=(0, 2))
     assert {name: values.tolist() for name, values in labels.items()} == {
         "hour": ["05", "06", "10"],
         "place": ["1", "2", "2"],
         "known site": ["with site", "with site", "no site"],
-        "new site": ["seen in training", "unseen", "unseen"],
-        "new hour": ["seen in training", "seen in training", "unseen"],
+        "new site": ["seen before", "unseen", "unseen"],
+        "new hour": ["seen before", "seen before", "unseen"],
     }
 
 
@@ -53,7 +53,7 @@ def test_rare_values_are_one_part(tmp_path):
     schema = Schema.from_dict(SMALL.to_dict() | {"slices": [{"name": "site", "field": "site"}]})
     ingest_log(str(write_lines(tmp_path / "raw.csv", lines)), tmp_path / "log", schema=schema)
     log = Log.open(tmp_path / "log")
-    labels = slice_labels(log, schema, span=(0, 50), train_span=(0, 50))["site"].tolist()
+    labels = slice_labels(log, schema, span=(0, 50), learned_span=(0, 50))["site"].tolist()
     assert labels.count("(other)") == 2
     assert len(set(labels)) == 25
 

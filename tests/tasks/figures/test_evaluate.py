@@ -1,14 +1,18 @@
 """What ``evaluate`` shows: who wins, by how much, how sure; slices and calibration of any log."""
 
+import dataclasses
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.evaluation.comparison import CHAMPION, Comparison
+from tasks.evaluation.candidates import CHAMPION
+from tasks.evaluation.comparison import Comparison
 from tasks.evaluation.gates import Check, Gates, Verdict, refused
 from tasks.evaluation.metrics import calibration_curve
 from tasks.evaluation.slices import slice_table
+from tasks.evaluation.succession import Choice
 from tasks.figures.evaluate import answer, calibration, slice_ratios
 
 NAN = float("nan")
@@ -143,3 +147,14 @@ def test_models_without_predictions_are_listed():
     verdicts = [refused("a", "it diverged"), refused("b", "no click")]
     nothing = Comparison(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), verdicts, [], None)
     assert "- a: it diverged\n- b: no click" in text(nothing)
+
+
+def test_notes_are_sentences_of_the_answer():
+    """Why the best does not serve, what intervals are drawn by, which fields harm."""
+    result = dataclasses.replace(
+        comparison({"ftrl": 0.40, "fm": 0.41}),
+        choice=Choice("fm", "the kind that serves is renewed"),
+    )
+    shown = answer(result, n_rows=9, lead=None, champion_lead=None, notes=["intervals are by site"])
+    assert "- The kind that serves is renewed." in shown
+    assert "- Intervals are by site." in shown

@@ -177,4 +177,5 @@ def test_the_label_has_its_columns_name_however_it_is_declared(label):
     """Words and counts are the raw log's; in the canonical one the column holds 0 and 1."""
     schema = Schema.from_dict({"name": "shop", "label": label, "fields": {"page": {}}})
     contract = HashContract.from_schema(schema, bits=4)
-    assert contract.label == HashContract.from_dict(contract.to_dict()).label == "click"
+    again = HashContract.from_dict(contract.to_dict())
+    assert contract.declared.label == again.declared.label == "click"

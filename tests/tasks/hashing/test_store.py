@@ -80,6 +80,8 @@ def test_rows_come_back_in_order_and_aligned(tmp_path):
     assert features.label_rate == pytest.approx(loaded.label.mean())
     assert features.contract == CONTRACT
     assert features.manifest["log_digest"] == "d1"
+    ends = rows["when"].cast(pa.int64()).to_pylist()  # milliseconds
+    assert features.manifest["times"] == [ends[0] * 1000, ends[-1] * 1000 + 999]
 
 
 def test_batches_are_views_of_the_files(tmp_path):
@@ -94,7 +96,8 @@ def test_batches_are_views_of_the_files(tmp_path):
             "datetime64[ms]",
         )
         assert batch.codes.flags.c_contiguous
-        assert not any(array.flags.owndata or array.flags.writeable for array in batch)
+        assert not any(array.flags.owndata or array.flags.writeable for array in batch[:3])
+        assert batch.weight is None
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 128, 200, 1000, 5000])
@@ -103,7 +106,10 @@ def test_head_is_the_beginning(tmp_path, n_rows):
     write(tmp_path)
     features = FeatureSet(tmp_path)
     head, loaded = features.head(n_rows), features.load()
-    assert all((part == whole[:n_rows]).all() for part, whole in zip(head, loaded, strict=True))
+    assert all(
+        (part == whole[:n_rows]).all() for part, whole in zip(head[:3], loaded[:3], strict=True)
+    )
+    assert head.weight is loaded.weight is None
     assert len(head.label) == min(n_rows, 1000)
 
 
@@ -281,3 +287,27 @@ def test_progress_counts_to_the_end(tmp_path):
     write(tmp_path, progress=lambda n_done, n_rows: seen.append((n_done, n_rows)))
     assert seen[0] == (128, 1000)
     assert seen[-1] == (1000, 1000)
+
+
+def test_weights_come_back_with_their_rows(tmp_path):
+    """In parts, head and whole; the click rate is that of impressions."""
+    contract = HashContract.from_schema(Schema.from_dict(RAW | {"weight": "n"}), bits=16)
+    log, weight = FakeLog(), np.random.default_rng(1).integers(1, 9, 1000).astype(float)
+    log.table = log.table.append_column("n", pa.array(weight))
+    write(tmp_path, log, contract=contract)
+    features = FeatureSet(tmp_path)
+    loaded = features.load()
+    assert loaded.weight.tolist() == features.weights().tolist() == weight.tolist()
+    assert features.head(200).weight.tolist() == weight[:200].tolist()
+    assert len(features.head(0).weight) == 0
+    assert features.label_rate == pytest.approx(np.average(loaded.label, weights=weight))
+    assert features.manifest["n_clicks"] == loaded.label.sum()
+    assert features.manifest["weight"] == weight.sum()
+
+
+def test_a_log_without_weights_has_none(tmp_path):
+    """Neither in its files nor in its plan."""
+    write(tmp_path)
+    features = FeatureSet(tmp_path)
+    assert features.weights() is None
+    assert not {"weight", "weight_clicks"} & {*features.manifest, *features.manifest["parts"][0]}

@@ -6,18 +6,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from tasks.errors import ConfigError
 from tasks.ideas import trial_process
 from tasks.ideas.kernel_run import Limits
 from tasks.ideas.notebook import Fault
 from tasks.ideas.trial_process import (
     _changed,
     _differences,
+    _failure_lines,
     _feature_problem,
     _last,
     _run_twice,
     _test_problem,
     _tree,
 )
+from tasks.pipeline.executor import Failure
 from tasks.schema import Schema
 from tests.tasks.hashing.test_store import RAW, FakeLog
 
@@ -125,6 +128,51 @@ def test_the_notebook_of_a_feature_changes_nothing_but_drafts(tmp_path, monkeypa
     assert trial_process.try_code("feature", "x", "x.ipynb", [], Limits()) == [
         "writes products/log/part.parquet; a feature's notebook may write below products/scratch"
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("MemoryError: Unable to allocate 10.0 GiB", "MemoryError: Unable to allocate 10.0 GiB; it may take 4 GB of memory (MEMORY_GB=)"),
+        ("its loss is not finite", "its loss is not finite"),
+    ],
+)  # fmt: skip
+def test_a_task_without_memory_names_the_knob(line, expected):
+    """Small limits of a notebook leave the pipeline its own; the log of a copy that is gone is not named."""
+    failure = Failure("train-x", line, 1, detail="a traceback", log="products/tiny/logs/x.log")
+    found = _failure_lines([failure], Limits(memory_gb=1))
+    assert found == [f"on the tiny environment: train-x: {expected}"]
+
+
+def test_the_whole_trial_is_confined_and_limited(tmp_path, monkeypatch):
+    """Before anything of the idea runs: to the folder of its copy, and to what a pipeline needs at least."""
+    done = []
+    job = tmp_path / "job.json"
+    said = {"kind": "step", "name": "x", "notebook": "x", "tests": [], "minutes": 1}
+    job.write_text(json.dumps(said | {"memory_gb": 1}))
+    for name in ("confine", "limit_memory"):
+        monkeypatch.setattr(trial_process, name, lambda given: done.append(given))
+    monkeypatch.setattr(trial_process, "try_step", lambda *given: [str(done)])
+    monkeypatch.setattr(trial_process.sys, "argv", ["x", str(job)])
+    trial_process.main()
+    assert json.loads(job.with_suffix(".found").read_text()) == [str([[tmp_path], 4.0])]
+
+
+def test_a_line_of_a_file_that_only_the_copy_has_is_not_named(tmp_path, monkeypatch):
+    """A model's block in env.yaml is written for the trial."""
+
+    def refuse(*given):
+        raise ConfigError("env.yaml:45: `models.odd.params`: the model answers nan")
+
+    job = tmp_path / "job.json"
+    said = {"kind": "model", "name": "x", "notebook": "x", "tests": [], "minutes": 1}
+    job.write_text(json.dumps(said | {"memory_gb": 1}))
+    for name in ("confine", "limit_memory"):
+        monkeypatch.setattr(trial_process, name, lambda given: None)
+    monkeypatch.setattr(trial_process, "try_code", refuse)
+    monkeypatch.setattr(trial_process.sys, "argv", ["x", str(job)])
+    trial_process.main()
+    assert json.loads(job.with_suffix(".found").read_text()) == ["the model answers nan"]
 
 
 @pytest.mark.parametrize(

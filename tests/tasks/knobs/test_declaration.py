@@ -207,6 +207,6 @@ def test_a_field_that_tokens_cannot_have_is_refused_with_its_line(tmp_path, fiel
     line = next(
         n for n, row in enumerate(path.read_text().splitlines(), 1) if field in row and n > 2
     )
-    with pytest.raises(ConfigError, match=rf"shop\.yaml:{line}: field name") as caught:
+    with pytest.raises(ConfigError, match=rf"shop\.yaml:{line}: .* field name") as caught:
         load_schema(path)
     assert "\n" not in str(caught.value)

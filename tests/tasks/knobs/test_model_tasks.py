@@ -133,3 +133,25 @@ def test_a_learner_that_cannot_be_made_or_served_is_one_line(name, place, messag
     ((path, problem),) = model_problems({"mine": block})
     assert path == ("models", "mine", place)
     assert re.search(message, problem) and "\n" not in problem
+
+
+class Plain(Learner):
+    """Takes no weights."""
+
+    kind = "tasks.models.plain:Plain"
+
+    def __init__(self, *, n_features=None):
+        self.n_features = n_features
+
+    def partial_fit_codes(self, codes, y):
+        return self
+
+
+def test_a_kind_without_weights_is_one_line_where_rows_have_them():
+    """And none where they do not."""
+    block = {"kind": f"{__name__}:Plain", "params": {}, "search": {"method": "fixed"}}
+    assert list(model_problems({"mine": block})) == []
+    ((path, problem),) = model_problems({"mine": block}, weighted=True)
+    assert path == ("models", "mine", "kind")
+    assert "takes no weights of rows" in problem and "\n" not in problem
+    assert list(model_problems({"mine": block | {"kind": "ftrl"}}, weighted=True)) == []

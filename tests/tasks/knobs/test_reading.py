@@ -342,3 +342,23 @@ def test_what_trains_nothing_waits_for_no_learner():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_kind_without_weights_is_refused_on_a_log_of_counts(tmp_path):
+    """With file, line and key, in one line; a schema that cannot be read is not judged here."""
+    declared = {"name": "counted", "fields": {"ad": {}}}
+    for label, said in (
+        ({"column": "clicks", "impressions": "shown"}, "takes no weights of rows"),
+        ("clicks", None),
+    ):
+        (tmp_path / "counted.yaml").write_text(yaml.safe_dump(declared | {"label": label}))
+        block = "{kind: 'sklearn.neighbors:KNeighborsClassifier', params: {}, input: hashed, search: {method: fixed}}"
+        path = env_file(
+            tmp_path,
+            ("  fm:\n", f"  near: {block}\n  fm:\n"),
+            ("tasks/schemas/avazu.yaml", str(tmp_path / "counted.yaml")),
+        )
+        if said is None:
+            read_env(path)
+        else:
+            assert said in refusal(path) and "models.near.kind" in refusal(path)

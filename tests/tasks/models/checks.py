@@ -205,6 +205,46 @@ def left_out_rows_are_corrected(make):
     )
 
 
+def a_weight_counts_as_so_many_equal_rows(make):
+    """In expectation: an online learner takes one longer step for several. Weights of 1 are none."""
+    rows = learnable_rows(np.random.default_rng(5), n_rows=1500, contract=small_contract())
+    weighted = small_contract(weight="n")
+    if not make().takes_weights:
+        with pytest.raises(ConfigError, match="takes no weights of rows") as caught:
+            make().meet(weighted)
+        assert "\n" not in str(caught.value)
+        return
+    make().meet(weighted)
+    weight = np.where(rows.label == 1, 4.0, 1.0)
+    copies = np.random.default_rng(6).permutation(np.repeat(np.arange(1500), weight.astype(int)))
+    found = [
+        _taught(make, codes, label, *weights).predict_codes(rows.codes)
+        for codes, label, *weights in (
+            (rows.codes, rows.label, weight),
+            (rows.codes[copies], rows.label[copies]),
+            (rows.codes, rows.label),
+            (rows.codes, rows.label, np.ones(1500)),
+        )
+    ]
+    by_weight, by_copies, plain, by_ones = found
+    assert abs(by_weight.mean() - by_copies.mean()) < 0.06 < by_weight.mean() - plain.mean() - 0.06
+    assert np.corrcoef(by_weight, by_copies)[0, 1] > 0.9
+    if make().learns_at_the_end:  # a forest draws its rows by weight, if it has some
+        assert abs(by_ones.mean() - plain.mean()) < 0.03
+    else:
+        np.testing.assert_array_equal(by_ones, plain)
+
+
+def _taught(make, codes, label, *weights):
+    learner = make()
+    for _ in range(1 if learner.learns_at_the_end else 6):
+        for begin in range(0, len(label), 250):
+            part = slice(begin, begin + 250)
+            learner.partial_fit_codes(*(one[part] for one in (codes, label, *weights)))
+        learner.end_pass()
+    return learner
+
+
 def a_diverged_learner_is_refused(make):
     """By training and by saving, which leaves no file; the message names what to lower."""
     learner, _ = trained(make)
@@ -236,6 +276,7 @@ CHECKS = (
     extremes_stay_finite,
     foreign_rows_are_refused,
     left_out_rows_are_corrected,
+    a_weight_counts_as_so_many_equal_rows,
     a_diverged_learner_is_refused,
 )
 ESTIMATOR_CHECKS = (
@@ -246,4 +287,5 @@ ESTIMATOR_CHECKS = (
     answers_to_extremes_are_finite,
     foreign_rows_are_refused,
     left_out_rows_are_corrected,
+    a_weight_counts_as_so_many_equal_rows,
 )

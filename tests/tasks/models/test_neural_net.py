@@ -81,3 +81,26 @@ def test_a_batch_is_predicted_before_it_is_learned():
     learner = NeuralNet(n_features=16, batch_rows=64).partial_fit_codes(codes, np.arange(40) % 2)
     assert learner.loss_ == pytest.approx(np.log(2), abs=0.01)
     assert learner.partial_fit_codes(codes, np.arange(40) % 2).loss_ < np.log(2)
+
+
+def test_a_weight_is_a_repetition_within_a_batch():
+    """One step from rows of weight 1 to 3 is that from the rows repeated, to what float32 keeps."""
+    draw = np.random.default_rng(8)
+    codes = random_codes(draw, n_rows=40, n_tokens=3, n_features=64)
+    y, weight = draw.integers(0, 2, 40), draw.integers(1, 4, 40)
+    one, other = (NeuralNet(n_features=64, n_rows=16, batch_rows=500) for _ in range(2))
+    one.partial_fit_codes(codes, y, weight)
+    copies = np.repeat(np.arange(40), weight)
+    other.partial_fit_codes(codes[copies], y[copies])
+    assert one.loss_ == pytest.approx(other.loss_, rel=1e-6)
+    for name, array in one.arrays().items():
+        np.testing.assert_allclose(array, other.arrays()[name], atol=1e-5, err_msg=name)
+
+
+def test_rows_of_weight_0_are_no_rows():
+    """Not even for a penalty."""
+    codes = np.array([[0, 1], [2, 3]], dtype=np.int32)
+    learner = NeuralNet(n_features=8, n_rows=4).partial_fit_codes(codes, [1, 0])
+    before = {name: array.copy() for name, array in learner.arrays().items()}
+    learner.partial_fit_codes(codes, [0, 0], [0, 0])
+    assert all((array == before[name]).all() for name, array in learner.arrays().items())

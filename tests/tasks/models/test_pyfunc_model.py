@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from tasks.errors import InputError
+from tasks.hashing.contract import HashContract
 from tasks.models.artifact import ScoringModel
 from tasks.models.pyfunc_model import FrameModel, _load_pyfunc
+from tasks.schema import Schema
 from tests.bentos.ctr.artifacts import artifact
 from tests.impressions import CONTRACT
 
@@ -54,6 +56,25 @@ def test_a_frame_gets_what_its_rows_get_as_requests(model, kind):
     np.testing.assert_allclose(
         FrameModel(model).predict(frame), model.predict_rows(rows), rtol=0, atol=1e-12
     )
+
+
+def test_a_number_may_be_large_and_a_list_may_be_one():
+    """A number's bucket needs no digits; lists are those of requests, arrays included."""
+    schema = Schema.from_dict(
+        {
+            "name": "x",
+            "label": "y",
+            "fields": {"n": {"type": "number"}, "tags": {"type": "list", "max_items": 3}},
+        }
+    )
+    contract = HashContract.from_schema(schema, bits=10, edges={"n": [0.0, 1.0, 1e18]})
+    weights = np.random.default_rng(4).normal(size=contract.n_features).astype(np.float32)
+    model = ScoringModel({"weights": weights}, -1.0, contract, name="any", kind="ftrl", params={})
+    tags = [["a", "b", None, "a"], np.array(["a", "b"]), None, "a|b"]
+    rows = [{"n": 1e17, "tags": ["a", "b"]}, {"tags": ["a", "b"]}, {"n": 2e300}, {"tags": "a|b"}]
+    frame = pd.DataFrame({"n": [1e17, np.nan, 2e300, np.nan], "tags": tags})
+    found = FrameModel(model).predict(frame)
+    np.testing.assert_allclose(found, model.predict_rows(rows), rtol=0, atol=1e-12)
 
 
 def test_a_time_that_pandas_read_as_a_float_is_the_integer_that_it_was(tmp_path):

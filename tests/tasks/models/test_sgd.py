@@ -118,3 +118,22 @@ def test_a_fresh_fit_forgets_the_rate_of_an_earlier_stream(rows):
     np.testing.assert_array_equal(
         learner.decision_function(matrix), plain.decision_function(matrix)
     )
+
+
+def test_a_heavy_row_is_learned_as_several(rows, monkeypatch):
+    """Of equal weight and no more than there may be; the loss is that of all its impressions."""
+    codes, y = rows
+    seen = []
+
+    def partial_fit(self, X, y, classes, weight):
+        seen.append((X.shape[0], weight))
+
+    monkeypatch.setattr(SGDLogistic, "partial_fit", partial_fit)
+    weight = np.ones(len(codes))
+    weight[:3] = 20, 8, 1e6
+    learner = SGDLogistic(n_features=2**12).partial_fit_codes(codes, y, weight)
+    ((n_rows, given),) = seen
+    assert n_rows == len(given) == len(codes) - 3 + 3 + 1 + 64
+    assert given[:5].tolist() == pytest.approx([20 / 3, 20 / 3, 20 / 3, 8, 1e6 / 64])
+    assert given.sum() == pytest.approx(weight.sum())
+    assert learner.loss_ == pytest.approx(np.log(2))

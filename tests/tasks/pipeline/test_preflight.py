@@ -22,6 +22,15 @@ def test_a_schema_may_go_by_its_name(monkeypatch):
     check_project(read_env("env.yaml") | {"schema": "avazu"})
 
 
+def test_a_cluster_is_a_field_of_the_schema(monkeypatch):
+    """Told before anything is read, not after all training."""
+    monkeypatch.chdir(ROOT)
+    env = read_env("env.yaml")
+    env = env | {"evaluation": env["evaluation"] | {"cluster": "campaign"}}
+    with pytest.raises(ClicklabError, match="'campaign' is no field of the schema; name one of C1"):
+        check_project(env)
+
+
 def test_each_notebook_is_held_against_the_names_of_all_its_tasks(tmp_path, monkeypatch):
     """A parameter that only one of them gets counts for the notebook."""
     project = copy_project(tmp_path / "project")

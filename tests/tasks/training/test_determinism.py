@@ -26,7 +26,7 @@ from tasks.logs.log import Log
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
 from tasks.schema import load_schema
-from tasks.training.fit import fit_stream, learn_once
+from tests.tasks.models.rows import fit_anew
 
 csv, folder, n_threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 pa.set_cpu_count(n_threads)
@@ -53,9 +53,8 @@ for name, span in {"train": (0, cut), "valid": (cut, log.n_rows)}.items():
 train, valid = FeatureSet(folder / "train"), FeatureSet(folder / "valid")
 for kind in KINDS:
     learner = make_learner(kind, contract.n_features, random_state=3)
-    history = fit_stream(learner, train, valid, max_epochs=3, negative_rate=0.7, seed=3)
+    history, learner = fit_anew(learner, train, valid, max_epochs=3, negative_rate=0.7, seed=3)
     note(f"losses {kind}", [[e.train_log_loss, e.valid_log_loss, e.valid_roc_auc] for e in history.epochs])
-    learn_once(learner, valid, seed=3)
     held = learned_state(learner)
     note(f"learned {kind}", [held[name] for name in sorted(held) if isinstance(held[name], np.ndarray)])
     note(f"predicted {kind}", [learner.predict_codes(valid.load().codes)])

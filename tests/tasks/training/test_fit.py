@@ -1,5 +1,7 @@
 """Training: the best epoch is kept, divergence is named, importance finds what matters."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,10 @@ from tasks.errors import ConfigError, ContractError, DivergenceError, InputError
 from tasks.evaluation.metrics import log_loss
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
+from tasks.models.ftrl import FTRLProximal
 from tasks.models.predict import predict_stream
-from tasks.training.fit import fit_stream, learn_once
-from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
+from tasks.training.fit import fit_stream, validate
+from tests.tasks.models.rows import MemoryRows, fit_anew, learnable_rows, small_contract
 
 
 @pytest.fixture
@@ -29,6 +32,9 @@ class Scripted:
             0.5,
             None,
         )
+
+    def meet(self, contract):
+        pass
 
     def partial_fit_codes(self, codes, y):
         self.epoch += 1
@@ -189,13 +195,71 @@ def model(parts):
     return freeze(learner, small_contract(), name="m")
 
 
-def test_one_more_pass_is_training_on_these_rows(parts):
-    """The same as training on, one pass over the rows given."""
-    one, other = (make_learner("ftrl", 256).partial_fit_codes(*_arrays(parts[0])) for _ in range(2))
-    learn_once(one, parts[1])
-    other.partial_fit_codes(*_arrays(parts[1]))
-    np.testing.assert_array_equal(one.state_, other.state_)
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_anew_is_the_best_number_of_passes_over_both_parts(parts, kind):
+    """From scratch: the learner as it was given, each pass over the older rows and then the newer ones."""
+    made = partial(make_learner, kind, 256, random_state=5)
+    history, found = fit_anew(made(), *parts, max_epochs=4)
+    own = made()
+    for _ in range(history.best_epoch):
+        for part in parts:
+            for batch in part.batches():
+                own.partial_fit_codes(batch.codes, batch.label)
+    np.testing.assert_array_equal(
+        found.predict_codes(parts[1].codes), own.predict_codes(parts[1].codes)
+    )
+
+
+def test_training_anew_leaves_the_judged_learner_alone(parts):
+    """Its weights are those of the best epoch on the validation rows, whatever follows."""
+    judged, alone = make_learner("ftrl", 256), make_learner("ftrl", 256)
+    _, found = fit_anew(judged, *parts, max_epochs=3)
+    fit_stream(alone, *parts, max_epochs=3)
+    np.testing.assert_array_equal(judged.state_, alone.state_)
+    assert found is not judged
+
+
+@pytest.mark.parametrize("n_tokens, alpha", [(24, 0.05), (240, 0.005), (5, 0.1), (12, 0.1)])
+def test_the_default_rate_is_shared_among_the_tokens_of_a_row(n_tokens, alpha):
+    """Ten times the tokens move the logit ten times as far; a rate that was chosen is kept."""
+    for kind in ("ftrl", "fm"):
+        assert make_learner(kind, 256, n_tokens=n_tokens).alpha == pytest.approx(alpha)
+        assert make_learner(kind, 256, n_tokens=n_tokens, alpha=0.3).alpha == 0.3
 
 
 def _arrays(rows):
     return rows.codes, rows.label
+
+
+def test_losses_are_means_over_impressions():
+    """Of validation and training: a row of weight 3 counts as three."""
+    draw, contract = np.random.default_rng(2), small_contract(weight="n")
+    rows = learnable_rows(draw, n_rows=900, contract=contract)
+    rows.weight = draw.integers(1, 4, 900).astype(float)
+    learner = make_learner("ftrl", 256)
+    history = fit_stream(learner, rows, rows, max_epochs=1)
+    copies = np.repeat(np.arange(900), rows.weight.astype(int))
+    repeated = MemoryRows(rows.codes[copies], rows.label[copies], contract)
+    assert validate(learner, rows) == pytest.approx(validate(learner, repeated), rel=1e-12)
+    twin, total = make_learner("ftrl", 256), 0.0
+    for batch in rows.batches():
+        twin.partial_fit_codes(batch.codes, batch.label, batch.weight)
+        total += twin.loss_ * batch.weight.sum()
+    assert history.epochs[0].train_log_loss == pytest.approx(total / rows.weight.sum(), rel=1e-12)
+
+
+def test_a_kind_without_weights_is_refused_before_it_learns():
+    """In one line; a log that was only sampled needs none."""
+
+    class Plain(FTRLProximal):
+        def partial_fit_codes(self, codes, y):
+            return super().partial_fit_codes(codes, y)
+
+    rows = learnable_rows(np.random.default_rng(2), n_rows=300, contract=small_contract(weight="n"))
+    rows.weight = np.ones(300)
+    with pytest.raises(ConfigError, match="takes no weights of rows") as refused:
+        fit_stream(Plain(n_features=256), rows, rows)
+    assert "\n" not in str(refused.value)
+    rows.contract = small_contract(label={"column": "click", "no_click_rate": 0.5})
+    rows.weight = np.where(rows.label == 1, 1.0, 2.0)
+    assert fit_stream(Plain(n_features=256), rows, rows, max_epochs=1).epochs

@@ -3,8 +3,11 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from tasks.evaluation import metrics
+from tasks.hashing.batch import make_batch
 from tasks.hashing.contract import HashContract
 from tasks.logs.split import Split
 from tasks.models import make_learner
@@ -48,3 +51,20 @@ def test_candidates_share_the_rows(tmp_path):
     assert table["excess"].min() == 0
     np.testing.assert_allclose(table["excess"], table["valid_log_loss"] - table["valid_log_loss"].min())  # fmt: skip
     assert (table.loc["c", "excess_se"] > 0) == (table.loc["c", "excess"] != table.loc["a", "excess"])  # fmt: skip
+
+
+def test_rows_count_by_their_weights():
+    """In learning and in the loss: weights of 3 are three rows, to what one step of three differs from three."""
+    raw = RAW | {"weight": "n"}
+    schema, log = Schema.from_dict(raw), FakeLog()
+    weight = np.where(log.table["click"].to_numpy() == 1, 3.0, 1.0)
+    log.table, log.columns = log.table.append_column("n", pa.array(weight)), ["n"]
+    contract = HashContract.from_schema(schema, bits=10)
+    split = Split((0, 600), (600, 900), (900, 1000), "row", "")
+    learner = make_learner("ftrl", contract.n_features)
+    table = quick_trial(log, schema, split, {"a": (contract, learner)}, n_rows=600)
+    rows = make_batch(log.table.slice(600, 300), contract)
+    p_click = learner.predict_codes(rows.codes)
+    assert p_click.mean() == pytest.approx(0.75, abs=0.1)
+    expected = metrics.log_loss(rows.label, p_click, rows.weight)
+    assert table.loc["a", "valid_log_loss"] == pytest.approx(expected, rel=1e-9)

@@ -7,9 +7,9 @@ from tasks.errors import ConfigError, InputError
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
 from tasks.models.predict import predict_stream
-from tasks.training.fit import fit_stream, learn_once
-from tasks.training.sampling import checked_rate, keep_rows
-from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
+from tasks.training.fit import fit_stream
+from tasks.training.sampling import LastRows, checked_rate, keep_rows, sample_batch, weight_of
+from tests.tasks.models.rows import Batch, MemoryRows, fit_anew, learnable_rows, small_contract
 
 
 @pytest.fixture
@@ -53,13 +53,12 @@ def parts(rng):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_correction_restores_calibration(parts, kind):
-    """Mean prediction and click rate agree, in learner and saved model, also after one more pass."""
+    """Mean prediction and click rate agree, in learner and saved model, also once it is trained anew."""
     train, valid = parts
     learner = make_learner(kind, 256, random_state=0)
-    history = fit_stream(learner, train, valid, max_epochs=3, negative_rate=0.25, seed=2)
+    history, learner = fit_anew(learner, train, valid, max_epochs=3, negative_rate=0.25, seed=2)
     full = fit_stream(make_learner(kind, 256, random_state=0), train, valid, max_epochs=3)
     assert history.best_log_loss == pytest.approx(full.best_log_loss, rel=0.03)
-    learn_once(learner, valid, seed=2)
     y_true, p_click = predict_stream(learner, valid)
     assert p_click.mean() / y_true.mean() == pytest.approx(1, abs=0.06)
     model = freeze(learner, small_contract(), name="m")
@@ -120,3 +119,60 @@ def test_a_fresh_fit_forgets_the_rate(parts, kind):
     fit_stream(learner, *parts, max_epochs=1, negative_rate=0.3)
     learner.fit(to_csr(parts[0].codes, 256), parts[0].label)
     assert learner.logit_offset_ == 0
+
+
+def weighted_batch(*weights):
+    label = np.array([1, 0, 0, 1], dtype=np.uint8)
+    return Batch(np.arange(4, dtype=np.int32)[:, None], label, np.array(weights))
+
+
+def test_learners_get_weights_only_where_rows_differ():
+    """None, all ones, and what a sampling at a known rate alone explains: codes and labels."""
+    none = Batch(*weighted_batch(1.0)[:2])
+    assert len(sample_batch(none, 0, negative_rate=1, seed=0)) == 2
+    assert len(sample_batch(weighted_batch(1.0, 1, 1, 1), 0, negative_rate=1, seed=0)) == 2
+    rate = 1 / 49  # whose inverse times itself is not 1
+    batch = weighted_batch(1.0, 1 / rate, 1 / rate, 1.0)
+    rows = sample_batch(batch, 0, negative_rate=1, seed=0, no_click_rate=rate)
+    assert (len(rows), weight_of(rows)) == (2, 4)
+
+
+def test_a_sampled_row_counts_in_training_as_it_is():
+    """The logit offset says that there were more of them; counts of impressions stay."""
+    batch = weighted_batch(3.0, 50.0, 20.0, 1.0)
+    rows = sample_batch(batch, 0, negative_rate=1, seed=0, no_click_rate=0.1)
+    np.testing.assert_allclose(rows[2], [3, 5, 2, 1])
+    assert weight_of(rows) == pytest.approx(11)
+
+
+def test_weights_stay_with_their_rows():
+    """When rows without a click are left out, and when the first rows are."""
+    batch = weighted_batch(3.0, 50.0, 20.0, 1.0)
+    codes, _, weight = sample_batch(batch, 0, negative_rate=0.01, seed=0)
+    assert len(codes) == 2
+    assert weight.tolist() == batch.weight[codes[:, 0]].tolist()
+    rows = MemoryRows(*batch[:2], small_contract(), batch_rows=2, weight=batch.weight)
+    last = list(LastRows(rows, 3).batches())
+    assert [one.weight.tolist() for one in last] == [[50], [20, 1]]
+    assert LastRows(rows, 3).contract == rows.contract
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_log_sampled_at_a_known_rate_gives_the_probability_among_all_rows(rng, kind):
+    """Of the rows without a click the log holds one in five; learner and saved model speak of all."""
+    contract = small_contract(label={"column": "click", "no_click_rate": 0.2})
+    parts = []
+    for n_rows in (30_000, 8000):
+        rows = learnable_rows(rng, n_rows=n_rows, contract=contract)
+        kept = (rows.label == 1) | (rng.random(n_rows) < 0.2)
+        weight = np.where(rows.label == 1, 1.0, 5.0)[kept]
+        parts.append(MemoryRows(rows.codes[kept], rows.label[kept], contract, weight=weight))
+    learner = make_learner(kind, 256, random_state=0)
+    history, learner = fit_anew(learner, *parts, max_epochs=3)
+    whole = learnable_rows(rng, n_rows=20_000, contract=contract)
+    p_click = learner.predict_codes(whole.codes)
+    assert p_click.mean() == pytest.approx(whole.label.mean(), rel=0.05)
+    saved = freeze(learner, contract, name="m")
+    np.testing.assert_allclose(saved.predict_codes(whole.codes), p_click, atol=1e-6)
+    losses = np.where(whole.label == 1, -np.log(p_click), -np.log1p(-p_click))
+    assert history.best_log_loss == pytest.approx(losses.mean(), rel=0.05)

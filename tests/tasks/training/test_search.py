@@ -82,7 +82,7 @@ def test_optuna_repeats_itself_and_tries_the_defaults_first(parts, kind):
     again, *_ = search(model(kind, method="optuna", n_trials=4), *parts, seed=3)
     assert one == again
     assert len(trials) == 4
-    defaults = make_learner(kind, 256)
+    defaults = make_learner(kind, 256, n_tokens=parts[0].contract.n_tokens)
     first = trials.set_index("trial").loc[0]
     assert all(first[name] == getattr(defaults, name) for name in defaults.search_space)
     assert trials["valid_log_loss"][0] <= first["valid_log_loss"]

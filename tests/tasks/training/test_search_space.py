@@ -1,4 +1,4 @@
-"""Spaces: the defaults lie inside, integers stay integers, and a best value at an edge is said."""
+"""Spaces: nothing outside is tried, integers stay integers, and a best value at an edge is said."""
 
 import pytest
 
@@ -17,19 +17,19 @@ def test_a_learners_own_space_contains_its_defaults(kind):
 
 
 @pytest.mark.parametrize(
-    ("name", "span", "widened"),
+    ("name", "span", "first"),
     [
-        ("alpha", {"low": 0.2, "high": 0.9}, {"low": 0.1, "high": 0.9}),
-        ("alpha", {"low": 0.001, "high": 0.01, "log": True}, {"low": 0.001, "high": 0.1, "log": True}),
-        ("alpha", {"low": 0.05, "high": 0.2}, {"low": 0.05, "high": 0.2}),
-        ("alpha", [0.2, 0.3], [0.1, 0.2, 0.3]),
-        ("fit_intercept", [False], [True, False]),
+        ("alpha", {"low": 0.2, "high": 0.9}, {}),
+        ("alpha", {"low": 0.001, "high": 0.01, "log": True}, {}),
+        ("alpha", {"low": 0.05, "high": 0.2}, {"alpha": 0.05}),
+        ("alpha", [0.2, 0.3], {}),
+        ("alpha", [0.3, 0.05], {"alpha": 0.05}),
+        ("fit_intercept", [False], {}),
     ],
-)  # fmt: skip
-def test_a_space_that_leaves_the_default_out_is_widened_by_it(name, span, widened):
-    """A search cannot end worse than the defaults because they were forgotten."""
-    space, _ = space_of("ftrl", {}, {"space": {name: span}})
-    assert space == {name: widened}
+)
+def test_a_default_is_tried_only_inside_the_space(name, span, first):
+    """The space is what was asked for: nothing outside of it is tried."""
+    assert space_of("ftrl", {}, {"space": {name: span}}) == ({name: span}, first)
 
 
 def test_a_fixed_parameter_is_not_in_the_space():
@@ -52,17 +52,36 @@ class Trial:
 
 
 @pytest.mark.parametrize(
-    ("span", "default", "asked"),
+    ("kind", "name", "span", "asked"),
     [
-        ({"low": 2, "high": 16}, 4, ("int", 2, 16, False)),
-        ({"low": 2, "high": 16, "log": True}, 4, ("int", 2, 16, True)),
-        ({"low": 1, "high": 50}, 10.0, ("float", 1.0, 50.0, False)),
-        (["l1", "l2"], "l2", ("choices", "l1", "l2")),
+        ("fm", "n_factors", {"low": 2, "high": 16}, ("int", 2, 16, False)),
+        ("fm", "n_factors", {"low": 2, "high": 16, "log": True}, ("int", 2, 16, True)),
+        ("ftrl", "l2", {"low": 1, "high": 50}, ("float", 1.0, 50.0, False)),
+        ("sgd", "penalty", ["l1", "l2"], ("choices", "l1", "l2")),
+        ("sgd", "penalty", ["elasticnet"], ("choices", "elasticnet")),
     ],
 )
-def test_integers_are_searched_as_integers(span, default, asked):
-    """A learner refuses 4.7 factors."""
-    assert suggest(Trial(), "any", span, default) == asked
+def test_integers_are_searched_as_integers(kind, name, span, asked):
+    """A learner refuses 4.7 factors, and takes 4.7 as a penalty."""
+    space, _ = space_of(kind, {}, {"space": {name: span}})
+    assert suggest(Trial(), name, space[name]) == asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "plan", "message"),
+    [
+        ("sgd", {"penalty": ["l2", "huh"]}, "the space of 'penalty' holds 'huh': "),
+        ("fm", {"n_factors": {"low": 2.5, "high": 8}}, "is an integer, so low and high are"),
+        ("fm", {"n_factors": {"low": -4, "high": 8}}, "the space of 'n_factors' holds -4: "),
+        ("ftrl", {"alpha": {"low": -1.0, "high": 1.0}}, "the space of 'alpha' holds -1.0: "),
+        ("ftrl", ["alpha"], "space must map parameters to choices"),
+    ],
+)
+def test_an_odd_space_is_one_line(kind, plan, message):
+    """What the learner would refuse in the middle of the search, before the first trial."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        space_of(kind, {}, {"space": plan})
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +127,9 @@ def test_a_best_value_at_an_edge_is_said(span, best, edge):
 
 
 def test_what_lightgbm_takes_without_listing_it_can_be_searched():
-    """Its defaults are not to be had, so the low end, or the first choice, is tried first."""
+    """Its defaults are not to be had, so they are not tried first."""
     block = {"kind": "lightgbm:LGBMClassifier", "input": "categorical"}
     spans = {"cat_smooth": {"low": 1.0, "high": 50.0}, "num_leaves": {"low": 8, "high": 64}}
     space, defaults = space_of(block, {}, {"space": spans | {"extra_trees": [True, False]}})
     assert space["cat_smooth"] == spans["cat_smooth"]
-    assert defaults == {"cat_smooth": 1.0, "num_leaves": 31, "extra_trees": True}
+    assert defaults == {"num_leaves": 31}

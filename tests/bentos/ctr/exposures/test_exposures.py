@@ -25,6 +25,8 @@ from bentos.ctr.exposures import log as log_module
 from bentos.ctr.exposures.record import LineEncoder
 from bentos.ctr.exposures.sinks import StdoutSink
 from tasks.errors import ConfigError, InputError
+from tasks.logs.value_text import FieldText
+from tasks.schema import Schema
 from tasks.serving.candidates import Candidates
 from tasks.serving.exposure_files import Lines, record_schema
 from tasks.serving.exposures import read_exposures
@@ -121,11 +123,29 @@ def test_a_ranking_is_one_line_with_its_candidates(tmp_path):
 
 def test_values_are_written_as_the_texts_that_are_hashed():
     """Numbers become texts, null the empty one; so a column has one type in all files."""
-    row = {"a": 15706, "b": 15706.0, "c": None, "d": True, "e": 0.5, "f": "x", "g": [1]}
+    row = {"a": 15706, "b": 15706.0, "c": None, "d": True, "e": 0.5, "f": "x", "g": {"h": 1}}
     line = json.loads(LineEncoder().encode(exposure(seen=row)))
     assert line["fields"] == {
         **{"a": "15706", "b": "15706", "c": "", "d": "true", "e": "0.5", "f": "x", "g": ""}
     }
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+def test_a_list_is_written_and_read_back_as_its_items(tmp_path, file_format):
+    """Of requests, contexts and candidates; an item may hold the separator, and no more are written than can count."""
+    schema = Schema.from_dict(
+        {"name": "x", "label": "y", "fields": {"tags": {"type": "list", "max_items": 1000}}}
+    )
+    lists = [["a|b"], ["b", None, 7, "b", 0.5], [], "c|d", None, list(range(5000))]
+    with exposure_log(tmp_path, columns=["tags"], format=file_format) as log:
+        for tags in lists:
+            log.put(exposure(seen={"tags": tags}))
+        candidates = Candidates.of({"tags": ["x"]}, [{}, {"tags": ["y", "z"]}, {"tags": [[1]]}])
+        log.put(exposure(seen=({"tags": ["x"]}, candidates), p_click=[0.1, 0.2, 0.3]))
+    text = FieldText(schema, schema.fields[0])
+    found = [row["tags"] for row in read_exposures(tmp_path)["fields"].to_pylist()]
+    expected = [["a|b"], ["b", "7", "0.5"], [], ["c", "d"], [], list(map(str, range(1000)))]
+    assert list(map(text.items, found)) == [*expected, ["x"], ["y", "z"], []]
 
 
 @settings(max_examples=100, deadline=None)

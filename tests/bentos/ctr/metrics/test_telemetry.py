@@ -301,7 +301,7 @@ def test_a_killed_worker_of_a_bento_takes_no_count_with_it(bento, tmp_path):
         _wait_for(lambda: _n_serving(address) == len(_workers(process)) > 0)
         before = _workers(process)
         for _ in range(40):
-            assert fetch(f"{address}/predict", b"{}")[0] == 200
+            assert fetch(f"{address}/predict", b'{"C1": 1005}')[0] == 200
         os.kill(before[0], signal.SIGKILL)
         _wait_for(lambda: len(set(_workers(process)) - set(before)) == 1)
         gauges = (tmp_path / "prometheus_multiproc_dir").glob

@@ -2,13 +2,20 @@
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bentos.ctr.scoring.calls import Calls, RequestOptions
+from tasks.ingest import ingest_log
+from tasks.logs.log import Log
+from tasks.logs.value_text import FieldText
 from tasks.models.artifact import load_model
+from tasks.models.pyfunc_model import FrameModel
 from tasks.schema import Schema, load_schema
+from tasks.serving.exposures import read_exposures
 from tests.bentos.ctr.serving import ask, golden_rows, started_worker, trained_model
 
 ROW = load_schema("avazu").example_row()
@@ -146,6 +153,138 @@ def test_another_teams_schema_needs_no_code(tmp_path):
         assert predict(worker.calls, row)["prediction"] == model.predict_row(row)
         status, answer = ask(worker.calls.predict, {"seen_at": "14102100x", "page": "home"})
         assert (status, "'seen_at'" in answer["error"]) == (422, True)
+
+
+AUCTION = Schema.from_dict(
+    {
+        "name": "auction",
+        "label": "click",
+        "missing": ["NULL"],
+        "fields": {
+            "domain": {"from": "site.domain"},
+            "os": {"from": "device.os", "missing": "none"},
+            "pos": {"from": "imp[0].banner.pos"},
+            "floor": {"type": "number", "from": "imp[0].bidfloor"},
+            "tags": {"type": "list", "separator": ",", "max_items": 3, "from": "site.cat"},
+        },
+        "crosses": [["domain", "floor"]],
+    }
+)
+EDGES = {"floor": [0.0, 0.1, 1.0, 5.0]}
+
+
+@pytest.fixture(scope="module")
+def auction(tmp_path_factory):
+    """A model of bid requests, and the worker that serves it."""
+    folder = tmp_path_factory.mktemp("auction")
+    model = trained_model(folder, AUCTION, edges=EDGES)
+    rows = [{"domain": "a.com", "floor": 0.5, "tags": ["IAB1", "IAB2"]}, {"tags": None}]
+    golden = {"rows": rows, "p_click": model.predict_rows(rows).tolist()}
+    (folder / "golden.json").write_text(json.dumps(golden))
+    with started_worker(folder) as worker:
+        assert worker.is_ready, worker.health()
+        yield worker, model, folder
+
+
+def test_a_bid_request_is_answered_as_its_flat_row(auction):
+    """By both calls; a flat name counts before a path, and what leads nowhere is missing."""
+    worker, model, _ = auction
+    bid = {
+        "id": "80ce30c5",
+        "imp": [{"id": "1", "bidfloor": 0.03, "banner": {"w": 300, "pos": 0}}],
+        "site": {"domain": "www.example.com", "cat": ["IAB3-1", "IAB9"]},
+        "device": {"ua": "Mozilla/5.0"},
+    }
+    flat = {"domain": "www.example.com", "pos": "0", "floor": 0.03, "tags": "IAB3-1,IAB9"}
+    found = predict(worker.calls, bid)
+    assert found == predict(worker.calls, flat)
+    assert found["prediction"] == pytest.approx(model.predict_row(flat), abs=1e-6)
+    assert found["n_missing"] == 1
+    assert predict(worker.calls, bid | {"pos": 3}) == predict(worker.calls, flat | {"pos": 3})
+    candidates = [{"floor": 2}, {"tags": ["IAB9"]}, {}]
+    status, answer = ask(worker.calls.rank, {"context": bid, "candidates": candidates})
+    assert status == 200
+    expected = model.predict_rows([flat | candidate for candidate in candidates])
+    assert answer["predictions"] == pytest.approx(expected, abs=1e-6)
+
+
+ODD_ROWS = [
+    {"tags": []},
+    {"tags": [None, "", " ", "NULL"]},
+    {"tags": ["a", "b", "a", None, " b "]},
+    {"tags": ["a", "b", "c", "d", "e"]},
+    {"tags": "a, b,,c,d"},
+    {"tags": [1, 2.0, 0.5]},
+    {"tags": ["a,b"]},
+    {"tags": "x", "floor": "NaN"},
+    {"tags": "x", "floor": None},
+    {"tags": 7, "floor": "3"},
+    {"tags": "x", "floor": 3},
+    {"tags": "x", "floor": "+3.0e0"},
+    {"tags": "x", "floor": -0.0},
+    {"tags": "x", "floor": -1e300},
+    {"tags": "x", "floor": 10**20},
+    {"tags": "x", "floor": 1.0, "domain": 5, "os": "none"},
+]
+
+
+def test_odd_lists_and_numbers_are_answered_alike_everywhere(auction):
+    """By both calls, and by the model that is given a frame."""
+    worker, model, _ = auction
+    expected = model.predict_rows(ODD_ROWS)
+    found = [predict(worker.calls, row)["prediction"] for row in ODD_ROWS]
+    assert found == pytest.approx(expected, abs=1e-6)
+    body = {"context": {"os": "none"}, "candidates": ODD_ROWS}
+    assert ask(worker.calls.rank, body)[1]["predictions"] == pytest.approx(expected, abs=1e-6)
+    frame = pd.DataFrame(ODD_ROWS).astype(object)
+    assert FrameModel(model).predict(frame) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_row_of_the_log_gets_the_number_of_its_request(auction, tmp_path, suffix):
+    """Odd lists and numbers, ingested and hashed in a batch, as they were sent and as the log gives them back."""
+    worker, model, _ = auction
+    is_list = suffix == "jsonl"
+    rows = [row for row in ODD_ROWS if isinstance(row["tags"], list) == is_list]
+    if is_list:
+        rows = [row for row in rows if all(type(tag) in (str, type(None)) for tag in row["tags"])]
+        whole = dict.fromkeys(AUCTION.field_names)
+        lines = [json.dumps(whole | row | {"click": i % 2}) for i, row in enumerate(rows)]
+        (tmp_path / "raw.jsonl").write_text("\n".join(lines) + "\n")
+    else:
+        frame = pd.DataFrame(rows, columns=AUCTION.field_names, dtype=object)
+        frame["click"] = range(len(rows))
+        frame["click"] %= 2
+        frame.to_csv(tmp_path / "raw.csv", index=False)
+    ingest_log(tmp_path / f"raw.{suffix}", tmp_path / "log", schema=AUCTION)
+    log = Log.open(tmp_path / "log")
+    expected = np.concatenate([model.predict_batch(batch) for batch in log.batches()])
+    assert [predict(worker.calls, row)["prediction"] for row in rows] == pytest.approx(
+        expected, abs=1e-6
+    )
+    back = [log.raw_row(number, AUCTION) for number in range(log.n_rows)]
+    assert {type(row["tags"]) for row in back} <= {list, type(None)}
+    assert [predict(worker.calls, row)["prediction"] for row in back] == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+def test_lists_and_numbers_of_a_request_are_in_the_exposures(auction, tmp_path):
+    """As they were given, of a bid request too."""
+    with started_worker(auction[2], CLICKLAB_EXPOSURES=str(tmp_path)) as worker:
+        predict(worker.calls, {"imp": [{"bidfloor": 0.25}], "site": {"cat": ["a,b", "c"]}})
+        ask(worker.calls.rank, {"context": {"tags": ["x"]}, "candidates": [{}, {"tags": ["y", 7]}]})
+    fields = read_exposures(tmp_path)["fields"].to_pylist()
+    text = FieldText(AUCTION, AUCTION.fields[-1])
+    assert [text.items(row["tags"]) for row in fields] == [["a,b", "c"], ["x"], ["y", "7"]]
+    assert fields[0]["floor"] == "0.25"
+
+
+@pytest.mark.parametrize("floor", ["Infinity", "1e999", "cheap", [1], {"a": 1}, True])
+def test_what_is_no_number_is_refused(auction, floor):
+    """In one line that names the field."""
+    status, answer = ask(auction[0].calls.predict, {"tags": "x", "floor": floor})
+    assert (status, "'floor'" in answer["error"]) == (422, True)
 
 
 # ---- variants and exposures

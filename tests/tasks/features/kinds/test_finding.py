@@ -1,5 +1,6 @@
 """A feature is found by the name of its file; what is wrong with the file is said in one line, with the file."""
 
+import linecache
 import sys
 
 import pytest
@@ -55,6 +56,20 @@ def test_a_name_that_is_no_feature_is_answered_with_those_that_are(name, message
         find_feature(name)
 
 
+@pytest.fixture
+def run_cells():
+    """Return a function that runs text as cells of a notebook are, and returns what it defines."""
+
+    def run(text):
+        linecache.cache["<cells>"] = (len(text), None, text.splitlines(True), "<cells>")
+        names = {"__name__": "__main__"}
+        exec(compile(text, "<cells>", "exec"), names)
+        return names
+
+    yield run
+    linecache.cache.pop("<cells>", None)
+
+
 def test_a_function_of_a_notebook_can_be_tried():
     """In this process, under its name; its source counts as that of a module does."""
 
@@ -72,6 +87,76 @@ def test_a_function_of_a_notebook_can_be_tried():
 
     try_feature(tried_here)
     assert find_feature("tried_here").source != source
+
+
+NOTEBOOK = """
+import re
+import time
+from bisect import bisect_left
+from datetime import datetime
+
+import numpy
+from tasks.features import feature
+
+edges, words = [1, 5], {"a", "b"}
+pattern = re.compile("x+")
+log = numpy.ones(3)
+
+
+def place(site):
+    return bisect_left(edges, len(pattern.sub("", site)))
+
+
+@feature("site")
+def tried_whole(site: str | None) -> int | None:
+    time = 1
+    return None if site in words else place(site) + time
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_other"),
+    [
+        ("", "", False),
+        ("numpy.ones(3)", "numpy.ones(4)", False),
+        ("def place(site):", "def place(site):\n    # a comment", False),
+        ("[1, 5]", "[1, 6]", True),
+        ('"x+"', '"y+"', True),
+        ('{"a", "b"}', '{"a"}', True),
+        ("len(pattern", "1 + len(pattern", True),
+    ],
+    ids=["nothing", "what it does not use", "a comment", "a constant of a helper", "a pattern", "a set", "a helper"],
+)  # fmt: skip
+def test_what_a_function_of_a_notebook_uses_counts_as_its_source(
+    run_cells, before, after, is_other
+):
+    """Its helpers and constants, as they would be in its module."""
+    sources = []
+    for text in (NOTEBOOK, NOTEBOOK.replace(before, after, 1)):
+        try_feature(run_cells(text)["tried_whole"])
+        sources.append(find_feature("tried_whole").source)
+    assert (sources[0] != sources[1]) == is_other
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return bisect_left(edges, time.time())", "it uses time, where, in line 1, it imports 'time'"),
+        ("return log[0]", None),
+        ("return numpy.sum(edges)", "it uses numpy, where, in line 1, it imports 'numpy'"),
+        ("return open(site)", "it uses place, where, in line 2, it calls 'open'"),
+    ],
+)  # fmt: skip
+def test_what_a_helper_must_not_do_is_seen_in_a_notebook(run_cells, body, message):
+    """As it is in the helper's module; an array of the notebook is for `make promote` to refuse."""
+    cells = run_cells(
+        NOTEBOOK.replace('return bisect_left(edges, len(pattern.sub("", site)))', body)
+    )
+    if message is None:
+        assert try_feature(cells["tried_whole"]).name == "tried_whole"
+        return
+    with pytest.raises(ConfigError, match=f"feature 'tried_whole': {message}"):
+        try_feature(cells["tried_whole"])
 
 
 def test_what_is_no_feature_cannot_be_tried():

@@ -59,7 +59,7 @@ def test_what_a_feature_imports_counts(make_feature):
     assert find_feature("made").source != before
     make_feature("other", other.format("open(site)"))
     with pytest.raises(
-        ConfigError, match=r"it imports tasks\.features\.other, where, in line 4, it calls 'open'"
+        ConfigError, match=r"it uses tasks\.features\.other, where, in line 4, it calls 'open'"
     ):
         find_feature("made")
 

@@ -1,5 +1,7 @@
 """Statistics of the past: what a row sees of it, that nothing of its future leaks, and that a request sees the same."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -293,3 +295,18 @@ def test_a_logs_contract_counts_up_to_the_test_rows(simulated):
     rows = frame[frame["C17"] == value]
     assert contract.past["campaign_rate"].before(value, None) == (len(rows), rows["click"].sum())
     assert contract_for(log, avazu, split, bits=10) == HashContract.from_schema(avazu, bits=10)
+
+
+def test_rows_count_by_their_weights(schema):
+    """Impressions and clicks of a value are those that its rows stand for, in whole numbers."""
+    log = MemoryLog()
+    weight = np.random.default_rng(5).integers(1, 30, log.n_rows) / 3
+    log.table = log.table.append_column("n", pa.array(weight))
+    weighted = Schema.from_dict(RAW | {"features": ["real_past"], "weight": "n"})
+    past = count_past(log, weighted, (0, PER_DAY))["real_past"]
+    real, click = (log.table[name].to_numpy()[:PER_DAY] for name in ("real", "click"))
+    for value in range(50):
+        shown, clicked = past.before(str(value), datetime(2030, 1, 1, tzinfo=UTC))
+        of_value = weight[:PER_DAY] * (real == value)
+        assert shown == pytest.approx(of_value.sum(), abs=0.5 + 1e-9)
+        assert clicked == pytest.approx((of_value * click).sum(), abs=0.5 + 1e-9)

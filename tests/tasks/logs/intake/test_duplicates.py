@@ -1,4 +1,4 @@
-"""Duplicates: found in pieces of a file as a dictionary would find them."""
+"""Duplicates: found share by share, over files of any number of segments, as a dictionary would find them."""
 
 from collections import Counter
 
@@ -6,47 +6,75 @@ import numpy as np
 import pytest
 
 from tasks.logs.intake import duplicates
-from tasks.logs.intake.duplicates import Column, find_candidates
+from tasks.logs.intake.duplicates import RowRecords, find_duplicates, records_of_days
 
 
-@pytest.fixture(params=[3, 64, 10_000], ids=lambda n: f"pieces of {n}")
+@pytest.fixture(params=[3, 64, 10_000], ids=lambda n: f"segments of {n}")
 def rng(monkeypatch, request):
-    monkeypatch.setattr(duplicates, "_CHUNK_ROWS", request.param)
+    monkeypatch.setattr(duplicates, "_SEGMENT_ROWS", request.param)
     return np.random.default_rng(request.param)
 
 
-def column_of(path, values):
-    column = Column(path, values.dtype.str)
-    for piece in np.array_split(values, 7):
-        column.append(piece)
-    return column
+def files_of(folder, keys, *, second=None, days=None, n_pieces=3):
+    """Write records of rows that came in this order, in pieces; a row's place is its number."""
+    second = np.zeros_like(keys) if second is None else second
+    days = np.zeros(keys.size, np.int32) if days is None else days
+    paths = []
+    for piece, rows in enumerate(np.array_split(np.arange(keys.size), n_pieces)):
+        records = RowRecords(folder / f"{piece}.bin", piece)
+        for part in np.array_split(rows, 4):
+            records.append(
+                keys=keys[part],
+                second=second[part],
+                places=part,
+                ranks=part - rows[:1].sum(),
+                days=days[part],
+            )
+        records.end()
+        paths.append(records.path)
+    return paths
 
 
-@pytest.mark.parametrize("pass_rows", [100, 700, 10_000])
+@pytest.mark.parametrize("n_shares", [1, 4, 64])
 @pytest.mark.parametrize("n_distinct", [1, 50, 1900, 2**40])
-def test_candidates_are_all_keys_that_occur_twice(tmp_path, rng, pass_rows, n_distinct):
-    """However many passes over however many pieces; the extreme keys too."""
-    keys = rng.integers(0, n_distinct, 2000).astype(np.uint64) * np.uint64(2**64 // n_distinct - 1)
-    keys[[5, 1700, 1900]] = np.iinfo(np.uint64).max
-    column = column_of(tmp_path / "keys", keys)
-    counts = Counter(keys.tolist())
-    expected = [place for place, key in enumerate(keys.tolist()) if counts[key] > 1]
-    found = find_candidates(column.chunks, column.size, pass_rows=pass_rows)
-    assert found.tolist() == expected
+def test_all_but_the_first_of_equal_ids_are_duplicates(tmp_path, rng, n_shares, n_distinct):
+    """However many shares over however many segments and pieces; the extreme keys too."""
+    keys = rng.integers(0, n_distinct, 500).astype(np.uint64) * np.uint64(2**64 // n_distinct - 1)
+    keys[[5, 420, 490]] = np.iinfo(np.uint64).max
+    paths = files_of(tmp_path, keys)
+    found = np.concatenate([find_duplicates(paths, share, n_shares) for share in range(n_shares)])
+    seen: Counter[int] = Counter()
+    expected = []
+    for row, key in enumerate(keys.tolist()):
+        expected += [row] if seen[key] else []
+        seen[key] += 1
+    assert sorted(found["place"].tolist()) == expected
 
 
-def test_no_rows_have_no_candidates(tmp_path, rng):
+def test_ids_of_one_hash_are_told_apart_by_the_second(tmp_path, rng):
+    """Equal in both is equal; and a record says where its row is."""
+    keys, second = np.array([7, 7, 7, 7], np.uint64), np.array([1, 2, 2, 1], np.uint64)
+    found = find_duplicates(files_of(tmp_path, keys, second=second, n_pieces=2), 0, 1)
+    assert sorted(found[["piece", "rank", "place"]].tolist()) == [(1, 0, 2), (1, 1, 3)]
+
+
+def test_rows_of_days_that_are_left_out_do_not_count(tmp_path, rng):
+    """Neither as the first of equal ids nor as a repetition."""
+    keys, days = np.full(5, 9, np.uint64), np.array([3, 1, 3, 1, 2], np.int32)
+    found = find_duplicates(files_of(tmp_path, keys, days=days), 0, 1, [3])
+    assert found["place"].tolist() == [3, 4]
+
+
+def test_all_records_of_a_day(tmp_path, rng):
+    """Whatever their ids; also where there are no ids."""
+    days = rng.integers(-2, 4, 300).astype(np.int32)
+    paths = files_of(tmp_path, rng.integers(0, 2**63, 300).astype(np.uint64), days=days)
+    found = records_of_days(paths, [-2, 3])
+    assert sorted(found["place"].tolist()) == np.flatnonzero(np.isin(days, [-2, 3])).tolist()
+
+
+def test_no_rows_have_no_duplicates(tmp_path, rng):
     """An empty file is read like any other."""
-    column = column_of(tmp_path / "keys", np.zeros(0, dtype=np.uint64))
-    assert find_candidates(column.chunks, column.size).size == 0
-    assert column.take(np.zeros(0, dtype=np.int64)).size == 0
-
-
-def test_ranks_count_equal_values_before(tmp_path, rng):
-    """Which row of its day a row is, in order of arrival."""
-    days = rng.integers(-2, 4, 500).astype(np.int32)
-    places = np.flatnonzero(rng.random(500) < 0.3)
-    column = column_of(tmp_path / "days", days)
-    expected = [int((days[:place] == days[place]).sum()) for place in places]
-    assert column.ranks(places).tolist() == expected
-    assert column.take(places).tolist() == days[places].tolist()
+    paths = files_of(tmp_path, np.zeros(0, np.uint64))
+    assert find_duplicates(paths, 0, 1).size == 0
+    assert records_of_days(paths, [0]).size == 0

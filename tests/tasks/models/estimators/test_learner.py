@@ -4,6 +4,7 @@ import logging
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from lightgbm import LGBMClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -12,15 +13,18 @@ from sklearn.linear_model import LogisticRegression
 import tasks.models
 from tasks.errors import ConfigError, InputError
 from tasks.evaluation.metrics import log_loss
+from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import encode_batch
 from tasks.models import make_learner
 from tasks.models.artifact import freeze, load_model, save_model
 from tasks.models.estimators.scoring import to_csr
+from tasks.schema import Schema
 from tasks.serving.live import LiveScorer
 from tasks.training.epochs import Training
-from tasks.training.fit import fit_stream, learn_once, validate
+from tasks.training.fit import fit_stream, validate
 from tasks.training.search import search
 from tests.tasks.models.checks import check_estimator
-from tests.tasks.models.rows import learnable_rows, small_contract
+from tests.tasks.models.rows import MemoryRows, fit_anew, learnable_rows, small_contract
 
 LOGISTIC = "sklearn.linear_model:LogisticRegression"
 STEPS = [
@@ -197,8 +201,9 @@ def test_only_the_last_rows_are_kept_and_that_is_said(caplog):
 
 def test_the_newest_rows_are_learned_together_with_the_others():
     """After validation it is fitted again: training rows and validation rows."""
-    learner = fitted("logistic")
-    learn_once(learner, rows_of(1))
+    block = BLOCKS["logistic"]
+    given = make_learner(block, 256, random_state=3, **block["params"])
+    _, learner = fit_anew(given, rows_of(), rows_of(1), max_epochs=1)
     codes = np.concatenate([rows_of().codes, rows_of(1).codes])
     label = np.concatenate([rows_of().label, rows_of(1).label])
     own = LogisticRegression(C=0.3, random_state=3).fit(to_csr(codes, 256), label)
@@ -330,3 +335,107 @@ def test_how_it_gets_its_rows_is_declared(block, message):
     """By an estimator, and by no other."""
     with pytest.raises(ConfigError, match=message):
         make_learner(block, 16)
+
+
+def weighted_rows():
+    """Return rows with weights 1 to 3, and the same rows as often as they weigh."""
+    rows, contract = rows_of(n_rows=600), small_contract(weight="n")
+    weight = np.random.default_rng(3).integers(1, 4, 600)
+    copies = np.repeat(np.arange(600), weight)
+    weighted = MemoryRows(rows.codes, rows.label, contract, weight=weight.astype(float))
+    return weighted, MemoryRows(rows.codes[copies], rows.label[copies], small_contract())
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"kind": LOGISTIC, "input": "hashed", "params": {"tol": 1e-10, "max_iter": 2000}},
+        {
+            "kind": "sklearn.tree:DecisionTreeClassifier",
+            "input": "categorical",
+            "params": {"max_depth": 5},
+        },
+        {
+            "kind": "sklearn.pipeline:Pipeline",
+            "input": "hashed",
+            "params": {"steps": STEPS, "model__tol": 1e-10, "model__max_iter": 2000},
+        },
+    ],
+    ids=["logistic", "tree", "pipeline"],
+)
+def test_a_row_of_weight_2_is_the_row_twice(block):
+    """Exactly, where the estimator's loss is a sum over rows: by repetition, and by scikit-learn called directly."""
+    weighted, repeated = weighted_rows()
+    found = []
+    for rows in (weighted, repeated):
+        learner = make_learner(block, 256, random_state=3, **block["params"])
+        fit_stream(learner, rows, weighted)
+        found.append((learner.decision_codes(weighted.codes), learner.loss_))
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-4)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
+    if block["kind"] == LOGISTIC:
+        alone = LogisticRegression(**block["params"])
+        X = to_csr(weighted.codes, 256)
+        alone.fit(X, weighted.label, sample_weight=weighted.weight)
+        np.testing.assert_allclose(found[0][0], alone.decision_function(X), atol=1e-6)
+
+
+def test_weights_stay_with_the_last_rows():
+    """Batches without weights between those that have them are rows of weight 1."""
+    learner = make_learner(BLOCKS["logistic"] | {"max_rows": 5}, 256)
+    given = []
+    learner._fit = lambda codes, labels, weights: given.append(weights)
+    learner.log_loss = lambda *rows: 0.0
+    codes = np.zeros((4, 3), dtype=np.int32)
+    learner.partial_fit_codes(codes, [1, 0, 1, 0], [9, 9, 9, 9])
+    learner.partial_fit_codes(codes[:2], [1, 0])
+    learner.partial_fit_codes(codes[:2], [1, 0], [2, 3])
+    learner.end_pass()
+    assert given[0].tolist() == [9, 1, 1, 2, 3]
+
+
+class Weightless(LogisticRegression):
+    """Says that it takes weights, and does not."""
+
+    def fit(self, X, y, sample_weight=None):
+        if sample_weight is not None:
+            raise ValueError("no weights here")
+        return super().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("sklearn.neighbors:KNeighborsClassifier", "takes no weights of rows"),
+        (f"{HERE}:Weightless", "no weights here"),
+    ],
+)
+def test_an_estimator_without_weights_is_refused_on_a_log_with_them(kind, message):
+    """Before the first row, in a line; other logs take it."""
+    with pytest.raises(ConfigError, match=message) as refused:
+        make_learner({"kind": kind, "input": "hashed"}, 64).probe(weighted=True)
+    assert "\n" not in str(refused.value)
+
+
+def test_numbers_are_no_categories():
+    """LightGBM is told so, and splits at their values."""
+    fields = {"site": {}, "floor": {"type": "number"}}
+    schema = Schema.from_dict({"name": "n", "label": "click", "fields": fields})
+    edges = {"floor": tuple(np.linspace(0, 1, 33))}
+    contract = HashContract.from_schema(schema, bits=12, edges=edges)
+    draw = np.random.default_rng(0)
+    floors = draw.random(3000)
+    table = pa.table({"site": pa.array(draw.integers(0, 5, 3000)), "floor": floors})
+    label = (draw.random(3000) < np.where(floors > 0.6, 0.6, 0.1)).astype(np.uint8)
+    rows = MemoryRows(encode_batch(table, contract), label, contract)
+    learner = make_learner(BLOCKS["lightgbm"], contract.n_features, **BLOCKS["lightgbm"]["params"])
+    fit_stream(learner, rows, rows)
+    text = learner.parts_["lightgbm.txt"].decode()
+    assert "feature_infos=" in text and "[0.015" in text.split("feature_infos=")[1].split("\n")[0]
+    model = freeze(learner, contract, name="m")
+    live = LiveScorer(model)
+    low, high = (live.score({"site": 1, "floor": floor}) for floor in (0.3, 0.9))
+    assert low < 0.25 < 0.45 < high
+    missing = live.score({"site": 1})
+    expected = model.predict_batch(pa.table({"site": ["1"] * 3, "floor": [0.3, 0.9, None]}))
+    np.testing.assert_allclose([low, high, missing], expected, rtol=1e-9)

@@ -5,6 +5,7 @@ import json
 import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
@@ -12,9 +13,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tasks.errors import ConfigError, InputError
+from tasks.hashing.buckets import middles
+from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import encode_batch
+from tasks.hashing.row_encoder import RowEncoder
 from tasks.models.artifact import ScoringModel, load_model
 from tasks.models.estimators import scoring
 from tasks.models.estimators.params import build
+from tasks.schema import Schema
 from tests.tasks.models.rows import random_codes, small_contract
 
 CATEGORICAL = {"input": "categorical", "cardinality": 7}
@@ -26,6 +32,57 @@ def test_categories_are_indices_folded_and_signs_are_dropped():
     found = scoring.as_input(codes, CATEGORICAL, 16)
     assert found.tolist() == [[0, 0, 6], [6, 6, 0]]
     assert found.dtype == np.float32  # what LightGBM takes as it is
+
+
+EDGES = {"floor": (0.0, 1.0, 2.5, 6.0), "age": ()}
+
+
+def contract_of_numbers(bits=20):
+    fields = {
+        "floor": {"type": "number"},
+        "site": {},
+        "age": {"type": "number"},
+        "tags": {"type": "list", "max_items": 2, "separator": ","},
+    }
+    schema = Schema.from_dict({"name": "n", "label": "click", "fields": fields})
+    return HashContract.from_schema(schema, bits=bits, edges=EDGES)
+
+
+def test_a_number_is_the_middle_of_its_bucket():
+    """The edge beyond the edges, NaN where it is missing, 0 where no bucket was learned; other columns are categories."""
+    contract = contract_of_numbers()
+    floors = [-3.0, 0.0, 0.9, 2.0, 5.9, 99.0, None]
+    table = pa.table(
+        {
+            "floor": pa.array(floors, pa.float64()),
+            "site": ["a"] * 7,
+            "age": pa.array([1.0] * 6 + [None]),
+            "tags": ["x"] * 7,
+        }
+    )
+    codes = encode_batch(table, contract)
+    found = scoring.as_input(codes, CATEGORICAL, 2**20, scoring.number_columns(contract))
+    expected = [*np.array(middles(EDGES["floor"]))[[0, 1, 1, 2, 3, 4]], np.nan]
+    places = [contract.token_fields.index(name) for name in ("floor", "age")]
+    np.testing.assert_array_equal(found[:, places[0]], np.array(expected, np.float32))
+    np.testing.assert_array_equal(found[:, places[1]], [0] * 6 + [np.nan])
+    plain = scoring.as_input(codes, CATEGORICAL, 2**20)
+    others = [place for place in range(contract.n_tokens) if place not in places]
+    np.testing.assert_array_equal(found[:, others], plain[:, others])
+    rows = [{"floor": floor, "site": "a", "age": 1, "tags": "x"} for floor in floors[:6]]
+    live = RowEncoder(contract).encode_rows([*rows, {"site": "a", "tags": "x"}])
+    again = scoring.as_input(live, CATEGORICAL, 2**20, scoring.number_columns(contract))
+    np.testing.assert_array_equal(again, found)
+
+
+def test_buckets_are_values_whatever_shares_their_codes():
+    """With two buckets of the hash the numbers are wrong, but there; huge edges stay finite."""
+    found = scoring.number_columns(contract_of_numbers(bits=1))
+    assert all(len(one.codes) == len(one.values) for one in found)
+    EDGES["age"] = (-1e300, 1e300)
+    values = scoring.number_columns(contract_of_numbers())[1].values
+    EDGES["age"] = ()
+    assert np.isfinite(values).all()
 
 
 def test_the_hashed_matrix_has_an_entry_per_token():
