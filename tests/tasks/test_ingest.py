@@ -454,7 +454,7 @@ BAD_FILES = {
     "blank.csv": (text("\n\n"), "nothing but empty lines"),
     "header.csv": (text(HEADER + "\n"), "a header but no rows"),
     "header without end.csv": (text(HEADER), "a header but no rows"),
-    "column.csv": (text(HEADER.replace("click", "clicked") + "\n1,0,14102100,a,1\n"), r"missing column 'click'; found id, clicked, .*first schema"),
+    "column.csv": (text(HEADER.replace("click", "clicked") + "\n1,0,14102100,a,1\n"), r"missing column 'click'; found id, clicked, .*make schema DATA="),
     "columns.csv": (text("a,b\n1,2\n"), "missing columns 'id', 'click', 'hour', 'site', 'pos'; found a, b"),
     "twice.csv": (text(HEADER + ",click\n1,0,14102100,a,1,1\n"), "column 'click' occurs twice"),
     "short.gz": (truncated_gz, r"short\.gz: the gzip stream ends in the middle"),

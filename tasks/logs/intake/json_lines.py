@@ -5,7 +5,7 @@ as long as it likes, and its values become text by the rule of requests.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,6 +17,7 @@ from tasks.logs.intake.csv_rows import cut_at_lines
 from tasks.logs.intake.headers import Note, check_columns
 from tasks.logs.value_text import ITEM_MARK, value_text
 from tasks.schema import Schema
+from tasks.schemas.nested import NestedFields
 
 JSON = "not a JSON object"
 VALUE = "value is an object or a list"
@@ -31,7 +32,7 @@ def read_json_lines(
     note: Note,
     block_bytes: int,
 ) -> Iterator[RawRows]:
-    """Yield the rows of a stream; the columns are the keys of its first block.
+    """Yield the rows of a stream; the columns are the keys of its first block, and what `from` of the schema leads to.
 
     Raises
     ------
@@ -39,13 +40,20 @@ def read_json_lines(
         If it begins with something else, or a column of the schema is in no object of the first block.
     """
     n_lines, kept = 0, None
+    paths = {spec.name: spec.source for spec in schema.fields if spec.source is not None}
+    flat = NestedFields(paths).flat if paths else None
     for block in cut_at_lines(stream, file, block_bytes):
         lines = block.split(b"\n")
-        found = [(place, _object(line)) for place, line in enumerate(lines) if line.strip()]
+        found = [(place, _object(line, flat)) for place, line in enumerate(lines) if line.strip()]
         if kept is None:
             keys = dict.fromkeys(key for _, one in found if one for key in one)
             if found and not keys:
                 raise InputError(f"{file}: the first line is no JSON object; expected one per line")
+            for name in paths.keys() - keys.keys():
+                note(
+                    f"{file}: {paths[name]} leads nowhere in the first lines, so {name} is missing there"
+                )
+            keys |= dict.fromkeys(paths)
             kept = check_columns(
                 [*keys, *(key for key in partition if key not in keys)], file, schema, note
             )
@@ -54,12 +62,14 @@ def read_json_lines(
         n_lines += len(lines) - (not lines[-1])
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def _object(line: bytes, flat: Callable[[Any], dict[str, Any]] | None) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return found if flat is None else flat(found)
 
 
 def _rows(

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from tasks.errors import ClicklabError
 from tasks.ingest import ingest_log
 from tasks.logs.inference.draft import draft_schema
 from tasks.schema import Schema, load_schema
+from tests.conftest import ROOT
 from tests.public_logs import PUBLIC, write_public
 
 
@@ -141,3 +143,10 @@ def test_a_log_of_a_label_only_is_one_line(tmp_path):
     )
     with pytest.raises(ClicklabError, match="no column is left to learn from"):
         draft_schema(str(path), "x")
+
+
+def test_the_readme_shows_a_schema_that_loads():
+    """Its comments are a draft's."""
+    blocks = re.findall(r"```yaml\n(name:.*?)```", (ROOT / "README.md").read_text(), re.S)
+    found = Schema.from_dict(yaml.safe_load(blocks[0]))
+    assert [field.kind for field in found.fields] == ["category", "number", "list"]

@@ -59,3 +59,46 @@ def test_other_content_is_one_line(text, said, tmp_path):
     (tmp_path / "a.jsonl").write_text(text)
     with pytest.raises(InputError, match=said):
         ingest_log(str(tmp_path / "a.jsonl"), tmp_path / "log", schema=SCHEMA)
+
+
+BIDS = Schema.from_dict(
+    {
+        "name": "bids",
+        "label": "click",
+        "time": {"column": "ts", "format": "epoch"},
+        "fields": {
+            "pos": {"from": "imp[0].banner.pos"},
+            "cats": {"type": "list", "from": "site.cat"},
+            "floor": {"type": "number", "from": "imp[0].bidfloor"},
+            "os": {"from": "device.os"},
+        },
+    }
+)
+
+
+def test_a_stream_of_bid_requests_is_read_by_its_paths(tmp_path):
+    """As `/predict` reads one: a flat name counts first, what leads nowhere is missing, and is noted if it always is."""
+    first = {"banner": {"pos": 3}, "bidfloor": 0.25}
+    rows = [
+        {"ts": 1_714_521_600, "click": 1, "imp": [first, {}], "site": {"cat": ["IAB1", "IAB2"]}},
+        {"ts": 1_714_521_601, "click": 0, "imp": [], "site": {"cat": "IAB1"}},
+        {"ts": 1_714_521_602, "click": 0, "pos": 7, "imp": [first], "site": None},
+    ]
+    (tmp_path / "bids.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ingest_log(str(tmp_path / "bids.jsonl"), tmp_path / "log", schema=BIDS)
+    found = read_all(tmp_path / "log")
+    assert [row["pos"] for row in found] == ["3", None, "7"]
+    assert [row["cats"] for row in found] == ["IAB1\x1fIAB2", "IAB1", None]
+    assert [row["floor"] for row in found] == [0.25, None, 0.25]
+    assert [row["os"] for row in found] == [None] * 3
+    notes = json.loads((tmp_path / "log" / "manifest.json").read_text())["notes"]
+    assert any("device.os leads nowhere" in note and "os is missing" in note for note in notes)
+
+
+def test_a_line_nested_without_end_is_quarantined(tmp_path):
+    """It costs a line, not the run."""
+    lines = [json.dumps(ROW), json.dumps(ROW | {"click": 0}), '{"page": ' * 100_000]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    ingest_log(str(tmp_path / "a.jsonl"), tmp_path / "log", schema=SCHEMA, max_bad_share=0.9)
+    (bad,) = pq.read_table(tmp_path / "log" / "quarantine.parquet").to_pylist()
+    assert (bad["row"], bad["reason"]) == (3, "not a JSON object")
