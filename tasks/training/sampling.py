@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tasks.errors import ConfigError
+from tasks.hashing.codes import NO_TOKEN
 from tasks.logs.value_text import is_number
 from tasks.models.kernels.splitmix import GOLDEN_GAMMA, mix64
 
@@ -87,6 +88,12 @@ def rates_of(learner: Any) -> dict[str, float]:
 def weight_of(rows: tuple[Any, ...]) -> float:
     """Return how many rows those of :func:`sample_batch` count as: their number, or the sum of their weights."""
     return len(rows[1]) if len(rows) == 2 else float(rows[2].sum())
+
+
+def tokens_per_row(rows: Any) -> int:
+    """Return how many tokens a row has, on average over the first batch, rounded up: a list seldom fills its places."""
+    codes = next(iter(rows.batches())).codes
+    return max(1, -(-int(np.count_nonzero(codes != NO_TOKEN)) // max(1, len(codes))))
 
 
 class Slice(NamedTuple):

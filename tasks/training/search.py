@@ -28,7 +28,7 @@ from tasks.storage.progress import trial
 from tasks.training.fit import fit_stream
 from tasks.training.history import Epoch
 from tasks.training.optuna_study import Run, positive, run_study
-from tasks.training.sampling import LastRows, checked_rate
+from tasks.training.sampling import LastRows, checked_rate, tokens_per_row
 from tasks.training.search_space import edge_notes
 
 _KEYS = {
@@ -115,7 +115,7 @@ def search(
             f"search: {method!r} has no knob {unknown[0]!r}; it has {', '.join(sorted(_KEYS[method]))}"
         )
     fixed = dict(model.get("params") or {})
-    n_tokens = train.contract.n_tokens
+    n_tokens = tokens_per_row(train)
     make_learner(
         model, train.contract.n_features, n_tokens=n_tokens, **fixed
     )  # refuses bad parameters before hours of trials, not after
@@ -154,7 +154,7 @@ def _runner(
         positive(plan, name, default)
         for name, default in (("max_rows", _MAX_ROWS), ("max_epochs", _MAX_EPOCHS))
     )
-    last = LastRows(train, max_rows)
+    last, n_tokens = LastRows(train, max_rows), tokens_per_row(train)
 
     def run(
         params: Mapping[str, Any], on_epoch: Callable[[Epoch], None] | None = None
@@ -171,7 +171,7 @@ def _runner(
             model,
             train.contract.n_features,
             random_state=sampling["seed"],
-            n_tokens=train.contract.n_tokens,
+            n_tokens=n_tokens,
             **{**fixed, **params},
         )
         try:

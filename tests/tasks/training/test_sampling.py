@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 
 from tasks.errors import ConfigError, InputError
+from tasks.hashing.codes import NO_TOKEN
 from tasks.models import KINDS, make_learner
 from tasks.models.artifact import freeze
 from tasks.models.predict import predict_stream
 from tasks.training.fit import fit_stream
-from tasks.training.sampling import LastRows, checked_rate, keep_rows, sample_batch, weight_of
+from tasks.training.sampling import (
+    LastRows,
+    checked_rate,
+    keep_rows,
+    sample_batch,
+    tokens_per_row,
+    weight_of,
+)
 from tests.tasks.models.rows import Batch, MemoryRows, fit_anew, learnable_rows, small_contract
 
 
@@ -176,3 +184,13 @@ def test_a_log_sampled_at_a_known_rate_gives_the_probability_among_all_rows(rng,
     np.testing.assert_allclose(saved.predict_codes(whole.codes), p_click, atol=1e-6)
     losses = np.where(whole.label == 1, -np.log(p_click), -np.log1p(-p_click))
     assert history.best_log_loss == pytest.approx(losses.mean(), rel=0.05)
+
+
+def test_tokens_of_a_row_are_counted_without_the_empty_places_of_lists():
+    """The rate is shared among the tokens that are there."""
+    codes = np.full((4, 10), NO_TOKEN, np.int32)
+    codes[:, :2] = 5
+    codes[0, 2] = -3
+    rows = MemoryRows(codes, np.zeros(4, np.uint8), small_contract())
+    assert tokens_per_row(rows) == 3
+    assert tokens_per_row(MemoryRows(codes[1:], np.zeros(3, np.uint8), small_contract())) == 2
