@@ -176,7 +176,11 @@ class Trees:
 
 
 class Fatigue:
-    """Users tire of ads, and recover: an address clicks less after many impressions, which fade with a half-life."""
+    """Users tire of ads, and recover: an address clicks less after many impressions, which fade with a half-life.
+
+    A log of few rows shows few views, each of which counts more; its click rate is up to 3% above that of others from 50,000
+    rows on, 7% at 20,000.
+    """
 
     def __init__(self, parts: Parts):
         self._salt = parts.seed * 16 + 13
