@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tasks.features import DAY, TIME, feature
 from tasks.features.kinds.finding import try_feature
 from tasks.hashing.contract import HashContract
+from tasks.logs.spelling import Spelling
 from tasks.logs.value_text import value_text
 from tasks.schema import Schema
 
@@ -70,7 +71,7 @@ rows = fields | st.builds(lambda row, when: row | {"when": when}, fields, times)
 
 def single_texts(row):
     """Return the text of each field and feature column of a row, written out by hand."""
-    texts = {name: value_text(row.get(name)).strip() for name in CONTRACT.fields}
+    texts = {name: Spelling()(value_text(row.get(name)).strip()) for name in CONTRACT.fields}
     site, n, size = (texts[name] or None for name in ("site", "n", "größe"))
     when = row.get("when")
     moment = datetime.fromisoformat(when) if isinstance(when, str) else when

@@ -42,7 +42,7 @@ from tasks.schema import Schema
 from tasks.schemas.forms import TimeForm
 
 TOKEN_FORM = (
-    "field=value;a*b=va*vb;murmur3_x86_32;v2"  # changes whenever the definition of a token does
+    "field=value;a*b=va*vb;murmur3_x86_32;v3"  # changes whenever the definition of a token does
 )
 MAX_BITS = 30
 

@@ -5,6 +5,7 @@
 
 import math
 import re
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -12,20 +13,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.logs.spelling import EXACT, Spelling, decimal_text
+
 if TYPE_CHECKING:
     from tasks.schema import Field, Schema
 
 ITEM_MARK = "\x1f"  # between the items of a list in its canonical text
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NAN = "nan"
-_EXACT = 2.0**53  # above it, a float no longer tells neighboring integers apart
+_TRUTHS = {"true": 1.0, "false": 0.0}  # of a boolean in a field of numbers
 
 
 def value_text(value: Any) -> str:
     """Return the canonical text of one value; the empty text is a missing value's.
 
     An integer is its decimal digits; a float without a fraction is written as an integer, because
-    pandas turns an integer column with gaps into floats; any other float is its shortest decimal.
+    pandas turns an integer column with gaps into floats; any other float is its shortest decimal, and a decimal is
+    written as the integer or float of its value.
 
     Raises
     ------
@@ -47,6 +51,8 @@ def value_text(value: Any) -> str:
         return str(int(value))
     if isinstance(value, float | np.floating):
         return _float_text(value)
+    if isinstance(value, Decimal):
+        return decimal_text(value)
     # pandas' missing values, without importing pandas
     if type(value).__name__ in ("NAType", "NaTType"):
         return ""
@@ -58,7 +64,7 @@ def _float_text(value: Any) -> str:
     number = float(str(value)) if isinstance(value, np.floating) else float(value)
     if number != number:
         return ""
-    return str(int(number)) if abs(number) < _EXACT and number == int(number) else repr(number)
+    return str(int(number)) if abs(number) < EXACT and number == int(number) else repr(number)
 
 
 def number_texts(values: pa.Array) -> pa.Array:
@@ -79,8 +85,8 @@ class FieldText:
     """Values of one field to canonical text; missing values are empty, whatever stands for them.
 
     Missing is nothing, an empty text, a word of the schema's ``missing`` and the field's own ``missing`` constant.
-    Blanks around a value are taken off first unless the schema says ``keep_spaces``. What this returns, it also
-    returns for its own result.
+    Blanks around a value are taken off first unless the schema says ``keep_spaces``, and then each value has the one
+    text of :class:`tasks.logs.spelling.Spelling`. What this returns, it also returns for its own result.
 
     Parameters
     ----------
@@ -99,8 +105,8 @@ class FieldText:
     ...     }
     ... )
     >>> os, floor, tags = (FieldText(schema, field) for field in schema.fields)
-    >>> [os(value) for value in (" ios", 7.0, "none", "NULL", None)]
-    ['ios', '7', '', '', '']
+    >>> [os(value) for value in (" ios", 7.0, "7.0", True, "True", "none", "NULL", None)]
+    ['ios', '7', '7', 'true', 'true', '', '', '']
     >>> [floor(value) for value in ("1.50", 2, " ")], floor.number("1.50")
     (['1.5', '2', ''], 1.5)
     >>> tags.items("b|a| b|NULL"), tags(["b", "a"])
@@ -111,16 +117,20 @@ class FieldText:
         self.kind = field.kind
         self._keep_spaces = schema.keep_spaces
         self._separator = field.separator
+        self._spelling = Spelling(field.spelling)
         words = {*schema.missing, *([] if field.missing is None else [field.missing])}
-        self._missing = frozenset({"", *(map(self._stripped, words))})
+        self._missing = frozenset({"", *map(self._spelled, words)})
+        self._is_plain = self._spelling.rule != "number"
+        self._words = {**self._spelling.words, **dict.fromkeys(self._missing, "")}
+        self._missing_numbers = {float(text) for text in self._missing if _NUMBER.fullmatch(text)}
 
     @property
     def strips(self) -> bool:
         """Whether blanks around a value are taken off."""
         return not self._keep_spaces
 
-    def _stripped(self, text: str) -> str:
-        return text if self._keep_spaces else text.strip()
+    def _spelled(self, text: str) -> str:
+        return self._spelling(text if self._keep_spaces else text.strip())
 
     def __call__(self, value: Any) -> str:
         """Return the canonical text of a value: text, a number, nothing; for a list field also a list of those.
@@ -139,6 +149,9 @@ class FieldText:
         text = value if type(value) is str else value_text(value)
         if not self._keep_spaces:
             text = text.strip()
+        if self._is_plain and "." not in text:
+            return self._words.get(text, text)
+        text = self._spelling(text)
         return "" if text in self._missing else text
 
     def items(self, value: Any) -> list[str]:
@@ -149,15 +162,18 @@ class FieldText:
             text = value_text(value)
             texts = text.split(ITEM_MARK if ITEM_MARK in text else self._separator)
         return [
-            text for text in dict.fromkeys(map(self._stripped, texts)) if text not in self._missing
+            text for text in dict.fromkeys(map(self._spelled, texts)) if text not in self._missing
         ]
 
     def number(self, value: Any) -> float:
         """Return a finite number, NaN where it is missing; ValueError if the value is none."""
         text = value_text(value).strip()
-        if text in self._missing or text.lower() == _NAN:
+        text = self._words.get(text, text)
+        if not text or text.lower() == _NAN:
             return math.nan
-        number = float(text) if _NUMBER.fullmatch(text) else math.inf
+        number = float(text) if _NUMBER.fullmatch(text) else _TRUTHS.get(text, math.inf)
+        if number in self._missing_numbers:
+            return math.nan
         if math.isinf(number):
             raise ValueError(f"{text[:60]!r} is not a finite number")
         return number + 0.0  # no negative zero
@@ -169,6 +185,7 @@ class FieldText:
             return pa.array([text or None for text in joined], pa.string())
         if not self._keep_spaces and may_have_blanks(values):
             values = pc.utf8_trim_whitespace(values)
+        values = self._spelling.texts(values)
         for word in self._missing:
             if pc.index(values, word).as_py() >= 0:
                 values = pc.if_else(pc.equal(values, word), pa.scalar(None, values.type), values)
@@ -177,8 +194,7 @@ class FieldText:
     def numbers(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Return texts or numbers as float64, null where missing or unreadable, and where they are unreadable."""
         if is_number_type(values.type) and not self._missing - {""}:
-            found = values.cast(pa.float64(), safe=False)
-            floats = found.to_numpy(zero_copy_only=False)
+            floats = _floats(values)
             unreadable = np.isinf(floats)
         else:
             texts = number_texts(values) if is_number_type(values.type) else values
@@ -190,6 +206,14 @@ class FieldText:
                 except ValueError:
                     unreadable[place] = True
         return pa.array(floats + 0.0, mask=np.isnan(floats) | unreadable), unreadable
+
+
+def _floats(values: pa.Array) -> np.ndarray:
+    """Return numbers or booleans as float64, NaN where null; a float32 is its shortest decimal, as a request sends it."""
+    if pa.types.is_float32(values.type):
+        short: np.ndarray = values.to_numpy(zero_copy_only=False)
+        return short.astype("U32").astype(float)
+    return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
 def may_have_blanks(values: pa.StringArray) -> bool:

@@ -18,10 +18,9 @@ from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import columns_of
 from tasks.hashing.moments import bad_time, moment_parser, to_ms
 from tasks.hashing.row_encoder import field_readers
+from tasks.logs.spelling import EXACT
 from tasks.logs.value_text import value_text
 from tasks.models.artifact import ScoringModel, load_model
-
-_EXACT = 2.0**53  # from here on, a float no longer tells neighboring integers apart
 
 
 class FrameModel:
@@ -82,7 +81,7 @@ def _to_arrow(frame: pd.DataFrame, contract: HashContract) -> pa.Table:
 
 
 def _require_digits(values: pd.Series, *, name: str) -> None:
-    if values.dtype.kind == "f" and (values.abs() >= _EXACT).any():
+    if values.dtype.kind == "f" and (values.abs() >= EXACT).any():
         raise InputError(
             f"field {name!r}: pandas made floats of integers too large for them, so digits are lost; give the column as text"
         )

@@ -10,6 +10,7 @@ from tasks.schemas.reading import Part, word_of
 
 KINDS = ("category", "number", "list")  # the first is the default
 BUCKETS = ("quantile", "log")
+SPELLINGS = ("whole", "exact", "number")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Field(Part):
         Where a nested request holds the value: ``imp[0].banner.pos``.
     buckets, n_buckets
         Of a number: cut at quantiles of the training rows, or at equal steps of the logarithm; how many.
+    spelling
+        Which texts of a category or of an item are one value (:class:`tasks.logs.spelling.Spelling`): whole numbers and
+        booleans as programs write them; none, each text is as written; all numbers.
     separator, max_items
         Of a list: what stands between its items in text; how many of them count.
     """
@@ -44,6 +48,7 @@ class Field(Part):
     source: str | None = None
     buckets: str = BUCKETS[0]
     n_buckets: int = 32
+    spelling: str = SPELLINGS[0]
     separator: str = "|"
     max_items: int = 20
 
@@ -70,6 +75,8 @@ class Field(Part):
             raise ValueError(f"type is {self.kind!r}; choose from {KINDS}")
         if self.buckets not in BUCKETS:
             raise ValueError(f"buckets is {self.buckets!r}; choose from {BUCKETS}")
+        if self.spelling not in SPELLINGS:
+            raise ValueError(f"spelling is {self.spelling!r}; choose from {SPELLINGS}")
         for key, high in (("n_buckets", 1000), ("max_items", 1000)):
             value = getattr(self, key)
             if type(value) is not int or not 1 <= value <= high:

@@ -32,7 +32,7 @@ _C19 = ("39", "163", "167", "35", "303", "687", "297", "1063", "427", "551", "43
         "1451", "1711", "1835")  # fmt: skip
 _C21 = ("23", "33", "32", "117", "48", "157", "61", "51", "13", "15", "16", "20", "42", "46", "52", "68", "70",
         "71", "79", "82", "85", "91", "93", "94", "95", "100", "101", "111", "116", "156")  # fmt: skip
-_SIZES = {
+SIZES = {
     ("320", "50"): 0.9525, ("300", "250"): 0.0370, ("216", "36"): 0.0090, ("300", "50"): 0.0043,
     ("320", "480"): 0.0003, ("728", "90"): 0.0002, ("480", "320"): 1e-4, ("1024", "768"): 1e-4,
     ("768", "1024"): 1e-4, ("120", "20"): 1e-4,
@@ -154,6 +154,7 @@ class Campaigns:
             n_slots
         )
         walk = np.cumsum(0.12 * rng.standard_normal((n_slots, self.size)), axis=0) * (slot > 0)
+        self.born = born  # the slot in which a campaign first runs
         runs = ((slot >= born) & (slot < born + life)) * np.exp(walk)
         # A creative of a new campaign starts some slots after it; numbers grow with time.
         room = np.minimum(life, n_slots - born)[self.campaign]
@@ -175,10 +176,10 @@ class Campaigns:
     def _sizes(self, opening: np.ndarray, rng: np.random.Generator) -> None:
         """Give each creative its size; most of the largest campaigns' creatives are 320x50."""
         weight = np.array([0.3582, 0.4243, 0.2175]) @ opening + 0.1 * self.share
-        size = assign(weight, np.array([*_SIZES.values()]), rng, cover_at=1.0)
-        widths, heights = ([*dict.fromkeys(column)] for column in zip(*_SIZES, strict=True))
-        self.c15 = np.array([widths.index(width) for width, _ in _SIZES], dtype=np.int32)[size]
-        self.c16 = np.array([heights.index(height) for _, height in _SIZES], dtype=np.int32)[size]
+        size = assign(weight, np.array([*SIZES.values()]), rng, cover_at=1.0)
+        widths, heights = ([*dict.fromkeys(column)] for column in zip(*SIZES, strict=True))
+        self.c15 = np.array([widths.index(width) for width, _ in SIZES], dtype=np.int32)[size]
+        self.c16 = np.array([heights.index(height) for _, height in SIZES], dtype=np.int32)[size]
         self.c15_pool, self.c16_pool, self.size_code = pa.array(widths), pa.array(heights), size
         self.c17_pool = pa.array(map(str, self.numbers))
 

@@ -22,6 +22,7 @@ import pyarrow.csv as pa_csv
 from tasks.errors import ConfigError
 from tasks.simulation.draws import hex_strings, mix64, stream
 from tasks.simulation.extras import IMPRESSIONS, Extras
+from tasks.simulation.shapes import SHAPES, Views
 from tasks.simulation.truth import CTR
 from tasks.simulation.world import World
 
@@ -60,6 +61,7 @@ def simulate_batches(
     numbers: int = 0,
     lists: int = 0,
     impressions: int = 1,
+    truth: str = "factors",
     with_truth: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """Return an iterator over the log's batches, rows in time order; nothing is drawn before it is asked for.
@@ -81,6 +83,9 @@ def simulate_batches(
     numbers, lists, impressions : int
         Further columns with true effects: 0 to 3 of numbers, 0 or 1 of tags separated by "|"; above 1, `impressions`
         per row, of which `click` counts the clicks (:mod:`tasks.simulation.extras`).
+    truth : str
+        What the fields of a row do together: ``factors``, ``table``, ``trees``, ``fatigue`` or ``calendar``
+        (:mod:`tasks.simulation.shapes`); all else stays the same.
     with_truth : bool
         Whether `p_true`, the probability from which `click` was drawn, is the last column.
 
@@ -99,30 +104,33 @@ def simulate_batches(
     given = {"rows": n_rows, "seed": seed, "days": days, "ctr": ctr, **more}
     for name, value in given.items():
         _check_range(name, value)
+    _check_shape(truth)
     if batch_rows < 1:
         raise ConfigError(f"batch_rows must be at least 1, got {batch_rows}")
     try:
         first_day = date.fromisoformat(start)
     except ValueError:
         raise ConfigError(f"start must be a day such as 2014-10-21, got {start!r}") from None
-    return _rebatch(_blocks(n_rows, (seed, days, first_day, ctr), more, with_truth), batch_rows)
+    return _rebatch(
+        _blocks(n_rows, (seed, days, first_day, ctr, truth), more, with_truth), batch_rows
+    )
 
 
 def _blocks(
-    n_rows: int, of_world: tuple[int, int, date, float], more: dict[str, int], with_truth: bool
+    n_rows: int, of_world: tuple[int, int, date, float, str], more: dict[str, int], with_truth: bool
 ) -> Iterator[pa.RecordBatch]:
     """Draw block after block; each has streams of its own, clicks another than all the rest."""
     world, seed, ctr = _world(*of_world), of_world[0], of_world[3]
     extras = Extras(seed=seed, **more)
     if extras.has_effects:
         world.keep_rate(extras, ctr)
-    ends = world.clock.ends(n_rows)
+    ends, views = world.clock.ends(n_rows), Views(n_rows)
     for block, begin in enumerate(range(0, n_rows, BLOCK_ROWS)):
         row = np.arange(begin, min(begin + BLOCK_ROWS, n_rows))
         hour = np.searchsorted(ends, row, side="right").astype(np.int32)
         rows = world.draw(hour, stream(seed, 8, block))
         found, effect = extras.draw(len(row), block)
-        p_true = world.p_click(rows, effect if extras.has_effects else None)
+        p_true = world.p_click(rows, effect if extras.has_effects else None, views)
         rng = stream(seed, 9, block)
         if extras.impressions > 1:
             click = rng.binomial(found[IMPRESSIONS].to_numpy(), p_true).astype(np.uint8)
@@ -140,8 +148,8 @@ def _blocks(
 
 
 @lru_cache(maxsize=4)
-def _world(seed: int, days: int, first_day: date, ctr: float) -> World:
-    return World(seed=seed, days=days, start=first_day, ctr=ctr)
+def _world(seed: int, days: int, first_day: date, ctr: float, truth: str) -> World:
+    return World(seed=seed, days=days, start=first_day, ctr=ctr, truth=truth)
 
 
 def _fields(world: World, rows: dict[str, np.ndarray]) -> dict[str, pa.DictionaryArray]:
@@ -224,11 +232,16 @@ def parse_uri(uri: str) -> dict[str, Any]:
         )
     found: dict[str, Any] = {}
     for key, text in parse_qsl(parts.query, keep_blank_values=True):
-        if key not in _KNOBS:
-            raise ConfigError(f"{uri!r}: unknown knob {key!r}; known are {', '.join(_KNOBS)}")
+        if key not in (*_KNOBS, "truth"):
+            known = ", ".join([*_KNOBS, "truth"])
+            raise ConfigError(f"{uri!r}: unknown knob {key!r}; known are {known}")
         name = "n_rows" if key == "rows" else key
         if name in found:
             raise ConfigError(f"{uri!r}: {key} is given twice")
+        if key == "truth":
+            _check_shape(text)
+            found[key] = text
+            continue
         try:
             found[name] = float(text) if key == "ctr" else int(text)
         except ValueError:
@@ -238,6 +251,11 @@ def parse_uri(uri: str) -> dict[str, Any]:
     if "n_rows" not in found:
         raise ConfigError(f"{uri!r}: rows is missing; write sim://avazu?rows=400000")
     return found
+
+
+def _check_shape(truth: str) -> None:
+    if truth not in SHAPES:
+        raise ConfigError(f"truth must be one of {', '.join(SHAPES)}, got {truth!r}")
 
 
 def _check_range(name: str, value: float) -> None:

@@ -1,8 +1,7 @@
 """The known click probability: a logit of single effects, pair effects, the hour, and slow drift.
 
-Every value's effect is drawn once from its field's own stream, in order of rank. Pair effects are dot
-products of short latent vectors, the structure that a factorization machine can find and a linear model
-on single fields cannot.
+Every value's effect is drawn once from its field's own stream, in order of rank. What fields do together has one of the
+shapes of :mod:`tasks.simulation.shapes`; by default pair effects are dot products of short latent vectors.
 """
 
 import numpy as np
@@ -11,10 +10,10 @@ from tasks.simulation.audience import N_C20, N_MODELS
 from tasks.simulation.campaigns import N_CREATIVES, Campaigns
 from tasks.simulation.draws import stream, uniform_of
 from tasks.simulation.publishers import N_SITES, Publishers
+from tasks.simulation.shapes import SHAPES, Parts, Shape, Views
 
 CTR, OPENING_CTR = 0.1698, 0.1706
 SINGLE_SD, PAIR_SD = 1.10, 0.60  # over impressions: pairs hold 23 % of the logit's variance
-RANK = 3
 _SPREAD = {"publisher": 0.85, "category": 0.40, "campaign": 0.35, "c21": 0.35, "creative": 0.15}
 _SPREAD |= {"model": 0.25, "C20": 0.20, "size": 0.40}
 _BANNER = np.array([0.0, 0.25, -0.3, 0.3, 0.3, 0.5, 0.4])
@@ -31,7 +30,16 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
 class Truth:
     """The click probability of each row; :meth:`calibrate` fixes its level and the weight of its parts."""
 
-    def __init__(self, *, seed: int, n_days: int, publishers: Publishers, campaigns: Campaigns):
+    def __init__(
+        self,
+        *,
+        seed: int,
+        n_days: int,
+        publishers: Publishers,
+        campaigns: Campaigns,
+        first_weekday: int = 0,
+        shape: str = "factors",
+    ):
         self._salt = seed * 16 + 11
         self._category = np.where(
             np.arange(Publishers.size) < N_SITES,
@@ -60,52 +68,30 @@ class Truth:
         hours = np.arange(24)
         phase = 2 * np.pi * stream(seed, 5, 91).random()
         self._hour_of_day = 0.15 * np.sin(2 * np.pi * hours / 24 + phase)
-        self._vectors(seed, publishers, campaigns)
+        parts = Parts(seed, n_days, first_weekday, publishers, campaigns, self._category)
+        self.shape: Shape = SHAPES[shape](parts)
         self.level, self.opening = np.zeros(n_days), 0.0
         self._scale, self._mean = (1.0, 1.0), (0.0, 0.0)
         self._ctr_by_day = np.exp(_DAY_SPREAD * stream(seed, 5, 93).standard_normal(n_days))
 
-    def _vectors(self, seed: int, publishers: Publishers, campaigns: Campaigns) -> None:
-        """Draw the latent vectors of both sides of each pair, and the category's effect by part of the day.
-
-        A vector is its group's (the publisher's category, the campaign's C21 or C18) plus one of its own,
-        so that what is learned carries over to new campaigns.
-        """
-
-        def draw(key: int, size: int, scale: float) -> np.ndarray:
-            return (scale * stream(seed, 5, 92, key).standard_normal((size, RANK))).astype(
-                np.float32
-            )
-
-        campaign = draw(0, len(campaigns.c21_pool), 0.75)[campaigns.c21] + draw(
-            1, Campaigns.size, 0.65
-        )
-        style = draw(2, 4, 0.9)[campaigns.c18] + draw(3, Campaigns.size, 0.4)
-        self._pub_vector = 0.42 * (
-            draw(4, 62, 0.75)[self._category] + draw(5, Publishers.size, 0.65)
-        )
-        self._creative_vector = campaign[campaigns.campaign]
-        self._model_vector, self._style_vector = draw(6, N_MODELS, 0.20), style[campaigns.campaign]
-        self._band = (0.3 * stream(seed, 5, 94).standard_normal((36, 4))).astype(np.float32)
-        self._app_category = publishers.app_category
-
-    def _parts(self, rows: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sums of single and of pair effects, before they are centred and scaled."""
+    def _parts(self, rows: dict[str, np.ndarray], views: Views) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums of single effects and what fields do together, before they are centred and scaled."""
         hour, publisher, creative = rows["hour"], rows["publisher"], rows["creative"]
         single = self._publisher[publisher] + self._creative[creative]
         single += self._model[rows["device_model"]] + self._c20[rows["C20"]]
         single += self._drift[hour // 24, rows["campaign"]]
         single += _BANNER[rows["banner_pos"]] + _CONN[rows["device_conn_type"]]
         single += _KNOWN * rows["known"] + _IP * (uniform_of(rows["ip"], salt=self._salt) - 0.5)
-        model, dot = rows["device_model"], "nk,nk->n"
-        pair = np.einsum(dot, self._pub_vector[publisher], self._creative_vector[creative])
-        pair += np.einsum(dot, self._model_vector[model], self._style_vector[creative])
-        pair += self._band[self._app_category[publisher], hour % 24 // 6]
-        return single, pair
+        return single, self.shape.effect(rows, views)
 
-    def logit(self, rows: dict[str, np.ndarray], opening: np.ndarray) -> np.ndarray:
-        """Return the logit of each row; `opening` is, for each hour, how much of the first hour's mix is left."""
-        single, pair = self._parts(rows)
+    def logit(
+        self, rows: dict[str, np.ndarray], opening: np.ndarray, views: Views | None = None
+    ) -> np.ndarray:
+        """Return the logit of each row; `opening` is, for each hour, how much of the first hour's mix is left.
+
+        `views` remembers the rows before these; by default these are a whole log.
+        """
+        single, pair = self._parts(rows, views or Views(len(rows["hour"])))
         out = (single - self._mean[0]) * self._scale[0] + (pair - self._mean[1]) * self._scale[1]
         hour = rows["hour"]
         return (
@@ -127,13 +113,14 @@ class Truth:
 
         `volume` is the share of the log's rows that falls into each hour, `ctr` the rate of the whole log.
         """
-        single, pair = self._parts(pilot)
+        single, pair = self._parts(pilot, Views(len(pilot["hour"])))
         self._mean = float(single.mean()), float(pair.mean())
         scale = np.array([SINGLE_SD / single.std(), PAIR_SD / pair.std()])
         # The parts go together a little, by chance of the seed; the whole gets the same spread anyway.
         scale *= np.hypot(SINGLE_SD, PAIR_SD) / np.std(scale[0] * single + scale[1] * pair)
         self._scale = float(scale[0]), float(scale[1])
-        whole, first = self.logit(pilot, opening), self.logit(first_hour, opening)
+        views = Views(len(first_hour["hour"]) / volume[0])
+        whole, first = self.logit(pilot, opening), self.logit(first_hour, opening, views)
         day, fade = pilot["hour"] // 24, opening[pilot["hour"]]
         goal = ctr * self._ctr_by_day / (self._ctr_by_day @ volume.reshape(-1, 24).sum(axis=1))
         if ctr != CTR:  # so that Newton's steps begin near

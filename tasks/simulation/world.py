@@ -17,6 +17,7 @@ from tasks.simulation.publishers import (
     OPENING_APP_SHARE,
     Publishers,
 )
+from tasks.simulation.shapes import Views
 from tasks.simulation.truth import CTR, Truth, sigmoid
 
 _PILOT_ROWS, _FIRST_HOUR_ROWS = 131_072, 16_384
@@ -25,14 +26,21 @@ _PILOT_ROWS, _FIRST_HOUR_ROWS = 131_072, 16_384
 class World:
     """Everything that is fixed before the first row, of a size that does not depend on the number of rows."""
 
-    def __init__(self, *, seed: int, days: int, start: date, ctr: float = CTR):
+    def __init__(
+        self, *, seed: int, days: int, start: date, ctr: float = CTR, truth: str = "factors"
+    ):
         self._seed = seed
         self.clock = Clock(seed=seed, days=days, start=start)
         self.publishers = Publishers(seed=seed)
         self.campaigns = Campaigns(seed=seed, n_slots=self.clock.n_slots)
         self.audience = Audience(seed=seed)
         self.truth = Truth(
-            seed=seed, n_days=days, publishers=self.publishers, campaigns=self.campaigns
+            seed=seed,
+            n_days=days,
+            publishers=self.publishers,
+            campaigns=self.campaigns,
+            first_weekday=start.weekday(),
+            shape=truth,
         )
         ends = self.clock.ends(_PILOT_ROWS)
         hours = np.searchsorted(ends, np.arange(_PILOT_ROWS), side="right").astype(np.int32)
@@ -61,9 +69,17 @@ class World:
         rows["app"] = np.where(is_app, publisher - N_SITES + 1, 0).astype(np.int32)
         return rows
 
-    def p_click(self, rows: dict[str, np.ndarray], effect: np.ndarray | None = None) -> np.ndarray:
-        """Return the known click probability of each row; `effect` is what further columns add to the logits."""
-        logit = self.truth.logit(rows, self.clock.opening)
+    def p_click(
+        self,
+        rows: dict[str, np.ndarray],
+        effect: np.ndarray | None = None,
+        views: Views | None = None,
+    ) -> np.ndarray:
+        """Return the known click probability of each row.
+
+        `effect` is what further columns add to the logits; `views` remembers the rows before these.
+        """
+        logit = self.truth.logit(rows, self.clock.opening, views)
         return sigmoid(logit if effect is None else logit + effect)
 
     def keep_rate(self, extras: Extras, ctr: float) -> None:

@@ -102,7 +102,8 @@ def _units(raw: Any, schema: Schema | None) -> dict[str, frozenset[str]]:
                 f"unit: expected distinct field names, as [user_id, {{device_id: [unknown]}}], found {entry!r}{known}"
             )
         try:
-            texts = [value_text(value) for value in _list(f"unit {field!r}", values)]
+            read = _texts([field], schema).get(field, value_text)
+            texts = [read(value) for value in _list(f"unit {field!r}", values)]
         except TypeError as error:
             raise ConfigError(f"unit {field!r}: {error}") from None
         units[field] = frozenset([*texts, *([declared[field]] if field in declared else [])])

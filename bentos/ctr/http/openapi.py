@@ -10,9 +10,11 @@ from tasks.schema import Schema
 from tasks.schemas.fields import Field
 
 _TEXT = {"maxLength": MAX_CHARS, "pattern": "^[^\\u0000]*$"}
-_VALUE: dict[str, Any] = {"type": ["string", "number", "null"], **_TEXT}
-_NUMBER = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?)?\s*$"
-_UNREAD = _VALUE | {"type": ["string", "number", "boolean", "null"]}
+_TIME: dict[str, Any] = {"type": ["string", "number", "null"], **_TEXT}
+_VALUE: dict[str, Any] = {"type": ["string", "number", "boolean", "null"], **_TEXT}
+_NUMBER = (
+    r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?|[Tt]rue|TRUE|[Ff]alse|FALSE)?\s*$"
+)
 _PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 _ANSWERED_BY = {
     "model": {"type": "string", "description": "name of the model"},
@@ -107,7 +109,7 @@ def _impression(schema: Schema, contract: HashContract, example: dict[str, Any])
     if refuses:
         known = [*schema.required_columns, *([schema.truth] if schema.truth else [])]
         text = "known, but not used to predict"
-        unread = {name: {**_UNREAD, "description": text} for name in known}
+        unread = {name: {**_VALUE, "description": text} for name in known}
         properties |= {name: spec for name, spec in unread.items() if name not in properties}
     return {
         "type": "object",
@@ -139,7 +141,7 @@ def _value_of(spec: Field) -> dict[str, Any]:
     described = {"description": about, "example": spec.example}
     if spec.kind == "number":
         return {
-            "type": ["string", "number", "null"],
+            "type": ["string", "number", "boolean", "null"],
             "pattern": _NUMBER,
             "maxLength": MAX_CHARS,
             **described,
@@ -184,7 +186,7 @@ def _time(schema: Schema) -> dict[str, Any]:
         return {"type": ["string", "null"], "format": "date-time", **about}
     pattern = _time_pattern(schema.time.format)
     if pattern is None:
-        return {**_VALUE, **about}
+        return {**_TIME, **about}
     return {"type": ["string", "null"], "pattern": pattern, **about}
 
 

@@ -86,8 +86,7 @@ class RequestReader:
         schema = Schema.from_dict(contract.schema)
         self.unknown = 0
         self._max_candidates, self._schema = max_candidates, schema
-        time = {contract.time_column} if contract.reads_time else set()
-        self._read = frozenset({*contract.fields, *time})
+        self._moment = contract.time_column if contract.reads_time else None
         self._fields, self._texts = frozenset(contract.fields), _Texts()
         paths = {spec.name: spec.source for spec in schema.fields if spec.source is not None}
         self._nested = NestedFields(paths) if paths else None
@@ -105,7 +104,7 @@ class RequestReader:
         Raises
         ------
         Refusal
-            400 if the body is not one JSON object, 422 if it has no field, or a value is not text, a finite number or
+            400 if the body is not one JSON object, 422 if it has no field, or a value is not text, a finite number, a boolean or
             null (of a list: a list of those), holds NUL or is too long; the message names the field.
         """
         row = _fast(self._decode_row, body)
@@ -220,7 +219,7 @@ class RequestReader:
                 if type(value) is list and name in self._lists:
                     wrong = list_fault(value)
                 else:
-                    wrong = fault(value, may_be_bool=name not in self._read)
+                    wrong = fault(value, may_be_bool=name != self._moment)
                 if wrong:
                     raise _unfit(name, wrong, where)
         return row

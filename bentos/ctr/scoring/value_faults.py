@@ -8,7 +8,7 @@ MAX_ITEMS = 1_000  # of one list
 _FOUND = {bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
 
 
-def fault(value: Any, *, may_be_bool: bool = False) -> str | None:
+def fault(value: Any, *, may_be_bool: bool = True) -> str | None:
     """Return what is wrong with a value, None if it is valid."""
     kind = type(value)
     if kind is str:
@@ -18,7 +18,8 @@ def fault(value: Any, *, may_be_bool: bool = False) -> str | None:
     if kind is int:
         n_digits = len(str(value))
         return None if n_digits <= MAX_CHARS else _too_long(n_digits, "digits")
-    return f"expected text, a finite number or null, found {found(value)}"
+    boolean = ", a boolean" if may_be_bool else ""
+    return f"expected text, a finite number{boolean} or null, found {found(value)}"
 
 
 def list_fault(items: list[Any]) -> str | None:

@@ -7,9 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import InputError
+from tasks.logs.spelling import decimal_text
 from tasks.logs.value_text import ITEM_MARK, FieldText, is_number_type, is_text_type, number_texts
-
-_ZEROS = r"\.?0+$"  # at the end of a decimal; it has its point
 
 
 def distinct_texts(values: pa.Array, name: str, file: str) -> pa.Array:
@@ -24,8 +23,10 @@ def distinct_texts(values: pa.Array, name: str, file: str) -> pa.Array:
     if is_number_type(kind):
         return number_texts(values)
     if pa.types.is_decimal(kind):
-        texts = values.cast(pa.string())
-        return pc.replace_substring_regex(texts, _ZEROS, "") if kind.scale > 0 else texts
+        if kind.scale == 0:
+            return values.cast(pa.string())
+        found = [None if one is None else decimal_text(one) for one in values.to_pylist()]
+        return pa.array(found, pa.string())
     if is_text_type(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return values.cast(pa.string())
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):

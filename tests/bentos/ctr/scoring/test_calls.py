@@ -30,7 +30,7 @@ BAD_BODIES = [
     (b'{"C14": "\xff"}', 400, "UTF-8"),
     (b"[" * 60_000, 400, "nested"),
     (b'{"C14": ' + b"1" * 60_000 + b"}", 400, "digits"),
-    (b'{"banner_pos": true}', 422, "'banner_pos'"),
+    (b'{"hour": true}', 422, "'hour'"),
     (b'{"banner_pos": [1]}', 422, "'banner_pos'"),
     (b'{"banner_pos": {"a": 1}}', 422, "'banner_pos'"),
     (b'{"C14": 1e999}', 422, "'C14'"),
