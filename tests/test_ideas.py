@@ -158,7 +158,7 @@ def test_the_lineage_of_a_model_names_all_that_it_was_made_of(project, result):
     for words in (
         f"ftrl, version {result['version']}; not registered",
         f"commit {commit}, nothing uncommitted",
-        "alpha 0.1",
+        "alpha 0.05",
         "sim://avazu?rows=20000&seed=7, origin sim://avazu, digest",
         "notebooks/train.ipynb",
         "notebook/train-ftrl.html",

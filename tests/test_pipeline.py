@@ -249,7 +249,7 @@ def test_a_champion_that_changed_meanwhile_stops_the_promotion(project, tmp_path
     from tasks.errors import ClicklabError
 
     record = read(project, "evaluation.json") | {"champion_version": "99"}
-    record["ranking"] = record["ranking"][::-1]
+    record["preferred"] = record["ranking"][-1]
     tracking = read_env(ROOT / "env.tiny.yaml")["mlflow"] | {"ledger": str(tmp_path / "l.jsonl")}
     with pytest.raises(ClicklabError, match="compared with version 99"):
         promote.decide(record, tracking)

@@ -71,7 +71,7 @@ def test_predictions_are_calibrated_by_impressions(counted, kind):
     log, features, _, p_true = counted
     model = {"kind": kind, "input": "hashed"} if kind.startswith("lightgbm") else kind
     learner = make_learner(model, features["train"].contract.n_features, random_state=0)
-    fit_stream(learner, features["train"], features["valid"], max_epochs=3)
+    fit_stream(learner, features["train"], features["valid"], max_epochs=20)
     saved, test = freeze(learner, features["test"].contract, name="m"), features["test"].load()
     found = evaluate(test.label, saved.predict_codes(test.codes), test.weight)
     assert found["calibration_ratio"] == pytest.approx(1, abs=0.15)

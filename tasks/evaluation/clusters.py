@@ -73,7 +73,7 @@ def design_effect(losses: np.ndarray, ids: np.ndarray, weight: np.ndarray | None
 
     Examples
     --------
-    >>> design_effect(np.array([0.0, 0.0, 1.0, 1.0]), np.array([7, 7, 8, 8]))
+    >>> round(design_effect(np.array([0.0, 0.0, 1.0, 1.0]), np.array([7, 7, 8, 8])), 9)
     2.0
     """
     alone, together = (mean_with_error(losses, weight, ids)[1] for ids in (None, ids))

@@ -8,19 +8,17 @@ no function is.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tasks.errors import ConfigError, InputError
-from tasks.hashing import murmur
-from tasks.hashing.buckets import middles
 from tasks.hashing.codes import NO_TOKEN
-from tasks.hashing.columns import texts_of
-from tasks.hashing.contract import HashContract
-from tasks.hashing.encode import token_prefixes
 from tasks.models.golden import LIGHTGBM, MAX_BYTES
 from tasks.models.scoring import Scorer
+
+if TYPE_CHECKING:  # of numbers alone; sgd makes its matrices here, too
+    from tasks.hashing.contract import HashContract
 
 TRUSTED = (  # classes besides those that skops trusts by itself, which are estimators: what these are made of
     "scipy.sparse._csr.csr_matrix",
@@ -123,11 +121,16 @@ class NumberColumn(NamedTuple):
     values: np.ndarray  # float32, (n_buckets,)
 
 
-def number_columns(contract: HashContract) -> list[NumberColumn]:
+def number_columns(contract: "HashContract") -> list[NumberColumn]:
     """Return the columns of numbers: the value of a bucket is its middle, beyond the first and last edge the edge.
 
     A row's number is read back from its code, so that training, live request and every other door agree.
     """
+    from tasks.hashing import murmur
+    from tasks.hashing.buckets import middles
+    from tasks.hashing.columns import texts_of
+    from tasks.hashing.encode import token_prefixes
+
     columns, found = contract.columns_of_token_fields, []
     for name, edges in contract.numbers:
         place = columns[name].start

@@ -92,7 +92,7 @@ def test_a_field_that_only_remembers_harms_on_rows_it_has_not_learned(parts):
                    .astype(np.int32), one.label, one.contract)
         for one in parts
     )  # fmt: skip
-    learner = make_learner("ftrl", 256, l1=0.0, l2=0.0)
+    learner = make_learner("ftrl", 256, alpha=0.1, beta=0.5, l1=0.0, l2=0.0)
     for _ in range(12):
         learner.partial_fit_codes(learned.codes, learned.label)
     model = freeze(learner, small_contract(), name="m")
