@@ -23,6 +23,7 @@ KNOBS = {
     "gates": {
         "calibration_ratio": [0.2, 5.0],
         "slice_calibration_ratio": [0.1, 9.0],
+        "unseen_calibration_ratio": [0.1, 9.0],
         "max_undetected_loss": 1.0,
     },
     "mlflow": {

@@ -11,10 +11,14 @@ therefore bound those of impressions with a probability each. Clopper and Pearso
 for several tests at once.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tasks.evaluation.gates import Gates
 
 _CLASSES = 256  # of predictions, in which clicks are drawn
 
@@ -197,3 +201,21 @@ def clicks_needed(bounds: tuple[float, float], alpha: float) -> int:
     outside = gammaincc(fewest + 1, n) + gammainc(most, n)
     enough = np.flatnonzero(outside > alpha)
     return int(n[enough[-1]]) + 1 if len(enough) else 1
+
+
+def slice_evidence(
+    slices: Sequence[Mapping[str, Any]], overall: float, gates: "Gates"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chance of each slice's clicks, and whether the gates refuse it, ``(n_slices,)`` each.
+
+    A slice is refused whose ratio is out of bounds, by more than chance and the model's `overall` calibration ratio
+    explain; over all slices together, right predictions are so with chance ``gates.alpha`` at most.
+    """
+    low, high = np.array([gates.bounds_of(part) for part in slices]).T
+    clicks, n, expected = (
+        np.array([part[key] for part in slices], dtype=np.float64)
+        for key in ("n_clicks", "n_impressions", "n_expected")
+    )
+    chance = chance_of_ratio(clicks, n, expected, overall=overall)
+    is_out = (expected < low * clicks) | (expected > high * clicks)
+    return chance, holm(chance, gates.alpha) & is_out

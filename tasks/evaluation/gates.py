@@ -15,10 +15,11 @@ from tasks.evaluation.evidence import (
     Promise,
     chance_of_ratio,
     clicks_needed,
-    holm,
     ratio_interval,
+    slice_evidence,
 )
 from tasks.evaluation.succession import Paired, no_worse, tells_enough
+from tasks.schemas.fields import UNSEEN
 
 N_TESTS = 3  # conditions that chance could fail: entropy, calibration, slices
 _NOTHING = 0.001  # predictions that promise less than this share below the limit say nothing
@@ -45,6 +46,8 @@ class Gates:
         Lower and upper bound of mean prediction over click rate, on all test rows.
     slice_calibration_ratio
         The same for each slice.
+    unseen_calibration_ratio
+        The same for values that no model has learned, in a slice with ``seen: true``.
     max_false_refusals
         Chance at most that a model is refused whose predictions are the true probabilities. A third of it goes to
         each of normalized entropy, calibration, and all slices together.
@@ -57,8 +60,14 @@ class Gates:
     max_undetected_loss: float = 0.01
     calibration_ratio: tuple[float, float] = (0.8, 1.25)
     slice_calibration_ratio: tuple[float, float] = (0.8, 1.25)
+    unseen_calibration_ratio: tuple[float, float] = (0.6, 1.7)
     max_false_refusals: float = 0.05
     allow_other_data: bool = False
+
+    def bounds_of(self, part: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the bounds of a slice's calibration ratio."""
+        is_unseen = part["value"] == UNSEEN
+        return self.unseen_calibration_ratio if is_unseen else self.slice_calibration_ratio
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Gates":
@@ -74,7 +83,7 @@ class Gates:
             name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()
         }
         gates = cls(**values)
-        for name in ("calibration_ratio", "slice_calibration_ratio"):
+        for name in ("calibration_ratio", "slice_calibration_ratio", "unseen_calibration_ratio"):
             bounds = getattr(gates, name)
             if not (
                 isinstance(bounds, tuple) and len(bounds) == 2 and 0 < bounds[0] <= 1 <= bounds[1]
@@ -264,34 +273,17 @@ def _same_origin(origin: str, champion_origin: str, gates: Gates) -> Check:
     return Check("same_origin", False, f"{found}; to replace it on purpose, set ALLOW_OTHER_DATA=1")
 
 
-def slice_evidence(
-    slices: Sequence[Mapping[str, Any]], overall: float, gates: Gates
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the chance of each slice's clicks, and whether the gates refuse it, ``(n_slices,)`` each.
-
-    A slice is refused whose ratio is out of bounds, by more than chance and the model's `overall` calibration ratio
-    explain; over all slices together, right predictions are so with chance ``gates.alpha`` at most.
-    """
-    low, high = gates.slice_calibration_ratio
-    clicks, n, expected = (
-        np.array([part[key] for part in slices], dtype=np.float64)
-        for key in ("n_clicks", "n_impressions", "n_expected")
-    )
-    chance = chance_of_ratio(clicks, n, expected, overall=overall)
-    is_out = (expected < low * clicks) | (expected > high * clicks)
-    return chance, holm(chance, gates.alpha) & is_out
-
-
 def _slices_calibrated(slices: Sequence[Mapping[str, Any]], overall: float, gates: Gates) -> Check:
-    low, high = gates.slice_calibration_ratio
     if not slices:
         return Check("slices", True, "no slice is declared")
     chance, out = slice_evidence(slices, overall, gates)
     if not out.any():
+        low, high = gates.slice_calibration_ratio
         reason = f"none of {len(slices)} slices is outside of [{low:g}, {high:g}] by more than chance explains"
         return Check("slices", True, reason)
     worst = min(np.flatnonzero(out).tolist(), key=lambda number: float(chance[number]))
     part = slices[worst]
+    low, high = gates.bounds_of(part)
     ratio = part["n_expected"] / part["n_clicks"] if part["n_clicks"] else math.inf
     others = int(out.sum()) - 1
     reason = (

@@ -10,6 +10,7 @@ from tasks.hashing.features.columns import with_features
 from tasks.logs.log import Log
 from tasks.logs.split import Span
 from tasks.schema import Schema, Slice
+from tasks.schemas.fields import UNSEEN
 
 _MAX_VALUES = 24
 _COLUMNS = [
@@ -46,7 +47,7 @@ def _labels(
     values = frame[part.field].astype("str").fillna("(missing)")
     if part.seen:
         seen = _seen_values(log, part.field, schema, learned_span)
-        return np.where(values.isin(seen), "seen before", "unseen")
+        return np.where(values.isin(seen), "seen before", UNSEEN)
     if part.missing is not None:
         return np.where(frame[part.field].isna(), part.missing, part.other or "other")
     if part.field in schema.feature_columns:

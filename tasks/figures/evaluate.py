@@ -10,8 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, StrMetho
 
 from tasks.evaluation.candidates import CHAMPION
 from tasks.evaluation.comparison import Comparison
-from tasks.evaluation.evidence import ratio_interval
-from tasks.evaluation.gates import Gates, slice_evidence
+from tasks.evaluation.evidence import ratio_interval, slice_evidence
+from tasks.evaluation.gates import Gates
 from tasks.figures.style import ACCENT, INK, SOFT, empty, short
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -243,6 +243,7 @@ class Gates(Section):
     )
     calibration_ratio: Bounds = Field(description="mean prediction over click rate, [low, high]")
     slice_calibration_ratio: Bounds = Field(description="the same for each slice")
+    unseen_calibration_ratio: Bounds = Field(description="the same for values never learned")
     max_false_refusals: Part = Field(description="chance of refusing the truth: docs/gates.md")
     allow_other_data: bool = Field(
         description="whether a model of another origin may replace the champion"

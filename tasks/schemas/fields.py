@@ -92,6 +92,9 @@ class Field(Part):
                 raise ValueError(f"pattern: {error}") from None
 
 
+UNSEEN = "unseen"  # the part of a slice with `seen` whose values no model has learned
+
+
 @dataclass(frozen=True)
 class Slice(Part):
     """A part of the traffic that is evaluated on its own.

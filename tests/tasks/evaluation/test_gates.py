@@ -187,3 +187,18 @@ def test_allow_other_data_is_true_or_false():
     """A text would be true by accident."""
     with pytest.raises(ConfigError, match="allow_other_data must be true or false, found 'no'"):
         Gates.from_dict({"allow_other_data": "no"})
+
+
+def test_values_that_no_model_has_learned_have_bounds_of_their_own():
+    """A campaign of the day is predicted from the rest of its rows alone; far off is refused all the same."""
+    for ratio, value, passed in (
+        (0.7, "app", False),
+        (0.7, "unseen", True),
+        (0.4, "unseen", False),
+    ):
+        verdict = judge("a", GOOD, [part(ratio, value=value)], gates=Gates())
+        assert verdict.passed == passed
+    (reason,) = verdict.reasons
+    assert "must lie in [0.6, 1.7]" in reason
+    narrow = Gates(unseen_calibration_ratio=(0.8, 1.25))
+    assert not judge("a", GOOD, [part(0.7, value="unseen")], gates=narrow).passed
