@@ -261,7 +261,7 @@ def changed(tmp_path_factory):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     return json.loads(done.stdout)
 
