@@ -23,7 +23,9 @@ from tasks.models import make_learner
 from tasks.models.predict import predict_stream
 from tasks.schema import load_schema
 from tasks.simulation.shapes import SHAPES
-from tasks.training.fit import fit_stream, learn_once
+from tasks.training.epochs import Training
+from tasks.training.fit import learn_anew, validate
+from tasks.training.sampling import tokens_per_row
 from tasks.training.search import search
 
 RESULT = ROOT / "bench" / "results" / "shapes.json"
@@ -80,15 +82,24 @@ def judge(
 def _trained(
     model: Mapping[str, Any], parts: Mapping[str, FeatureSet], *, seed: int, storage: str
 ) -> Any:
-    """Return a learner as the pipeline trains it: searched, early stopping, then the validation rows too."""
+    """Return a learner as the pipeline trains it: searched, early stopping, then anew with the validation rows."""
     if "storage" in model["search"]:
         model = {**model, "search": {**model["search"], "storage": storage}}
     train, valid = parts["train"], parts["valid"]
     found = search(model, train, valid, seed=seed)
-    learner = make_learner(model, train.contract.n_features, random_state=seed, **found.params)
-    fit_stream(learner, train, valid, max_epochs=8, patience=1, seed=seed)
-    learn_once(learner, valid, seed=seed)
-    return learner
+    learner = make_learner(
+        model,
+        train.contract.n_features,
+        random_state=seed,
+        n_tokens=tokens_per_row(train),
+        **found.params,
+    )
+    with Training(learner, train, valid, max_epochs=8, patience=1, seed=seed) as run:
+        for epoch in run.epochs():
+            for rows in epoch.batches():
+                run.learner.partial_fit_codes(*rows)
+            epoch.finish(*validate(run.learner, run.valid))
+    return learn_anew(run, train, valid)
 
 
 def _column(
