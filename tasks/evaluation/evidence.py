@@ -13,12 +13,9 @@ for several tests at once.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from tasks.evaluation.gates import Gates
 
 _CLASSES = 256  # of predictions, in which clicks are drawn
 
@@ -204,7 +201,7 @@ def clicks_needed(bounds: tuple[float, float], alpha: float) -> int:
 
 
 def slice_evidence(
-    slices: Sequence[Mapping[str, Any]], overall: float, gates: "Gates"
+    slices: Sequence[Mapping[str, Any]], overall: float, gates: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the chance of each slice's clicks, and whether the gates refuse it, ``(n_slices,)`` each.
 

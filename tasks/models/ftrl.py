@@ -111,7 +111,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
     @classmethod
     def defaults_for(cls, n_tokens: int) -> dict[str, Any]:
         """Return the rate for rows of that many tokens: all of them move the same logit, so it is shared among them."""
-        return {"alpha": min(1.2 / max(n_tokens, 1), 0.1)}
+        return {"alpha": min(round(1.2 / max(n_tokens, 1), 6), 0.1)}
 
     def check_params(self) -> None:
         """Raise ConfigError, naming the parameter, if one is out of its range."""
