@@ -87,7 +87,6 @@ def slice_ratios(
 
     Beyond `n_shown` slices those with the fewest impressions are left out; `overall` is the model's ratio.
     """
-    bounds = gates.slice_calibration_ratio
     if table.empty:
         return empty(title, "the schema declares no slices")
     _, refused = slice_evidence(table.to_dict("records"), overall, gates)
@@ -99,7 +98,9 @@ def slice_ratios(
     figure, axes = plt.subplots(figsize=(8, 0.26 * len(table) + 1.6))
     y = np.arange(len(table))[::-1]
     ratio, out = table["calibration_ratio"].to_numpy(float), table["refused"].to_numpy(bool)
-    axes.axvspan(*bounds, color="#f3f4f6", label="allowed by the gates")
+    bounds = np.array([gates.bounds_of(part) for part in table.to_dict("records")]).reshape(-1, 2)
+    wide = bounds[:, 1] - bounds[:, 0]
+    axes.barh(y, wide, left=bounds[:, 0], height=1, color="#f3f4f6", label="allowed by the gates")
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
     axes.errorbar(
         ratio, y, xerr=[ratio - low, np.minimum(high, 20) - ratio], fmt="o", color=INK, ecolor=SOFT,
@@ -113,7 +114,7 @@ def slice_ratios(
     clicks = table["n_clicks"]
     axes.set_yticks(y, [f"{a}  ({n:,.0f} clicks)" for a, n in zip(names, clicks, strict=True)])
     axes.set_xscale("log")
-    reach = [*ratio, *bounds]
+    reach = [*ratio, *bounds.ravel()]
     axes.set_xlim(0.8 * max(min(reach), 0.05), 1.25 * min(max(reach), 20))
     ticks = [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 4, 10]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
