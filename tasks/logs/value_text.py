@@ -121,7 +121,10 @@ class FieldText:
         words = {*schema.missing, *([] if field.missing is None else [field.missing])}
         self._missing = frozenset({"", *map(self._spelled, words)})
         self._is_plain = self._spelling.rule != "number"
-        self._words = {**self._spelling.words, **dict.fromkeys(self._missing, "")}
+        spelled = self._spelling.words.items()
+        words_of_values = {word: text for word, text in spelled if text not in self._missing}
+        gone = (word for word, text in spelled if text in self._missing)
+        self._words = words_of_values | dict.fromkeys([*gone, *self._missing], "")
         self._missing_numbers = {float(text) for text in self._missing if _NUMBER.fullmatch(text)}
 
     @property
@@ -194,7 +197,7 @@ class FieldText:
     def numbers(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Return texts or numbers as float64, null where missing or unreadable, and where they are unreadable."""
         if is_number_type(values.type) and not self._missing - {""}:
-            floats = _floats(values)
+            floats = floats_of(values)
             unreadable = np.isinf(floats)
         else:
             texts = number_texts(values) if is_number_type(values.type) else values
@@ -208,7 +211,7 @@ class FieldText:
         return pa.array(floats + 0.0, mask=np.isnan(floats) | unreadable), unreadable
 
 
-def _floats(values: pa.Array) -> np.ndarray:
+def floats_of(values: pa.Array) -> np.ndarray:
     """Return numbers or booleans as float64, NaN where null; a float32 is its shortest decimal, as a request sends it."""
     if pa.types.is_float32(values.type):
         short: np.ndarray = values.to_numpy(zero_copy_only=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tasks.errors import ClicklabError
+from tasks.errors import ClicklabError, InputError
 from tasks.logs.inference.column_facts import ColumnFacts, facts_of
 from tasks.logs.inference.field_roles import Role, id_of, roles_of
 from tasks.logs.inference.label_guess import LabelGuess, guess_label
@@ -256,7 +256,10 @@ def _fitting(sample: Sample, name: str) -> str | None:
         else:
             fits = len(names) == len(headless)
         if fits and path.stem != name:
-            n_rows, bad = _unreadable(sample, schema)
+            try:
+                n_rows, bad = _unreadable(sample, schema)
+            except InputError:
+                continue  # another encoding, or a type that the log cannot hold
             if sum(bad.values()) <= 0.01 * n_rows:
                 return path.stem
     return None

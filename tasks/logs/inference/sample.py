@@ -1,6 +1,6 @@
 """A bounded sample of a raw log, of any form that ingest reads, before there is a schema."""
 
-import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,7 +16,8 @@ from tasks.logs.inference.text_form import sniff
 from tasks.logs.intake.archives import Opener, Part
 from tasks.logs.intake.csv_block import RawRows
 from tasks.logs.intake.headers import WrongColumns
-from tasks.logs.intake.readers import JSON_SUFFIXES, file_errors, read_source
+from tasks.logs.intake.json_lines import json_object
+from tasks.logs.intake.readers import file_errors, is_json, read_source
 from tasks.logs.intake.values import texts
 from tasks.logs.origin import split_member
 from tasks.logs.sources import list_files
@@ -112,20 +113,21 @@ def _look(part: Part) -> Look:
         look = _look_at_parquet(part)
     else:
         head = part.stream.read(_HEAD_BYTES)
-        if any(suffix in part.name.lower().rsplit("/", 1)[-1] for suffix in JSON_SUFFIXES):
+        if is_json(part.name):
             look = _look_at_json(part.name, head)
         else:
             found = sniff(head, part.name, is_whole=len(head) < _HEAD_BYTES)
             look = Look(part.name, list(found.columns), found.declared)
     look.columns += [name for name in partition if name not in look.columns]
-    for name in look.columns:
+    times = Counter(look.columns)
+    for name in times:
         if not name:
             look.refused[name] = "a column without a name"
         elif "=" in name or "*" in name:
             look.refused[name] = "its name holds '=' or '*'; rename the column to use it"
-        elif look.columns.count(name) > 1:
+        elif times[name] > 1:
             look.refused[name] = "the file has it twice"
-    look.columns = list(dict.fromkeys(look.columns))
+    look.columns = list(times)
     return look
 
 
@@ -145,20 +147,17 @@ def _look_at_parquet(part: Part) -> Look:
 
 def _look_at_json(name: str, head: bytes) -> Look:
     look = Look(name, [])
+    columns: dict[str, None] = {}
     for line in head.split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the last one is cut
-        for key, value in row.items() if isinstance(row, dict) else ():
-            if key not in look.columns:
-                look.columns.append(key)
+        for key, value in (json_object(line) or {}).items():  # the last one is cut
+            columns[key] = None
             if isinstance(value, list):
                 look.lists.add(key)
                 value = value[0] if value else None
             if isinstance(value, dict | list):
                 look.refused[key] = "its values are objects, which the log cannot hold"
-    if not look.columns:
+    look.columns += columns
+    if not columns:
         raise InputError(f"{name}: the first line is no JSON object; expected one per line")
     return look
 

@@ -1,13 +1,13 @@
 """How a text file is written, by its first lines: encoding, separator, quotes, header or none."""
 
 import codecs
-import csv
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
 
 from tasks.errors import InputError
 from tasks.logs.intake.csv_line import BACKSLASH, LineRule
+from tasks.logs.intake.headers import cells_of
 from tasks.schemas.forms import FileForm
 
 _SEPARATORS = ",\t;|\x01 "
@@ -120,16 +120,6 @@ def _best_form(lines: list[str]) -> tuple[FileForm, int]:
         return FileForm(), 1
     n_rows, form, n_columns = max(found, key=lambda one: one[0])  # the first of equals
     return form, n_columns if n_rows > len(lines) / 2 else 1
-
-
-def cells_of(line: str, form: FileForm) -> list[str]:
-    """Return the cells of a line."""
-    quoting = {"quotechar": form.quote} if form.quote else {"quoting": csv.QUOTE_NONE}
-    reader = csv.reader([line], delimiter=str(form.separator), escapechar=form.escape, **quoting)  # type: ignore[arg-type]
-    try:
-        return [cell.strip() for cell in next(reader)]
-    except csv.Error:
-        return [line]
 
 
 def _is_header(rows: list[list[str]]) -> bool:

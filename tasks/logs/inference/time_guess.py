@@ -130,21 +130,22 @@ def _formats(texts: list[str], facts: ColumnFacts) -> list[str]:
 
 def _read(facts: ColumnFacts, form: str, texts: list[str], why: str) -> TimeGuess | None:
     time = TimeForm(columns=(facts.name,), format=form, name=facts.name)
-    moments = []
+    read: dict[str, datetime] = {}
     for text in texts:
         try:
             moment = time.parse(text)
         except (ValueError, OverflowError):
             continue
         if moment.year in _YEARS:
-            moments.append(moment)
+            read[text] = moment
+    moments = list(read.values())
     if len(moments) < 0.99 * len(texts):
         return None
     has_hours = any((moment.hour, moment.minute, moment.second) != (0, 0, 0) for moment in moments)
     return TimeGuess(
         (facts.name,),
         form,
-        why or f"{facts.distinct[0]!r} reads as {time.parse(texts[0]):%Y-%m-%d %H:%M:%S}",
+        why or f"{next(iter(read))!r} reads as {moments[0]:%Y-%m-%d %H:%M:%S}",
         min(moments),
         max(moments),
         has_hours,

@@ -41,6 +41,7 @@ _HEAD_BYTES = 512
 _READ_BYTES = 1 << 20
 _FREE_BYTES, _MAX_RATIO = 256 << 20, 100  # what unpacks to more than both is no log
 _DEFLATE64, _ENCRYPTED = 9, 1
+_MAX_DEPTH = 8  # of archives in archives
 
 
 class Part(NamedTuple):
@@ -81,6 +82,8 @@ class Opener:
         yield from self._parts(stream, uri, size, depth=depth)
 
     def _parts(self, stream: Any, uri: str, size: int, *, depth: int) -> Iterator[Part]:
+        if depth > _MAX_DEPTH:
+            raise InputError(f"{uri}: packed more than {_MAX_DEPTH} times; unpack it")
         head = stream.peek(_HEAD_BYTES)
         if not head:
             self.note(f"{uri} is empty and was left out")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tasks.logs.intake.part_writer import PartWriter
+from tasks.logs.intake.part_writer import PartWriter, detached
 from tasks.logs.intake.row_hash import hash_rows
 from tasks.logs.log import ticks_of
 from tasks.schema import Schema
@@ -18,6 +18,7 @@ from tasks.schema import Schema
 HOUR, DAY = 3_600_000_000, 86_400_000_000
 _BUFFERED_ROWS = 2_000_000
 _OPEN_FILES = 64
+_FEW = 8  # fewer rows than this part of a batch are copied out of it
 
 
 class Run(NamedTuple):
@@ -126,6 +127,8 @@ class DayFiles:
                 rows = np.flatnonzero(numbers == number)
                 steady = rows[-1] - rows[0] + 1 == rows.size
                 part = batch.slice(rows[0], rows.size) if steady else batch.take(pa.array(rows))
+                if rows.size * _FEW < numbers.size:  # they wait for others without all of the batch
+                    part = detached(part)
                 chosen = [values[rows] for values in counted]
             ranks[rows] = np.arange(day.n_rows, day.n_rows + part.num_rows)
             day.count(*chosen)

@@ -10,6 +10,7 @@ from tasks.schema import Schema
 from tasks.schemas.forms import FileForm
 
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_SHOWN = 20
 _ADVICE = "rename, or let `make schema DATA=...` write a first schema for this log (`schema` in env.yaml, now {!r})"
 
 Note = Callable[[str], None]
@@ -60,13 +61,14 @@ def _cells(line: str, form: FileForm, wanted: Sequence[str | int]) -> tuple[File
     """Return the cells of a line, and the form with its separator: the one that gives most of the wanted names or number."""
     found = []
     for mark in [form.separator] if form.separator else _SEPARATORS:
-        cells = _split(line, replace(form, separator=mark))
+        cells = cells_of(line, replace(form, separator=mark))
         found.append((len({*cells, len(cells)} & {*wanted}), mark, cells))
     _, mark, cells = max(found, key=lambda one: one[0])  # the first of equals: the comma
     return replace(form, separator=mark), cells
 
 
-def _split(line: str, form: FileForm) -> list[str]:
+def cells_of(line: str, form: FileForm) -> list[str]:
+    """Return the cells of a line."""
     quoting = {"quotechar": form.quote} if form.quote else {"quoting": csv.QUOTE_NONE}
     reader = csv.reader([line], delimiter=str(form.separator), escapechar=form.escape, **quoting)  # type: ignore[arg-type]
     try:
@@ -106,7 +108,10 @@ def check_columns(found: Sequence[str], file: str, schema: Schema, note: Note) -
         raise InputError(f"{file}: column {twice[0]!r} occurs twice; drop or rename one")
     extra = [name for name in found if name not in wanted]
     if extra:
-        note(f"columns that the schema does not name were ignored: {', '.join(extra)}")
+        shown = ", ".join(extra[:_SHOWN]) + (
+            f" and {len(extra) - _SHOWN} more" if extra[_SHOWN:] else ""
+        )
+        note(f"columns that the schema does not name were ignored: {shown}")
     return wanted
 
 

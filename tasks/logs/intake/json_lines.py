@@ -44,15 +44,15 @@ def read_json_lines(
     flat = NestedFields(paths).flat if paths else None
     for block in cut_at_lines(stream, file, block_bytes):
         lines = block.split(b"\n")
-        found = [(place, _object(line, flat)) for place, line in enumerate(lines) if line.strip()]
+        found = [
+            (place, json_object(line, flat)) for place, line in enumerate(lines) if line.strip()
+        ]
         if kept is None:
             keys = dict.fromkeys(key for _, one in found if one for key in one)
             if found and not keys:
                 raise InputError(f"{file}: the first line is no JSON object; expected one per line")
-            for name in paths.keys() - keys.keys():
-                note(
-                    f"{file}: {paths[name]} leads nowhere in the first lines, so {name} is missing there"
-                )
+            for name in (name for name in paths if name not in keys):
+                note(f"{paths[name]} leads nowhere in the first lines: {name} is missing there")
             keys |= dict.fromkeys(paths)
             kept = check_columns(
                 [*keys, *(key for key in partition if key not in keys)], file, schema, note
@@ -62,10 +62,15 @@ def read_json_lines(
         n_lines += len(lines) - (not lines[-1])
 
 
-def _object(line: bytes, flat: Callable[[Any], dict[str, Any]] | None) -> dict[str, Any] | None:
+def json_object(
+    line: bytes, flat: Callable[[Any], dict[str, Any]] | None = None
+) -> dict[str, Any] | None:
+    """Return the object in a line, None if there is none; `flat` makes a row of a nested one."""
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = json.loads(line.decode("utf-8-sig"))
+        if b"\\ud" in line.lower():  # half a surrogate pair is no text
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # what is not UTF-8 is a ValueError, too
         return None
     if not isinstance(found, dict):
         return None

@@ -90,6 +90,16 @@ class PartWriter:
             self._writer = None
 
 
+def detached(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows as a batch of their own, which keeps nothing of the larger one that they are a slice of."""
+    copied = batch.take(pa.array(np.arange(batch.num_rows)))
+    columns = [
+        _compact(pa.chunked_array([one])) if pa.types.is_dictionary(one.type) else one
+        for one in copied.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
 def _compact(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """Return a dictionary column whose values are those of its rows, in order of first appearance."""
     if not pa.types.is_dictionary(column.type):

@@ -27,7 +27,7 @@ from tasks.logs.origin import split_member
 from tasks.logs.sources import SourceFile, list_files
 from tasks.schema import Schema
 
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -151,7 +151,7 @@ class Reader:
 
 def is_json(name: str) -> bool:
     """Return whether a file of text holds JSON lines, by its name."""
-    return any(suffix in name.lower().rsplit("/", 1)[-1] for suffix in JSON_SUFFIXES)
+    return any(suffix in name.lower().rsplit("/", 1)[-1] for suffix in _JSON_SUFFIXES)
 
 
 def read_source(

@@ -43,28 +43,31 @@ class TimeParser:
         """Return microseconds since 1970, int64; `NOT_A_TIME` where there is none."""
         kind = column.type
         if pa.types.is_date(kind):
-            column, kind = column.cast(pa.timestamp("us")), pa.timestamp("us")
+            column, kind = column.cast(pa.timestamp("s")), pa.timestamp("s")
         if pa.types.is_timestamp(kind) and (kind.tz or self._schema.time.zone == "UTC"):
             moments = column.cast(TIME if kind.tz else pa.timestamp("us"), safe=False)
             ticks = moments.cast(pa.int64()).fill_null(NOT_A_TIME)
             return _in_range(ticks.to_numpy(zero_copy_only=False))
         if pa.types.is_timestamp(kind):
             return self._of_zone(column.cast(pa.timestamp("us"), safe=False))
-        coded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
-        texts = coded.dictionary
-        if pa.types.is_floating(texts.type):
-            texts = pa.array(
-                [f"{v:.0f}" if v is not None and v % 1 == 0 else str(v) for v in texts.to_pylist()],
-                pa.string(),
-            )
         try:
-            texts = texts.cast(pa.string())
-        except pa.ArrowNotImplementedError:
+            coded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
+            texts = self._texts_of(coded.dictionary)
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
             raise InputError(
                 f"{file}: the time column {self._schema.time_column!r} has the type {kind}; expected text, integers or timestamps"
             ) from None
         distinct = np.append(self._parse(texts), NOT_A_TIME)
         return distinct[coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+
+    @staticmethod
+    def _texts_of(texts: pa.Array) -> pa.StringArray:
+        if pa.types.is_floating(texts.type):
+            texts = pa.array(
+                [f"{v:.0f}" if v is not None and v % 1 == 0 else str(v) for v in texts.to_pylist()],
+                pa.string(),
+            )
+        return texts.cast(pa.string())
 
     def _parse(self, texts: pa.StringArray) -> np.ndarray:
         ticks = np.full(len(texts), NOT_A_TIME)

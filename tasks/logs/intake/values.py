@@ -8,7 +8,14 @@ import pyarrow.compute as pc
 
 from tasks.errors import InputError
 from tasks.logs.spelling import decimal_text
-from tasks.logs.value_text import ITEM_MARK, FieldText, is_number_type, is_text_type, number_texts
+from tasks.logs.value_text import (
+    ITEM_MARK,
+    FieldText,
+    floats_of,
+    is_number_type,
+    is_text_type,
+    number_texts,
+)
 
 
 def distinct_texts(values: pa.Array, name: str, file: str) -> pa.Array:
@@ -105,7 +112,7 @@ def numbers(column: pa.Array, rule: FieldText, name: str, file: str) -> tuple[pa
 def floats(column: pa.Array, name: str, file: str) -> np.ndarray:
     """Return a column as float64, NaN where there is no number."""
     if is_number_type(column.type) and not pa.types.is_float16(column.type):
-        return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return floats_of(column)
     try:
         return texts(column, name, file).cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:

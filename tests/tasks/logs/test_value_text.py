@@ -152,3 +152,11 @@ def test_floats_of_parquet_are_taken_as_they_are():
     )
     assert numbers.to_pylist() == [1.5, None, None, None]
     assert unreadable.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["category", "number", "list"])
+def test_a_boolean_that_means_missing_does_so_in_every_spelling(kind):
+    """As text, as a word of Python or R, and as the boolean itself; the other one stays a value."""
+    rule = rule_of(kind, missing="false")
+    assert {rule(value) for value in ("false", "False", "FALSE", False)} == {""}
+    assert rule(True) == rule("True") != ""

@@ -150,3 +150,12 @@ def test_the_readme_shows_a_schema_that_loads():
     blocks = re.findall(r"```yaml\n(name:.*?)```", (ROOT / "README.md").read_text(), re.S)
     found = Schema.from_dict(yaml.safe_load(blocks[0]))
     assert [field.kind for field in found.fields] == ["category", "number", "list"]
+
+
+def test_a_bundled_schema_that_cannot_read_the_log_is_passed_over(tmp_path):
+    """As many columns as KDD Cup 2012's, no header, and letters in another encoding."""
+    path = tmp_path / "log.txt"
+    row = "{0}\t{1}\té{2}\t" + "\t".join(f"v{n}{{2}}" for n in range(9))
+    path.write_bytes("\n".join(row.format(n % 2, 1, n % 5) for n in range(400)).encode("cp1252"))
+    found = yaml.safe_load(draft_schema(str(path), "odd").text)
+    assert found["file"]["encoding"] == "cp1252"

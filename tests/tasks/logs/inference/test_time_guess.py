@@ -83,3 +83,10 @@ def test_digits_need_a_name_or_an_order():
     assert guess(account=texts)[0] is None
     assert guess(ts=texts)[0].format == "epoch"
     assert guess(c1=sorted(texts))[0].format == "epoch"
+
+
+def test_the_most_frequent_text_may_be_no_time():
+    """MySQL writes zeros where it has no date."""
+    texts = [f"{MOMENTS[0] + timedelta(seconds=n):%Y-%m-%d %H:%M:%S}" for n in range(400)]
+    found, _ = guess(seen=["0000-00-00 00:00:00"] * 3 + texts)
+    assert found is not None and "2024-04-25 03:12:31" in found.why

@@ -167,3 +167,13 @@ def test_folders_can_be_columns(tmp_path):
         (folder / "part.csv").write_bytes(HALVES[number])
     ingest_log(str(tmp_path / "in"), tmp_path / "log", schema=Schema.from_dict(raw))
     assert {row["land"] for row in read_all(tmp_path / "log")} == {"Côte", None}
+
+
+def test_what_is_packed_without_end_is_one_line(tmp_path):
+    """Each layer costs a buffer or a file; a log has one or two."""
+    data = TEXT
+    for _ in range(12):
+        data = gzip.compress(data)
+    (tmp_path / "log.gz").write_bytes(data)
+    with pytest.raises(InputError, match="packed more than 8 times; unpack it"):
+        ingested(tmp_path / "log.gz")

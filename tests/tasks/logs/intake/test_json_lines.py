@@ -102,3 +102,27 @@ def test_a_line_nested_without_end_is_quarantined(tmp_path):
     ingest_log(str(tmp_path / "a.jsonl"), tmp_path / "log", schema=SCHEMA, max_bad_share=0.9)
     (bad,) = pq.read_table(tmp_path / "log" / "quarantine.parquet").to_pylist()
     assert (bad["row"], bad["reason"]) == (3, "not a JSON object")
+
+
+@pytest.mark.parametrize("page", [b'"\\ud800"', b'"\\uDfff x"', b'"\xed\xa0\x80"', b'"\xff"'])
+def test_what_is_no_text_costs_its_line(page, tmp_path):
+    """Half a surrogate pair, escaped or as bytes, and what is not UTF-8; a whole pair is a letter."""
+    good = [json.dumps(ROW), json.dumps(ROW | {"click": 0, "page": "\U0001f600"})]
+    lines = [
+        *(line.encode() for line in good),
+        b'{"ts": 1714521600, "click": 0, "page": ' + page + b"}",
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
+    ingest_log(str(tmp_path / "a.jsonl"), tmp_path / "log", schema=SCHEMA, max_bad_share=0.9)
+    (bad,) = pq.read_table(tmp_path / "log" / "quarantine.parquet").to_pylist()
+    assert (bad["row"], bad["reason"]) == (3, "not a JSON object")
+    assert {row["page"] for row in read_all(tmp_path / "log")} == {"a", "\U0001f600"}
+
+
+def test_a_thousand_unnamed_keys_are_a_short_note(tmp_path):
+    """The manifest says that they were ignored, not all of their names."""
+    rows = [ROW | {f"user {n}": n for n in range(1000)}, ROW | {"click": 0}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ingest_log(str(tmp_path / "a.jsonl"), tmp_path / "log", schema=SCHEMA)
+    (note,) = json.loads((tmp_path / "log" / "manifest.json").read_text())["notes"]
+    assert note.endswith("and 980 more") and len(note) < 400

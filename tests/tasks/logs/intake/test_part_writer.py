@@ -74,3 +74,11 @@ def test_what_waits_is_dropped_by_close(tmp_path):
     assert (writer.n_waiting, writer.is_open) == (5, False)
     writer.close()
     assert not writer.path.exists()
+
+
+def test_rows_taken_out_of_a_batch_keep_nothing_of_it():
+    """One stray row in each block of a large log would else hold all of its blocks in memory."""
+    batch = batch_of(VALUES)
+    few = part_writer.detached(batch.slice(3, 2))
+    assert few.to_pylist() == batch.slice(3, 2).to_pylist()
+    assert few.get_total_buffer_size() < batch.get_total_buffer_size() / 5

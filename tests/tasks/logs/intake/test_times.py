@@ -153,3 +153,21 @@ def test_date_and_hour_can_be_two_columns(tmp_path):
     raw = {"name": "x", "label": "click", "time": time, "fields": {"a": {}}}
     found = ingest_log(str(tmp_path / "a.parquet"), tmp_path / "log", schema=Schema.from_dict(raw))
     assert list(found["hours"]) == ["2024-05-01T00", "2024-05-01T05", "2024-05-01T23"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([[1], [2]]), pa.array([{"a": 1}, {"a": 2}]), pa.array([b"\xff", b"\xfe"])],
+    ids=["list", "struct", "binary"],
+)
+def test_a_time_column_of_another_type_is_one_line(column):
+    """Named with its type."""
+    with pytest.raises(InputError, match="the time column 't' has the type"):
+        TimeParser(schema_of("iso")).ticks(column, "a.parquet")
+
+
+def test_a_date_beyond_all_times_is_none():
+    """The largest day that a column can hold is in no year that the log has; the others stay."""
+    days = pa.array([0, 2**31 - 1, 19_000, None], pa.int32()).cast(pa.date32())
+    ticks = TimeParser(schema_of("iso")).ticks(days, "a.parquet")
+    assert ticks.tolist() == [0, NOT_A_TIME, 19_000 * 86_400_000_000, NOT_A_TIME]

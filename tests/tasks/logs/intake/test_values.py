@@ -10,6 +10,7 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.ingest import ingest_log
+from tasks.logs.intake.values import floats
 from tasks.schema import Schema
 from tests.logs import read_all
 
@@ -76,3 +77,10 @@ def test_a_row_that_breaks_a_pattern_is_a_bad_row(tmp_path):
     assert (values, found["quarantine"]) == (["1", None], {"a does not match its pattern": 1})
     field = {"fields": {"a": {"pattern": "[0-9]", "type": "list"}}}
     assert ingested(tmp_path, ["1|2", "3", "3|x"], **field)[0] == ["1\x1f2", "3"]
+
+
+def test_a_weight_is_the_same_number_by_every_door():
+    """A float32 is its shortest decimal, as text holds it."""
+    by_type = floats(pa.array([0.1, 2.5, None], pa.float32()), "w", "a.parquet")
+    by_text = floats(pa.array(["0.1", "2.5", None]), "w", "a.csv")
+    np.testing.assert_array_equal(by_type, by_text)
