@@ -135,7 +135,7 @@ def collect(
     champion = find_champion(log, split.test, schema, tracking, folder.parent / "champion")
     if champion is not None and champion.p_click is not None:
         scored[CHAMPION] = Scored(champion.model, champion.p_click, champion.known, champion.fresh)
-    losses = _lowest_losses(test, scored)
+    losses = _lowest_losses(test, {name: one for name, one in scored.items() if name != CHAMPION})
     clusters = find_clusters(test, losses, schema, cluster)
     return Collected(replace(test, clusters=clusters), scored, failed, champion, features)
 

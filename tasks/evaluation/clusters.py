@@ -4,6 +4,7 @@ Where they do, an interval that takes rows as independent is too narrow, of a si
 draws clusters in place of rows (:mod:`tasks.evaluation.bootstrap`).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,10 @@ from tasks.schema import Schema
 
 AUTO = "auto"
 FEWEST = 50  # clusters of equal size that rows must amount to, for an interval by cluster to hold
-_CHANCE = 1.2  # a design effect below may be that of rows which do not hang together
+_LEAST, _SIGMAS = (
+    1.2,
+    4.0,
+)  # a design effect below either may be that of rows which do not hang together
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Clusters:
     n_clusters
         Number of distinct values.
     n_effective
-        How many clusters of equal size would say as much: ``sum(n)**2 / sum(n**2)``.
+        How many clusters of equal size would say as much: ``sum(n)**2 / sum(n**2)``, n by weight.
     """
 
     field: str
@@ -42,8 +46,10 @@ class Clusters:
     n_effective: float
 
 
-def clusters_of(name: str, values: Any) -> Clusters:
+def clusters_of(name: str, values: Any, weight: np.ndarray | None = None) -> Clusters:
     """Return the clusters that rows with these values of a field form; a missing value is a cluster of its own.
+
+    `weight` is how many impressions each row stands for, ``(n_rows,)``; None: each is one.
 
     Examples
     --------
@@ -57,11 +63,12 @@ def clusters_of(name: str, values: Any) -> Clusters:
     hashes = np.concatenate([pd.util.hash_array(texts, categorize=False), [np.uint64(0)]])
     rows = pd.util.hash_array(np.arange(len(codes), dtype=np.uint64))
     ids = (np.where(codes >= 0, hashes[codes], rows) >> np.uint64(1)).astype(np.int64)
-    sizes = np.bincount(codes[codes >= 0])
-    n_missing = int((codes < 0).sum())
-    squares = float((sizes.astype(np.float64) ** 2).sum()) + n_missing
-    n_effective = len(codes) ** 2 / squares if len(codes) else 0.0
-    return Clusters(name, ids, int((sizes > 0).sum()) + n_missing, n_effective)
+    size = np.ones(len(codes)) if weight is None else np.asarray(weight, dtype=np.float64)
+    known = codes >= 0
+    sizes = np.concatenate([np.bincount(codes[known], size[known]), size[~known]])
+    squares = float((sizes**2).sum())
+    n_effective = float(sizes.sum()) ** 2 / squares if squares else 0.0
+    return Clusters(name, ids, int((sizes > 0).sum()), n_effective)
 
 
 def design_effect(losses: np.ndarray, ids: np.ndarray, weight: np.ndarray | None = None) -> float:
@@ -120,19 +127,20 @@ def find_clusters(
     if field is None or losses is None:
         return None
     names = [spec.name for spec in schema.fields if spec.kind == "category"]
-    best, largest = None, _CHANCE
+    best, largest = None, 0.0
     for one in _candidates(test, names):
         if one.n_effective < FEWEST or one.n_clusters == test.n_rows:
             continue
         effect = design_effect(losses, one.ids, test.weight)
-        if effect > largest:
+        by_chance = 1 + _SIGMAS * math.sqrt(2 / one.n_effective)  # as of a variance from so many
+        if effect > max(largest, by_chance, _LEAST):
             best, largest = one, effect
     return best
 
 
 def _candidates(test: Any, names: list[str]) -> Iterator[Clusters]:
     for name in names:
-        yield clusters_of(name, test.log.to_pandas([name], *test.span)[name])
+        yield clusters_of(name, test.log.to_pandas([name], *test.span)[name], test.weight)
 
 
 def how_drawn(clusters: Clusters | None) -> str:

@@ -23,6 +23,7 @@ from tasks.logs.learned import last_moment
 from tasks.models.artifact import ScoringModel
 from tasks.registry import mlflow_store
 from tasks.schema import Schema
+from tasks.schemas.fields import UNSEEN
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,14 @@ def compare(
     """
     y_true, weight = test.y_true, test.weight
     labels = slice_labels(test.log, schema, span=test.span, learned_span=test.learned_span)
-    judged = {name: _judged(test, model) for name, model in scored.items()}
+    judged = {name: judged_rows(test, model) for name, model in scored.items()}
     found = {name: metrics.evaluate(*rows) for name, rows in judged.items()}
     sums = {name: metrics.counts(*rows) for name, rows in judged.items()}
     ranking = sorted(set(scored) - {CHAMPION}, key=lambda name: (found[name]["log_loss"], name))
     tables = [slice_table(name, y_true, scored[name].p_click, labels, weight) for name in ranking]
     parts = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["model"])
+    seen = [part.name for part in schema.slices if part.seen]
+    parts[UNSEEN] = parts["slice"].isin(seen) & (parts["value"] == UNSEEN) if tables else False
     how = {"n_resamples": n_resamples, "seed": seed}
     paired = _paired(test, scored, ranking, found, **how)
     theirs = champion.known if champion else scored[CHAMPION].result if CHAMPION in scored else {}
@@ -106,7 +109,7 @@ def compare(
     )
 
 
-def _judged(test: TestRows, model: Scored, *others: Scored) -> tuple[Any, ...]:
+def judged_rows(test: TestRows, model: Scored, *others: Scored) -> tuple[Any, ...]:
     """Return labels, predictions and weights of the rows that none of the models has learned."""
     fresh = _fresh(test, model, *others)
     weight = None if test.weight is None else test.weight[fresh]
@@ -125,13 +128,13 @@ def _paired(
         return {}
     champion, out = scored[CHAMPION], {}
     for name in ranking:
-        rows = _judged(test, scored[name], champion)
+        rows = judged_rows(test, scored[name], champion)
         interval = lead_over(name, CHAMPION, scored=scored, test=test, **how)
         mark = found[CHAMPION]["log_loss"]
         difference = metrics.log_loss(*rows) - mark
         n_clicks = metrics.counts(*rows)["n_clicks"]
         low, high = interval or (np.nan, np.nan)
-        excess = row_losses(*rows[:2]) - row_losses(*_judged(test, champion, scored[name])[:2])
+        excess = row_losses(*rows[:2]) - row_losses(*judged_rows(test, champion, scored[name])[:2])
         half = Z_95 * float(mean_with_error(excess, rows[2])[1])
         out[name] = Paired(len(rows[0]), n_clicks, mark, difference, low, high, half)
     return out
@@ -168,7 +171,7 @@ def _intervals(
     """Return log loss with its bootstrap interval, for each model of the table."""
     losses = {}
     for name in table.index:
-        y_true, p_click, weight = _judged(test, scored[name])
+        y_true, p_click, weight = judged_rows(test, scored[name])
         rows = {"weight": weight, "cluster": _cluster_of(test, scored[name])}
         losses[name] = metrics.bootstrap_interval("log_loss", y_true, p_click, **rows, **how)
     intervals = pd.DataFrame.from_dict(losses, orient="index", columns=["low", "high"])
@@ -203,10 +206,10 @@ def lead_over(
     if name not in scored or best not in scored:
         return None
     one, other = scored[name], scored[best]
-    y_true, p_click, weight = _judged(test, one, other)
+    y_true, p_click, weight = judged_rows(test, one, other)
     rows = {"weight": weight, "cluster": _cluster_of(test, one, other)}
     how = {"n_resamples": n_resamples, "seed": seed}
-    p_other = _judged(test, other, one)[1]
+    p_other = judged_rows(test, other, one)[1]
     return bootstrap_difference("log_loss", y_true, p_click, p_other, **rows, **how)
 
 

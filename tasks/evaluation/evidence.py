@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+_TINY = 1e-12  # a ratio of nothing
 _CLASSES = 256  # of predictions, in which clicks are drawn
 
 
@@ -84,7 +85,7 @@ def holm(p_values: Any, alpha: float) -> np.ndarray:
     p_values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p_values, kind="stable")
     limits = alpha / np.arange(len(order), 0, -1)
-    failed = np.flatnonzero(p_values[order] > limits)
+    failed = np.flatnonzero(~(p_values[order] <= limits))  # NaN rejects nothing
     rejected = np.zeros(len(order), dtype=bool)
     rejected[order[: failed[0] if len(failed) else len(order)]] = True
     return rejected
@@ -103,7 +104,7 @@ def chance_of_ratio(
     """
     expected = np.asarray(expected, dtype=np.float64)
     fewer, _ = tails(n_clicks, n_impressions, expected / max(overall, 1.0))
-    _, more = tails(n_clicks, n_impressions, expected / min(overall, 1.0))
+    _, more = tails(n_clicks, n_impressions, expected / min(max(overall, _TINY), 1.0))
     return np.minimum(1.0, 2 * np.minimum(fewer, more))
 
 

@@ -66,8 +66,7 @@ class Gates:
 
     def bounds_of(self, part: Mapping[str, Any]) -> tuple[float, float]:
         """Return the bounds of a slice's calibration ratio."""
-        is_unseen = part["value"] == UNSEEN
-        return self.unseen_calibration_ratio if is_unseen else self.slice_calibration_ratio
+        return self.unseen_calibration_ratio if part.get(UNSEEN) else self.slice_calibration_ratio
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Gates":

@@ -73,7 +73,7 @@ def _seen_values(log: Log, field: str, schema: Schema, span: Span) -> set[str]:
     seen: set[str] = set()
     for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
         frame = with_features(batch.to_pandas(), features, time_column=schema.time_column)
-        seen.update(frame[field].dropna().unique())
+        seen.update(frame[field].astype("str").fillna("(missing)").unique())
     return seen
 
 

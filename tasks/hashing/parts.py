@@ -166,7 +166,8 @@ class Parts:
         head = {**self._plan, "digest": self.digest, "source": source, "origin": origin}
         noted = {"feature_faults": faults.to_dict(), "items_left_out": dict(faults.left_out)}
         ends = [read_part(self.path(number)).time for number in (0, len(parts) - 1) if parts]
-        times = times_between(ends[0][0], ends[-1][-1]) if ends else []
+        has_time = self._log.manifest.get("has_time", True)
+        times = times_between(ends[0][0], ends[-1][-1]) if ends and has_time else []
         found = {**head, **totals, **noted, "times": times, "parts": parts}
         _write_json(self.folder / MANIFEST, found)
 

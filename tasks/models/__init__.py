@@ -81,7 +81,7 @@ def make_learner(
     random_state
         Seed of a learner that draws random numbers; ignored by the others.
     n_tokens
-        Tokens of a row, ``contract.n_tokens``, for defaults that depend on it
+        Tokens of a row, as :func:`tasks.training.sampling.tokens_per_row` counts them, for defaults that depend on it
         (:meth:`tasks.models.learner.Learner.defaults_for`).
     **params
         The learner's own parameters; those left out keep its defaults.

@@ -7,11 +7,13 @@ import pandas as pd
 
 from tasks.errors import ConfigError
 from tasks.hashing.contract import HashContract
+from tasks.hashing.encode import columns_of, encode_batch
 from tasks.logs.log import Log
 from tasks.logs.split import Split
 from tasks.models import make_learner
 from tasks.schema import Schema
 from tasks.training.quick_trial import quick_trial
+from tasks.training.sampling import mean_tokens
 
 
 def bits_trial(
@@ -48,8 +50,11 @@ def bits_trial(
         )
     schema = Schema.from_dict(contract.schema, source="the schema of the hash contract")
     contracts = {n_bits: replace(contract, bits=n_bits) for n_bits in bits}
+    start, stop = split.train
+    first = next(log.batches(columns=columns_of(contract), start=start, stop=stop))
+    n_tokens = mean_tokens(encode_batch(first, contract))
     candidates = {
-        n_bits: (sized, make_learner("ftrl", sized.n_features, n_tokens=sized.n_tokens))
+        n_bits: (sized, make_learner("ftrl", sized.n_features, n_tokens=n_tokens))
         for n_bits, sized in contracts.items()
     }
     return quick_trial(log, schema, split, candidates, n_rows=n_rows).rename_axis("bits")

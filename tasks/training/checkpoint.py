@@ -25,7 +25,14 @@ EVERY_S = 30.0  # seconds between two checkpoints within an epoch
 MAX_SHARE = 0.02  # limit of the time spent on checkpoints, as a share of the time so far
 _BYTES_PER_S, _OPEN_S = 100e6, 0.02  # estimated cost of the first one
 _META = "meta"
-_CODE = ("training", "evaluation/metrics.py", "models", "cluster")
+_CODE = (
+    "training",
+    "evaluation/metrics.py",
+    "evaluation/rows.py",
+    "models",
+    "cluster",
+    "hashing/codes.py",
+)
 _PACKAGES = ("numpy", "numba", "scikit-learn")
 _RECREATED = {"_loss_function_"}  # by scikit-learn, in every call
 
@@ -155,8 +162,8 @@ def _code_digest() -> str:
     here, content = Path(__file__).parents[1], hashlib.sha256()
     for name in _CODE:
         place = here / name
-        for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
-            content.update(path.name.encode() + path.read_bytes())
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            content.update(path.relative_to(here).as_posix().encode() + path.read_bytes())
     return content.hexdigest()
 
 

@@ -91,8 +91,13 @@ def weight_of(rows: tuple[Any, ...]) -> float:
 
 
 def tokens_per_row(rows: Any) -> int:
-    """Return how many tokens a row has, on average over the first batch, rounded up: a list seldom fills its places."""
-    codes = next(iter(rows.batches())).codes
+    """Return how many tokens a row has, by :func:`mean_tokens` of the first batch; 1 without rows."""
+    first = next(iter(rows.batches()), None)
+    return 1 if first is None else mean_tokens(first.codes)
+
+
+def mean_tokens(codes: np.ndarray) -> int:
+    """Return how many tokens a row has on average, rounded up, 1 or more: a list seldom fills its places."""
     return max(1, -(-int(np.count_nonzero(codes != NO_TOKEN)) // max(1, len(codes))))
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tasks.errors import ConfigError, InputError
+from tasks.errors import ConfigError, DegenerateError, InputError
 from tasks.models import INPUTS
 from tasks.models.estimators import scoring
 from tasks.models.estimators.files import dumped
@@ -174,6 +174,8 @@ class EstimatorLearner(Learner):
         ------
         InputError
             If fitting fails, an answer is no probability, or it cannot be saved without pickle.
+        DegenerateError
+            If the rows that it learns have one label.
         """
         last = -int(self._input["max_rows"])
         held = (self._codes, self._labels, self._weights)
@@ -188,7 +190,9 @@ class EstimatorLearner(Learner):
                 f"{self.n_seen_:,}",
             )
         if labels.min() == labels.max():
-            raise InputError(f"{self.kind}: all {len(labels):,} rows have the label {labels[0]}")
+            raise DegenerateError(
+                f"{self.kind}: all of the last {len(labels):,} rows have the label {labels[0]}"
+            )
         own = weights if self._is_weighted else None
         self._fit(codes, labels, own)
         self.loss_ = self.log_loss(codes, labels, own)

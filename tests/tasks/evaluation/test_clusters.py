@@ -177,3 +177,30 @@ def test_a_cluster_is_a_category_of_the_schema(field, why):
     with pytest.raises(ConfigError, match=f"{why}; name one of shop, noise, size, or auto"):
         check_cluster(field, SCHEMA)
     check_cluster("auto", SMALL)
+
+
+def test_the_largest_of_many_fields_by_chance_is_no_cluster():
+    """Fifteen random fields and independent rows: with so few clusters each the largest effect is 1.2 and more."""
+    fields = [f"f{n}" for n in range(15)]
+    schema = Schema.from_dict(
+        {"name": "x", "label": "click", "fields": {name: {} for name in fields}}
+    )
+    n_found = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        p = rng.beta(0.5, 25, 3000).clip(1e-6)
+        losses = row_losses((rng.random(3000) < p).astype(float), p)
+        frame = pd.DataFrame({name: rng.integers(0, 80, 3000).astype(str) for name in fields})
+        n_found += find_clusters(Rows(frame=frame), losses, schema) is not None
+    assert n_found <= 1
+
+
+def test_a_cluster_of_most_impressions_leaves_few():
+    """Its rows may be few: it is impressions that share their luck."""
+    values, weight = ["big", *map(str, range(200))], np.array([9000.0, *np.ones(200)])
+    assert clusters_of("ad", values).n_effective == pytest.approx(201)
+    assert clusters_of("ad", values, weight).n_effective < 1.1
+    repeated = np.repeat(values, weight.astype(int))
+    assert clusters_of("ad", values, weight).n_effective == pytest.approx(
+        clusters_of("ad", repeated).n_effective
+    )

@@ -1,5 +1,8 @@
 """What clicks can tell: against SciPy's distributions, and against draws of the clicks themselves."""
 
+import math
+import warnings
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -101,3 +104,11 @@ def test_enough_clicks_keep_chance_inside_the_bounds():
         return stats.poisson.pmf(counts, n)[(ratios < 0.8) | (ratios > 1.25)].sum()
 
     assert outside(needed) <= 0.05 < outside(needed - 1)
+
+
+def test_what_is_not_known_rejects_nothing():
+    """A chance that is NaN is no evidence; predictions of 0 have one."""
+    assert holm([math.nan, 0.001, 0.9], 0.05).tolist() == [False, True, False]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert chance_of_ratio(3, 100, 0.0, overall=0.0) <= 1

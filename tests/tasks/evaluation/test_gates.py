@@ -191,14 +191,16 @@ def test_allow_other_data_is_true_or_false():
 
 def test_values_that_no_model_has_learned_have_bounds_of_their_own():
     """A campaign of the day is predicted from the rest of its rows alone; far off is refused all the same."""
-    for ratio, value, passed in (
-        (0.7, "app", False),
-        (0.7, "unseen", True),
-        (0.4, "unseen", False),
-    ):
-        verdict = judge("a", GOOD, [part(ratio, value=value)], gates=Gates())
+    new = {"unseen": True}
+    for ratio, more, passed in ((0.7, {}, False), (0.7, new, True), (0.4, new, False)):
+        verdict = judge("a", GOOD, [part(ratio) | more], gates=Gates())
         assert verdict.passed == passed
     (reason,) = verdict.reasons
     assert "must lie in [0.6, 1.7]" in reason
     narrow = Gates(unseen_calibration_ratio=(0.8, 1.25))
-    assert not judge("a", GOOD, [part(0.7, value="unseen")], gates=narrow).passed
+    assert not judge("a", GOOD, [part(0.7) | new], gates=narrow).passed
+
+
+def test_a_value_that_is_called_unseen_is_a_value_like_others():
+    """In a plain slice it is the log's own word."""
+    assert not judge("a", GOOD, [part(0.7, value="unseen")], gates=Gates()).passed

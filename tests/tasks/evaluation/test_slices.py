@@ -41,7 +41,7 @@ def test_rows_belong_to_the_parts_that_the_schema_declares(log):
         "hour": ["05", "06", "10"],
         "place": ["1", "2", "2"],
         "known site": ["with site", "with site", "no site"],
-        "new site": ["seen before", "unseen", "unseen"],
+        "new site": ["seen before", "unseen", "seen before"],  # nothing was seen before, too
         "new hour": ["seen before", "seen before", "unseen"],
     }
 

@@ -26,12 +26,15 @@ RAW = {
     "label": "click",
     "time": {"column": "when", "format": "iso"},
     "features": ["hour_of_day", "weekday"],
-    "fields": {"site": {}, "größe": {}, "n": {}, "x": {}},
+    "fields": {"site": {"spelling": "exact"}, "größe": {"spelling": "exact"}, "n": {}, "x": {}},
     "crosses": [["site", "n"], ["site", "größe", "hour_of_day"]],
 }
 CONTRACT = HashContract.from_schema(Schema.from_dict(RAW), bits=BITS)
 PLAIN = HashContract.from_schema(
-    Schema.from_dict(RAW | {"fields": {"site": {}}, "crosses": [], "features": []}), bits=BITS
+    Schema.from_dict(
+        RAW | {"fields": {"site": {"spelling": "exact"}}, "crosses": [], "features": []}
+    ),
+    bits=BITS,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.none()

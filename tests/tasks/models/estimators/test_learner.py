@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
 import tasks.models
-from tasks.errors import ConfigError, InputError
+from tasks.errors import ConfigError, DegenerateError
 from tasks.evaluation.metrics import log_loss
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
@@ -319,7 +319,7 @@ def test_rows_of_one_label_are_refused():
     block = BLOCKS["logistic"]
     learner = make_learner(block, 256, **block["params"])
     learner.partial_fit_codes(rows_of().codes, np.zeros(1500))
-    with pytest.raises(InputError, match="all 1,500 rows have the label 0"):
+    with pytest.raises(DegenerateError, match="all of the last 1,500 rows have the label 0"):
         learner.end_pass()
 
 
