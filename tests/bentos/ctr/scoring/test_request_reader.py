@@ -11,6 +11,7 @@ from bentos.ctr.scoring import request_reader
 from bentos.ctr.scoring.request_reader import MAX_CHARS, Refusal, RequestReader
 from tasks.hashing.contract import HashContract
 from tasks.hashing.row_encoder import RowEncoder
+from tasks.logs.value_text import value_text
 from tasks.schema import Schema
 
 RAW = {
@@ -270,9 +271,9 @@ def outcome(call, body):
 
 
 def ranking_by_value(reader, body: bytes):
-    """Return a ranking with an empty text for null, the same value: a candidate that was cached holds that."""
+    """Return a ranking with the texts of its candidates' values: one that was cached holds those, such as none for null."""
     context, rows = ranking(reader, body)
-    return context, [{name: "" if v is None else v for name, v in row.items()} for row in rows]
+    return context, [{name: value_text(value) for name, value in row.items()} for row in rows]
 
 
 def check_anything(body):
@@ -284,11 +285,11 @@ def check_anything(body):
                 assert outcome(call, body) == quick
 
 
-def test_a_candidate_that_was_cached_holds_an_empty_text_for_null():
+def test_a_candidate_that_was_cached_holds_texts():
     """Whatever was read before, a body has one meaning."""
     for body in (
         b'{"context": {}, "candidates": [{"page": "a"}]}',
-        b'{"context": {}, "candidates": [{"page": null}]}',
+        b'{"context": {}, "candidates": [{"page": null}, {"page": 0.0}]}',
     ) * 3:
         check_anything(body)
 
