@@ -83,7 +83,7 @@ def test_two_pipelines_at_once_while_the_server_restarts(tmp_path, monkeypatch):
             for run, project in zip(runs, projects, strict=True):
                 code, output = wait(run, project)
                 if code:  # the other pipeline promoted first, and this one does as the line says
-                    assert "run again, and they are compared with the new one" in output
+                    assert "run again, and they are compared with the new one" in output, output
                     code, output = wait(promote(project), project)
                 assert code == 0, output
             number = client.get_experiment_by_name(EXPERIMENT).experiment_id

@@ -1,7 +1,11 @@
 """An MLflow client whose errors are one line each, and which waits while its database restarts."""
 
 import logging
+import random
+import re
 import sqlite3
+import time
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -13,10 +17,17 @@ from tasks.storage.databases import (
     one_line,
     refuse_password,
     sqlite_path,
+    text_of,
     without_password,
 )
 
 KNOB = "`mlflow.tracking_uri` in env.yaml"
+# MLflow looks for a row, then inserts it: of two processes that share one, such as a dataset, the second is refused
+_TAKEN = re.compile(
+    r"UniqueViolation|violates unique constraint|UNIQUE constraint failed|Duplicate entry",
+    re.IGNORECASE,
+)
+_ATTEMPTS = 5  # of a call that another process's row refused
 
 
 class ReadableClient:
@@ -57,13 +68,30 @@ class ReadableClient:
             if path is not None and not path.exists():  # SQLite would begin an empty one
                 raise sqlite3.OperationalError("unable to open database file")
             if is_database(self._uri):
-                return patiently(lambda: function(*args, **kwargs))
-            return function(*args, **kwargs)
+                return patiently(lambda: _past_races(lambda: function(*args, **kwargs)))
+            return _past_races(lambda: function(*args, **kwargs))
         except Exception as error:
             readable = store_error(self._uri, error)
             if readable is None:
                 raise
             raise readable from None
+
+
+def _past_races(call: Callable[[], Any]) -> Any:
+    """Return what `call` returns, calling it again where another process inserted the same row just then.
+
+    The refused transaction wrote nothing, and the next one finds the row. That a name exists already is an answer,
+    and is raised.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return call()
+        except Exception as error:
+            is_answer = getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
+            if is_answer or not _TAKEN.search(text_of(error)):
+                raise
+        time.sleep(random.uniform(0.05, 0.25))
+    return call()
 
 
 def store_error(uri: str, error: BaseException) -> ClicklabError | None:

@@ -3,12 +3,13 @@
 import os
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tasks.errors import ConfigError, InputError, UnavailableError
-from tasks.registry import runs
+from tasks.registry import mlflow_client, runs
 from tasks.registry.mlflow_client import store_error
 from tasks.registry.mlflow_store import check_tracking, connect
 from tasks.storage import databases
@@ -183,3 +184,37 @@ def test_a_second_store_of_one_process_is_another_store(tmp_path, monkeypatch):
     client = connect(f"sqlite:///{tmp_path}/two.db")
     assert {found.name for found in client.search_experiments()} == {"Default", "one"}
     assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/one.db"
+
+
+@pytest.mark.slow
+def test_processes_that_log_the_same_new_dataset_at_once_all_succeed(monkeypatch):
+    """MLflow looks for the dataset and then inserts it; of several the later ones were refused."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with postgres() as server:
+        server.create("mlflow")
+        client = connect(server.address("mlflow", password=None))
+        experiment = runs.open_experiment(client, "ctr-sim-avazu")
+        ids = [client.create_run(experiment).info.run_id for _ in range(8)]
+
+        def log(run_id, number):
+            runs.log_dataset(
+                client, run_id, name="avazu", source="", digest=f"{number}", rows={"train": 9}
+            )
+
+        with ThreadPoolExecutor(len(ids)) as pool:
+            for number in range(5):
+                list(pool.map(log, ids, [number] * len(ids)))
+        for run_id in ids:
+            found = client.get_run(run_id).inputs.dataset_inputs
+            assert sorted(item.dataset.digest for item in found) == list("01234")
+
+
+def test_a_name_that_exists_is_an_answer_and_not_asked_for_again(address, monkeypatch):
+    """Only rows that another process inserted in between are."""
+    client = opened(address, monkeypatch)
+    client.create_experiment("ctr-sim-avazu")
+    calls = []
+    monkeypatch.setattr(mlflow_client.time, "sleep", calls.append)
+    with pytest.raises(Exception, match="already exists"):
+        client.create_experiment("ctr-sim-avazu")
+    assert not calls
