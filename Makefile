@@ -114,7 +114,7 @@ replay: $(STAMP)  ## train a model again at its commit, and compare (RUN=)
 
 ##@ Serve and share
 
-.PHONY: serve predict prove publish rollback ledger
+.PHONY: serve predict prove score audit publish rollback ledger
 serve: $(STAMP)  ## the champion's Bento on http://127.0.0.1:3000 (HOST=, PORT=)
 	@$(BIN)/clicklab serve --env $(ENV) --host $(HOST) --port $(PORT)
 
@@ -123,6 +123,14 @@ predict: $(STAMP)  ## send the schema's example impression to `make serve`
 
 prove: $(STAMP)  ## prove that notebook, artifact, Bento and endpoint agree
 	@$(BIN)/clicklab prove --env $(ENV)
+
+score: $(STAMP)  ## click probabilities for a file (DATA=, OUT=, KAGGLE=1)
+	@$(BIN)/clicklab score '$(DATA)' '$(OUT)' --env $(ENV) $(if $(MODEL),--model '$(MODEL)') $(if $(KAGGLE),--kaggle)
+
+REQUEST ?=
+EXPOSURES ?= $(CLICKLAB_EXPOSURES)
+audit: $(STAMP)  ## explain an answer (REQUEST=, EXPOSURES=)
+	@$(BIN)/clicklab audit '$(REQUEST)' --exposures '$(EXPOSURES)' --env $(ENV)
 
 POINTER ?=
 TO ?=

@@ -1,4 +1,4 @@
-"""The command line that the commands of :mod:`tasks.cli` and :mod:`tasks.cli_ideas` belong to."""
+"""The command line that the commands of :mod:`tasks.cli`, :mod:`tasks.cli_ideas` and :mod:`tasks.cli_release` belong to."""
 
 import time
 from collections.abc import Iterator
@@ -43,3 +43,15 @@ def show_outcome(outcome: Any, env: Path, *, started: float) -> None:
     if {failure.task for failure in outcome.failures} <= AFTER_EVALUATE:
         render_comparison(outcome.report_path.parent, env=env)
     raise typer.Exit(tell(outcome.failures))
+
+
+def print_pairs(lines: list[tuple[str, str]]) -> None:
+    """Print a label and a text per line; long texts continue below themselves."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for label, text in lines:
+        table.add_row(Text(label), Text(text))
+    Console(soft_wrap=False).print(table)

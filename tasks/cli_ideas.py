@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli_app import app, readable_errors, show_outcome
+from tasks.cli_app import app, print_pairs, readable_errors, show_outcome
 from tasks.errors import ConfigError
 from tasks.storage.workspace import resolve
 
@@ -50,19 +50,7 @@ def lineage(
         from tasks.provenance.models import find_model
 
         found = find_model(read_env(env), model=model, bento=bento, version=version, run=run)
-        _print_pairs(lines_of(found))
-
-
-def _print_pairs(lines: list[tuple[str, str]]) -> None:
-    """Print a label and a text per line; long texts continue below themselves."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    for label, text in lines:
-        table.add_row(Text(label), Text(text))
-    Console(soft_wrap=False).print(table)
+        print_pairs(lines_of(found))
 
 
 @app.command()

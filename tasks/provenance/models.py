@@ -1,7 +1,9 @@
 """A trained model found by the names that people have for it: alias, version, Bento, run."""
 
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,12 @@ from typing import Any
 import yaml
 
 from tasks.errors import ConfigError, InputError
+from tasks.evaluation.champion import difference
+from tasks.models.artifact import MODEL, ScoringModel, load_model
 from tasks.registry import mlflow_store
 from tasks.registry.ledger import ledger_place, read_ledger
 from tasks.registry.mlflow_store import ARTIFACT_VERSION
+from tasks.schema import Schema
 from tasks.serving.bento_store import bento_home
 
 _VERSION = re.compile(r"[0-9a-f]{12}")
@@ -94,6 +99,43 @@ def find_model(
         raise InputError(f"there is no run {run_id} in this store; `make ui` lists them") from None
     decisions = tuple(entry for entry in ledger if entry.get("run_id") == run_id)
     return TrainedModel(client, found, decisions, tuple(_registered(client, run_id)))
+
+
+@contextmanager
+def open_model(env: Mapping[str, Any], named: str, schema: Schema) -> Iterator[ScoringModel]:
+    """Yield a model for rows of a schema: of a folder, of the registry, or by default the champion.
+
+    Parameters
+    ----------
+    env
+        The knobs, which say where the store is.
+    named
+        A model's folder; ``ctr-avazu@champion`` or ``ctr-avazu/3``; empty for the champion of `schema`'s log.
+    schema
+        Declares the rows.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, its files are gone, or it reads other columns.
+    """
+    with tempfile.TemporaryDirectory(prefix="clicklab-model-") as scratch:
+        if (Path(named) / MODEL).is_file() and named:
+            folder = Path(named)
+        else:
+            named = named or f"{mlflow_store.registered_name(schema)}@{mlflow_store.CHAMPION}"
+            found = find_model(env, model=named)
+            try:
+                folder = mlflow_store.download_model(
+                    found.client, found.run.info.run_id, Path(scratch) / "model"
+                )
+            except OSError as error:
+                raise InputError(f"{named}: its files cannot be read ({error})") from None
+        model = load_model(folder)
+        other = difference(Schema.from_dict(model.contract.schema), schema)
+        if other:
+            raise InputError(f"{named or folder} cannot score these rows: {other}")
+        yield model
 
 
 def _run_of_name(client: Any, model: str) -> str:

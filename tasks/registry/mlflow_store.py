@@ -240,14 +240,8 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
     except MlflowException:
         return None
     target = Path(folder) / f"{name}-{version.version}" / MODEL_PATH
-    target.mkdir(parents=True, exist_ok=True)
     try:
-        there = [file.path for file in client.list_artifacts(version.run_id, MODEL_PATH)]
-        wanted = [path for path in there if is_model_file(path.removeprefix(f"{MODEL_PATH}/"))]
-        if not wanted:
-            raise FileNotFoundError("its run holds no model")
-        for path in wanted:
-            client.download_artifacts(version.run_id, path, str(target))
+        download_model(client, version.run_id, target)
     except (MlflowException, OSError) as error:
         raise InputError(
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
@@ -256,6 +250,18 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
     return RegisteredModel(
         name, str(version.version), version.run_id, target, _origin(client, version)
     )
+
+
+def download_model(client: Any, run_id: str, folder: Path) -> Path:
+    """Copy the files of a run's model to a folder, and return it; FileNotFoundError if the run holds none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    there = [file.path for file in client.list_artifacts(run_id, MODEL_PATH)]
+    wanted = [path for path in there if is_model_file(path.removeprefix(f"{MODEL_PATH}/"))]
+    if not wanted:
+        raise FileNotFoundError("its run holds no model")
+    for path in wanted:
+        client.download_artifacts(run_id, path, str(folder))
+    return folder
 
 
 def _origin(client: Any, version: Any) -> str | None:

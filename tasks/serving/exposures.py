@@ -57,6 +57,34 @@ def read_exposures(source: str | Path, *, columns: Sequence[str] | None = None) 
     return rows.replace_schema_metadata({"n_skipped": str(n_skipped)})
 
 
+def find_exposures(source: str | Path, request_id: str) -> pa.Table:
+    """Return the rows of one request, as :func:`read_exposures` does; also from a file that is still being written.
+
+    Files are searched one by one, the newest name last; memory holds one of them.
+
+    Raises
+    ------
+    InputError
+        If no exposures are there, or none of that request.
+    """
+    files = _list(str(source), also=(".jsonl.part",))
+    for file in reversed(files):
+        if file.is_parquet:
+            if not pc.any(pc.equal(_parquet(file).read(["request_id"])[0], request_id)).as_py():
+                continue
+        elif request_id.encode() not in file.data.to_pybytes():
+            continue
+        names = _names(file)
+        records = _read(file, record_schema(names))
+        table = records.table.filter(pc.equal(records.table["request_id"], request_id))
+        if table.num_rows:
+            return _by_candidate(table, names, _models(table))
+    raise InputError(
+        f"{source}: no request {request_id!r} among the exposures of {len(files)} files; "
+        "its file may not be delivered yet, or the request was not logged (`exposures` in bentos/ctr/serving.yaml)"
+    )
+
+
 # ---- files
 
 
@@ -78,8 +106,9 @@ class _Records(NamedTuple):
     n_skipped: int
 
 
-def _list(source: str) -> list[_File]:
-    found = _list_s3(source) if is_s3(source) else _list_local(Path(source))
+def _list(source: str, *, also: tuple[str, ...] = ()) -> list[_File]:
+    """Return the files of a source; `also` names further endings of files on disk."""
+    found = _list_s3(source) if is_s3(source) else _list_local(Path(source), (*_SUFFIXES, *also))
     if not found:
         raise InputError(
             f"{source}: no exposures there; expected files ending in {' or '.join(_SUFFIXES)}"
@@ -87,10 +116,10 @@ def _list(source: str) -> list[_File]:
     return found
 
 
-def _list_local(path: Path) -> list[_File]:
+def _list_local(path: Path, endings: tuple[str, ...]) -> list[_File]:
     if path.is_file():
         return [_File(str(path), map_file(path))]
-    files = [file for file in sorted(path.rglob("*")) if file.name.endswith(_SUFFIXES)]
+    files = [file for file in sorted(path.rglob("*")) if file.name.endswith(endings)]
     return [_File(str(file), map_file(file)) for file in files]
 
 

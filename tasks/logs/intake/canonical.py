@@ -80,7 +80,8 @@ class Canonicalizer:
         for spec, rule, pattern in self._fields:
             ready[spec.name] = self._field(raw, spec, rule, pattern, blame)
         self._n_rows += len(raw.numbers)
-        wrong = np.logical_or.reduce([mask for mask, _, _ in blame])
+        none = np.zeros(len(raw.numbers), dtype=bool)
+        wrong = np.logical_or.reduce([none, *(mask for mask, _, _ in blame)])
         bad = sorted([*_bad_lines(raw), *_bad_rows(raw, wrong, blame)], key=lambda found: found.row)
         rows, label, weight = rows_of(clicks, ~wrong)
         ready[schema.label] = pa.array(label)

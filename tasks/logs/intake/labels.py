@@ -45,6 +45,9 @@ class LabelReader:
     def __call__(self, columns: Mapping[str, pa.Array], file: str) -> Clicks:
         """Return what the rows say; InputError if a column's type holds no values."""
         schema, form = self._schema, self._form
+        if not form.column:  # rows to be scored have no label
+            n_rows = len(next(iter(columns.values())))
+            return Clicks(np.zeros(n_rows), np.ones(n_rows), [])
         column = columns[form.column]
         if form.impressions:
             clicked = floats(column, form.column, file)
