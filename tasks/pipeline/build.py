@@ -1,6 +1,7 @@
 """Build the pipeline from Python: what ``clicklab run`` does around ``ploomber build``."""
 
 import logging
+import os
 import re
 import signal
 import sys
@@ -18,6 +19,7 @@ from tasks.knobs.reading import read_env
 from tasks.pipeline.executor import Failure, TasksFailed, describe_failure
 from tasks.pipeline.integrity import forget_unreadable
 from tasks.pipeline.preflight import check_project
+from tasks.pipeline.task_process import end_with
 from tasks.registry.mlflow_store import check_tracking
 from tasks.storage.databases import refuse_password
 from tasks.storage.workspace import MARKER
@@ -85,7 +87,7 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     try:
         # beside the load, which takes as long: a store that cannot be used is said before anything is computed
         with ProcessPoolExecutor(
-            1, get_context("fork"), initializer=_leave_ctrl_c_to_the_parent
+            1, get_context("fork"), initializer=_be_a_helper, initargs=(os.getpid(),)
         ) as beside:
             checked = beside.submit(check_tracking, env)
             dag = load_dag(env)
@@ -104,9 +106,10 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     return Outcome(sum(done["Ran?"]), report)
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
-    """A terminal sends it to both, and each would tell of it."""
+def _be_a_helper(parent: int) -> None:
+    """Leave Ctrl-C to the parent, which tells of it once; end with a parent that was killed, whose work it would wait for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)
 
 
 def refuse_passwords(knobs: Any, name: str = "env.yaml") -> None:

@@ -5,8 +5,10 @@ core busy for the whole build; on two cores that is half the machine. This one s
 ends. It also turns a failure into one readable line, and keeps the traceback for defects only.
 """
 
+import hashlib
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -25,6 +27,8 @@ import tasks.errors
 from tasks.pipeline.forked_kernel import preload
 from tasks.pipeline.task_lines import TaskLines
 from tasks.pipeline.task_process import TaskProcess, end, print_traceback, wait_for_any
+from tasks.storage.locks import lock_or_holder
+from tasks.storage.workspace import MARKER
 
 # what POSIX and SQLite say of a full disk
 _FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
@@ -85,14 +89,14 @@ class ProcessPool(Executor):
         reports: list[Any] = []
         failures: list[Failure] = []
         started: set[str] = set()
-        with tempfile.TemporaryDirectory(prefix="clicklab-run-") as folder, TaskLines() as lines:
+        with _alone(self.logs), _scratch(self.logs) as folder, TaskLines() as lines:
             try:
                 while True:
                     for task in _ready(dag, started)[: self.processes - len(running)]:
                         started.add(task.name)
                         lines.started(task.name)
-                        log, said = self.logs / f"{task.name}.log", Path(folder) / task.name
-                        running.append(TaskProcess(task, _build, log, said))
+                        log, place = self.logs / f"{task.name}.log", folder / f"{len(started)}"
+                        running.append(TaskProcess(task, _build, log, place))
                     if not running:
                         break
                     if _have_status(dag, TaskStatus.WaitingUpstream):
@@ -136,6 +140,37 @@ class ProcessPool(Executor):
 
 
 @contextmanager
+def _alone(logs: Path) -> Iterator[None]:
+    """Hold the lock of the products while the block runs; TasksFailed if another run is at work on them."""
+    with lock_or_holder(logs / "run") as holder:
+        if holder is not None:
+            who = f"process {holder}" if holder else "another process"
+            line = f"{who} is at work on {os.path.relpath(logs.parent)}; wait until it ends, or give `products` another folder"
+            raise TasksFailed([Failure(MARKER, line, tasks.errors.UnavailableError.exit_code)])
+        yield
+
+
+@contextmanager
+def _scratch(logs: Path) -> Iterator[Path]:
+    """Yield the folder of the run's temporary files, removed afterwards; what a killed run left there goes first.
+
+    It has a short path, since sockets are in it, and always the same one for the same products, so that the next
+    run finds it.
+    """
+    name = hashlib.sha256(f"{os.getuid()} {logs}".encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"clicklab-run-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError:  # it is somebody else's, or the disk is full
+        folder = Path(tempfile.mkdtemp(prefix="clicklab-run-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def _undisturbed() -> Iterator[None]:
     """Let no signal interrupt the clean-up, which takes seconds at most."""
     if threading.current_thread() is not threading.main_thread():
@@ -169,6 +204,8 @@ def _build(task: Any) -> Any:
         return describe_failure(task.name, error)
 
 
+# by the error that tells of it: who was killed
+_VICTIMS = {"DeadKernelError": "its kernel", "BrokenProcessPool": "one of its processes"}
 _KILLED = "was killed (out of memory, perhaps); run the same command again to resume"
 
 
@@ -183,8 +220,9 @@ def describe_failure(task: str, error: BaseException) -> Failure:
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    if any(type(link).__name__ == "DeadKernelError" for link in chain):
-        return Failure(task, f"its kernel {_KILLED}", exit_code=137)
+    for link in chain:
+        if who := _VICTIMS.get(getattr(link, "ename", type(link).__name__)):
+            return Failure(task, f"{who} {_KILLED}", exit_code=137)
     for link in chain:
         if (full := _full_disk(link)) is not None:
             return Failure(task, full, tasks.errors.DiskFullError.exit_code)

@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -155,6 +156,7 @@ def _be_kernel(words: list[str], env: Mapping[str, str], cwd: str | None) -> int
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # found anew, in this environment
     if cwd is not None:
         os.chdir(cwd)
     sys.argv = words

@@ -1,8 +1,10 @@
 """One task in a process of its own, in a session of its own: what it prints goes to its log, and it ends with its children."""
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -22,6 +24,7 @@ from tasks.storage import progress
 
 _GRACE_S = 5.0  # for a task that is asked to end, before it is killed
 _FRESH_S = 15.0  # how long the line of a task is shown
+_PROGRESS = "progress"  # file in which a task says how far it is
 _LOOK_S = 2.0  # between two looks at which processes a task has started
 
 
@@ -36,8 +39,8 @@ class TaskProcess:
         Called with the task in the new process; its result is the outcome. It must not raise.
     log
         File for what the task and its kernel print.
-    progress_path
-        File to which the task reports how far it is.
+    place
+        Folder for its temporary files, which is removed with what the task leaves in it; in it, the task also reports how far it is.
 
     Attributes
     ----------
@@ -47,15 +50,15 @@ class TaskProcess:
         When it was started, of :func:`time.monotonic`.
     """
 
-    def __init__(self, task: Any, build: Callable[[Any], Any], log: Path, progress_path: Path):
+    def __init__(self, task: Any, build: Callable[[Any], Any], log: Path, place: Path):
         self.task, self.log, self.since = task, log, time.monotonic()
-        self._progress, self._line = progress_path, ""
+        self._place, self._progress, self._line = place, place / _PROGRESS, ""
         self._children: set[psutil.Process] = set()
         self._looked = self.since
         context = get_context("fork")
         self._answer, sender = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_run, args=(task, build, log, progress_path, sender), name=task.name
+            target=_run, args=(task, build, log, place, sender), name=task.name
         )
         self._process.start()
         sender.close()
@@ -124,21 +127,27 @@ def end(running: Iterable[TaskProcess]) -> None:
             with suppress(psutil.Error):
                 child.kill()
         one._answer.close()
+        one.said()  # once more, to be remembered
+        shutil.rmtree(one._place, ignore_errors=True)
 
 
 def _run(
-    task: Any, build: Callable[[Any], Any], log: Path, progress_path: Path, sender: Connection
+    task: Any, build: Callable[[Any], Any], log: Path, place: Path, sender: Connection
 ) -> None:
     """Run in the new process: build, and send the outcome."""
     os.setsid()  # Ctrl-C is the parent's, which ends its tasks
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _leave)
-    progress.send_to(progress_path)
+    with suppress(OSError):  # a full disk is met, and told, where something is written
+        place.mkdir(parents=True, exist_ok=True)
+        os.environ["TMPDIR"] = str(place)
+        tempfile.tempdir = None  # found anew
+    progress.send_to(place / _PROGRESS)
     with _printing_to(log):
         if isinstance(task, NotebookRunner):
             prepare()  # before there is a second thread
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        end_with(os.getppid())
         sender.send(build(task))
 
 
@@ -147,8 +156,12 @@ def _leave(number: int, _: Any) -> None:
     sys.exit(128 + number)
 
 
-def _end_with(parent: int) -> None:
-    """End this process and its children soon after the parent was killed."""
+def end_with(parent: int) -> None:
+    """Have this process and its children end soon after its parent was killed; returns at once."""
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     for child in psutil.Process().children(recursive=True):

@@ -38,10 +38,12 @@ def append_decision(place: str | Path, decision: Mapping[str, Any]) -> dict[str,
     path = Path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(path):
-        entry = _chained(read_ledger(path), decision)
+        found = read_shared(str(path))
+        content = found.content if found else b""
+        entry = _chained(parse_ledger(content, path), decision)
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, _line(entry))
+            os.write(handle, _break(content) + _line(entry))
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -91,7 +93,8 @@ def _append_to_object(address: str, decision: Mapping[str, Any]) -> dict[str, An
         content = found.content if found else b""
         entry = _chained(parse_ledger(content, address), decision)
         try:
-            write_shared(address, content + _line(entry), replaces=found.mark if found else None)
+            added = content + _break(content) + _line(entry)
+            write_shared(address, added, replaces=found.mark if found else None)
             return entry
         except ChangedError:
             continue
@@ -105,6 +108,11 @@ def _chained(before: list[dict[str, Any]], decision: Mapping[str, Any]) -> dict[
         "previous": before[-1]["digest"] if before else _FIRST,
     }
     return entry | {"digest": _digest(entry)}
+
+
+def _break(content: bytes) -> bytes:
+    """Return the line break that an editor took off the last line."""
+    return b"" if not content or content.endswith(b"\n") else b"\n"
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

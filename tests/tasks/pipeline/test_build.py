@@ -186,3 +186,52 @@ def test_a_new_task_that_ploomber_cannot_load_is_one_line(tmp_path, monkeypatch)
         assert "\n" not in failure
         assert "Need help" not in failure
         assert not (project / "products/tiny/log").exists()  # the store is opened meanwhile
+
+
+CHECKING = """
+import os, sys, time
+from pathlib import Path
+from tasks.pipeline import build
+
+def check(env):
+    Path("pid").write_text(str(os.getpid()))
+    {}
+
+build.check_tracking = check
+build.load_dag = lambda env: time.sleep({})
+outcome = build.build("env.tiny.yaml")
+sys.exit(build.tell(outcome.failures))
+"""
+
+
+def checking(project, what, *, load_s):
+    """Start a build whose check of the store does something else."""
+    env = os.environ | {"PYTHONPATH": str(project)}
+    code = CHECKING.format(what, load_s)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=project, env=env, stderr=subprocess.PIPE
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_helper_of_a_build_is_one_line(tmp_path):
+    """As a killed task is: it may have been the memory, and the same command resumes."""
+    build = checking(copy_project(tmp_path), "os.kill(os.getpid(), 9)", load_s=0)
+    _, errors = build.communicate(timeout=60)
+    assert build.returncode == 137
+    assert errors.decode().startswith("error: pipeline.yaml: one of its processes was killed")
+
+
+@pytest.mark.slow
+def test_a_helper_of_a_build_ends_with_a_parent_that_was_killed(tmp_path):
+    """It waits for the next thing to do, which nobody will give it."""
+    project = copy_project(tmp_path)
+    build = checking(project, "return None", load_s=600)
+    deadline = time.monotonic() + 60
+    while not (project / "pid").exists() or not (project / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    helper = psutil.Process(int((project / "pid").read_text()))
+    build.kill()
+    build.communicate(timeout=10)
+    helper.wait(20)

@@ -1,12 +1,18 @@
 """Tasks side by side in processes; failures in one line, defects with their traceback."""
 
+import os
+import stat
+import tempfile
+
 import pytest
 from ploomber import DAG
 from ploomber.products import File
 from ploomber.tasks import PythonCallable
 
 from tasks.errors import DataCheckError
+from tasks.pipeline import executor
 from tasks.pipeline.executor import ProcessPool, TasksFailed, describe_failure
+from tasks.storage.locks import lock_or_holder
 
 
 def write(product):
@@ -111,6 +117,34 @@ def test_a_killed_process_leaves_the_others_alone(tmp_path):
     assert [failure.task for failure in caught.value.failures] == ["killed"]
     assert (tmp_path / "first").exists()
     assert (tmp_path / "last").exists()
+
+
+def test_a_second_run_on_the_same_products_says_who_is_at_work(tmp_path):
+    """Two would write the same files; it can be retried, so its exit code is that of what is temporarily unavailable."""
+    with (
+        lock_or_holder(tmp_path / "logs" / "run"),
+        pytest.raises(TasksFailed, match=f"process {os.getpid()} is at work on") as caught,
+    ):
+        make_dag(tmp_path, first=write).build()
+    (failure,) = caught.value.failures
+    assert failure.exit_code == 8
+    assert not (tmp_path / "first").exists()
+    make_dag(tmp_path, first=write).build()  # the other has ended
+    assert (tmp_path / "first").exists()
+
+
+def test_what_a_killed_run_left_in_the_temporary_folder_goes_with_the_next(tmp_path, monkeypatch):
+    """Its own cannot, and nobody else knows whose it is; a folder of other products stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
+    (tmp_path / "temp").mkdir()
+    with executor._scratch(tmp_path / "logs") as folder, executor._scratch(tmp_path / "b") as other:
+        assert folder != other
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for one in (folder, other):
+        one.mkdir()
+        (one / "left").touch()
+    make_dag(tmp_path, first=write).build()
+    assert [*(tmp_path / "temp").iterdir()] == [other]
 
 
 def test_a_task_without_end_is_ended_at_its_limit(tmp_path):

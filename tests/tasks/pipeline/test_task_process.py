@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -32,7 +34,7 @@ def _nothing_stays():
 
 def start(folder, build):
     """Start a task whose files lie in a folder."""
-    _STARTED.append(TaskProcess(Task(), build, folder / "logs" / "task.log", folder / "line"))
+    _STARTED.append(TaskProcess(Task(), build, folder / "logs" / "task.log", folder / "place"))
     return _STARTED[-1]
 
 
@@ -94,6 +96,22 @@ def test_a_task_that_vanishes_has_no_outcome_and_leaves_no_child(tmp_path):
     wait_until(lambda: is_gone(child))
 
 
+def test_temporary_files_of_a_killed_task_go_with_it(tmp_path):
+    """Also those of its children; a task cannot remove them itself any more."""
+
+    def build(task):
+        left = tempfile.mkdtemp()
+        subprocess.run([sys.executable, "-c", "import tempfile; tempfile.mkdtemp()"], check=True)
+        (tmp_path / "left").write_text(left)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = start(tmp_path, build)
+    assert finished(process) is None
+    left = Path((tmp_path / "left").read_text())
+    assert left.parent == tmp_path / "place"
+    assert not left.parent.exists()
+
+
 def test_a_task_that_is_asked_to_end_cleans_up(tmp_path):
     """Its `finally` runs, so that it stops its servers and deletes what is temporary."""
 
@@ -140,7 +158,7 @@ def test_what_a_task_reports_can_be_read_while_it_runs(tmp_path):
     said = process.said()
     assert said == process.says()
     assert said.startswith("25% of 4 rows")  # and the time left, where starting took long
-    os.utime(tmp_path / "line", (0, 0))
+    os.utime(tmp_path / "place" / "progress", (0, 0))
     assert (process.said(), process.says()) == (said, "")
     end([process])
 

@@ -1,5 +1,8 @@
 """The ledger keeps every decision in order and notices a changed past."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tasks.errors import InputError
@@ -38,6 +41,34 @@ def test_a_changed_past_is_noticed(ledger, spoil):
     ledger.write_text("\n".join(spoil(ledger.read_text().splitlines())) + "\n")
     with pytest.raises(InputError, match=r"line \d was changed, cut or removed"):
         read_ledger(ledger)
+
+
+def test_a_last_line_without_its_break_stays_a_line_of_its_own(ledger):
+    """An editor took it off; the next decision must not become a part of that line."""
+    ledger.write_bytes(ledger.read_bytes().rstrip(b"\n"))
+    append_decision(ledger, {"decision": "promoted", "model": "fm"})
+    assert [entry["model"] for entry in read_ledger(ledger)] == ["sgd", "ftrl", "sgd", "fm"]
+
+
+def test_several_writers_keep_one_chain(tmp_path):
+    """Each waits until the others' lines are there."""
+    path = tmp_path / "ledger.jsonl"
+    code = "import sys; from tasks.registry.ledger import append_decision as a; [a(sys.argv[1], {'model': sys.argv[2]}) for _ in range(20)]"
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(n)]) for n in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert len(read_ledger(path)) == 60
+
+
+@pytest.mark.parametrize("content", [b"\x80\x00\xff", b"[]\n", b'{"previous": []}\n', b"null\n"])
+def test_what_is_no_ledger_is_one_line(tmp_path, content):
+    """Whatever a damaged disk or a mistaken copy left there."""
+    (tmp_path / "ledger.jsonl").write_bytes(content)
+    with pytest.raises(InputError, match=r"line 1 was changed, cut or removed"):
+        read_ledger(tmp_path / "ledger.jsonl")
+    (tmp_path / "folder.jsonl").mkdir()
+    for call in (read_ledger, lambda place: append_decision(place, {"model": "fm"})):
+        with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+            call(tmp_path / "folder.jsonl")
 
 
 def test_nothing_is_appended_to_a_spoilt_ledger(ledger):
