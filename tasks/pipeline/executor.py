@@ -141,7 +141,18 @@ class ProcessPool(Executor):
 
 @contextmanager
 def _alone(logs: Path) -> Iterator[None]:
-    """Hold the lock of the products while the block runs; TasksFailed if another run is at work on them."""
+    """Hold the lock of the products while the block runs; TasksFailed if another run is at work on them, or nothing can be written."""
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=logs):
+            pass
+    except OSError as error:
+        line = _full_disk(error) or (
+            f"nothing can be written to {os.path.relpath(logs.parent)} ({error.strerror}); "
+            "make it a folder of your own, or give `products` another"
+        )
+        kind = tasks.errors.DiskFullError if _full_disk(error) else tasks.errors.InputError
+        raise TasksFailed([Failure(MARKER, line, kind.exit_code)]) from None
     with lock_or_holder(logs / "run") as holder:
         if holder is not None:
             who = f"process {holder}" if holder else "another process"

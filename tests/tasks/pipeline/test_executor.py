@@ -133,6 +133,17 @@ def test_a_second_run_on_the_same_products_says_who_is_at_work(tmp_path):
     assert (tmp_path / "first").exists()
 
 
+def test_products_below_a_file_are_one_line(tmp_path):
+    """Before anything runs."""
+    (tmp_path / "file").touch()
+    with pytest.raises(TasksFailed) as caught:
+        make_dag(tmp_path / "file", first=write).build()
+    (failure,) = caught.value.failures
+    assert "nothing can be written to" in failure.line
+    assert "(Not a directory); make it a folder of your own" in failure.line
+    assert (failure.exit_code, failure.detail) == (2, "")
+
+
 def test_what_a_killed_run_left_in_the_temporary_folder_goes_with_the_next(tmp_path, monkeypatch):
     """Its own cannot, and nobody else knows whose it is; a folder of other products stays."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
