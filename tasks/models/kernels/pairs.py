@@ -107,36 +107,27 @@ def _add(at, state, z, n):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _logit(at, value, state, penalties, room):
-    """Return the sum of weights times values; leave z, n, the root of n and the weight of each in `room`."""
-    per_alpha, beta, l1, l2 = penalties
-    z, n, root, weight = room
-    _gather(at, state, z, n)
-    _weigh(z[: at.size], n, root, weight, per_alpha, beta, l1, l2)
-    return _dot(weight, value)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _step(at, value, residual, state, penalties, room):
-    """Move z and n of every bucket by what :func:`_logit` left in `room`."""
-    z, n, root, weight = room
-    _steps(z, n, root, weight, value, residual, penalties[0])
-    _add(at, state, z, n)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _learn_row(index, value, at, pair_value, label, row_weight, state, pairs, knobs, rooms):
-    """Learn one row; return its weighted log loss from before."""
+def _learn_row(index, value, at, pair_value, coming, label, row_weight, state, pairs, knobs, rooms):
+    """Learn one row; return its weighted log loss from before. Buckets `coming` are prefetched between its stages."""
     alpha, beta, use_bias, single, pair = knobs
-    room, pair_room, loss = rooms
-    logit = _logit(index, value, state, single, room)
-    logit += _logit(at, pair_value, pairs, pair, pair_room)
+    (z, n, root, weight), (pair_z, pair_n, pair_root, pair_weight), loss = rooms
+    third = coming.size // 3
+    _gather(at, pairs, pair_z, pair_n)
+    prefetch_all(pairs, coming[:third])
+    _gather(index, state, z, n)
+    _weigh(z[: index.size], n, root, weight, *single)
+    _weigh(pair_z[: at.size], pair_n, pair_root, pair_weight, *pair)
+    prefetch_all(pairs, coming[third : 2 * third])
+    logit = _dot(weight, value) + _dot(pair_weight, pair_value)
     if use_bias:
         logit += _bias_weight(state, alpha, beta)
     loss[0] = 0.0
     residual = _residual(logit, label, loss) * row_weight
-    _step(index, value, residual, state, single, room)
-    _step(at, pair_value, np.float32(residual), pairs, pair, pair_room)
+    prefetch_all(pairs, coming[2 * third :])
+    _steps(z, n, root, weight, value, residual, single[0])
+    _steps(pair_z, pair_n, pair_root, pair_weight, pair_value, np.float32(residual), pair[0])
+    _add(index, state, z, n)
+    _add(at, pairs, pair_z, pair_n)
     if use_bias:
         _step_bias(state, residual, alpha, beta)
     return loss[0] * row_weight
@@ -174,12 +165,12 @@ def learn_codes(
                 prefetch_row(state, index[side, n])
                 n += 1
             n_pairs = place_pairs(mix[:n], value[side], shift, at[side], pair_value[side])
-            prefetch_all(pairs, at[side, :n_pairs])
             sizes[side, 0], sizes[side, 1] = n, n_pairs
         if i >= 0:
-            n, n_pairs = sizes[i & 1]
+            side, (n, n_pairs) = i & 1, sizes[i & 1]
+            coming = at[1 - side, : sizes[1 - side, 1]]
             total += _learn_row(
-                index[i & 1, :n], value[i & 1, :n], at[i & 1, :n_pairs], pair_value[i & 1, :n_pairs],
+                index[side, :n], value[side, :n], at[side, :n_pairs], pair_value[side, :n_pairs], coming,
                 labels[i], row_weights[i % row_weights.size], state, pairs, knobs, rooms,
             )  # fmt: skip
     return total
@@ -209,7 +200,7 @@ def learn_csr(
         value = data[begin : begin + n]
         n_pairs = place_pairs(mix[:n], value, shift, at, pair_value)
         total += _learn_row(
-            index[:n], value, at[:n_pairs], pair_value[:n_pairs],
+            index[:n], value, at[:n_pairs], pair_value[:n_pairs], at[:0],
             labels[i], row_weights[i % row_weights.size], state, pairs, knobs, rooms,
         )  # fmt: skip
     return total
