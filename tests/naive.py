@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 # ---- hashing
 
 
@@ -74,13 +76,67 @@ def ftrl(rows, labels, *, n_features, alpha, beta, l1, l2, row_weights=None):
     return z, n, total
 
 
+def pair_bucket(i, j, bits):
+    """Return the bucket of a pair of tokens: the upper bits of the product of their mixed, odd numbers."""
+    product = (_splitmix(i) | 1) * (_splitmix(j) | 1) % 2**64
+    return product >> (64 - bits)
+
+
+def ftrl_pairs(
+    rows, labels, *, n_features, alpha, beta, l1, l2, pair_alpha, pair_l1, pair_l2, pair_bits, row_weights=None,
+    small=np.float32,
+):  # fmt: skip
+    """Return z and n of tokens and bias, z and n of pairs' buckets, and the summed losses.
+
+    Each pair is written out as a feature of its own, whose numbers are of type `small`; all see the state before the row.
+    """
+    state = {"one": ([0.0] * (n_features + 1), [0.0] * (n_features + 1))}
+    state["pair"] = ([small(0)] * 2**pair_bits, [small(0)] * 2**pair_bits)
+    knobs = {"one": (1 / alpha, beta, l1, l2)}
+    knobs["pair"] = tuple(map(small, (1 / pair_alpha, beta, pair_l1, pair_l2)))
+    knobs["bias"] = (1 / alpha, beta, 0.0, 0.0)
+    total = 0.0
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        features = [("one", index, float(value)) for index, value in row]
+        for first, (i, x) in enumerate(row):
+            features += [
+                ("pair", pair_bucket(i, j, pair_bits), small(x * y)) for j, y in row[first + 1 :]
+            ]
+        features.append(("bias", n_features, 1.0))
+        before, logit = [], 0.0
+        for group, index, value in features:
+            z, n = (part[index] for part in state["pair" if group == "pair" else "one"])
+            per_alpha, smooth, lasso, ridge = knobs[group]
+            shrunk = min(max(z, -lasso), lasso) - z
+            weight = shrunk / ((smooth + np.sqrt(n)) * per_alpha + ridge)
+            before.append((n, weight))
+            logit += float(weight * value)
+        p_click = 1 / (1 + math.exp(-logit))
+        row_weight = 1.0 if row_weights is None else row_weights[number]
+        total -= row_weight * math.log(p_click if label else 1 - p_click)
+        residual = (p_click - label) * row_weight
+        for (group, index, value), (n, weight) in zip(features, before, strict=True):
+            gradient = type(value)(residual) * value
+            square = gradient * gradient
+            sums = state["pair" if group == "pair" else "one"]
+            sums[0][index] += (
+                gradient - (np.sqrt(n + square) - np.sqrt(n)) * knobs[group][0] * weight
+            )
+            sums[1][index] += square
+    return *state["one"], *state["pair"], total
+
+
 def first_factor(seed, index, factor):
     """Return SplitMix64 of the three as a number in [-1, 1)."""
     word = ((seed * 0x9E3779B97F4A7C15 + index) * 0xD1342543DE82EF95 + factor) % 2**64
+    return (_splitmix(word) >> 11) / 2**52 - 1
+
+
+def _splitmix(word):
     word = (word + 0x9E3779B97F4A7C15) % 2**64
     word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     word = (word ^ word >> 27) * 0x94D049BB133111EB % 2**64
-    return ((word ^ word >> 31) >> 11) / 2**52 - 1
+    return word ^ word >> 31
 
 
 def fm_logit(row, weights, vectors, bias=0.0):

@@ -23,6 +23,7 @@ from tasks.schema import load_schema
 KINDS: Mapping[str, Any] = {
     "ftrl": "ftrl",
     "sgd": "sgd",
+    "ftrl_pairs": "ftrl_pairs",
     "fm": "fm",
     "net": "tasks.models.neural_net:NeuralNet",
     "lightgbm": {"kind": "lightgbm:LGBMClassifier", "input": "categorical"},

@@ -37,10 +37,12 @@ class Rule(NamedTuple):
 
 
 _FTRL = {"alpha": 0.5, "beta": -0.5, "l1": -1.0, "l2": -1.0}
+_PAIRS = {**_FTRL, "pair_alpha": 0.5, "pair_l1": -1.0, "pair_l2": -1.0}
 _FM = {**_FTRL, "factor_alpha": 0.5, "factor_beta": -0.5, "min_evidence": -1.0}
 RULES = {
     "SGDLogistic": Rule({"eta0": 1.0}, lambda snapshot: ()),
     "FTRLProximal": Rule(_FTRL, lambda snapshot: (snapshot,)),
+    "FTRLPairs": Rule(_PAIRS, lambda snapshot: snapshot),
     "FactorizationMachine": Rule(_FM, lambda snapshot: (snapshot[0], snapshot[1][:, 1])),
 }
 _NO_RULE = Rule({}, lambda snapshot: ())

@@ -157,7 +157,7 @@ Search = Annotated[Fixed | Grid | Optuna, Field(discriminator="method")]
 class Model(Section):
     """One model: a training task each."""
 
-    kind: Text = Field(description="sgd, ftrl, fm, or a class, package.module:Class")
+    kind: Text = Field(description="sgd, ftrl, ftrl_pairs, fm, or a class, package.module:Class")
     params: dict[str, Any] = Field(description="its parameters; {} keeps its defaults")
     # of an estimator only; these three may be left out, but not be null
     input: Literal["hashed", "categorical"] = Field(  # type: ignore[assignment]

@@ -15,12 +15,14 @@ from tasks.errors import ConfigError
 KINDS = {
     "sgd": "tasks.models.sgd:SGDLogistic",
     "ftrl": "tasks.models.ftrl:FTRLProximal",
+    "ftrl_pairs": "tasks.models.ftrl_pairs:FTRLPairs",
     "fm": "tasks.models.fm:FactorizationMachine",
 }
 # What serves a kind whose own module needs scikit-learn, which the service has only for models that are made of it.
 _SCORERS = {
     "sgd": "tasks.models.scoring:linear_scorer",
     "ftrl": "tasks.models.scoring:linear_scorer",
+    "ftrl_pairs": "tasks.models.hashed_pair_scoring:hashed_pair_scorer",
     "fm": "tasks.models.pair_scoring:pair_scorer",
 }
 _HERE = Path(__file__).parent

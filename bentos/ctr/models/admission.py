@@ -24,6 +24,7 @@ from tasks.errors import ClicklabError, ContractError
 from tasks.hashing.contract import HashContract
 from tasks.models.artifact import ScoringModel, load_model
 from tasks.models.golden import GOLDEN, TOLERANCE, read_golden
+from tasks.models.hashed_pair_scoring import MAX_TOKENS
 from tasks.schema import Schema
 from tasks.serving.live import LiveScorer
 
@@ -269,10 +270,10 @@ def warm_kernels(contract: HashContract, limits: Limits) -> None:
     small = replace(contract, bits=4)
     weights = np.zeros(small.n_features, dtype=np.float32)
     latent = np.zeros((small.n_features, 1), dtype=np.float32)
-    for kind, arrays in (
-        ("ftrl", {"weights": weights}),
-        ("fm", {"weights": weights, "latent": latent}),
-    ):
+    kinds = {"ftrl": {"weights": weights}, "fm": {"weights": weights, "latent": latent}}
+    if small.n_tokens <= MAX_TOKENS:
+        kinds["ftrl_pairs"] = {"weights": weights, "pair_weights": np.zeros(2, dtype=np.float32)}
+    for kind, arrays in kinds.items():
         model = ScoringModel(arrays, 0.0, small, name=kind, kind=kind, params={})
         rows = [schema.example_row(), {schema.field_names[0]: None}]
         check_golden(model, rows, [0.5, 0.5], limits)

@@ -58,4 +58,4 @@ def test_every_kind_has_its_test_with_the_checks(module):
 
 def test_the_learners_are_found():
     """Those derived from others too."""
-    assert {"ftrl", "fm", "sgd", "neural_net"} <= learners()
+    assert {"ftrl", "ftrl_pairs", "fm", "sgd", "neural_net"} <= learners()
