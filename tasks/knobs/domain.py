@@ -172,8 +172,12 @@ def page() -> str:
     """Return docs/knobs.md: every knob with its domain and what it is for."""
     rows = [_row(declared(tuple(name.split("."))), name) for name in all_knobs()]
     block = Knobs.model_fields["models"].annotation
-    of_models = list(_rows_below(_inside(block, "")[0], "models.NAME", ("models", "")))
-    searches = _alternatives(_inside(_inside(block, "")[0], "search")[0])
+    blocks = _alternatives(_inside(block, "")[0])
+    of_models, of_blends = (
+        list(_rows_below(blocks[name], "models.NAME", ("models", "", name)))
+        for name in ("model", "blend")
+    )
+    searches = _alternatives(_inside(blocks["model"], "search")[0])
     head = ["| knob | may be | what it is for |", "| --- | --- | --- |"]
     text = [
         "# Every knob",
@@ -189,9 +193,14 @@ def page() -> str:
         "",
         *head,
         *of_models,
+        "",
+        f"{_first_line(blocks['blend'])}, below `models` (a blend):",
+        "",
+        *head,
+        *of_blends,
     ]
     for method, section in searches.items():
-        path = ("models", "", "search", method)
+        path = ("models", "", "model", "search", method)
         text += ["", f"`search: {{method: {method}, ...}}`: {_first_line(section)}.", "", *head]
         text += _rows_below(section, "search", path)
     return "\n".join(text) + "\n"
