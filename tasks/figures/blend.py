@@ -42,7 +42,7 @@ def compared(table: pd.DataFrame, *, title: str) -> Figure:
         note = "" if np.isnan(row.weight) else f"weight {row.weight:.2f}"
         axes.annotate(note, (row.log_loss, at), (8, 0), textcoords="offset points", va="center")
     axes.set_yticks(y, table["model"])
-    axes.margins(x=0.2, y=0.12)
+    axes.margins(x=0.25, y=0.12)
     axes.grid(axis="y", visible=True)
     axes.set(title=title, xlabel="validation log loss (nats; lower is better)")
     return figure
