@@ -17,12 +17,16 @@ from tasks.hashing.feature_set import FeatureSet
 from tasks.hashing.features.past_counts import contract_for
 from tasks.hashing.store import write_features
 from tasks.ingest import ingest_log
+from tasks.knobs.blends import is_blend
 from tasks.logs.log import Log
 from tasks.logs.split import Split, split_log
 from tasks.models import make_learner
+from tasks.models.estimators.scoring import logits_of
 from tasks.models.predict import predict_stream
+from tasks.models.scoring import sigmoid
 from tasks.schema import load_schema
 from tasks.simulation.shapes import SHAPES
+from tasks.training.blending import blend_weights
 from tasks.training.epochs import Training
 from tasks.training.fit import learn_anew, validate
 from tasks.training.sampling import tokens_per_row
@@ -37,11 +41,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[7])
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument(
+        "--env", type=Path, default=ROOT / "env.yaml", help="whose models; blends too"
+    )
     parser.add_argument("--no-save", action="store_true")
     arguments = parser.parse_args()
-    models = yaml.safe_load((ROOT / "env.yaml").read_text())["models"]
+    models = yaml.safe_load(arguments.env.read_text())["models"]
     found: list[dict[str, Any]] = []
-    for shape in SHAPES:
+    for shape in arguments.shapes:
         for seed in arguments.seeds:
             with tempfile.TemporaryDirectory(prefix="clicklab-shapes-") as folder:
                 found += judge(shape, models, n_rows=arguments.rows, seed=seed, folder=Path(folder))
@@ -53,7 +61,7 @@ def main() -> None:
 def judge(
     shape: str, models: Mapping[str, Mapping[str, Any]], *, n_rows: int, seed: int, folder: Path
 ) -> list[dict[str, Any]]:
-    """Return the log loss (nats) and the distance to the truth of each model on the log's test rows.
+    """Return log loss (nats), distance to the truth and calibration ratio of each model on the log's test rows.
 
     The first is ``base rate``, the click rate of the other rows; models are trained as the task ``train`` does.
     """
@@ -70,19 +78,41 @@ def judge(
     y_true, p_true = _column(log, split, "label"), _column(log, split, "truth")
     before = _column(log, split, "label", start=0, stop=split.test[0]).mean()
     guesses = {"base rate": np.full(len(y_true), before)}
-    for name, model in models.items():
-        learner = _trained(model, parts, seed=seed, storage=f"sqlite:///{folder}/optuna.db")
-        guesses[name] = predict_stream(learner, parts["test"])[1]
+    guesses |= predictions(models, parts, seed=seed, storage=f"sqlite:///{folder}/optuna.db")
     return [
-        {"shape": shape, "seed": seed, "model": name, "log_loss": log_loss(y_true, p_click), "distance": distance(p_true, p_click)}
+        {"shape": shape, "seed": seed, "model": name, "log_loss": log_loss(y_true, p_click), "distance": distance(p_true, p_click),
+         "calibration": float(p_click.mean() / y_true.mean())}
         for name, p_click in guesses.items()
     ]  # fmt: skip
 
 
+def predictions(
+    models: Mapping[str, Mapping[str, Any]],
+    parts: Mapping[str, FeatureSet],
+    *,
+    seed: int,
+    storage: str,
+) -> dict[str, np.ndarray]:
+    """Return the click probabilities of the test rows by model; a blend's parts come before it."""
+    found: dict[str, np.ndarray] = {}
+    of_valid: dict[str, np.ndarray] = {}
+    y_valid = np.concatenate([batch.label for batch in parts["valid"].batches()]).astype(float)
+    for name, model in models.items():
+        if is_blend(model):
+            logits = np.stack([logits_of(of_valid[part]) for part in model["of"]])
+            weights = blend_weights(logits, y_valid, parts["valid"].weights())
+            of_test = np.stack([logits_of(found[part]) for part in model["of"]])
+            of_valid[name], found[name] = sigmoid(weights @ logits), sigmoid(weights @ of_test)
+            continue
+        of_valid[name], learner = _trained(model, parts, seed=seed, storage=storage)
+        found[name] = predict_stream(learner, parts["test"])[1]
+    return found
+
+
 def _trained(
     model: Mapping[str, Any], parts: Mapping[str, FeatureSet], *, seed: int, storage: str
-) -> Any:
-    """Return a learner as the pipeline trains it: searched, early stopping, then anew with the validation rows."""
+) -> tuple[np.ndarray, Any]:
+    """Return what a learner predicts for the validation rows, and the learner, trained anew with those rows as the pipeline does."""
     if "storage" in model["search"]:
         model = {**model, "search": {**model["search"], "storage": storage}}
     train, valid = parts["train"], parts["valid"]
@@ -99,7 +129,7 @@ def _trained(
             for rows in epoch.batches():
                 run.learner.partial_fit_codes(*rows)
             epoch.finish(*validate(run.learner, run.valid))
-    return learn_anew(run, train, valid)
+    return predict_stream(learner, valid)[1], learn_anew(run, train, valid)
 
 
 def _column(

@@ -10,7 +10,7 @@ import yaml
 
 from tasks.knobs.model_tasks import task_lines
 from tests.conftest import ROOT, copy_project
-from tests.test_pipeline import clicklab, environment
+from tests.test_pipeline import clicklab, environment, run_under_nbval
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +32,7 @@ BLOCKS = {
         "max_rows": 10_000,
         "search": {"method": "fixed"},
     },
+    "mean": {"kind": "blend", "of": ["sgd", "click_rate", "boosted"]},
 }
 NAMES = list(BLOCKS)
 ADMIT = """
@@ -49,7 +50,10 @@ for name in json.loads(sys.argv[1]):
     loaded = admit(folder, name=name, source=name, limits=Limits())
     found[name] = [loaded.max_abs_diff, loaded.n_golden, loaded.scorer.model.kind]
 models = yaml.safe_load(Path("env.yaml").read_text())["models"]
-found["behind"] = {name: files_behind("notebooks/train.ipynb", model=name, models=models) for name in models}
+notebooks = {name: "blend" if block["kind"] == "blend" else "train" for name, block in models.items()}
+found["behind"] = {
+    name: files_behind(f"notebooks/{notebook}.ipynb", model=name, models=models) for name, notebook in notebooks.items()
+}
 found["behind"]["evaluate"] = files_behind("notebooks/evaluate.ipynb")
 print(json.dumps(found))
 """
@@ -82,7 +86,7 @@ def project(tmp_path_factory):
     first = clicklab(folder, "run", "--env", "env.tiny.yaml")
     (folder / "refusal.txt").write_text(first.stderr)
     entry = first.stderr.partition("pipeline.yaml:\n")[2].rstrip()
-    entries = [entry, *map(task_lines, NAMES[1:])]
+    entries = [entry, *(task_lines(name, BLOCKS[name]) for name in NAMES[1:])]
     pipeline.write_text(with_entries(pipeline.read_text(), "\n".join(entries)))
     done = clicklab(folder, "run", "--env", "env.tiny.yaml")
     assert done.returncode == 0, done.stderr[-4000:]
@@ -112,7 +116,7 @@ def test_they_are_trained_compared_and_judged(project):
     """All on the same rows, better than the click rate; one of them all serves."""
     record = json.loads((project / "products/tiny/evaluation.json").read_text())
     assert set(record["verdicts"]) == {"sgd", *NAMES}
-    for name in ("net", "boosted"):
+    for name in ("net", "boosted", "mean"):
         assert record["metrics"][name]["normalized_entropy"] < 1, name
     receipt = json.loads((project / "products/tiny/package.json").read_text())
     assert receipt["max_abs_diff"] <= 1e-6
@@ -129,8 +133,33 @@ def test_the_service_admits_them(admitted, name):
 
 
 def test_a_change_of_the_new_file_rebuilds_what_runs_it(admitted):
-    """It is named in env.yaml alone, and imported by nothing; the other trainings stay."""
+    """It is named in env.yaml alone, and imported by nothing; the other trainings stay, but for a blend of it."""
     own = [
         name for name, files in admitted["behind"].items() if "tasks/models/click_rate.py" in files
     ]
-    assert own == ["click_rate", "evaluate"]
+    assert own == ["click_rate", "mean", "evaluate"]
+
+
+def test_a_blend_holds_the_arrays_of_its_parts(project):
+    """As the trainings left them, with weights that validation chose; its record is that of a training."""
+    models, record = project / "products/tiny/models", read_json(project, "train-mean.json")
+    parts = ["sgd", "click_rate", "boosted"]
+    assert list(record["params"]["weights"]) == parts
+    assert sum(record["params"]["weights"].values()) == pytest.approx(1)
+    files = {path.name: path for path in (models / "mean").iterdir()}
+    for number, name in enumerate(parts):
+        held = json.loads((models / name / "model.json").read_text())["arrays"].values()
+        for one in held:
+            part = files[f"part{number}_{one['file']}"]
+            assert part.read_bytes() == (models / name / one["file"]).read_bytes()
+    best = min(read_json(project, f"train-{name}.json")["valid"]["log_loss"] for name in parts)
+    assert record["valid"]["log_loss"] <= best + 1e-6
+
+
+def test_the_blends_notebook_runs_top_to_bottom_under_nbval(project):
+    """With the parameters that JupyterLab would show."""
+    run_under_nbval(project, "train-mean")
+
+
+def read_json(project, name):
+    return json.loads((project / "products/tiny" / name).read_text())

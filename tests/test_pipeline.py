@@ -331,6 +331,11 @@ Path(f"notebooks/{task.name}-injected.ipynb").write_text(json.dumps(notebook))
 @pytest.mark.parametrize("task", ["explore", "hash_features", "train-ftrl", "evaluate"])
 def test_each_notebook_runs_top_to_bottom_under_nbval(project, task):
     """Cell by cell in a real kernel, with the parameters that JupyterLab would show."""
+    run_under_nbval(project, task)
+
+
+def run_under_nbval(project, task):
+    """Run a task's notebook as it is opened by hand, and check that all of its cells pass."""
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", OPENED_BY_HAND, task],
         cwd=project,

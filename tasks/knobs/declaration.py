@@ -7,35 +7,17 @@ against it is the work of :mod:`tasks.knobs.reading`. Nothing is converted: ``bi
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates as Limits
 from tasks.hashing.contract import MAX_BITS
+from tasks.knobs.blends import Blend, blend_or_model
+from tasks.knobs.sections import Bounds, Count, Part, Section, Share, Text
 from tasks.logs.value_text import is_integer
 
 TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,53}"  # `train-` and it make a name that AWS accepts
 BENTO_NAME = r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
-
-Text = Annotated[str, Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Part = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
-
-
-class Section(BaseModel):
-    """Keys that are all known, with values of exactly the declared types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Ingest(Section):
@@ -173,6 +155,11 @@ class Model(Section):
     search: Search = Field(description="how the other parameters are chosen, by validation loss")
 
 
+AnyModel = Annotated[
+    Annotated[Model, Tag("model")] | Annotated[Blend, Tag("blend")], Discriminator(blend_or_model)
+]
+
+
 class Training(Section):
     """How long models are trained, and on which rows."""
 
@@ -297,7 +284,7 @@ class Knobs(Section):
     checks: Checks
     split: Split
     hash: Hash
-    models: dict[Annotated[str, Field(pattern=rf"^{TASK_NAME}$")], Model] = Field(
+    models: dict[Annotated[str, Field(pattern=rf"^{TASK_NAME}$")], AnyModel] = Field(
         min_length=1, description="a training task each, all through notebooks/train.ipynb"
     )
     training: Training

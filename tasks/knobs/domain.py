@@ -72,7 +72,10 @@ def domain(annotation: Any, field: FieldInfo | None = None) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) is list:
-        return "[low, high], two numbers" if "max_length" in limits else "a list that is not empty"
+        if "max_length" in limits:
+            return "[low, high], two numbers"
+        least = limits.get("min_length", 1)
+        return "a list that is not empty" if least == 1 else f"a list of {least} or more"
     if kind in _TYPES:
         may_be_null = field is not None and field.is_required() and kind is not annotation
         return _TYPES[kind] + _bounds(limits) + (" or null" if may_be_null else "")
@@ -172,8 +175,12 @@ def page() -> str:
     """Return docs/knobs.md: every knob with its domain and what it is for."""
     rows = [_row(declared(tuple(name.split("."))), name) for name in all_knobs()]
     block = Knobs.model_fields["models"].annotation
-    of_models = list(_rows_below(_inside(block, "")[0], "models.NAME", ("models", "")))
-    searches = _alternatives(_inside(_inside(block, "")[0], "search")[0])
+    blocks = _alternatives(_inside(block, "")[0])
+    of_models, of_blends = (
+        list(_rows_below(blocks[name], "models.NAME", ("models", "", name)))
+        for name in ("model", "blend")
+    )
+    searches = _alternatives(_inside(blocks["model"], "search")[0])
     head = ["| knob | may be | what it is for |", "| --- | --- | --- |"]
     text = [
         "# Every knob",
@@ -191,9 +198,10 @@ def page() -> str:
         *of_models,
     ]
     for method, section in searches.items():
-        path = ("models", "", "search", method)
+        path = ("models", "", "model", "search", method)
         text += ["", f"`search: {{method: {method}, ...}}`: {_first_line(section)}.", "", *head]
         text += _rows_below(section, "search", path)
+    text += ["", f"A blend, below `models`: {_first_line(blocks['blend'])}.", "", *head, *of_blends]
     return "\n".join(text) + "\n"
 
 

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tasks.errors import ConfigError
+from tasks.knobs.blends import blend_lines, blend_problem, entry_problem, is_blend
 from tasks.models import (
     INPUT,
     NOT_SEARCHED,
@@ -35,7 +36,10 @@ def model_block(name: str, models: Mapping[str, Any]) -> Any:
     """
     tasks = read_tasks()
     check_models(models, _trained(tasks))
-    params = tasks[f"{TRAIN}{name}"].get("params")
+    task, block = tasks[f"{TRAIN}{name}"], models[name]
+    if is_blend(block) and (problem := entry_problem(name, block, task)):
+        raise ConfigError(f"{MARKER}: {problem}; make it:\n{task_lines(name, block)}")
+    params = task.get("params")
     code = params.get("code") if isinstance(params, Mapping) else None
     other = code.get("model") if isinstance(code, Mapping) else name
     if other != name:
@@ -43,7 +47,7 @@ def model_block(name: str, models: Mapping[str, Any]) -> Any:
             f"{MARKER}: the `code` of task {TRAIN}{name} is that of model {other!r}, so a change of its own kind would "
             f"not train it again; add to its params: code: {_code(name)}"
         )
-    return models[name]
+    return block
 
 
 def trained() -> list[str]:
@@ -68,7 +72,7 @@ def check_models(models: Any, trained: list[str]) -> None:
             )
         if name not in trained:
             raise ConfigError(
-                f"model {name!r} has no task; add to the trainings of pipeline.yaml:\n{task_lines(name)}"
+                f"model {name!r} has no task; add to the trainings of pipeline.yaml:\n{task_lines(name, block)}"
             )
     for name in trained:
         if name not in models:
@@ -91,13 +95,17 @@ def model_problems(
         twin = names.setdefault(name.casefold(), name)
         if twin != name:
             yield ("models", name), f"differs from {twin!r} by case alone; rename one"
+        if is_blend(block):
+            if problem := blend_problem(name, models):
+                yield ("models", name, "of"), problem
+            continue
         try:
             takes = _is_servable_learner(block["kind"])
         except ConfigError as error:
             yield ("models", name, "kind"), str(error)
             continue
-        if problem := _input_problem(block, row_by_row=takes):
-            yield ("models", name, *problem[:-1]), problem[-1]
+        if wrong := _input_problem(block, row_by_row=takes):
+            yield ("models", name, *wrong[:-1]), wrong[-1]
             continue
         yield from _param_problems(block, ("models", name), weighted=weighted)
         yield from _search_problems(block, ("models", name, "search"))
@@ -226,8 +234,10 @@ def required_params(kind: str) -> set[str]:
     return {one.name for one in plain if one.default is one.empty}
 
 
-def task_lines(name: str) -> str:
-    """Return the lines of ``pipeline.yaml`` that train a model of that name."""
+def task_lines(name: str, block: Any = None) -> str:
+    """Return the lines of ``pipeline.yaml`` that train a model of that name; with its block, those of a blend, too."""
+    if is_blend(block) and isinstance(block.get("of"), list):
+        return blend_lines(name, block["of"])
     own = f"model: {{<<: *block, name: {name}}}, code: {_code(name)}"
     products = "{{products}}"
     return (

@@ -25,6 +25,7 @@ _SCORERS = {
     "ftrl_pairs": "tasks.models.hashed_pair_scoring:hashed_pair_scorer",
     "fm": "tasks.models.pair_scoring:pair_scorer",
 }
+BLEND = "blend"  # no learner: a weighted mean of other models' logits
 _HERE = Path(__file__).parent
 _OURS = f"{__name__}."
 INPUT = ("input", "cardinality", "max_rows")  # of a block: how an estimator gets its rows
@@ -168,6 +169,10 @@ def scorer_of(
     InputError, ContractError
         If the arrays are not those of the kind, or do not fit the contract.
     """
+    if kind == BLEND:
+        from tasks.models.blend_scoring import blend_scorer
+
+        return blend_scorer(parts, intercept, contract, params)
     if kind in _SCORERS:
         module_name, _, function = _SCORERS[kind].partition(":")
         return getattr(import_module(module_name), function)(parts, intercept, contract)
@@ -186,8 +191,16 @@ def scorer_of(
 
 
 def scorer_module(kind: str) -> str:
-    """Return the module that scores with the arrays of a kind."""
+    """Return the module that scores with the arrays of a kind; of a blend, the one that takes the mean of its parts."""
+    if kind == BLEND:
+        return f"{_OURS}blend_scoring"
     return _SCORERS.get(kind, kind).partition(":")[0]
+
+
+def kinds_within(kind: str, params: Mapping[str, Any]) -> set[str]:
+    """Return the kind of a saved model and, of a blend, those of its parts."""
+    parts = params.get("parts", ()) if kind == BLEND else ()
+    return {kind}.union(*(kinds_within(one["kind"], one["params"]) for one in parts))
 
 
 def _module(name: str, kind: str) -> Any:

@@ -19,9 +19,9 @@ from tasks.errors import ClicklabError, InputError
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
 from tasks.hashing.row_encoder import RowEncoder
-from tasks.models import scorer_module, scorer_of
+from tasks.models import scorer_of
 from tasks.models.golden import MODEL, part_name, read_part
-from tasks.models.packages import packages_of
+from tasks.models.packages import packages_of_model
 from tasks.models.scoring import checked_codes, frozen, sigmoid
 from tasks.storage.files import write_atomic
 
@@ -101,7 +101,7 @@ class ScoringModel:
     @property
     def packages(self) -> list[str]:
         """The packages it needs where it is served."""
-        return packages_of(scorer_module(self.kind), self.arrays)
+        return packages_of_model(self.kind, self.params, self.arrays)
 
     @property
     def has_contributions(self) -> bool:

@@ -16,6 +16,19 @@ MODEL = "model.json"
 MAX_BYTES = 256 << 20  # of an estimator's file, and of what it unpacks to
 LIGHTGBM, SKOPS = ESTIMATOR_FILES = ("lightgbm.txt", "estimator.skops")
 TOLERANCE = 1e-6  # of a probability, wherever it is computed
+_PART = r"(part\d{1,2}_)*"  # what a blend puts before the names of its parts' arrays
+
+
+def estimator_file(key: str) -> str | None:
+    """Return which of an estimator's files a part of a model is, also one within a blend; None for an array.
+
+    Examples
+    --------
+    >>> estimator_file("part1_lightgbm.txt"), estimator_file("weights")
+    ('lightgbm.txt', None)
+    """
+    own = re.sub(f"^{_PART}", "", key)
+    return own if own in ESTIMATOR_FILES else None
 
 
 def part_name(key: str) -> str:
@@ -26,7 +39,7 @@ def part_name(key: str) -> str:
     >>> part_name("weights"), part_name("lightgbm.txt")
     ('weights.npy', 'lightgbm.txt')
     """
-    return key if key in ESTIMATOR_FILES else f"{key}.npy"
+    return key if estimator_file(key) else f"{key}.npy"
 
 
 def is_model_file(name: str) -> bool:
@@ -38,7 +51,8 @@ def is_model_file(name: str) -> bool:
     [True, True, False, False]
     """
     return (
-        name in (GOLDEN, MODEL, *ESTIMATOR_FILES)
+        name in (GOLDEN, MODEL)
+        or estimator_file(name) is not None
         or re.fullmatch(r"[a-z][a-z0-9_]{0,40}\.npy", name) is not None
     )
 

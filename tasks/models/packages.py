@@ -10,13 +10,20 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
-from tasks.models.golden import LIGHTGBM, SKOPS
+from tasks.models import kinds_within, scorer_module
+from tasks.models.golden import LIGHTGBM, SKOPS, estimator_file
 
 _TASKS = Path(__file__).parents[1]
 _BY_FILE = {  # scikit-learn's wheel has the OpenMP library that LightGBM's leaves to the system
     LIGHTGBM: {"lightgbm", "scikit-learn"},
     SKOPS: {"scikit-learn", "skops"},
 }
+
+
+def packages_of_model(kind: str, params: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
+    """Return the packages that a saved model needs, sorted; of a blend, those of all its parts."""
+    modules = {scorer_module(one) for one in kinds_within(kind, params)}
+    return sorted({name for module in modules for name in packages_of(module, parts)})
 
 
 def packages_of(module: str, parts: Mapping[str, Any]) -> list[str]:
@@ -37,8 +44,9 @@ def packages_of(module: str, parts: Mapping[str, Any]) -> list[str]:
     found: set[str] = set()
     modules = {module}
     for name, part in parts.items():
-        found |= _BY_FILE.get(name, set())
-        if name == SKOPS:
+        file = estimator_file(name)
+        found |= _BY_FILE.get(str(file), set())
+        if file == SKOPS:
             modules |= _modules_in(part)
     tops = {top for one in modules for top in _imports(one)}
     by_top = _distributions() if tops else {}

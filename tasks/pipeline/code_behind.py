@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from tasks.knobs.blends import blocks_behind
 from tasks.models import KINDS, scorer_module
 from tasks.pipeline.notebook_cells import code_cells, python_of
 from tasks.storage.workspace import project_root
@@ -94,7 +95,7 @@ def files_behind(
     root = project_root()
     todo = {root / source, *_files(root, [*besides, *_features(root, features_of)])}
     by_name = root / _MODELS / "__init__.py" if models is None else None
-    for module in _modules_of(models.get(model) if isinstance(models, Mapping) else None):
+    for module in _modules_of(blocks_behind(model, models)):
         todo |= set(_module_files(module, root))
     seen: set[Path] = set()
     while todo:

@@ -1,5 +1,6 @@
 """One MLflow run per training: parameters, curve, metrics, data, code, trials, tables, figures and the model."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ from tasks.storage.workspace import is_scratch
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED"}
 _BY_HAND = "run by hand"
-SOURCE = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "notebooks/train.ipynb"}
+TRAIN = "notebooks/train.ipynb"
+_SOURCE_NAME = "mlflow.source.name"
+SOURCE = {"mlflow.source.type": "LOCAL", _SOURCE_NAME: TRAIN}
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def record_training(
     valid: Any,
     model: str | Path,
     search: Any = None,
+    notebook: str = TRAIN,
 ) -> TrainingRecord:
     """Write everything that is known of one training as one MLflow run, and return its record.
 
@@ -79,6 +83,8 @@ def record_training(
     search
         The search behind the parameters (:class:`tasks.training.search.SearchResult`), if there was one; its
         trials become runs below this one.
+    notebook
+        What MLflow names as the run's source.
 
     Raises
     ------
@@ -88,7 +94,7 @@ def record_training(
     client = connect(tracking["tracking_uri"])
     by_hand = is_scratch(model)
     place: dict[str, Any] = {"artifact_root": tracking.get("artifact_root"), "span": span}
-    tags = _tags(name, train, by_hand=by_hand, search=search)
+    tags = {**_tags(name, train, by_hand=by_hand, search=search), _SOURCE_NAME: notebook}
     title = f"{name} ({_BY_HAND})" if by_hand else name
     experiment = experiment_name(tracking["experiment"], train.manifest.get("origin"))
     with training_run(client, experiment, title, tags=tags, **place) as run_id:
@@ -129,7 +135,7 @@ def _tags(name: str, train: Any, *, by_hand: bool, search: Any) -> dict[str, str
     }
 
 
-def _epochs(history: Any) -> dict[int, dict[str, float]]:
+def _epochs(history: Any) -> dict[int, dict[str, float | None]]:
     """Return the metrics of each epoch but the kept one, if that is the last."""
     rows = {epoch.epoch: _of_epoch(epoch) for epoch in history.epochs}
     if history.best_epoch == len(rows):
@@ -137,16 +143,16 @@ def _epochs(history: Any) -> dict[int, dict[str, float]]:
     return rows
 
 
-def _kept(history: Any, metrics: Mapping[str, float]) -> dict[int, dict[str, float]]:
+def _kept(history: Any, metrics: Mapping[str, float]) -> dict[int, dict[str, float | None]]:
     """Return the metrics of the model that was kept, at a step behind which there is none."""
     best = history.epochs[history.best_epoch - 1]
     step = len(history.epochs) + (history.best_epoch < len(history.epochs))
     return {step: {**_of_epoch(best), **metrics, "best_epoch": history.best_epoch}}
 
 
-def _of_epoch(epoch: Any) -> dict[str, float]:
+def _of_epoch(epoch: Any) -> dict[str, float | None]:
     return {
-        "train_log_loss": epoch.train_log_loss,
+        "train_log_loss": None if math.isnan(epoch.train_log_loss) else epoch.train_log_loss,
         "valid_log_loss": epoch.valid_log_loss,
         "valid_roc_auc": epoch.valid_roc_auc,
         "epoch_seconds": epoch.seconds,

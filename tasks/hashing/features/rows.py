@@ -107,11 +107,18 @@ def _text(feature: Feature, value: Any) -> str:
     edges = feature.buckets
     if edges is None or value is None or value != value:
         return value_text(value)
-    return _bucket_names(edges)[bisect_right(edges, value)]
+    return bucket_names(edges)[bisect_right(edges, value)]
 
 
 @lru_cache
-def _bucket_names(edges: tuple[float, ...]) -> list[str]:
+def bucket_names(edges: tuple[float, ...]) -> list[str]:
+    """Return the text of each bucket of a feature, from the lowest to the highest.
+
+    Examples
+    --------
+    >>> bucket_names((0.1, 0.5))
+    ['..0.1', '0.1..0.5', '0.5..']
+    """
     texts = ["", *map(value_text, edges), ""]
     return [f"{low}..{high}" for low, high in pairwise(texts)]
 

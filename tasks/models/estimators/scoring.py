@@ -6,7 +6,7 @@ no function is.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,7 +124,8 @@ class NumberColumn(NamedTuple):
 def number_columns(contract: "HashContract") -> list[NumberColumn]:
     """Return the columns of numbers: the value of a bucket is its middle, beyond the first and last edge the edge.
 
-    A row's number is read back from its code, so that training, live request and every other door agree.
+    They are the fields of the type number, and the features with buckets, statistics of the past among them. A row's
+    number is read back from its code, so that training, live request and every other door agree.
     """
     from tasks.hashing import murmur
     from tasks.hashing.buckets import middles
@@ -132,17 +133,31 @@ def number_columns(contract: "HashContract") -> list[NumberColumn]:
     from tasks.hashing.encode import token_prefixes
 
     columns, found = contract.columns_of_token_fields, []
-    for name, edges in contract.numbers:
+    for name, edges, texts_in_order in _bucketed(contract):
         place = columns[name].start
         state, carry, n_prefix = token_prefixes(contract)[place]
         values = np.clip(middles(edges), -_MOST, _MOST).astype(np.float32)
-        texts = texts_of(list(map(str, range(len(values)))))
+        texts = texts_of(texts_in_order)
         codes = np.empty(len(values) + 1, dtype=np.int32)
         murmur.hash_texts(state, carry, n_prefix, texts.offsets, texts.data, codes)
         murmur.fold_hashes(codes, contract.bits)
         known, first = np.unique(codes[:-1], return_index=True)
         found.append(NumberColumn(place, known, values[first]))
     return found
+
+
+def _bucketed(
+    contract: "HashContract",
+) -> Iterator[tuple[str, tuple[float, ...], list[str]]]:
+    """Yield each token column of numbers, with the edges of its buckets and their texts in tokens, in order."""
+    from tasks.hashing.features.rows import bucket_names
+
+    for name, edges in contract.numbers:
+        yield name, edges, list(map(str, range(len(edges) + 1)))
+    for key in contract.features:
+        if key.buckets:
+            texts = bucket_names(key.buckets)
+            yield from ((column, key.buckets, texts) for column in key.columns)
 
 
 def _values_of(codes: np.ndarray, column: NumberColumn) -> np.ndarray:

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from tasks.errors import ConfigError, InputError
+from tasks.features.kinds.finding import find_feature
+from tasks.features.kinds.past import Past
 from tasks.hashing.buckets import middles
 from tasks.hashing.contract import HashContract
 from tasks.hashing.encode import encode_batch
@@ -73,6 +76,44 @@ def test_a_number_is_the_middle_of_its_bucket():
     live = RowEncoder(contract).encode_rows([*rows, {"site": "a", "tags": "x"}])
     again = scoring.as_input(live, CATEGORICAL, 2**20, scoring.number_columns(contract))
     np.testing.assert_array_equal(again, found)
+
+
+def contract_of_a_statistic():
+    raw = {
+        "name": "n",
+        "label": "click",
+        "time": {"column": "hour", "format": "%y%m%d%H"},
+        "features": ["campaign_rate", "hour_of_day"],
+        "fields": {"C17": {}, "site": {}},
+    }
+    past = Past({"hot": [(0, 950, 300)], "cold": [(0, 950, 0)]})
+    return HashContract.from_schema(Schema.from_dict(raw), bits=20, past={"campaign_rate": past})
+
+
+def test_a_statistic_of_the_past_is_a_number_in_batch_and_request():
+    """The middle of its bucket, rising with the rate; features without buckets are categories as before."""
+    contract = contract_of_a_statistic()
+    when = datetime(2014, 10, 22, 5, tzinfo=UTC)
+    values = ["cold", "new", "hot"]
+    table = pa.table(
+        {
+            "C17": values,
+            "site": ["a"] * 3,
+            "hour": pa.array([when] * 3, pa.timestamp("ms", "UTC")),
+        }
+    )
+    numbers = scoring.number_columns(contract)
+    found = scoring.as_input(encode_batch(table, contract), CATEGORICAL, 2**20, numbers)
+    place = contract.token_fields.index("campaign_rate")
+    assert [one.place for one in numbers] == [place]
+    rates = [8.5 / 1000, 8.5 / 50, 308.5 / 1000]  # with 50 average impressions before
+    edges = find_feature("campaign_rate").feature.buckets
+    by_hand = [middles(edges)[np.searchsorted(edges, rate, side="right")] for rate in rates]
+    np.testing.assert_array_equal(found[:, place], np.array(by_hand, np.float32))
+    np.testing.assert_allclose(found[[0, 2], place], [0.02, 0.35], rtol=1e-6)
+    rows = [{"C17": value, "site": "a", "hour": "14102205"} for value in values]
+    live = scoring.as_input(RowEncoder(contract).encode_rows(rows), CATEGORICAL, 2**20, numbers)
+    np.testing.assert_array_equal(live, found)
 
 
 def test_buckets_are_values_whatever_shares_their_codes():
