@@ -26,6 +26,8 @@ class ExposureSettings(NamedTuple):
     queue_rows
         Maximum number of rows waiting in memory; a ranking counts one row per candidate. Rows beyond
         it are dropped and counted.
+    queue_mb
+        The same in megabytes of lines.
     redact
         Fields whose values are never written.
     spool
@@ -39,6 +41,7 @@ class ExposureSettings(NamedTuple):
     rotate_mb: float = 64
     rotate_s: float = 300
     queue_rows: int = 20_000
+    queue_mb: float = 32
     redact: tuple[str, ...] = ()
     spool: str = ""
     spool_mb: float = 1_024
@@ -61,7 +64,7 @@ class ExposureSettings(NamedTuple):
                 f"exposures: unknown key {unknown[0]!r}; known are {', '.join(cls._fields)}"
             )
         settings = cls(**{**raw, "sink": _sink(raw.get("sink", "off")), "redact": _redact(raw)})
-        for name in ("rotate_mb", "rotate_s", "spool_mb"):
+        for name in ("rotate_mb", "rotate_s", "queue_mb", "spool_mb"):
             positive_number(f"exposures: {name}", getattr(settings, name))
         n_rows = positive_number("exposures: queue_rows", settings.queue_rows, is_integer=True)
         if settings.format not in FORMATS:
