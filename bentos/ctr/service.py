@@ -13,6 +13,7 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 from typing_extensions import TypedDict  # pydantic refuses Python 3.11's own
 
+from bentos.ctr.http.connections import install
 from bentos.ctr.http.middleware import CallsMiddleware
 from bentos.ctr.http.side_app import SideApp
 from bentos.ctr.scoring.calls import RequestOptions
@@ -53,8 +54,9 @@ class FastService(bentoml.Service):  # type: ignore[misc]  # untyped
     """A BentoML service whose two calls are answered before BentoML's own layers; see `CallsMiddleware`."""
 
     def to_asgi(self, is_main: bool = True) -> CallsMiddleware:
-        """Return BentoML's app with the middleware around it."""
+        """Return BentoML's app with the middleware around it, and limit the connections of the server to come."""
         app = super().to_asgi(is_main=is_main)
+        install(WORKER.limits)
         return CallsMiddleware(app, WORKER.calls, limits=WORKER.limits, api_key=WORKER.api_key)
 
 

@@ -27,8 +27,8 @@ from bentos.ctr.exposures.sinks import StdoutSink
 from tasks.errors import ConfigError, InputError
 from tasks.logs.value_text import FieldText
 from tasks.schema import Schema
-from tasks.serving.candidates import Candidates
 from tasks.serving import exposure_files
+from tasks.serving.candidates import Candidates
 from tasks.serving.exposure_files import Lines, record_schema
 from tasks.serving.exposures import read_exposures
 from tasks.storage.s3 import _client
