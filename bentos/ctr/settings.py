@@ -13,7 +13,7 @@ from tasks.errors import ConfigError
 
 HERE = Path(__file__).parent
 _NOT_WHOLE = ("body_seconds", "scoring_ms", "head_seconds", "idle_seconds")
-_KEYS = {"models", "poll_s", "experiment", "exposures", "limits"}
+_KEYS = {"models", "poll_s", "experiment", "exposures", "forced_variants", "limits"}
 
 
 class Limits(NamedTuple):
@@ -57,6 +57,8 @@ class Settings(NamedTuple):
         Upper limits of a request.
     api_key
         The key that clients must send, or None.
+    forced_variants
+        Whether clients may force a variant, even without a key.
     """
 
     models: Mapping[str, Mapping[str, Any]]
@@ -65,6 +67,7 @@ class Settings(NamedTuple):
     exposures: ExposureSettings
     limits: Limits
     api_key: str | None
+    forced_variants: bool = False
 
 
 def load_settings(path: str | Path | None = None) -> Settings:
@@ -94,6 +97,7 @@ def load_settings(path: str | Path | None = None) -> Settings:
             exposures=ExposureSettings.from_mapping(exposures),
             limits=_limits(raw.get("limits") or {}),
             api_key=os.environ.get("CLICKLAB_API_KEY") or None,
+            forced_variants=_switch("forced_variants", raw.get("forced_variants", False)),
         )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -129,6 +133,12 @@ def _pointed_to(pointer: str | None) -> dict[str, dict[str, Any]]:
     if pointer.startswith("s3://"):
         return {"champion": {"from": "s3", "pointer": pointer}}
     return {"champion": {"from": "folder", "path": pointer}}
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, found {value!r}")
+    return value
 
 
 def _limits(raw: Any) -> Limits:

@@ -7,6 +7,7 @@ being answered while others hold half a request each.
 """
 
 import asyncio
+import logging
 import resource
 from collections import Counter
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from weakref import WeakKeyDictionary
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from bentos.ctr.http.sparing_log import Sparing
 from bentos.ctr.settings import Limits
 
 _SWEEP_S = 0.5
@@ -186,4 +188,7 @@ class LimitedProtocol(HttpToolsProtocol):
 def install(limits: Limits) -> None:
     """Make the uvicorn of this process, which BentoML starts, limit connections."""
     LimitedProtocol.limits = limits
+    logger = logging.getLogger("uvicorn.error")  # a warning per request that is no HTTP
+    if not any(isinstance(found, Sparing) for found in logger.filters):
+        logger.addFilter(Sparing())
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{LimitedProtocol.__name__}"

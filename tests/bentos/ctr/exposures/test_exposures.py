@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from bentos.ctr.exposures import Exposure, ExposureLog, ExposureSettings, record
 from bentos.ctr.exposures import delivery as delivery_module
 from bentos.ctr.exposures import log as log_module
+from bentos.ctr.exposures import settings as settings_module
 from bentos.ctr.exposures.record import LineEncoder
 from bentos.ctr.exposures.sinks import StdoutSink
 from tasks.errors import ConfigError, InputError
@@ -775,6 +776,46 @@ def test_a_spool_that_is_full_stops_the_writing(s3, tmp_path):
 
 
 # ---- settings
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A home and a folder for temporary files."""
+    monkeypatch.setattr(settings_module.Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr(settings_module.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(settings_module.tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    settings_module.private_spool.cache_clear()
+    yield tmp_path
+    settings_module.private_spool.cache_clear()
+
+
+def test_a_spool_is_private_and_the_same_after_a_restart(places):
+    """In the user's home; two sinks have two."""
+    first = ExposureSettings("s3://bucket/a").folder
+    settings_module.private_spool.cache_clear()
+    assert ExposureSettings("s3://bucket/a").folder == first != ExposureSettings("s3://b").folder
+    assert first.is_relative_to(places / "home")
+    assert first.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("kind", ["open", "link"])
+def test_a_spool_that_others_put_there_is_not_used(places, kind, caplog):
+    """Without a home, the name among the temporary files can be guessed: what lies there must be ours alone."""
+    (places / "home").write_text("in the way")
+    guessed = ExposureSettings("s3://bucket/a").folder
+    assert guessed.parent == places / "tmp"
+    settings_module.private_spool.cache_clear()
+    if kind == "open":
+        guessed.chmod(0o777)
+    else:
+        guessed.rmdir()
+        (places / "elsewhere").mkdir(mode=0o700)
+        guessed.symlink_to(places / "elsewhere")
+    found = ExposureSettings("s3://bucket/a").folder
+    assert found != guessed
+    assert found.stat().st_mode & 0o777 == 0o700
+    assert "not used as a spool" in caplog.text
 
 
 def test_a_bare_off_is_off():
