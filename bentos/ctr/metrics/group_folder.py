@@ -19,7 +19,10 @@ def use_own_folder() -> None:
         return
     supervisor = os.getppid()
     own = shared.parent / f"{_OWN}-{supervisor}-{_started(supervisor)}"
-    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:  # a read-only home
+        return
     os.environ[VARIABLE] = str(own)
     for path in shared.parent.glob(f"{_OWN}-*-*"):
         pid, started = path.name.removeprefix(f"{_OWN}-").split("-", 1)

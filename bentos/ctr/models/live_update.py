@@ -139,11 +139,9 @@ class Watcher:
         path = self._settings.experiment
         try:
             content = self._patience.call(_read_small, path, seconds=PEEK_S)
-        except TimeoutError as error:  # loading it would hang, too
+        except (TimeoutError, ClicklabError) as error:  # loading it would hang, or take it whole
+            self._experiment_file = None
             self._refuse_experiment(f"{path}: {error}")
-            return
-        except ClicklabError as error:
-            self._refuse_experiment(str(error))
             return
         except OSError:
             content = None  # loading it gives the reason
