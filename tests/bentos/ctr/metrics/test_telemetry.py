@@ -32,7 +32,7 @@ telemetry = Telemetry(variants=["a"], models=["champion"])
 for _ in range(int(sys.argv[1])):
     telemetry.answered("predict", "a", 60e-6, 0.25, 1)
 telemetry.refused("rank", 422)
-log = SimpleNamespace(depth=int(sys.argv[1]), n_dropped=1, n_written=2, n_failed=3)
+log = SimpleNamespace(depth=int(sys.argv[1]), n_dropped=1, n_written=2, n_failed=3, n_set_aside=0)
 telemetry.flush(None, log)
 print("counted", flush=True)
 time.sleep(60)
