@@ -13,8 +13,10 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 from typing_extensions import TypedDict  # pydantic refuses Python 3.11's own
 
+from bentos.ctr.http.connections import install
 from bentos.ctr.http.middleware import CallsMiddleware
 from bentos.ctr.http.side_app import SideApp
+from bentos.ctr.metrics.group_folder import use_own_folder
 from bentos.ctr.scoring.calls import RequestOptions
 from bentos.ctr.scoring.request_reader import Refusal
 from bentos.ctr.worker import Worker
@@ -53,12 +55,22 @@ class FastService(bentoml.Service):  # type: ignore[misc]  # untyped
     """A BentoML service whose two calls are answered before BentoML's own layers; see `CallsMiddleware`."""
 
     def to_asgi(self, is_main: bool = True) -> CallsMiddleware:
-        """Return BentoML's app with the middleware around it."""
+        """Return BentoML's app with the middleware around it, and limit the connections of the server to come."""
+        use_own_folder()
         app = super().to_asgi(is_main=is_main)
-        return CallsMiddleware(app, WORKER.calls, limits=WORKER.limits, api_key=WORKER.api_key)
+        install(WORKER.limits)
+        return CallsMiddleware(
+            app,
+            WORKER.calls,
+            limits=WORKER.limits,
+            api_key=WORKER.api_key,
+            may_force=WORKER.may_force,
+        )
 
 
-@bentoml.asgi_app(SideApp(WORKER.health, WORKER.describe, _base_document), path="/")
+@bentoml.asgi_app(
+    SideApp(WORKER.health, WORKER.describe, _base_document, api_key=WORKER.api_key), path="/"
+)
 @bentoml.service(
     name="ctr",
     service_class=FastService,

@@ -12,12 +12,18 @@ from bentos.ctr.positive_number import positive_number
 from tasks.errors import ConfigError
 
 HERE = Path(__file__).parent
-_NOT_WHOLE = ("body_seconds", "scoring_ms")
-_KEYS = {"models", "poll_s", "experiment", "exposures", "limits"}
+_NOT_WHOLE = ("body_seconds", "scoring_ms", "head_seconds", "idle_seconds")
+_KEYS = {"models", "poll_s", "experiment", "exposures", "forced_variants", "limits"}
 
 
 class Limits(NamedTuple):
-    """Upper limits of a request: bytes, candidates of one ``/rank`` call, seconds to send it, milliseconds to score it.
+    """Upper limits of a request, and of the connections of one worker.
+
+    ``body_bytes``, ``candidates`` of one ``/rank`` call, ``body_seconds`` to send it, ``scoring_ms`` to score it;
+    ``head_bytes`` and ``head_seconds`` of a request's head, ``idle_seconds`` between requests (more than a load
+    balancer keeps a connection, or it reuses one that was just closed), ``connections`` that are open (and no more than
+    half of the process's file descriptors), ``connections_per_client``: by the address that connects, which behind a
+    proxy is the proxy's.
 
     A worker scores one request at a time, so a slow model delays the requests of the fast ones; a model is measured
     before it serves (:func:`bentos.ctr.models.admission.affordable`).
@@ -27,6 +33,11 @@ class Limits(NamedTuple):
     candidates: int = 1_000
     body_seconds: float = 5.0
     scoring_ms: float = 50.0
+    head_bytes: int = 16_384
+    head_seconds: float = 10.0
+    idle_seconds: float = 75.0
+    connections: int = 4_096
+    connections_per_client: int = 4_096
 
 
 class Settings(NamedTuple):
@@ -46,6 +57,8 @@ class Settings(NamedTuple):
         Upper limits of a request.
     api_key
         The key that clients must send, or None.
+    forced_variants
+        Whether clients may force a variant, even without a key.
     """
 
     models: Mapping[str, Mapping[str, Any]]
@@ -54,6 +67,7 @@ class Settings(NamedTuple):
     exposures: ExposureSettings
     limits: Limits
     api_key: str | None
+    forced_variants: bool = False
 
 
 def load_settings(path: str | Path | None = None) -> Settings:
@@ -83,6 +97,7 @@ def load_settings(path: str | Path | None = None) -> Settings:
             exposures=ExposureSettings.from_mapping(exposures),
             limits=_limits(raw.get("limits") or {}),
             api_key=os.environ.get("CLICKLAB_API_KEY") or None,
+            forced_variants=_switch("forced_variants", raw.get("forced_variants", False)),
         )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -118,6 +133,12 @@ def _pointed_to(pointer: str | None) -> dict[str, dict[str, Any]]:
     if pointer.startswith("s3://"):
         return {"champion": {"from": "s3", "pointer": pointer}}
     return {"champion": {"from": "folder", "path": pointer}}
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, found {value!r}")
+    return value
 
 
 def _limits(raw: Any) -> Limits:

@@ -61,6 +61,13 @@ class Worker:
         return self.settings.api_key if self.settings else None
 
     @property
+    def may_force(self) -> bool:
+        """Whether clients may force a variant: if they have the key, or the settings allow it to all."""
+        return self.settings is not None and (
+            self.settings.api_key is not None or self.settings.forced_variants
+        )
+
+    @property
     def is_ready(self) -> bool:
         """Whether requests get predictions."""
         return self.calls.state is not None
@@ -182,15 +189,17 @@ class Worker:
             state.champion.scorer.model.contract,
             max_candidates=self.limits.candidates,
             body_bytes=self.limits.body_bytes,
-            variants=[variant.name for variant in state.experiment.variants],
+            variants=[v.name for v in state.experiment.variants] if self.may_force else (),
+            head_bytes=self.limits.head_bytes,
             needs_key=self.api_key is not None,
         )
 
     def health(self) -> dict[str, Any]:
-        """Return the answer of ``/healthcheck``."""
-        state = self.calls.state
+        """Return the answer of ``/healthcheck`` with all details."""
+        state, watcher = self.calls.state, self._watcher
+        looked = {"last_look_utc": watcher.last_look_utc} if watcher is not None else {}
         if state is None:
-            return {"status": "unavailable", "error": self.calls.why_not_ready}
+            return {"status": "unavailable", "error": self.calls.why_not_ready, **looked}
         champion = state.champion
         model = champion.scorer.model
         found = {
@@ -212,9 +221,10 @@ class Worker:
                 for variant in state.experiment.variants
             },
         }
+        found |= looked
         if state.shadows:
             found["shadows"] = {loaded.name: loaded.version for loaded in state.shadows}
-        if self._watcher is not None and (problems := self._watcher.problems()):
+        if watcher is not None and (problems := watcher.problems()):
             found["problems"] = problems
         if self.calls.exposures is not None and self.calls.exposures.n_dropped:
             found["dropped_exposures"] = self.calls.exposures.n_dropped

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.errors import ContractError, InputError
+from tasks.storage.shared_files import read_regular
 
 GOLDEN = "golden.json"
 MODEL = "model.json"
 MAX_BYTES = 256 << 20  # of an estimator's file, and of what it unpacks to
 LIGHTGBM, SKOPS = ESTIMATOR_FILES = ("lightgbm.txt", "estimator.skops")
+MAX_GOLDEN_BYTES = 64 << 20
 TOLERANCE = 1e-6  # of a probability, wherever it is computed
 _PART = r"(part\d{1,2}_)*"  # what a blend puts before the names of its parts' arrays
 
@@ -110,8 +112,8 @@ def read_golden(folder: Path) -> Golden:
     """
     path = folder / GOLDEN
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        content = read_regular(path, max_bytes=MAX_GOLDEN_BYTES)
+    except (OSError, InputError) as error:
         raise ContractError(f"{path}: no golden rows ({error}); package the model again") from None
     return load_golden(content, source=str(path))
 

@@ -19,6 +19,8 @@ from tasks.storage.shared_files import SharedFile, join, put_files, read_shared,
 
 FORMAT = 1
 VERSIONS = "versions"
+MAX_HISTORY = 1_000  # entries of a pointer; older ones are dropped
+MAX_POINTER_BYTES = 4 << 20  # a larger file is not read
 
 
 class Pointer(NamedTuple):
@@ -33,7 +35,7 @@ class Pointer(NamedTuple):
     files
         Their names; empty if the pointer does not list them.
     history
-        All entries, the oldest first: ``version``, ``folder``, ``files``, ``action``, ``time_utc``.
+        The last entries, up to MAX_HISTORY, the oldest first: ``version``, ``folder``, ``files``, ``action``, ``time_utc``.
     """
 
     version: str
@@ -160,7 +162,7 @@ def parse_pointer(blob: SharedFile, *, address: str) -> Pointer:
 
 
 def _read(pointer: str) -> Pointer | None:
-    blob = read_shared(pointer)
+    blob = read_shared(pointer, max_bytes=MAX_POINTER_BYTES)
     return None if blob is None else parse_pointer(blob, address=pointer)
 
 
@@ -178,6 +180,7 @@ def _before(now: Pointer) -> Mapping[str, Any] | None:
 def _point(pointer: str, now: Pointer | None, target: Mapping[str, Any], *, action: str) -> Pointer:
     time_utc = datetime.now(UTC).isoformat(timespec="seconds")
     history = [*(now.history if now else ()), {**target, "action": action, "time_utc": time_utc}]
+    history = history[-MAX_HISTORY:]
     record = {"format": FORMAT, **target, "time_utc": time_utc, "history": history}
     content = (json.dumps(record, indent=1) + "\n").encode()
     write_shared(pointer, content, replaces=now.mark if now else None)

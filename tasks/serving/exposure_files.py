@@ -10,8 +10,9 @@ import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 _Result = TypeVar("_Result")
-_BLOCK_BYTES = 4 << 20  # longer than any line
+_BLOCK_BYTES = 4 << 20  # longer than any line that the service writes
 _TAIL_BYTES = 1 << 16
+_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError)  # of lines, by Arrow
 _TEXTS = ("call", "experiment", "variant", "version", "unit_hash", "unit_field")
 _P_CLICK = pa.list_(pa.float64())
 HEAD = pa.schema(
@@ -76,9 +77,9 @@ def write_parquet(source: Path, target: Path, *, columns: Sequence[str] = ()) ->
         The fields of the requests, so that every file has the same schema; if empty, those that occur.
     """
     lines = Lines(map_file(source))
-    schema = record_schema(columns or field_names(lines.infer_schema()))
+    schema = record_schema(columns or lines.field_names())
     try:
-        lines.parse(lambda data: _write(target, schema, _batches(data, schema)))
+        lines.parse(lambda data: _write(target, schema, _batches(data, schema)), schema)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -96,33 +97,71 @@ class Lines:
 
     Attributes
     ----------
+    n_unfit
+        Complete lines that are no exposures.
     n_skipped
-        Unreadable lines: the last one if it lacks its newline, and those that are no JSON object.
+        Unreadable lines: the last one if it lacks its newline, those that are no JSON object or no exposure,
+        and those that are longer than Arrow reads.
     """
 
     def __init__(self, data: pa.Buffer):
         whole = _whole_bytes(data)
         self._data = data.slice(0, whole)
-        self.n_skipped = int(whole < data.size)
+        self.n_unfit, self._n_torn = 0, int(whole < data.size)
 
-    def infer_schema(self) -> pa.Schema:
-        """Return the schema that Arrow infers from the lines."""
-        return self.parse(_inferred)
+    @property
+    def n_skipped(self) -> int:
+        return self.n_unfit + self._n_torn
+
+    def field_names(self) -> list[str]:
+        """Return the names of the fields that occur in the lines."""
+        try:
+            return field_names(_inferred(self._data))
+        except _FAULTS:
+            self._keep_readable(record_schema([]))
+            records = map(json.loads, self._data.to_pybytes().splitlines())
+            rows = [record.get(part) for record in records for part in ("fields", "candidates")]
+            return list(
+                dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)
+            )
 
     def read(self, schema: pa.Schema) -> pa.Table:
         """Return the lines as a table with this schema."""
-        return self.parse(lambda data: pa.Table.from_batches(_batches(data, schema), schema))
+        return self.parse(lambda data: _table(data, schema), schema)
 
-    def parse(self, parser: Callable[[pa.Buffer], _Result]) -> _Result:
-        """Return a parser's result for the lines; if it fails, for those that are JSON."""
+    def parse(self, parser: Callable[[pa.Buffer], _Result], schema: pa.Schema) -> _Result:
+        """Return a parser's result for the lines; if it fails, for those that fit the schema by themselves."""
         try:
             return parser(self._data)
-        except pa.ArrowInvalid:
-            lines = self._data.to_pybytes().splitlines()
-            good = [line for line in lines if _is_object(line)]
-            self.n_skipped += len(lines) - len(good)
-            self._data = pa.py_buffer(b"".join([line + b"\n" for line in good]))
+        except _FAULTS:
+            self._keep_readable(schema)
             return parser(self._data)
+
+    def _keep_readable(self, schema: pa.Schema) -> None:
+        lines = self._data.to_pybytes().splitlines()
+        good = _readable([line for line in lines if _is_object(line)], schema)
+        self.n_unfit += len(lines) - len(good)
+        self._data = _joined(good)
+
+
+def _readable(lines: list[bytes], schema: pa.Schema) -> list[bytes]:
+    """Return the lines that Arrow reads with a schema, found by halving."""
+    try:
+        _table(_joined(lines), schema)
+        return lines
+    except _FAULTS:
+        if len(lines) == 1:
+            return []
+        half = len(lines) // 2
+        return _readable(lines[:half], schema) + _readable(lines[half:], schema)
+
+
+def _joined(lines: list[bytes]) -> pa.Buffer:
+    return pa.py_buffer(b"".join([line + b"\n" for line in lines]))
+
+
+def _table(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches(_batches(data, schema), schema)
 
 
 def _whole_bytes(data: pa.Buffer) -> int:
@@ -137,7 +176,7 @@ def _whole_bytes(data: pa.Buffer) -> int:
 
 def _is_object(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return len(line) < _BLOCK_BYTES and isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
 

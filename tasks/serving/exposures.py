@@ -4,9 +4,9 @@ The service writes JSON lines or Parquet, one record per request; here each scor
 separate row, whatever the format, so that a late click can be joined to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from tasks.errors import InputError
 from tasks.serving.exposure_files import HEAD, Lines, field_names, map_file, record_schema
 from tasks.storage.s3 import is_s3, s3_client, s3_errors
 
+_Found = TypeVar("_Found")
 _SUFFIXES = (".jsonl", ".parquet")
 
 
@@ -40,21 +41,38 @@ def read_exposures(source: str | Path, *, columns: Sequence[str] | None = None) 
         (struct of text by field; a candidate's own value overrides the context's, null is a field
         that was not sent, the empty text one that was sent as null). A struct without members is
         left out. The metadata's ``n_skipped`` counts unreadable lines, such as the last one of a
-        killed process.
+        killed process, and ``n_skipped_files`` files that hold no exposures.
 
     Raises
     ------
     InputError
-        If nothing is found, or a file holds no exposures.
+        If nothing is found, or no file holds exposures.
     """
     files = _list(str(source))
     if columns is None:
-        columns = list(dict.fromkeys(name for file in files for name in _names(file)))
-    records = [_read(file, record_schema(columns)) for file in files]
+        found, _ = _readable(_names, files)
+        columns = list(dict.fromkeys(name for names in found for name in names))
+    records, n_files = _readable(lambda file: _read(file, record_schema(columns)), files)
     models = sorted({name for part in records for name in _models(part.table)})
     rows = pa.concat_tables([_by_candidate(part.table, columns, models) for part in records])
     n_skipped = sum(part.n_skipped for part in records)
-    return rows.replace_schema_metadata({"n_skipped": str(n_skipped)})
+    return rows.replace_schema_metadata(
+        {"n_skipped": str(n_skipped), "n_skipped_files": str(n_files)}
+    )
+
+
+def _readable(read: Callable[[Any], _Found], files: Sequence[Any]) -> tuple[list[_Found], int]:
+    """Return what is read from each file, and how many hold no exposures; InputError if none does."""
+    found: list[_Found] = []
+    faults: list[InputError] = []
+    for file in files:
+        try:
+            found.append(read(file))
+        except InputError as error:
+            faults.append(error)
+    if not found:
+        raise faults[0]
+    return found, len(faults)
 
 
 def find_exposures(source: str | Path, request_id: str) -> pa.Table:
@@ -145,17 +163,17 @@ def _get(client: Any, bucket: str, key: str) -> bytes:
 def _names(file: _File) -> list[str]:
     if file.is_parquet:
         return field_names(_parquet(file).schema_arrow)
-    return field_names(Lines(file.data).infer_schema())
+    return Lines(file.data).field_names()
 
 
 def _read(file: _File, schema: pa.Schema) -> _Records:
     if file.is_parquet:
         return _Records(_parquet(file).read(), 0)
     lines = Lines(file.data)
-    try:
-        return _Records(lines.read(schema), lines.n_skipped)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{file.uri}: these are no exposures ({error})") from None
+    table = lines.read(schema)
+    if lines.n_unfit and not table.num_rows:
+        raise InputError(f"{file.uri}: these are no exposures, none of its lines can be read")
+    return _Records(table, lines.n_skipped)
 
 
 def _parquet(file: _File) -> Any:

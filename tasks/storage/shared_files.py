@@ -4,7 +4,9 @@ An address is a path or ``s3://bucket/key``. The mark of a file changes whenever
 """
 
 import hashlib
+import os
 import shutil
+import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +27,8 @@ class SharedFile(NamedTuple):
     mark: str
 
 
-def read_shared(address: str) -> SharedFile | None:
-    """Return a file, or None if there is none.
+def read_shared(address: str, *, max_bytes: int | None = None) -> SharedFile | None:
+    """Return a file, of no more than `max_bytes`, or None if there is none.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def read_shared(address: str) -> SharedFile | None:
     """
     if not is_s3(address):
         try:
-            content = Path(address).read_bytes()
+            content = read_regular(Path(address), max_bytes=max_bytes)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -44,7 +46,34 @@ def read_shared(address: str) -> SharedFile | None:
     bucket, key = _split(address)
     with s3_errors(address):
         found = _get(bucket, key)
-        return found and SharedFile(found["Body"].read(), found["ETag"].strip('"'))
+        if found is None:
+            return None
+        _check_size(address, found["ContentLength"], max_bytes)
+        return SharedFile(found["Body"].read(), found["ETag"].strip('"'))
+
+
+def read_regular(path: Path, *, max_bytes: int | None = None) -> bytes:
+    """Return the content of a regular file: one that is none, such as a pipe, might never end.
+
+    Raises
+    ------
+    InputError
+        If it is no regular file, or larger than `max_bytes`.
+    OSError
+        If it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: cannot be read (no regular file)")
+        _check_size(str(path), found.st_size, max_bytes)
+        return file.read(-1 if max_bytes is None else max_bytes)
+
+
+def _check_size(address: str, n_bytes: int, max_bytes: int | None) -> None:
+    if max_bytes is not None and n_bytes > max_bytes:
+        raise InputError(f"{address}: holds {n_bytes} bytes; at most {max_bytes} are read")
 
 
 def write_shared(address: str, content: bytes, *, replaces: str | None) -> None:

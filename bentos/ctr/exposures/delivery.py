@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bentos.ctr.exposures.parts import Part, take_orphans
@@ -16,6 +17,7 @@ from tasks.storage.s3 import is_s3
 
 _log = logging.getLogger("clicklab.exposures")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
+ASIDE = ".aside"  # no name that readers take
 
 
 class Delivery:
@@ -25,6 +27,9 @@ class Delivery:
     ----------
     n_failed
         Attempts that failed.
+    n_set_aside
+        Files with lines that cannot be converted. The readable lines are delivered, and the file is kept as it is
+        under a name that ends in ``.aside``; beyond ``spool_mb`` of them, the oldest are removed.
     """
 
     def __init__(self, settings: ExposureSettings, *, columns: Sequence[str] = ()):
@@ -32,7 +37,7 @@ class Delivery:
         self._columns = [name for name in columns if name not in settings.redact]
         self._waiting: deque[Part] = deque()
         self._wake, self._closing = threading.Event(), threading.Event()
-        self.n_failed = 0
+        self.n_failed = self.n_set_aside = 0
         self._thread = threading.Thread(target=self._run, name="exposure-delivery", daemon=True)
         self._thread.start()
 
@@ -90,7 +95,7 @@ class Delivery:
     def _deliver(self, part: Part) -> bool:
         try:
             part.sync()
-            deliver(part, self._settings, self._columns)
+            n_lost = deliver(part, self._settings, self._columns)
         except Exception as error:  # a full disk, S3, Arrow: the service must continue in any case
             self.n_failed += 1
             if not part.path.exists():
@@ -99,29 +104,78 @@ class Delivery:
             reason = " ".join(str(error).split())[:300]
             _log.warning("%s cannot be delivered and will be retried: %s", part.path.name, reason)
             return False
+        if n_lost:
+            self._report_aside(part, n_lost)
         return True
 
+    def _report_aside(self, part: Part, n_lost: int) -> None:
+        self.n_set_aside += 1
+        _log.warning(
+            "exposures were set aside: %d lines of %s cannot be converted; the file is kept as %s",
+            n_lost,
+            part.path.name,
+            part.path.with_suffix(ASIDE),
+        )
+        limit_aside(self._settings)
 
-def deliver(part: Part, settings: ExposureSettings, columns: Sequence[str]) -> None:
-    """Move a part to its destination, converted if needed."""
+
+def limit_aside(settings: ExposureSettings) -> None:
+    """Remove the oldest files set aside beyond ``spool_mb``, and say so."""
+    n_bytes = 0.0
+    for path in sorted(settings.folder.glob(f"*{ASIDE}"), key=_changed, reverse=True):
+        with suppress(OSError):
+            n_bytes += path.stat().st_size
+            if n_bytes > settings.spool_mb * 1e6:
+                path.unlink()
+                _log.error("%s was removed: too many files were set aside", path.name)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def deliver(part: Part, settings: ExposureSettings, columns: Sequence[str]) -> int:
+    """Move a part to its destination, converted if needed; return the number of lines that cannot be.
+
+    A file with such lines is kept beside the others, under a name that ends in ``.aside``.
+    """
     if part.n_bytes == 0:
         part.path.unlink()
-        return
+        return 0
+    n_lost, is_readable = 0, True
     name = f"day={part.day}/{part.stem}.{settings.format}"
     source = part.path
     if settings.format == "parquet":
-        from tasks.serving.exposure_files import write_parquet
-
         source = part.path.with_suffix("").with_suffix(".parquet.part")
-        write_parquet(part.path, source, columns=columns)
-    if is_s3(settings.sink):
+        n_lost, is_readable = _convert(part.path, source, columns)
+    if not is_readable:
+        pass
+    elif is_s3(settings.sink):
         _upload(source, f"{settings.sink.rstrip('/')}/{name}")
         source.unlink()
     else:
         target = settings.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
-    part.path.unlink(missing_ok=True)
+    if n_lost:
+        part.path.rename(part.path.with_suffix(ASIDE))
+    else:
+        part.path.unlink(missing_ok=True)
+    return n_lost
+
+
+def _convert(path: Path, target: Path, columns: Sequence[str]) -> tuple[int, bool]:
+    """Write lines as Parquet; return how many are lost, and whether there is a file to deliver."""
+    from tasks.serving.exposure_files import write_parquet
+
+    try:
+        return write_parquet(path, target, columns=columns), True
+    except (ValueError, TypeError, LookupError, NotImplementedError):  # Arrow's: no retry helps
+        _log.exception("%s cannot be converted", path.name)
+        return path.read_bytes().count(b"\n"), False
 
 
 def _upload(path: Path, uri: str) -> None:

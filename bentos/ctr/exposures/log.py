@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from bentos.ctr.exposures.record import LineEncoder
+from bentos.ctr.exposures.record import MAX_LINE_BYTES, LineEncoder
 from bentos.ctr.exposures.settings import ExposureSettings
 from bentos.ctr.exposures.sinks import FileSink, Sink, StdoutSink
 
@@ -28,6 +28,7 @@ class _Chunk(NamedTuple):
     lines: bytes
     n_exposures: int
     n_rows: int
+    n_bytes: int
 
 
 class ExposureLog:
@@ -41,7 +42,7 @@ class ExposureLog:
     Parameters
     ----------
     settings
-        The sink, and how many rows may wait.
+        The sink, and how many rows and bytes may wait.
     columns
         The fields to log, normally the request's columns; if empty, all.
 
@@ -59,8 +60,9 @@ class ExposureLog:
         self.n_put = self.n_written = 0
         self._encode = encoder.encode
         self._queue: deque[tuple[bytes, int]] = deque()  # a line, and how many rows it holds
-        self._limit = settings.queue_rows
+        self._limit, self._max_bytes = settings.queue_rows, settings.queue_mb * 1e6
         self._rows_in = self._rows_out = 0  # each counted by one thread only
+        self._bytes_in = self._bytes_out = 0
         self._n_refused = self._n_lost = self._n_failed = 0
         self._chunk: _Chunk | None = None  # encoded, not yet written
         self._is_failing = False
@@ -75,12 +77,13 @@ class ExposureLog:
     def put(self, exposure: tuple[Any, ...]) -> None:
         """Take an exposure, as :class:`~bentos.ctr.exposures.record.Exposure` orders it; never waits.
 
-        One that cannot be written as JSON counts as dropped.
+        One that cannot be written as JSON, or whose line is longer than MAX_LINE_BYTES, counts as dropped.
         """
         if not self.is_on:
             return
         self.n_put += 1
-        if self._rows_in - self._rows_out >= self._limit:
+        waiting = self._bytes_in - self._bytes_out
+        if self._rows_in - self._rows_out >= self._limit or waiting >= self._max_bytes:
             self._n_refused += 1
             return
         try:
@@ -90,9 +93,13 @@ class ExposureLog:
             if self._n_lost == 1:
                 _log.exception("an exposure cannot be written as JSON and is dropped")
             return
+        if len(line) > MAX_LINE_BYTES:
+            self._n_refused += 1
+            return
         seen = exposure[7]
         n_rows = len(seen[1]) if type(seen) is tuple else 1
         self._rows_in += n_rows
+        self._bytes_in += len(line)
         self._queue.append((line, n_rows))
 
     @property
@@ -102,13 +109,18 @@ class ExposureLog:
 
     @property
     def n_dropped(self) -> int:
-        """Exposures that will never be written: the queue was full, or closing took too long."""
+        """Exposures that will never be written: the queue was full, the line too long, or closing took too long."""
         return self._n_refused + self._n_lost
 
     @property
     def n_failed(self) -> int:
         """Writes and deliveries that failed; what they were about is tried again."""
         return self._n_failed + (self._sink.n_failed if self._sink else 0)
+
+    @property
+    def n_set_aside(self) -> int:
+        """Files with lines that cannot be converted, kept beside the others."""
+        return self._sink.n_set_aside if self._sink else 0
 
     def close(self, timeout_s: float = 10) -> None:
         """Write what waits and finish the file; what is left after `timeout_s` counts as dropped."""
@@ -150,6 +162,7 @@ class ExposureLog:
                 return False
             self.n_written += self._chunk.n_exposures
             self._rows_out += self._chunk.n_rows
+            self._bytes_out += self._chunk.n_bytes
             self._chunk, self._is_failing = None, False
         return True
 
@@ -161,7 +174,7 @@ class ExposureLog:
             lines.append(line)
             n_rows += n_rows_in_it
             n_bytes += len(line)
-        return _Chunk(b"\n".join([*lines, b""]), len(lines), n_rows)
+        return _Chunk(b"\n".join([*lines, b""]), len(lines), n_rows, n_bytes)
 
     def _note_failure(self, error: Exception) -> None:
         self._n_failed += 1

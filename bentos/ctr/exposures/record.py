@@ -4,7 +4,7 @@ Every line has the same keys with values of the same kind, so that Arrow, Athena
 files without a schema: a single impression is a ranking of one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from tasks.serving.candidates import Candidates
 _DEFAULTS: tuple[Any, ...] = (None, "", "")  # of the last three fields
 _N_VALUES = 12
 _MAX_ITEMS = 1000  # of a list that are written; a schema lets no more count
+MAX_LINE_BYTES = 1 << 20  # a longer line is dropped; readers take lines four times as long
 
 
 class Exposure(NamedTuple):
@@ -64,7 +65,7 @@ class _Record(msgspec.Struct):
     unit_field: str
     forced: bool
     fields: Mapping[str, Any]
-    candidates: Mapping[str, Sequence[Any]] | None
+    candidates: Mapping[str, Sequence[str | None]] | None
     p_click: list[float] | msgspec.Raw
     shadow: list[dict[str, Any]]
 
@@ -112,7 +113,7 @@ class LineEncoder:
         request_id, time_ns, call, variant, version, unit_hash = exposure[:6]
         forced, seen, p_click, shadow, experiment, unit_field = exposure[6:]
         is_ranking = type(seen) is tuple
-        context = seen[0] if is_ranking else seen
+        fields = self._fields(seen[0] if is_ranking else seen)
         return self._dump(
             _Record(
                 request_id,
@@ -124,8 +125,8 @@ class LineEncoder:
                 unit_hash,
                 unit_field,
                 forced,
-                self._fields(context),
-                self._columns_of(seen[1]) if is_ranking else None,
+                fields,
+                self._columns_of(seen[1], fields) if is_ranking else None,
                 _listed(p_click),
                 _shadows(shadow) if shadow else [],
             )
@@ -139,12 +140,35 @@ class LineEncoder:
         text = self._value
         return {n: value if type(value) is str else text(value) for n, value in row.items()}
 
-    def _columns_of(self, candidates: Candidates) -> Mapping[str, Sequence[Any]]:
-        """Return the same for candidates, by column."""
-        columns = self._to_write(candidates.columns)
-        if columns.keys() <= candidates.texts:
+    def _columns_of(
+        self, candidates: Candidates, shared: Mapping[str, str]
+    ) -> Mapping[str, Sequence[Any]]:
+        """Return the same for candidates, by column; None stands for the text that the context has."""
+        columns, texts = self._to_write(candidates.columns), candidates.texts
+        if columns.keys() <= texts and columns.keys().isdisjoint(shared):
             return columns
-        return {name: list(map(self._value, values)) for name, values in columns.items()}
+        return {
+            name: self._own(values, shared.get(name), are_texts=name in texts)
+            for name, values in columns.items()
+        }
+
+    def _own(self, values: Sequence[Any], shared: str | None, *, are_texts: bool) -> Sequence[Any]:
+        """Return the texts of a column, None where it is the context's: a small request must stay a small line."""
+        texts = values if are_texts else list(map(self._remembering(), values))
+        return texts if shared is None else [None if text == shared else text for text in texts]
+
+    def _remembering(self) -> Callable[[Any], str]:
+        """Return :meth:`_value`, computed once for a list that many candidates take from the context."""
+        known: dict[int, str] = {}
+
+        def text_of(value: Any) -> str:
+            if type(value) is not list:
+                return self._value(value)
+            if id(value) not in known:
+                known[id(value)] = self._value(value)
+            return known[id(value)]
+
+        return text_of
 
     def _to_write(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         names = fields.keys()

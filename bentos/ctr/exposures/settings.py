@@ -1,7 +1,11 @@
 """Settings of the exposure log: ``exposures`` in ``serving.yaml``."""
 
+import logging
+import os
+import stat
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +14,7 @@ from bentos.ctr.positive_number import positive_number
 from tasks.errors import ConfigError
 
 FORMATS = ("jsonl", "parquet")
+_log = logging.getLogger("clicklab.exposures")
 
 
 class ExposureSettings(NamedTuple):
@@ -26,10 +31,13 @@ class ExposureSettings(NamedTuple):
     queue_rows
         Maximum number of rows waiting in memory; a ranking counts one row per candidate. Rows beyond
         it are dropped and counted.
+    queue_mb
+        The same in megabytes of lines.
     redact
         Fields whose values are never written.
     spool
-        Folder of files that wait for upload to S3; by default a temporary folder of that address.
+        Folder of files that wait for upload to S3; by default one that only this user can open
+        (:func:`private_spool`).
     spool_mb
         Maximum size of files waiting for conversion or upload; beyond it nothing more is written.
     """
@@ -39,6 +47,7 @@ class ExposureSettings(NamedTuple):
     rotate_mb: float = 64
     rotate_s: float = 300
     queue_rows: int = 20_000
+    queue_mb: float = 32
     redact: tuple[str, ...] = ()
     spool: str = ""
     spool_mb: float = 1_024
@@ -61,7 +70,7 @@ class ExposureSettings(NamedTuple):
                 f"exposures: unknown key {unknown[0]!r}; known are {', '.join(cls._fields)}"
             )
         settings = cls(**{**raw, "sink": _sink(raw.get("sink", "off")), "redact": _redact(raw)})
-        for name in ("rotate_mb", "rotate_s", "spool_mb"):
+        for name in ("rotate_mb", "rotate_s", "queue_mb", "spool_mb"):
             positive_number(f"exposures: {name}", getattr(settings, name))
         n_rows = positive_number("exposures: queue_rows", settings.queue_rows, is_integer=True)
         if settings.format not in FORMATS:
@@ -79,12 +88,30 @@ class ExposureSettings(NamedTuple):
         """The folder in which files are written: the sink itself, or the spool of S3."""
         if not self.sink.startswith("s3://"):
             return Path(self.sink)
-        if self.spool:
-            return Path(self.spool)
-        mark = sha256(self.sink.encode()).hexdigest()[
-            :8
-        ]  # two services do not deliver each other's
-        return Path(tempfile.gettempdir()) / f"clicklab-exposures-{mark}"
+        return Path(self.spool or private_spool(self.sink))
+
+
+@cache
+def private_spool(sink: str) -> str:
+    """Return a folder for files that wait for a sink, which only this user can open; the same after a restart.
+
+    It lies in the user's home, or if that is read-only among the temporary files. A folder there that others could
+    open, or have put there, is not used: a new one is made instead, whose files the next start does not find.
+    """
+    mark = sha256(sink.encode()).hexdigest()[:8]  # two services do not deliver each other's
+    name = f"clicklab-exposures-{os.getuid()}-{mark}"
+    for parent in (Path.home() / ".cache", Path(tempfile.gettempdir())):
+        path = parent / name
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = path.lstat()
+        except OSError:
+            continue
+        is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+        if is_own and not found.st_mode & 0o077:
+            return str(path)
+        _log.warning("%s is open to others, or somebody else's: not used as a spool", path)
+    return tempfile.mkdtemp(prefix="clicklab-exposures-")
 
 
 def _sink(raw: Any) -> str:

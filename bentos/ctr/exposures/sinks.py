@@ -17,6 +17,10 @@ class Sink(Protocol):
     def n_failed(self) -> int:
         """Failures other than those that `write` raised."""
 
+    @property
+    def n_set_aside(self) -> int:
+        """Files with lines that cannot be converted, kept beside the others."""
+
     def write(self, lines: bytes) -> None:
         """Write lines; OSError if that fails."""
 
@@ -30,7 +34,7 @@ class Sink(Protocol):
 class StdoutSink:
     """Standard output; processes may share it, as writes of up to PIPE_BUF bytes are atomic."""
 
-    n_failed = 0
+    n_failed = n_set_aside = 0
 
     def __init__(self, descriptor: int = 1):
         self._descriptor = descriptor
@@ -69,6 +73,11 @@ class FileSink:
     def n_failed(self) -> int:
         """Failed deliveries."""
         return self._delivery.n_failed
+
+    @property
+    def n_set_aside(self) -> int:
+        """Files set aside by the delivery."""
+        return self._delivery.n_set_aside
 
     def write(self, lines: bytes) -> None:
         """Append lines to the current file, or to a new one."""

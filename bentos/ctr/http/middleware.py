@@ -57,15 +57,23 @@ class CallsMiddleware:
         Maximum size of a body, and maximum time for a client to send it.
     api_key
         If given, requests need it in the header ``X-Api-Key``, except for health checks.
+    may_force
+        Whether the header ``X-Variant`` is obeyed, or else refused.
     """
 
     def __init__(
-        self, app: Any, calls: Calls, *, limits: Limits | None = None, api_key: str | None = None
+        self,
+        app: Any,
+        calls: Calls,
+        *,
+        limits: Limits | None = None,
+        api_key: str | None = None,
+        may_force: bool = False,
     ):
         self._app, self._calls = app, calls
         self._limits = limits or Limits()
         self._body_timeout = SharedTimeout(self._limits.body_seconds)
-        self._key = api_key.encode() if api_key else None
+        self._key, self._may_force = api_key.encode() if api_key else None, may_force
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -130,6 +138,8 @@ class CallsMiddleware:
                 is_gzip = _is_gzip(value)
         if self._key and not hmac.compare_digest(key, self._key):
             raise Refusal(401, _KEY_MISSING)
+        if variant is not None and not self._may_force:
+            raise Refusal(403, _MAY_NOT_FORCE)
         return RequestOptions(request_id, variant, is_gzip)
 
     def _has_key(self, headers: Headers) -> bool:
@@ -194,6 +204,9 @@ class CallsMiddleware:
         )
 
 
+_MAY_NOT_FORCE = (
+    "header X-Variant is taken from clients with an API key only, or if `forced_variants` is set"
+)
 _KEY_MISSING = "this service requires its API key in the header X-Api-Key"
 
 

@@ -51,6 +51,7 @@ def describe(
     *,
     max_candidates: int = 1_000,
     body_bytes: int = 262_144,
+    head_bytes: int = 16_384,
     variants: Collection[str] = (),
     needs_key: bool = False,
 ) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def describe(
         The document to add to; it is not modified.
     contract
         Its schema gives the fields and the examples.
-    max_candidates, body_bytes
+    max_candidates, body_bytes, head_bytes
         Upper limits of a request.
     variants
         Names allowed in the header ``X-Variant``; if empty, the header is not described.
@@ -73,8 +74,8 @@ def describe(
     """
     schema = Schema.from_dict(contract.schema)
     paths = {
-        "/predict": {"post": _call(_PREDICT, body_bytes, variants, needs_key)},
-        "/rank": {"post": _call(_RANK, body_bytes, variants, needs_key)},
+        "/predict": {"post": _call(_PREDICT, (body_bytes, head_bytes), variants, needs_key)},
+        "/rank": {"post": _call(_RANK, (body_bytes, head_bytes), variants, needs_key)},
         "/healthcheck": {"get": _healthcheck()},
     }
     schemas = {
@@ -212,18 +213,24 @@ def _probabilities(max_candidates: int) -> dict[str, Any]:
 
 
 def _call(
-    call: tuple[str, str, str], body_bytes: int, variants: Collection[str], needs_key: bool
+    call: tuple[str, str, str],
+    n_bytes: tuple[int, int],
+    variants: Collection[str],
+    needs_key: bool,
 ) -> dict[str, Any]:
     name, summary, request = call
+    body_bytes, head_bytes = n_bytes
     answer = "Prediction" if name == "predict" else "Predictions"
     refusals = {
         400: "not JSON, not an object, or an invalid header",
         **({401: "the API key is missing or wrong"} if needs_key else {}),
+        403: "a variant may not be forced",
         405: "not a POST",
         408: "the body did not arrive in time",
         413: f"the body is larger than {body_bytes} bytes, once decoded",
         415: "a Content-Encoding other than gzip",
         422: "no field is given, a value is of the wrong type or too long, or the time cannot be read; the message names the field",
+        431: f"the head is larger than {head_bytes} bytes",
         503: "no model is loaded",
     }
     return {
@@ -261,10 +268,13 @@ def _healthcheck() -> dict[str, Any]:
     return {
         "operationId": "healthcheck",
         "tags": ["Infrastructure"],
-        "summary": "Return which models are served, and whether they reproduce their golden rows",
+        "summary": "Return whether requests get predictions; with the key, also which models serve and any problems",
         "responses": {
             "200": {"description": "ready", "content": content},
-            "503": {"description": "no usable model; `error` says why", "content": content},
+            "503": {
+                "description": "no usable model; with the key, `error` says why",
+                "content": content,
+            },
         },
     }
 

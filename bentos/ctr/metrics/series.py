@@ -78,7 +78,9 @@ class Metrics:
             "Rows waiting to be written; a ranking has one per candidate",
             "livesum",
         )
-        about = "Exposures dropped because the queue was full"
+        about = "Files of exposures with lines that cannot be converted"
+        self.exposures_set_aside = counter("ctr_exposures_set_aside", about)
+        about = "Exposures dropped because the queue was full or the line too long"
         self.exposures_dropped = counter("ctr_exposures_dropped", about)
         self.exposures_written = counter("ctr_exposures_written", "Exposures written")
         self.exposures_failed = counter("ctr_exposures_failed", "Writes of exposures that failed")

@@ -53,7 +53,7 @@ class Telemetry:
         self._answers = Bounded(self._new_answers, MAX_LABELS, (OTHER, OTHER))
         self._refusals = Bounded(self._new_refusal, MAX_LABELS, (OTHER, 0))
         self._models = Bounded(lambda name: _Model(metrics, name), MAX_LABELS, OTHER)
-        self._exposures = {"dropped": 0, "written": 0, "failed": 0}
+        self._exposures = {"dropped": 0, "written": 0, "failed": 0, "set_aside": 0}
         self._forget_at = 0.0
         for variant in variants:
             self._begin(variant)

@@ -10,17 +10,21 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from bentos.ctr.experiment.declaration import Experiment, load_experiment
-from bentos.ctr.models.managed_model import ManagedModel
+from bentos.ctr.models.managed_model import ManagedModel, utc_text
+from bentos.ctr.models.patience import PEEK_S, Patience, PatientSource
 from bentos.ctr.models.sources import FolderSource, bundle_folder, make_source
 from bentos.ctr.scoring.serving_state import CHAMPION, LoadedModel, ServingState
 from bentos.ctr.settings import Settings
-from tasks.errors import ConfigError
+from tasks.errors import ClicklabError, ConfigError
 from tasks.schema import Schema
+from tasks.storage.shared_files import read_regular
 
 EXPERIMENT = "experiment"  # used where a model's name is expected
+_MAX_EXPERIMENT_BYTES = 1 << 20
 _RETIRE_S = 5.0  # by then the last counts of a replaced model have been read
 _log = logging.getLogger("clicklab.service")
 
@@ -69,6 +73,8 @@ class Watcher:
         self._retired: list[tuple[float, LoadedModel]] = []
         self._random = random.Random()  # separate, so that other draws do not depend on it
         self._stopped = threading.Event()
+        self._patience = Patience()  # for the experiment
+        self._looked_at: float | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -89,8 +95,17 @@ class Watcher:
             except Exception:
                 _log.exception("the models could not be polled; the loaded ones keep serving")
 
+    @property
+    def last_look_utc(self) -> str | None:
+        """When the last round ended, None before the first: if long ago, the watcher hangs."""
+        looked_at = self._looked_at
+        return None if looked_at is None else utc_text(looked_at)
+
     def poll(self) -> None:
-        """Check every source and the experiment once, and swap in what is new and may serve."""
+        """Check every source and the experiment once, and swap in what is new and may serve.
+
+        Each look has a deadline; a source that exceeds it counts as unreachable, and the others are looked at.
+        """
         replaced = [self._poll_primary()]
         if self._served is not None:
             replaced += [
@@ -101,6 +116,7 @@ class Watcher:
         self._read_experiment()
         self._update_state()
         self._retire([loaded for loaded in replaced if loaded is not None])
+        self._looked_at = time.time()
 
     def _poll_primary(self) -> LoadedModel | None:
         primary = self._primary
@@ -122,7 +138,11 @@ class Watcher:
             return
         path = self._settings.experiment
         try:
-            content = path.read_bytes()
+            content = self._patience.call(_read_small, path, seconds=PEEK_S)
+        except (TimeoutError, ClicklabError) as error:  # loading it would hang, or take it whole
+            self._experiment_file = None
+            self._refuse_experiment(f"{path}: {error}")
+            return
         except OSError:
             content = None  # loading it gives the reason
         if content is not None and content == self._experiment_file:
@@ -200,8 +220,12 @@ class Watcher:
         return {name: problem for name, problem in found.items() if problem}
 
 
+def _read_small(path: Path) -> bytes:
+    return read_regular(path, max_bytes=_MAX_EXPERIMENT_BYTES)
+
+
 def _source(name: str, raw: Any) -> Any:
     try:
-        return make_source(raw)
+        return PatientSource(make_source(raw))
     except ConfigError as error:
         raise ConfigError(f"models: {name!r}: {error}") from None

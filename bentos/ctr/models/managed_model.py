@@ -56,7 +56,7 @@ class ManagedModel:
     def problems(self) -> dict[str, Any]:
         """Return ``problem`` and, if the source is unreachable, ``stale_since``; empty if there is no problem."""
         about = {} if self.problem is None else {"problem": self.problem}
-        return about | ({"stale_since": _utc(self._reached_at)} if self._unreachable else {})
+        return about | ({"stale_since": utc_text(self._reached_at)} if self._unreachable else {})
 
     def poll(self, served: Any) -> LoadedModel | None:
         """Load what the source holds if it is new and may serve; return the model it replaced, if any.
@@ -166,7 +166,7 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _utc(seconds: float | None) -> str | None:
+def utc_text(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -22,6 +22,7 @@ from tasks.registry.mlflow_store import MODEL_PATH  # imports no MLflow
 
 _TIMEOUT_S = 10.0
 _CHUNK_BYTES = 1 << 18
+_MAX_JSON_BYTES = 16 << 20
 
 
 class Version(NamedTuple):
@@ -100,7 +101,7 @@ class MlflowApi:
     def _json(self, call: str, **query: str) -> Any:
         with self._open(call, **query) as answer:
             try:
-                return json.loads(answer.read())
+                return json.loads(answer.read(_MAX_JSON_BYTES))  # cut, it is no JSON
             except ValueError:
                 raise OSError("did not answer as MLflow does") from None
 

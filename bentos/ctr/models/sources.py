@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from bentos.ctr.models.mlflow_api import MlflowApi
 from tasks.errors import ClicklabError, ConfigError
 from tasks.models.golden import is_model_file, model_files
-from tasks.registry.publish import parse_pointer
+from tasks.registry.publish import MAX_POINTER_BYTES, parse_pointer
 from tasks.storage.s3 import is_s3
 from tasks.storage.shared_files import get_files, join, read_shared
 
@@ -161,7 +161,7 @@ class PointerSource:
 
     def _read(self) -> Any:
         try:
-            blob = read_shared(self.pointer)
+            blob = read_shared(self.pointer, max_bytes=MAX_POINTER_BYTES)
         except ClicklabError as error:
             raise SourceError(str(error)) from None
         if blob is None:

@@ -20,6 +20,7 @@ from bentos.ctr.scoring.serving_state import ServingState
 from tasks.errors import ClicklabError
 
 NOT_READY = "no model is loaded yet"
+_NO_MODEL = "no model serves; the health check and the service's log say why"
 _json = msgspec.json.Encoder().encode  # shortest digits that give the same number back
 
 
@@ -40,7 +41,7 @@ class Calls:
         The models and the experiment that serve now; None while there are none. A swap assigns a new
         state; a request uses the one it began with.
     why_not_ready
-        The message for clients while there is no state.
+        The reason why there is no state, for the health check.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ class Calls:
 
     def _ready(self) -> ServingState:
         if self.state is None:
-            raise Refusal(503, self.why_not_ready)
+            raise Refusal(503, _NO_MODEL)  # the reason names sources
         return self.state
 
     def _expose(

@@ -19,9 +19,11 @@ from tasks.serving.candidates import Candidates, Catalogue, picker
 
 MAX_ROWS = 8_192  # per catalogue; a full one is replaced by an empty one
 MAX_BYTES = 1_024  # of a cached candidate
-MAX_FIELD_SETS = 8
+MAX_FIELD_SETS = 8  # the least used one is replaced
+MAX_SET_BYTES = 4 << 20  # of candidates with one set of fields
 MAX_NEW = 8  # per ranking: one with more new candidates is parsed without the cache
 N_REMEMBERED_OF_MANY = 2  # of which are cached
+_AGE_EVERY = 4_096  # rankings
 _KEY = b'"candidates"'
 _begin = re.compile(rb'"candidates"\s*:\s*\[\s*\{').search
 _CUTS = (b"},{", b"}, {")
@@ -56,6 +58,7 @@ class CachedRankingDecoder:
         self._decode_row = msgspec.json.Decoder(row).decode
         self._fields = frozenset(fields)
         self._caches: dict[frozenset[str], _FieldSetCache] = {}
+        self._n_until_aged = _AGE_EVERY
 
     def decode(self, body: bytes) -> Decoded | None:
         """Return the decoded body, None if it has another form.
@@ -87,15 +90,32 @@ class CachedRankingDecoder:
 
     def _cache_of(self, piece: bytes) -> "_FieldSetCache | None":
         """Return the cache for rankings that begin with this candidate, None if there is none."""
+        self._n_until_aged -= 1
+        if not self._n_until_aged:
+            self._age()
         for cache in self._caches.values():
             if piece in cache.numbers:
+                cache.n_uses += 1
                 return cache
         names = frozenset(self._decode_row(b"{%b}" % piece))
         if not names or not names <= self._fields:
             return None
-        if names not in self._caches and len(self._caches) < MAX_FIELD_SETS:
+        if names not in self._caches:
+            if len(self._caches) >= MAX_FIELD_SETS:
+                self._evict()
             self._caches[names] = _FieldSetCache(names, self._decode_row)
-        return self._caches.get(names)
+        self._caches[names].n_uses += 1
+        return self._caches[names]
+
+    def _evict(self) -> None:
+        """Drop the least used set of fields: eight small requests must not take the places of all others."""
+        del self._caches[min(self._caches, key=lambda names: self._caches[names].n_uses)]
+
+    def _age(self) -> None:
+        """Let what was used long ago count for less."""
+        self._n_until_aged = _AGE_EVERY
+        for cache in self._caches.values():
+            cache.n_uses //= 2
 
 
 class _FieldSetCache:
@@ -103,10 +123,12 @@ class _FieldSetCache:
 
     def __init__(self, names: frozenset[str], decode_row: Any):
         self._names, self._decode_row = names, decode_row
+        self.n_uses = 0  # rankings that it was looked up for
         self._reset()
 
     def _reset(self) -> None:
         self.numbers: dict[bytes, int] = {}
+        self._n_bytes = 0
         self._catalogue = Catalogue(self._names)
 
     def forget(self) -> Iterator[None]:
@@ -133,7 +155,7 @@ class _FieldSetCache:
 
     def _add(self, keys: Sequence[bytes]) -> None:
         """Cache candidates, except those that have other fields or are too long."""
-        if len(self.numbers) + len(keys) > MAX_ROWS:
+        if len(self.numbers) + len(keys) > MAX_ROWS or self._n_bytes > MAX_SET_BYTES:
             self._reset()
         rows = {key: self._decode_row(b"{%b}" % key) for key in keys if len(key) <= MAX_BYTES}
         texts = {
@@ -143,6 +165,7 @@ class _FieldSetCache:
         }
         numbers = self._catalogue.add(list(texts.values()))
         self.numbers.update(zip(texts, numbers, strict=True))
+        self._n_bytes += sum(map(len, texts))
 
 
 def _text(value: Any) -> str:

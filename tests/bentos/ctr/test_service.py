@@ -344,6 +344,22 @@ def test_a_served_model_that_is_damaged_is_live_but_not_ready(bento, model_dir, 
 
 
 @pytest.mark.slow
+def test_two_servers_of_one_home_keep_their_metrics_apart(bento, tmp_path):
+    """The second one empties BentoML's folder when it starts; each has limits of connections, too."""
+    receipt, home = bento
+    counted = 'ctr_requests_total{call="predict",outcome="200",variant="champion"} %s'
+    options = {"home": home, "BENTOML_CONFIG_OPTIONS": "services.ctr.workers=1"}
+    with served(receipt["bento"], log=tmp_path / "one.log", **options) as (one, _):
+        for _ in range(3):
+            assert fetch(f"{one}/predict", json.dumps(ROW).encode())[0] == 200
+        assert fetch(f"{one}/livez", headers={"x": "y" * 20_000})[0] == 431
+        with served(receipt["bento"], log=tmp_path / "two.log", **options) as (two, _):
+            assert fetch(f"{two}/predict", json.dumps(ROW).encode())[0] == 200
+            assert counted % "3.0" in fetch(f"{one}/metrics")[1].decode()
+            assert counted % "1.0" in fetch(f"{two}/metrics")[1].decode()
+
+
+@pytest.mark.slow
 def test_it_listens_on_this_machine_only_and_stops_on_sigterm(bento, tmp_path):
     """Nothing is open to the network unless --host says so, and SIGTERM ends every process of it."""
     receipt, home = bento

@@ -30,6 +30,7 @@ def test_the_shipped_settings_serve_the_bundle_and_log_nothing():
     assert settings.exposures.sink == "off"
     assert settings.limits == Limits()
     assert settings.api_key is None
+    assert settings.forced_variants is False
 
 
 def test_the_environment_stands_in(tmp_path, monkeypatch):
@@ -58,6 +59,11 @@ def test_the_environment_stands_in(tmp_path, monkeypatch):
         ("models: {a: bundle}", "'a'"),
         ("models: {a: {form: bundle}}", "'a'"),
         ("models: {a: {from: bundle}}\npoll_s: 0", "poll_s"),
+        (
+            "models: {a: {from: bundle}}\nforced_variants: 1",
+            "forced_variants must be true or false",
+        ),
+        ("models: {a: {from: bundle}}\nlimits: {head_seconds: 0}", "limits.head_seconds"),
         ("models: {a: {from: bundle}}\npoll_s: soon", "poll_s"),
         ("models: {a: {from: bundle}}\nlimits: 3", "limits"),
         ("models: {a: {from: bundle}}\nlimits: {body: 3}", "'body'"),

@@ -11,7 +11,7 @@ import pytest
 from tasks.errors import ClicklabError, ContractError, InputError
 from tasks.models.artifact import load_model
 from tasks.models.golden import is_model_file
-from tasks.registry import mlflow_store, runs
+from tasks.registry import mlflow_store, publish, runs
 from tasks.registry.publish import (
     publish_alias,
     publish_model,
@@ -68,6 +68,15 @@ def test_the_pointer_is_json_that_a_person_can_read(models, pointer):
     record = json.loads(read_shared(pointer).content)
     assert (record["version"], record["folder"]) == (now.version, now.folder)
     assert [entry["action"] for entry in record["history"]] == ["published"]
+
+
+def test_a_pointers_history_is_bounded(models, pointer, monkeypatch):
+    """The oldest entries go; the last ones are what is rolled back to."""
+    monkeypatch.setattr(publish, "MAX_HISTORY", 3)
+    for number in range(5):
+        now = publish_model(models[number % 2], pointer)
+    assert len(now.history) == 3
+    assert roll_back(pointer).version == version_of(models[1])
 
 
 def test_publishing_the_same_again_changes_nothing(models, pointer):

@@ -117,7 +117,7 @@ def test_both_formats_hold_what_a_naive_reading_finds(tmp_path_factory, found, c
             }
             assert set(names) == (set(NAMES) if path.suffix == ".parquet" else occurring)
         assert table.to_pylist() == naive_rows(found, names)
-        assert table.schema.metadata == {b"n_skipped": b"0"}
+        assert table.schema.metadata == {b"n_skipped": b"0", b"n_skipped_files": b"0"}
 
 
 def test_a_candidates_own_value_goes_before_the_contexts(tmp_path):
@@ -184,6 +184,44 @@ def test_broken_lines_in_the_middle_are_skipped_and_counted(tmp_path):
     assert read_exposures(tmp_path / "x.parquet").num_rows == 2
 
 
+LONG = record(7, {"a": "x"}, {"a": ["y" * 4096] * 3300}, [0.5] * 3300)  # 13 MB
+
+
+@pytest.mark.parametrize("columns", [None, ["a"]])
+@pytest.mark.parametrize("bad", [LONG, {"p_click": "much"}, {**record(7), "fields": 7}])
+def test_a_line_that_cannot_be_read_hides_no_other(tmp_path, bad, columns):
+    """Longer than Arrow's block, or of other types: the lines around it and the other files are read."""
+    path = write_lines(tmp_path / "x.jsonl", record(1, {"a": "1"}), bad, record(2, {"a": "2"}))
+    write_lines(tmp_path / "y.jsonl", record(3, {"a": "3"}))
+    rows = read_exposures(tmp_path, columns=columns)
+    assert rows["request_id"].to_pylist() == ["r1", "r2", "r3"]
+    assert [row["a"] for row in rows["fields"].to_pylist()] == ["1", "2", "3"]
+    assert rows.schema.metadata[b"n_skipped"] == b"1"
+    assert write_parquet(path, tmp_path / "z.parquet", columns=columns or ()) == 1
+    assert read_exposures(tmp_path / "z.parquet").num_rows == 2
+
+
+def test_a_file_that_is_no_exposure_log_hides_no_other(tmp_path):
+    """A foreign or damaged file in the folder is counted."""
+    write_lines(tmp_path / "a.jsonl", record(1, {"a": "1"}))
+    (tmp_path / "b.jsonl").write_text('{"p_click": "much"}\n')
+    (tmp_path / "c.parquet").write_text("PAR1")
+    rows = read_exposures(tmp_path)
+    assert rows["request_id"].to_pylist() == ["r1"]
+    assert rows.schema.metadata[b"n_skipped_files"] == b"2"
+
+
+def test_a_candidate_without_a_value_of_its_own_has_the_contexts(tmp_path):
+    """As the service writes it today, null, and as it wrote it before, in words."""
+    context, scores = {"site": "s", "creative": "default"}, (0.1, 0.2)
+    now = record(0, context, {"creative": [None, ""], "size": [None, "3"]}, scores)
+    before = record(1, context, {"creative": ["default", ""], "size": ["", "3"]}, scores)
+    rows = read_exposures(write_lines(tmp_path / "x.jsonl", now, before))
+    found = [row["creative"] for row in rows["fields"].to_pylist()]
+    assert found == ["default", "", "default", ""]
+    assert [row["size"] for row in rows["fields"].to_pylist()] == [None, "3", "", "3"]
+
+
 def test_an_empty_file_has_no_rows(tmp_path):
     """And the columns of any other."""
     (tmp_path / "x.jsonl").write_bytes(b"")
@@ -193,11 +231,10 @@ def test_an_empty_file_has_no_rows(tmp_path):
 
 
 def test_a_failed_conversion_leaves_no_file(tmp_path):
-    """Lines that are JSON but no exposures."""
-    path = tmp_path / "x.jsonl"
-    path.write_text('{"p_click": "much"}\n')
-    with pytest.raises(pa.ArrowInvalid):
-        write_parquet(path, tmp_path / "x.parquet", columns=["a"])
+    """There is no folder for it, say."""
+    path = write_lines(tmp_path / "x.jsonl", record(1))
+    with pytest.raises(OSError):
+        write_parquet(path, tmp_path / "gone" / "x.parquet", columns=["a"])
     assert not (tmp_path / "x.parquet").exists()
 
 

@@ -54,7 +54,7 @@ locals {
       threshold  = 10, periods = 2, period_s = 60, above = true
     }
     "exposures-dropped" = {
-      text       = "Exposures were dropped or could not be written: what was answered is not wholly known."
+      text       = "Exposures were dropped, set aside or could not be written: what was answered is not wholly known."
       namespace  = var.name, metric = "ExposuresDropped", statistic = "Sum"
       dimensions = {}
       threshold  = 0, periods = 1, period_s = 300, above = true
@@ -110,7 +110,7 @@ resource "aws_cloudwatch_log_metric_filter" "exposures_dropped" {
 
   name           = "exposures-dropped"
   log_group_name = var.service_log_group
-  pattern        = "?\"exposures were dropped\" ?\"exposures cannot be written\" ?\"cannot be written as JSON and is dropped\""
+  pattern        = "?\"exposures were dropped\" ?\"exposures cannot be written\" ?\"cannot be written as JSON and is dropped\" ?\"exposures were set aside\""
 
   metric_transformation {
     name      = "ExposuresDropped"

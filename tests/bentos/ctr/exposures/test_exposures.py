@@ -22,11 +22,13 @@ from hypothesis import strategies as st
 from bentos.ctr.exposures import Exposure, ExposureLog, ExposureSettings, record
 from bentos.ctr.exposures import delivery as delivery_module
 from bentos.ctr.exposures import log as log_module
+from bentos.ctr.exposures import settings as settings_module
 from bentos.ctr.exposures.record import LineEncoder
 from bentos.ctr.exposures.sinks import StdoutSink
 from tasks.errors import ConfigError, InputError
 from tasks.logs.value_text import FieldText
 from tasks.schema import Schema
+from tasks.serving import exposure_files
 from tasks.serving.candidates import Candidates
 from tasks.serving.exposure_files import Lines, record_schema
 from tasks.serving.exposures import read_exposures
@@ -117,8 +119,53 @@ def test_a_ranking_is_one_line_with_its_candidates(tmp_path):
         log.put(exposure(seen=(ROW, candidates), p_click=[0.1, 0.2], shadow={"fm": [0.3, 0.4]}))
     (line,) = lines_of(*finished(tmp_path))
     assert (line["fields"], line["p_click"]) == (ROW, [0.1, 0.2])
-    assert line["candidates"] == {"C14": ["1", "2"], "site_id": [ROW["site_id"], "x"]}
+    assert line["candidates"] == {"C14": ["1", "2"], "site_id": [None, "x"]}
     assert line["shadow"] == [{"model": "fm", "p_click": [0.3, 0.4]}]
+
+
+def test_a_candidate_is_written_as_what_differs_from_the_context():
+    """Null stands for the context's text, whatever kinds they were; so a small request stays a small line."""
+    context = {"a": "x", "b": 7.5, "c": None, "d": ["p", "q"]}
+    rows = [{"a": "y", "b": 7.5, "d": ["p"]}, {}, {"a": None, "b": True, "c": "z"}]
+    seen = (context, Candidates.of(context, rows))
+    line = json.loads(LineEncoder().encode(exposure(seen=seen, p_click=[0.1, 0.2, 0.3])))
+    assert line["candidates"] == {
+        "a": ["y", None, ""],
+        "b": [None, None, "true" if "true" in line["candidates"]["b"] else "True"],
+        "c": [None, None, "z"],
+        "d": ["p\x1f", None, None],
+    }
+
+
+@pytest.mark.parametrize("text", ["x", "\u0001", "\U0001f600", ["x" * 9, "y"]])
+def test_a_small_ranking_makes_a_small_line(text):
+    """One candidate names every field, 999 name none: their texts are the context's, once."""
+    names = [f"field_{number}" for number in range(21)]
+    context = {name: text * 1000 if isinstance(text, str) else text for name in names}
+    rows = [*[{}] * 999, dict.fromkeys(names, "own")]
+    seen = (context, Candidates.of(context, rows))
+    line = LineEncoder().encode(exposure(seen=seen, p_click=[0.25] * 1000))
+    assert len(line) < 250_000
+
+
+def test_a_line_that_is_too_long_is_dropped_and_counted(tmp_path):
+    """No reader would take it; those around it are written."""
+    with exposure_log(tmp_path) as log:
+        log.put(exposure(1))
+        log.put(exposure(2, seen={"C14": "x" * record.MAX_LINE_BYTES}))
+        log.put(exposure(3))
+    assert (log.n_written, log.n_dropped) == (2, 1)
+    assert record.MAX_LINE_BYTES < exposure_files._BLOCK_BYTES
+
+
+def test_the_queue_is_bounded_in_bytes(tmp_path):
+    """Few rows of long texts fill it before many of short ones would."""
+    (tmp_path / "log").write_text("in the way")
+    with exposure_log(tmp_path / "log", queue_mb=1) as log:
+        for number in range(20):
+            log.put(exposure(number, seen={"C14": "x" * 200_000}))
+        assert log.depth < 10
+    assert log.n_put == log.n_written + log.n_dropped == 20
 
 
 def test_values_are_written_as_the_texts_that_are_hashed():
@@ -516,6 +563,36 @@ def test_a_damaged_file_is_converted_without_its_broken_lines(tmp_path):
     assert log.n_failed == 0
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [b'{"p_click": "much"}', LineEncoder().encode(exposure(2, seen={"C14": "x" * (13 << 20)}))],
+)
+def test_what_never_converts_is_set_aside(tmp_path, caplog, bad):
+    """The good lines arrive, the file is kept under a name that readers do not take, and nothing is retried."""
+    good = LineEncoder().encode(exposure(1, seen={"C14": "1"}))
+    content = b"\n".join([good, bad, good, b""])
+    (tmp_path / "host-1-x-000001.jsonl.part").write_bytes(content)
+    with exposure_log(tmp_path, format="parquet") as log:
+        wait_until(lambda: log.n_set_aside)
+    assert (log.n_failed, log.n_set_aside) == (0, 1)
+    assert [path.read_bytes() for path in tmp_path.glob("*.aside")] == [content]
+    assert read_exposures(tmp_path)["request_id"].to_pylist() == ["r1", "r1"]
+    assert "exposures were set aside: 1 lines" in caplog.text
+
+
+def test_files_set_aside_are_bounded(tmp_path):
+    """The oldest go first."""
+    for number in range(3):
+        path = tmp_path / f"{number}.jsonl.aside"
+        path.write_bytes(b"x" * 600_000)
+        os.utime(path, (number, number))
+    delivery_module.limit_aside(ExposureSettings(str(tmp_path), spool_mb=1.5))
+    assert [path.name for path in finished(tmp_path, ".aside")] == [
+        "1.jsonl.aside",
+        "2.jsonl.aside",
+    ]
+
+
 # ---- standard output
 
 
@@ -699,6 +776,46 @@ def test_a_spool_that_is_full_stops_the_writing(s3, tmp_path):
 
 
 # ---- settings
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A home and a folder for temporary files."""
+    monkeypatch.setattr(settings_module.Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr(settings_module.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(settings_module.tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    settings_module.private_spool.cache_clear()
+    yield tmp_path
+    settings_module.private_spool.cache_clear()
+
+
+def test_a_spool_is_private_and_the_same_after_a_restart(places):
+    """In the user's home; two sinks have two."""
+    first = ExposureSettings("s3://bucket/a").folder
+    settings_module.private_spool.cache_clear()
+    assert ExposureSettings("s3://bucket/a").folder == first != ExposureSettings("s3://b").folder
+    assert first.is_relative_to(places / "home")
+    assert first.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("kind", ["open", "link"])
+def test_a_spool_that_others_put_there_is_not_used(places, kind, caplog):
+    """Without a home, the name among the temporary files can be guessed: what lies there must be ours alone."""
+    (places / "home").write_text("in the way")
+    guessed = ExposureSettings("s3://bucket/a").folder
+    assert guessed.parent == places / "tmp"
+    settings_module.private_spool.cache_clear()
+    if kind == "open":
+        guessed.chmod(0o777)
+    else:
+        guessed.rmdir()
+        (places / "elsewhere").mkdir(mode=0o700)
+        guessed.symlink_to(places / "elsewhere")
+    found = ExposureSettings("s3://bucket/a").folder
+    assert found != guessed
+    assert found.stat().st_mode & 0o777 == 0o700
+    assert "not used as a spool" in caplog.text
 
 
 def test_a_bare_off_is_off():

@@ -24,11 +24,14 @@ class Behind:
             await send({"type": "http.response.body", "body": b""})
 
 
-def middleware(*, limits=None, api_key=None, answer=lambda body, asked, started: b"{}"):
+def middleware(
+    *, limits=None, api_key=None, may_force=False, answer=lambda body, asked, started: b"{}"
+):
     """Return the middleware whose calls give `answer`, and what is behind it."""
     calls, behind = Calls(), Behind()
     calls.by_path = {"/predict": ("predict", answer), "/rank": ("rank", answer)}
-    return CallsMiddleware(behind, calls, limits=limits, api_key=api_key), behind
+    app = CallsMiddleware(behind, calls, limits=limits, api_key=api_key, may_force=may_force)
+    return app, behind
 
 
 def request(app, *, path="/predict", method="POST", headers=(), parts=(b"{}",), hang=False):
@@ -108,11 +111,18 @@ def test_only_post_is_a_call(method):
 
 def test_headers_say_request_id_and_variant():
     asked = []
-    app, _ = middleware(answer=lambda body, got, started: asked.append(got) or b"{}")
+    app, _ = middleware(may_force=True, answer=lambda body, got, _: asked.append(got) or b"{}")
     request(app, headers=[(b"x-request-id", b"abc-1"), (b"x-variant", b"fm")])
     request(app)
     assert asked[0][:2] == ("abc-1", "fm")
     assert asked[1][:2] == (None, None)
+
+
+def test_a_variant_is_forced_only_where_that_is_allowed():
+    """Any client could otherwise move itself, or look at what is not released yet."""
+    status, answer = status_of(request(middleware()[0], headers=[(b"x-variant", b"fm")]))
+    assert status == 403
+    assert "X-Variant" in answer["error"]
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b'"', b"a" * 129, b"\xff", b"a\n"])

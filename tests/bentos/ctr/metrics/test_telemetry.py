@@ -32,7 +32,7 @@ telemetry = Telemetry(variants=["a"], models=["champion"])
 for _ in range(int(sys.argv[1])):
     telemetry.answered("predict", "a", 60e-6, 0.25, 1)
 telemetry.refused("rank", 422)
-log = SimpleNamespace(depth=int(sys.argv[1]), n_dropped=1, n_written=2, n_failed=3)
+log = SimpleNamespace(depth=int(sys.argv[1]), n_dropped=1, n_written=2, n_failed=3, n_set_aside=0)
 telemetry.flush(None, log)
 print("counted", flush=True)
 time.sleep(60)
@@ -241,7 +241,7 @@ def test_refused_models_and_silent_sources_are_counted(registry, telemetry):
 
 def test_the_exposure_logs_totals_become_counters(registry, telemetry):
     """Queue depth is what waits now; the others follow the log's own totals."""
-    log = SimpleNamespace(depth=5, n_dropped=1, n_written=10, n_failed=0)
+    log = SimpleNamespace(depth=5, n_dropped=1, n_written=10, n_failed=0, n_set_aside=2)
     telemetry.flush(None, log)
     log.depth, log.n_written = 0, 25
     telemetry.flush(None, log)
@@ -249,6 +249,7 @@ def test_the_exposure_logs_totals_become_counters(registry, telemetry):
     assert registry.get_sample_value("ctr_exposures_written_total") == 25
     assert registry.get_sample_value("ctr_exposures_dropped_total") == 1
     assert registry.get_sample_value("ctr_exposures_failed_total") == 0
+    assert registry.get_sample_value("ctr_exposures_set_aside_total") == 2
 
 
 # ---- several workers

@@ -20,6 +20,7 @@ from bentos.ctr.models.admission import (
 from bentos.ctr.settings import Limits
 from tasks.hashing.contract import HashContract
 from tasks.models.artifact import load_model
+from tasks.models.golden import GOLDEN, MAX_GOLDEN_BYTES
 from tasks.schema import Schema, load_schema
 from tests.bentos.ctr.artifacts import (
     SPOILT,
@@ -57,6 +58,16 @@ def test_a_whole_model_is_ready_to_serve(whole):
     assert loaded.scorer.n_rows == loaded.reader.unknown == 0
     assert not loaded.scorer.missing.any()
     assert loaded.scorer.score(row) == load_model(whole).predict_row(row)
+
+
+def test_golden_rows_without_an_end_are_not_read(whole, tmp_path):
+    """A file of any size in their place is refused before it is read."""
+    folder = tmp_path / "model"
+    shutil.copytree(whole, folder)
+    with (folder / GOLDEN).open("r+b") as file:
+        file.truncate(MAX_GOLDEN_BYTES + 1)
+    with pytest.raises(RefusedError, match=f"at most {MAX_GOLDEN_BYTES} are read"):
+        admitted(folder)
 
 
 @pytest.mark.parametrize("write", [net_artifact, boosted_artifact])

@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import os
 import shutil
 import threading
 import time
@@ -19,7 +20,7 @@ from bentos.ctr.settings import Limits, Settings
 from tasks.errors import ConfigError
 from tasks.models.artifact import load_model
 from tasks.registry import mlflow_store, runs
-from tasks.registry.publish import publish_model, roll_back
+from tasks.registry.publish import MAX_POINTER_BYTES, publish_model, roll_back
 from tasks.schema import Schema, load_schema
 from tests.bentos.ctr.artifacts import SPOILT, artifact, fm_artifact, put, version_of
 from tests.conftest import free_port
@@ -301,9 +302,11 @@ def test_whatever_a_source_raises_the_others_are_looked_at(models, tmp_path, mon
 
 def test_without_any_model_it_says_why_and_tries_on(models, tmp_path):
     service = Service(tmp_path).poll()
-    with pytest.raises(Refusal, match=r"champion: unreachable: .*no model folder") as caught:
+    with pytest.raises(Refusal, match="no model serves") as caught:
         service.version
     assert caught.value.status == 503
+    assert "champion: unreachable: " in service.calls.why_not_ready
+    assert "no model folder" in service.calls.why_not_ready
     assert service.watcher.problems()["champion"]["stale_since"] is None
     put(models["one"], service.folder)
     assert service.poll().version == version_of(models["one"])
@@ -403,6 +406,25 @@ def test_an_experiment_that_cannot_be_read_changes_nothing(trial, caplog):
     assert trial.watcher.problems() == {}
 
 
+@pytest.mark.parametrize("what", ["pipe", "large"])
+def test_an_experiment_that_would_not_end_changes_nothing(trial, what):
+    """A pipe, whose reading may wait for ever, or a file of any size; it is looked at again."""
+    before, content = variants_of(trial), trial.path.read_bytes()
+    trial.path.unlink()
+    if what == "pipe":
+        os.mkfifo(trial.path)
+    else:
+        with trial.path.open("wb") as file:
+            file.truncate(live_update._MAX_EXPERIMENT_BYTES + 1)
+    assert variants_of(trial.poll()) == before
+    expected = "no regular file" if what == "pipe" else "at most 1048576 are read"
+    assert expected in trial.watcher.problems()[EXPERIMENT]["problem"]
+    trial.path.unlink()
+    trial.path.write_bytes(content)
+    assert variants_of(trial.poll()) == before
+    assert trial.watcher.problems() == {}
+
+
 def test_an_experiment_that_is_gone_changes_nothing(trial):
     before = variants_of(trial)
     trial.path.unlink()
@@ -433,8 +455,9 @@ def test_an_experiment_none_of_whose_models_is_there_is_not_ready(models, tmp_pa
     sources = {name: {"from": "folder", "path": str(tmp_path / name)} for name in ("champion", "challenger")}  # fmt: skip
     arms = [{"name": "challenger", "weight": 1}]
     service = Service(tmp_path, experiment=one_arm(variants=arms), **sources).poll()
-    with pytest.raises(Refusal, match="no variant can answer"):
+    with pytest.raises(Refusal, match="no model serves"):
         service.version
+    assert "no variant can answer" in service.calls.why_not_ready
 
 
 # ---- what is left of a model that was replaced
@@ -509,6 +532,44 @@ def test_the_thread_looks_until_it_is_stopped(service, models):
     put(models["one"], service.folder)
     time.sleep(0.1)
     assert service.version == version_of(models["two"])
+
+
+def test_a_source_that_hangs_holds_up_no_other(models, tmp_path, monkeypatch):
+    """It goes stale, the other is still followed, and health tells when the last round ended."""
+    put(models["one"], tmp_path / "champion")
+    put(models["one"], tmp_path / "challenger")
+    folders = ("champion", "challenger")
+    sources = {name: {"from": "folder", "path": str(tmp_path / name)} for name in folders}
+    service = Service(tmp_path, experiment=two_arms(), **sources)
+    assert service.watcher.last_look_utc is None
+    until = threading.Event()
+    hangs = service.watcher._models["challenger"].source
+    monkeypatch.setattr(hangs, "_peek_s", 0.05)
+    monkeypatch.setattr(hangs._source, "peek", until.wait)
+    put(models["two"], tmp_path / "champion")
+    for _ in range(2):
+        service.poll()
+    until.set()
+    assert service.version == version_of(models["two"])
+    assert service.told.unreachable == ["challenger"] * 2
+    assert service.watcher.last_look_utc is not None
+
+
+@pytest.mark.parametrize("what", ["pipe", "large"])
+def test_a_pointer_that_would_not_end_is_not_read(models, tmp_path, what):
+    """A pipe, or a file of any size, in the place of the pointer."""
+    pointer = tmp_path / "models" / "champion.json"
+    publish_model(models["one"], str(pointer))
+    service = Service(tmp_path, champion={"from": "folder", "path": str(pointer)}).poll()
+    pointer.unlink()
+    if what == "pipe":
+        os.mkfifo(pointer)
+    else:
+        with pointer.open("wb") as file:
+            file.truncate(MAX_POINTER_BYTES + 1)
+    assert service.poll().version == version_of(models["one"])
+    expected = "no regular file" if what == "pipe" else "are read"
+    assert expected in service.watcher.problems()["champion"]["problem"]
 
 
 def test_a_defect_does_not_end_the_watch(service, models, monkeypatch, caplog):

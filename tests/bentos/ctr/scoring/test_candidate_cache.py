@@ -104,8 +104,50 @@ def test_other_fields_have_a_catalogue_of_their_own_and_their_number_is_bounded(
     first = reads.decode(body({"a": 1}))
     other = reads.decode(body({"b": 1}))
     assert first.candidates.catalogue is not other.candidates.catalogue
-    assert reads.decode(body({"a": 1, "b": 1})) is None
+    for _ in range(2):
+        assert reads.decode(body({"a": 1})).candidates.catalogue is first.candidates.catalogue
+    both = reads.decode(body({"a": 1, "b": 1}))
+    assert rows_of(both) == [{"a": "1", "b": "1"}]
     assert reads.decode(body({"a": 1})).candidates.catalogue is first.candidates.catalogue
+    assert reads.decode(body({"b": 1})).candidates.catalogue is not other.candidates.catalogue
+
+
+def test_eight_small_requests_take_no_place_from_those_that_come_later():
+    """A client that sends every set of fields once does not decide for the others until the next model."""
+    names = [f"f{number}" for number in range(candidate_cache.MAX_FIELD_SETS)]
+    reads = CachedRankingDecoder(_Row, [*names, *FIELDS])
+    for name in names:
+        reads.decode(body({name: 1}))
+    ads = body({"a": 1, "b": 2}, {"a": 3, "b": 4})
+    first = reads.decode(ads)
+    assert first is not None
+    reads.decode(ads)
+    for name in names:
+        reads.decode(body({name: 1}))
+    assert reads.decode(ads).candidates.catalogue is first.candidates.catalogue
+
+
+def test_what_was_used_long_ago_gives_way(monkeypatch):
+    """Uses count for half after a while."""
+    monkeypatch.setattr(candidate_cache, "MAX_FIELD_SETS", 2)
+    monkeypatch.setattr(candidate_cache, "_AGE_EVERY", 8)
+    reads = decoder()
+    for _ in range(40):
+        old = reads.decode(body({"a": 1}))
+    for _ in range(80):
+        new = reads.decode(body({"b": 1}))
+    reads.decode(body({"a": 1, "b": 1}))
+    assert reads.decode(body({"b": 1})).candidates.catalogue is new.candidates.catalogue
+    assert reads.decode(body({"a": 1})).candidates.catalogue is not old.candidates.catalogue
+
+
+def test_a_set_of_fields_is_bounded_in_bytes(monkeypatch):
+    """Long candidates fill it before many short ones would."""
+    monkeypatch.setattr(candidate_cache, "MAX_SET_BYTES", 2_000)
+    reads = decoder()
+    for number in range(12):
+        found = reads.decode(body({"a": f"{number}" * 400}))
+    assert len(found.candidates.catalogue) < 6
 
 
 def test_a_full_catalogue_is_replaced_by_an_empty_one(monkeypatch):
