@@ -151,7 +151,26 @@ class Optuna(_Trials):
         return self
 
 
-Search = Annotated[Fixed | Grid | Optuna, Field(discriminator="method")]
+class Halving(Section):
+    """A few trials near the defaults on recent rows, the best of them against the default in full: docs/experiments.md."""
+
+    method: Literal["halving"] = Field(
+        description="trials near the defaults; the default stays unless one is better beyond chance"
+    )
+    n_trials: Count = Field(9, description="trials in all, the default among them")
+    # left out: a share of the rows, which a number cannot say
+    max_rows: Count = Field(  # type: ignore[assignment]
+        None,
+        description="rows per trial, the last before validation; left out: a quarter, 50000 to 1000000",
+    )
+    max_epochs: Count = Field(2, description="epochs per trial")
+    storage: Text | None = Field(None, description="database URL of the study; left out: memory")
+    space: dict[str, Choices] | None = Field(
+        None, description="choices or {low, high, log} by parameter; left out: near the defaults"
+    )
+
+
+Search = Annotated[Halving | Fixed | Grid | Optuna, Field(discriminator="method")]
 
 
 class Model(Section):
@@ -170,7 +189,11 @@ class Model(Section):
     max_rows: Count = Field(  # type: ignore[assignment]
         None, description="rows an estimator learns from, the last ones; left out: 500000"
     )
-    search: Search = Field(description="how the other parameters are chosen, by validation loss")
+    search: Search = Field(  # type: ignore[assignment]
+        None,
+        description="how the other parameters are chosen, by validation loss; left out: halving, or fixed for a "
+        "kind without a space",
+    )
 
 
 class Training(Section):

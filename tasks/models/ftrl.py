@@ -87,6 +87,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
         "l1": {"low": 0.01, "high": 5.0, "log": True},
         "l2": {"low": 0.1, "high": 50.0, "log": True},
     }
+    searched_around: ClassVar[dict[str, float]] = {"alpha": 4.0, "l1": 4.0, "l2": 4.0}
     _kernels: Any = kernels
 
     def __init__(
