@@ -161,7 +161,7 @@ class Halving(Section):
     # left out: a share of the rows, which a number cannot say
     max_rows: Count = Field(  # type: ignore[assignment]
         None,
-        description="rows per trial, the last before validation; left out: a quarter, 50000 to 1000000",
+        description="rows per trial, the last before validation; left out: a quarter, 25000 to 1000000",
     )
     max_epochs: Count = Field(2, description="epochs per trial")
     storage: Text | None = Field(None, description="database URL of the study; left out: memory")

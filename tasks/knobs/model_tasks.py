@@ -162,9 +162,10 @@ def _search_problems(
         problems = (_refusal(block, {**fixed, name: value}, of=name, probe=True) for value in ends)
         if problem := next(filter(None, problems), None):
             yield (*path, section, name), problem
-    if search["method"] in ("optuna", "halving"):
-        if not (set(tried) - set(fixed) if tried else has_space(block)):
-            yield path, "nothing is left to search: no `space`, or `params` fixes all of it"
+    if search["method"] in ("optuna", "halving") and not (
+        set(tried) - set(fixed) if tried else has_space(block)
+    ):
+        yield path, "nothing is left to search: no `space`, or `params` fixes all of it"
 
 
 def _refusal(

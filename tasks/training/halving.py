@@ -14,10 +14,12 @@ from tasks.errors import DivergenceError
 from tasks.evaluation.bootstrap import bootstrap_difference
 from tasks.evaluation.metrics import log_loss
 from tasks.logs.value_text import is_number
+from tasks.models import make_learner
 from tasks.models.predict import predict_stream
+from tasks.training.fit import fit_stream
 
 N_FINALISTS = 1  # besides the default
-_MIN_ROWS, _MAX_ROWS = 50_000, 1_000_000
+_MIN_ROWS, _MAX_ROWS = 25_000, 1_000_000
 
 
 class Decision(NamedTuple):
@@ -53,6 +55,45 @@ def finalists(
     limit = same[0] if same else math.inf
     better = [one["params"] for one in complete if one["valid_log_loss"] < limit]
     return better[:n]
+
+
+def full_training(
+    model: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    train: Any,
+    valid: Any,
+    options: Mapping[str, Any],
+    n_tokens: int,
+) -> Callable[[Mapping[str, Any]], Any]:
+    """Return the function that trains with given parameters as the final training does, and returns the learner.
+
+    Parameters
+    ----------
+    model
+        Its block in ``env.yaml``.
+    fixed
+        Parameters that hold in any case.
+    train, valid
+        Feature sets with one contract.
+    options
+        Of :class:`tasks.training.epochs.Training`; a checkpoint is left alone, it is the final training's.
+    n_tokens
+        Tokens of a row, on which defaults may depend.
+    """
+    kept = {key: value for key, value in options.items() if key != "checkpoint"}
+
+    def train_in_full(params: Mapping[str, Any]) -> Any:
+        learner = make_learner(
+            model,
+            train.contract.n_features,
+            random_state=options["seed"],
+            n_tokens=n_tokens,
+            **{**fixed, **params},
+        )
+        fit_stream(learner, train, valid, **kept)
+        return learner
+
+    return train_in_full
 
 
 def decide(

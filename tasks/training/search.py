@@ -30,7 +30,7 @@ from tasks.errors import ConfigError, DivergenceError
 from tasks.models import make_learner
 from tasks.storage.progress import trial
 from tasks.training.fit import fit_stream
-from tasks.training.halving import decide, finalists, halving_plan
+from tasks.training.halving import decide, finalists, full_training, halving_plan
 from tasks.training.history import Epoch
 from tasks.training.optuna_study import Run, positive, run_study
 from tasks.training.sampling import LastRows, checked_rate, tokens_per_row
@@ -80,6 +80,11 @@ class SearchResult(NamedTuple):
     study: Any = None
     defaults: Mapping[str, Any] = {}
     decision: str = ""
+
+    @property
+    def said(self) -> list[str]:
+        """The decision, if there was one to make, and the notes."""
+        return [*([self.decision] if self.decision else []), *self.notes]
 
 
 def search(
@@ -132,8 +137,9 @@ def search(
         return SearchResult(fixed, _table([]), [], [], {"search.method": method})
     sampling: dict[str, Any] = {"negative_rate": checked_rate(negative_rate), "seed": seed}
     run = _runner(model, fixed, train, valid, plan, sampling)
+    defaults: dict[str, Any] = {}
     if method == "grid":
-        space, study, defaults = _checked_grid(plan.get("grid")), None, {}
+        space, study = _checked_grid(plan.get("grid")), None
         records = _run_grid(run, space)
     else:
         records, study, space, defaults = run_study(
@@ -148,7 +154,7 @@ def search(
     settings, table = _settings(plan, space), _table(records)
     if method == "halving":
         decision = decide(
-            _full_training(model, fixed, train, valid, {**(final or {}), **sampling}, n_tokens),
+            full_training(model, fixed, train, valid, {**(final or {}), **sampling}, n_tokens),
             defaults,
             finalists(records, defaults),
             valid,
@@ -156,7 +162,14 @@ def search(
             seed=seed,
         )
         return SearchResult(
-            {**fixed, **decision.params}, table, [], records, settings, study, defaults, decision.text
+            {**fixed, **decision.params},
+            table,
+            [],
+            records,
+            settings,
+            study,
+            defaults,
+            decision.text,
         )
     notes = edge_notes(space, best, key="search.grid" if method == "grid" else "search.space")
     return SearchResult({**fixed, **best}, table, notes, records, settings, study, defaults)
@@ -175,31 +188,6 @@ def _plan_of(model: Mapping[str, Any], n_rows: int) -> dict[str, Any]:
             f"search: {method!r} has no knob {unknown[0]!r}; it has {', '.join(sorted(_KEYS[method]))}"
         )
     return halving_plan(plan, n_rows) if method == "halving" else plan
-
-
-def _full_training(
-    model: Mapping[str, Any],
-    fixed: Mapping[str, Any],
-    train: Any,
-    valid: Any,
-    options: Mapping[str, Any],
-    n_tokens: int,
-) -> Callable[[Mapping[str, Any]], Any]:
-    """Return the function that trains with given parameters as the final training does, and returns the learner."""
-    kept = {key: value for key, value in options.items() if key != "checkpoint"}
-
-    def train_in_full(params: Mapping[str, Any]) -> Any:
-        learner = make_learner(
-            model,
-            train.contract.n_features,
-            random_state=options["seed"],
-            n_tokens=n_tokens,
-            **{**fixed, **params},
-        )
-        fit_stream(learner, train, valid, **kept)
-        return learner
-
-    return train_in_full
 
 
 def _runner(
