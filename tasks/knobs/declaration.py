@@ -157,7 +157,7 @@ class Halving(Section):
     method: Literal["halving"] = Field(
         description="trials near the defaults; the default stays unless one is better beyond chance"
     )
-    n_trials: Count = Field(9, description="trials in all, the default among them")
+    n_trials: Count = Field(9, description="trials in all, the default among them; left out: 9")
     # left out: a share of the rows, which a number cannot say
     max_rows: Count = Field(  # type: ignore[assignment]
         None,

@@ -150,29 +150,16 @@ def search(
         raise DivergenceError(
             "search: no trial has a finite loss; lower the learning rates it tries"
         )
-    best = min(complete, key=lambda one: one["valid_log_loss"])["params"]
-    settings, table = _settings(plan, space), _table(records)
+    best, notes, decision = min(complete, key=lambda one: one["valid_log_loss"])["params"], [], ""
     if method == "halving":
-        decision = decide(
-            full_training(model, fixed, train, valid, {**(final or {}), **sampling}, n_tokens),
-            defaults,
-            finalists(records, defaults),
-            valid,
-            n_tried=len(records) - 1,
-            seed=seed,
-        )
-        return SearchResult(
-            {**fixed, **decision.params},
-            table,
-            [],
-            records,
-            settings,
-            study,
-            defaults,
-            decision.text,
-        )
-    notes = edge_notes(space, best, key="search.grid" if method == "grid" else "search.space")
-    return SearchResult({**fixed, **best}, table, notes, records, settings, study, defaults)
+        in_full = full_training(model, fixed, train, valid, {**(final or {}), **sampling}, n_tokens)
+        others, n_tried = finalists(records, defaults), len(records) - 1
+        best, decision = decide(in_full, defaults, others, valid, n_tried=n_tried, seed=seed)
+    else:
+        notes = edge_notes(space, best, key="search.grid" if method == "grid" else "search.space")
+    settings, table = _settings(plan, space), _table(records)
+    params = {**fixed, **best}
+    return SearchResult(params, table, notes, records, settings, study, defaults, decision)
 
 
 def _plan_of(model: Mapping[str, Any], n_rows: int) -> dict[str, Any]:
