@@ -112,11 +112,12 @@ def predictions(
 def _trained(
     model: Mapping[str, Any], parts: Mapping[str, FeatureSet], *, seed: int, storage: str
 ) -> tuple[np.ndarray, Any]:
-    """Return what a learner predicts for the validation rows, and the learner, trained anew with those rows as the pipeline does."""
-    if "storage" in model["search"]:
+    """Return what a learner predicts for the validation rows, and the learner as the pipeline trains it: searched, early stopping, then anew with those rows."""
+    if "storage" in model.get("search", {}):
         model = {**model, "search": {**model["search"], "storage": storage}}
     train, valid = parts["train"], parts["valid"]
-    found = search(model, train, valid, seed=seed)
+    options = {"max_epochs": 8, "patience": 1}
+    found = search(model, train, valid, seed=seed, final=options)
     learner = make_learner(
         model,
         train.contract.n_features,
@@ -124,7 +125,7 @@ def _trained(
         n_tokens=tokens_per_row(train),
         **found.params,
     )
-    with Training(learner, train, valid, max_epochs=8, patience=1, seed=seed) as run:
+    with Training(learner, train, valid, **options, seed=seed) as run:
         for epoch in run.epochs():
             for rows in epoch.batches():
                 run.learner.partial_fit_codes(*rows)

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from tasks.figures.style import ACCENT, INK, SOFT, percent
 
 _LOSS = "validation log loss (nats)"
+_RING: dict[str, Any] = {"s": 110, "facecolors": "none", "edgecolors": INK, "zorder": 4}
 _FIRST = ("trial", "valid_log_loss", "epochs", "seconds", "state")
 
 
@@ -28,9 +29,14 @@ def draw(found: Any, *, title: str) -> dict[str, Figure]:
     trials = found.trials
     if (trials["state"] == "complete").sum() < 2:
         return {}
+    default = _default_of(trials, found.defaults)
     figures = {
-        "search_history.png": _history(trials.sort_values("trial"), title=f"{title}: the search"),
-        "search_slices.png": _slices(trials, title=f"{title}: loss against each parameter"),
+        "search_history.png": _history(
+            trials.sort_values("trial"), default, title=f"{title}: the search"
+        ),
+        "search_slices.png": _slices(
+            trials, default, title=f"{title}: loss against each parameter"
+        ),
     }
     if (shares := _shares(found.study)) is not None:
         figures["search_importance.png"] = _importance(
@@ -39,7 +45,15 @@ def draw(found: Any, *, title: str) -> dict[str, Figure]:
     return figures
 
 
-def _history(trials: pd.DataFrame, *, title: str) -> Figure:
+def _default_of(trials: pd.DataFrame, defaults: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the trial of the learner's defaults: no row if there was none."""
+    if not defaults or not set(defaults) <= set(trials.columns):
+        return trials.iloc[:0]
+    same = np.all([trials[name] == value for name, value in defaults.items()], axis=0)
+    return trials[same & (trials["state"] == "complete")].head(1)
+
+
+def _history(trials: pd.DataFrame, default: pd.DataFrame, *, title: str) -> Figure:
     figure, axes = plt.subplots(figsize=(7, 3.2))
     complete = trials[trials["state"] == "complete"]
     stopped = trials[trials["state"] == "pruned"]
@@ -49,6 +63,8 @@ def _history(trials: pd.DataFrame, *, title: str) -> Figure:
             stopped["trial"], stopped["valid_log_loss"], color=SOFT, marker="x",
             label="pruned: loss of its last epoch",
         )  # fmt: skip
+    if len(default):
+        axes.scatter(default["trial"], default["valid_log_loss"], **_RING, label="the default")
     best = complete["valid_log_loss"].cummin()
     axes.step(complete["trial"], best, color=ACCENT, where="post", label="best so far")
     axes.set(title=title, xlabel="trial", ylabel=_LOSS)
@@ -57,7 +73,7 @@ def _history(trials: pd.DataFrame, *, title: str) -> Figure:
     return figure
 
 
-def _slices(trials: pd.DataFrame, *, title: str) -> Figure:
+def _slices(trials: pd.DataFrame, default: pd.DataFrame, *, title: str) -> Figure:
     names = [name for name in trials.columns if name not in _FIRST]
     figure, grid = plt.subplots(
         1, len(names), figsize=(2.4 * len(names) + 1.4, 3.2), sharey=True, squeeze=False
@@ -70,6 +86,9 @@ def _slices(trials: pd.DataFrame, *, title: str) -> Figure:
         axes.scatter(
             _positions(best[name]), best["valid_log_loss"], color=ACCENT, zorder=3, label="best"
         )
+        if len(default):
+            values = _positions(default[name])
+            axes.scatter(values, default["valid_log_loss"], **_RING, label="the default")
         if _is_logarithmic(trials[name]):
             axes.set_xscale("log")
         axes.margins(x=0.15)

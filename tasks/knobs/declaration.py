@@ -1,7 +1,8 @@
 """Every knob of an env file: its type, its domain, and what it does.
 
-A section is a class, a knob a field of it: this is the one place where a knob is declared. Reading an env file
-against it is the work of :mod:`tasks.knobs.reading`. Nothing is converted: ``bits: "16"`` is text and no number.
+A section is a class, a knob a field of it: this is the one place where a knob is declared, but for those
+of a search (:mod:`tasks.knobs.searches`). Reading an env file against it is the work of :mod:`tasks.knobs.reading`.
+Nothing is converted: ``bits: "16"`` is text and no number.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates as Limits
 from tasks.hashing.contract import MAX_BITS
 from tasks.knobs.blends import Blend, blend_or_model
+from tasks.knobs.searches import Search
 from tasks.knobs.sections import Bounds, Count, Part, Section, Share, Text
 from tasks.logs.value_text import is_integer
 
@@ -63,79 +65,6 @@ class Hash(Section):
     trial_rows: Count = Field(description="rows to show what each number of bits costs")
 
 
-class Fixed(Section):
-    """Parameters as given."""
-
-    method: Literal["fixed"] = Field(description="the parameters as given")
-
-
-class _Trials(Section):
-    max_rows: Count = Field(150_000, description="rows per trial, the last before validation")
-    max_epochs: Count = Field(2, description="epochs per trial")
-
-
-class Grid(_Trials):
-    """Every combination of some values."""
-
-    method: Literal["grid"] = Field(description="every combination")
-    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        min_length=1, description="the values to try, by parameter"
-    )
-
-
-class Span(Section):
-    """An interval of one parameter."""
-
-    low: float = Field(description="smallest value")
-    high: float = Field(description="largest value")
-    log: bool = Field(False, description="whether to search its logarithm")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Span":
-        if self.low >= self.high:
-            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
-        if self.log and self.low <= 0:
-            raise ValueError(f"low must be above 0 where log is true, found {self.low:g}")
-        return self
-
-
-def _span_or_choices(value: Any) -> str:
-    return "choices" if isinstance(value, list) else "span"
-
-
-Choices = Annotated[
-    Annotated[list[Any], Field(min_length=1), Tag("choices")] | Annotated[Span, Tag("span")],
-    Discriminator(_span_or_choices),
-]
-
-
-class Optuna(_Trials):
-    """Trials that Optuna proposes."""
-
-    method: Literal["optuna"] = Field(description="trials that Optuna proposes")
-    # these two may be left out, but not be null, which the search refuses
-    n_trials: Count = Field(  # type: ignore[assignment]
-        None, description="trials in all, over all processes that share the storage"
-    )
-    minutes: float = Field(  # type: ignore[assignment]
-        None, gt=0, description="time that the trials may take together"
-    )
-    pruner: bool = Field(True, description="whether a trial worse than the median ends early")
-    storage: Text | None = Field(None, description="database URL of the study; left out: memory")
-    space: dict[str, Choices] | None = Field(
-        None, description="choices or {low, high, log} by parameter; left out: the learner's own"
-    )
-
-    @model_validator(mode="after")
-    def _has_a_budget(self) -> "Optuna":
-        if not {"n_trials", "minutes"} & self.model_fields_set:
-            raise ValueError("n_trials or minutes must be given: the budget of the search")
-        return self
-
-
-Search = Annotated[Fixed | Grid | Optuna, Field(discriminator="method")]
-
-
 class Model(Section):
     """One model: a training task each."""
 
@@ -152,7 +81,11 @@ class Model(Section):
     max_rows: Count = Field(  # type: ignore[assignment]
         None, description="rows an estimator learns from, the last ones; left out: 500000"
     )
-    search: Search = Field(description="how the other parameters are chosen, by validation loss")
+    search: Search = Field(  # type: ignore[assignment]
+        None,
+        description="how the other parameters are chosen, by validation loss; left out: halving, or fixed for a "
+        "kind without a space",
+    )
 
 
 AnyModel = Annotated[

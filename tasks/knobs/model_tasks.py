@@ -18,6 +18,7 @@ from tasks.models import (
 )
 from tasks.storage.workspace import MARKER, project_root
 from tasks.storage.yaml_mapping import read_mapping
+from tasks.training.search_space import has_space
 
 TRAIN = "train-"
 _PROBE_FEATURES = 1024  # hash buckets of the rows that are made up to try an estimator
@@ -157,7 +158,9 @@ def _search_problems(
     block: Mapping[str, Any], path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield what the learner refuses of the values that a search would try."""
-    search, fixed = block["search"], block["params"]
+    search, fixed = block.get("search"), block["params"]
+    if search is None:
+        return  # the default one: what its kind can search
     section = "grid" if search["method"] == "grid" else "space"
     tried = search.get(section) or {}
     for name, values in tried.items():
@@ -167,10 +170,10 @@ def _search_problems(
         problems = (_refusal(block, {**fixed, name: value}, of=name, probe=True) for value in ends)
         if problem := next(filter(None, problems), None):
             yield (*path, section, name), problem
-    if search["method"] == "optuna":
-        space = tried or getattr(learner_class(block["kind"]), "search_space", {})
-        if not set(space) - set(fixed):
-            yield path, "nothing is left to search: no `space`, or `params` fixes all of it"
+    if search["method"] in ("optuna", "halving") and not (
+        set(tried) - set(fixed) if tried else has_space(block)
+    ):
+        yield path, "nothing is left to search: no `space`, or `params` fixes all of it"
 
 
 def _refusal(

@@ -26,7 +26,7 @@ BASE = "env.yaml"
 ALLOW_OTHER_DATA = (
     "ALLOW_OTHER_DATA"  # environment variable: one run may replace a champion of other data
 )
-_METHODS = "fixed, grid, optuna"
+_METHODS = "halving, fixed, grid, optuna"
 
 
 def read_env(

@@ -89,6 +89,11 @@ class FactorizationMachine(FTRLProximal):
         "min_evidence": {"low": 10.0, "high": 500.0, "log": True},
         "l2": {"low": 1.0, "high": 50.0, "log": True},
     }
+    searched_around: ClassVar[dict[str, float]] = {
+        "alpha": 4.0,
+        "factor_alpha": 3.0,
+        "factor_l2": 10.0,
+    }
     _kernels: Any = kernels
 
     def __init__(

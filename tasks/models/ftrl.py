@@ -57,13 +57,12 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
 
     Notes
     -----
-    Departures from the paper's Algorithm 1: feature values of any size (the paper's are 0 or 1), a
-    bias, row weights (which multiply the gradient, so weight 2 is not the same as a row twice: the
-    rate falls faster). In :meth:`partial_fit_codes` every token is an occurrence of its own: two
-    tokens of a row in one bucket both add their weight and both move it, from the state before the
-    row. A matrix with duplicates summed has one entry of value 2 (or 0) there instead and squares
-    the sum of the gradients; the results differ where tokens of one row collide. Nothing is drawn:
-    the same rows in the same order give the same bits.
+    Departures from the paper's Algorithm 1: feature values of any size (the paper's are 0 or 1), a bias, row weights
+    (which multiply the gradient, so weight 2 is not the same as a row twice: the rate falls faster). In
+    :meth:`partial_fit_codes` every token is an occurrence of its own: two tokens of a row in one bucket both add their
+    weight and both move it, from the state before the row. A matrix with duplicates summed has one entry of value 2 (or
+    0) there instead and squares the sum of the gradients; the results differ where tokens of one row collide. Nothing
+    is drawn: the same rows in the same order give the same bits.
 
     References
     ----------
@@ -87,6 +86,7 @@ class FTRLProximal(ClassifierMixin, BaseEstimator, Learner):
         "l1": {"low": 0.01, "high": 5.0, "log": True},
         "l2": {"low": 0.1, "high": 50.0, "log": True},
     }
+    searched_around: ClassVar[dict[str, float]] = {"alpha": 4.0, "l1": 4.0, "l2": 4.0}
     _kernels: Any = kernels
 
     def __init__(

@@ -27,7 +27,8 @@ class Learner:
     - :meth:`arrays`: what it has learned and predicts with;
     - :meth:`logits`: rows and those arrays to logits, without the learner.
 
-    It may have: :meth:`check_params`; ``search_space``; ``learning_rates``, the parameters to lower when training
+    It may have: :meth:`check_params`; ``search_space``; ``searched_around``, the few parameters that ``method:
+    halving`` searches, and the factor by which it leaves their defaults; ``learning_rates``, the parameters to lower when training
     diverges; ``scorer``, where a compiled one is faster than :meth:`logits`.
 
     Attributes
@@ -78,6 +79,7 @@ class Learner:
     """
 
     search_space: ClassVar[Mapping[str, Any]] = {}
+    searched_around: ClassVar[Mapping[str, float]] = {}
     learning_rates: ClassVar[tuple[str, ...]] = ()
     learns_at_the_end: ClassVar[bool] = False  # of a pass, by `end_pass`, not row by row
 

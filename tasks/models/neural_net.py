@@ -80,6 +80,7 @@ class NeuralNet(Learner):
         "linear_rate": {"low": 0.005, "high": 0.2, "log": True},
         "l2": {"low": 1e-6, "high": 1e-2, "log": True},
     }
+    searched_around: ClassVar[Mapping[str, float]] = {"rate": 3.0, "linear_rate": 3.0}
 
     def __init__(
         self,

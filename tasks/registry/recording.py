@@ -122,6 +122,7 @@ def _tags(name: str, train: Any, *, by_hand: bool, search: Any) -> dict[str, str
     notes = [f"{name} on {origin}, {train.n_rows:,} training rows."]
     notes += [f"{_BY_HAND.capitalize()}, outside the pipeline."] if by_hand else []
     edges = list(search.notes) if search is not None else []
+    notes += [search.decision] if search is not None and search.decision else []
     return {
         **SOURCE,
         "mlflow.note.content": "\n\n".join([*notes, *edges]),

@@ -5,6 +5,7 @@ separate row, whatever the format, so that a late click can be joined to it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -87,20 +88,27 @@ def find_exposures(source: str | Path, request_id: str) -> pa.Table:
     """
     files = _list(str(source), also=(".jsonl.part",))
     for file in reversed(files):
-        if file.is_parquet:
-            if not pc.any(pc.equal(_parquet(file).read(["request_id"])[0], request_id)).as_py():
-                continue
-        elif request_id.encode() not in file.data.to_pybytes():
-            continue
-        names = _names(file)
-        records = _read(file, record_schema(names))
-        table = records.table.filter(pc.equal(records.table["request_id"], request_id))
-        if table.num_rows:
-            return _by_candidate(table, names, _models(table))
+        with suppress(InputError):  # a damaged file hides no other
+            rows = _rows_of(file, request_id)
+            if rows is not None:
+                return rows
     raise InputError(
         f"{source}: no request {request_id!r} among the exposures of {len(files)} files; "
         "its file may not be delivered yet, or the request was not logged (`exposures` in bentos/ctr/serving.yaml)"
     )
+
+
+def _rows_of(file: Any, request_id: str) -> pa.Table | None:
+    """Return the rows of a request in a file; None if it is not there."""
+    if file.is_parquet:
+        if not pc.any(pc.equal(_parquet(file).read(["request_id"])[0], request_id)).as_py():
+            return None
+    elif request_id.encode() not in file.data.to_pybytes():
+        return None
+    names = _names(file)
+    table = _read(file, record_schema(names)).table
+    table = table.filter(pc.equal(table["request_id"], request_id))
+    return _by_candidate(table, names, _models(table)) if table.num_rows else None
 
 
 # ---- files

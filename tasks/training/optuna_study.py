@@ -37,11 +37,12 @@ def run_study(
     study_name: str,
     n_tokens: int,
     negative_rate: float,
-) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
-    """Return the finished trials of a study, the study, and its space; trials that the budget still has are run.
+) -> tuple[list[dict[str, Any]], Any, dict[str, Any], dict[str, Any]]:
+    """Return a study's finished trials, the study, its space, and the defaults in it; trials that the budget still has are run.
 
     The learner's defaults are tried first, those of them that lie in the space. A trial is pruned after an epoch in which its loss is above the median of
-    the earlier trials' at that epoch, once four have finished.
+    the earlier trials' at that epoch, once four have finished. By halving, it goes on after its first, third, ninth ... epoch
+    only if it is among the best third so far.
 
     Arguments and errors are those of :func:`tasks.training.search.search`; `run` trains once with parameters.
     """
@@ -69,9 +70,9 @@ def run_study(
 
     storage = Storage(plan.get("storage"))
     with _quiet(optuna):
-        pruners = optuna.pruners
-        pruner = pruners.MedianPruner(n_startup_trials=4) if _prunes(plan) else pruners.NopPruner()
-        study = storage.open_study(optuna, name, direction="minimize", pruner=pruner)
+        study = storage.open_study(
+            optuna, name, direction="minimize", pruner=_pruner(optuna.pruners, plan)
+        )
 
         def sampler(n_done: int) -> Any:
             return _sampler(optuna, seed, n_done, is_shared=storage.is_shared)
@@ -85,7 +86,8 @@ def run_study(
             first=defaults,
             sampler=sampler,
         )
-        return [_record(trial) for trial in trials_in(study, *FINISHED)], study, space
+        records = [_record(trial) for trial in trials_in(study, *FINISHED)]
+        return records, study, space, defaults
 
 
 def _budget(plan: Mapping[str, Any]) -> tuple[float, float]:
@@ -163,11 +165,13 @@ def _quiet(optuna: Any) -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _prunes(plan: Mapping[str, Any]) -> bool:
+def _pruner(pruners: Any, plan: Mapping[str, Any]) -> Any:
+    if plan["method"] == "halving":
+        return pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
     prunes = plan.get("pruner", True)
     if not isinstance(prunes, bool):
         raise ConfigError(f"search: pruner must be true or false, found {prunes!r}")
-    return prunes
+    return pruners.MedianPruner(n_startup_trials=4) if prunes else pruners.NopPruner()
 
 
 def positive(plan: Mapping[str, Any], name: str, default: int | None = None) -> int:

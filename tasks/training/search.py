@@ -1,7 +1,11 @@
-"""Parameters chosen by validation log loss, lower is better: fixed, from a grid, or by Optuna.
+"""Parameters chosen by validation log loss, lower is better: fixed, from a grid, by Optuna, or near the defaults by halving.
 
 A search is the mapping under ``search`` of a model in ``env.yaml``:
 
+- ``{method: halving}``, which holds where a model has no ``search``: a few trials near the defaults on the newest quarter of
+  the training rows, pruned after their first epoch unless among the best third, by Optuna's successive halving. The best of
+  them is trained in full, as the default is, and replaces it if it is better by more than chance. It takes ``n_trials``,
+  ``storage`` and ``space`` as below;
 - ``{method: fixed}``: the parameters as given;
 - ``{method: grid, grid: {name: [values]}}``: every combination;
 - ``{method: optuna, n_trials: 10, minutes: 30, storage: URL}``: until there are that many trials, or they have taken
@@ -10,7 +14,7 @@ A search is the mapping under ``search`` of a model in ``env.yaml``:
   ``space: {name: [choices] or {low, high, log}}`` replaces the learner's own; the learner's defaults are tried first
   where they lie inside. ``pruner: false`` lets every trial end.
 
-``max_rows`` (the last rows before validation, default 150,000) and ``max_epochs`` (default 2) keep
+``max_rows`` (the last rows before validation, by default 150,000, or a quarter by halving) and ``max_epochs`` (default 2) keep
 trials cheap. The caller trains the winner on all rows.
 """
 
@@ -26,12 +30,14 @@ from tasks.errors import ConfigError, DivergenceError
 from tasks.models import make_learner
 from tasks.storage.progress import trial
 from tasks.training.fit import fit_stream
+from tasks.training.halving import decide, finalists, full_training, halving_plan
 from tasks.training.history import Epoch
 from tasks.training.optuna_study import Run, positive, run_study
 from tasks.training.sampling import LastRows, checked_rate, tokens_per_row
-from tasks.training.search_space import edge_notes
+from tasks.training.search_space import edge_notes, has_space
 
 _KEYS = {
+    "halving": {"method", "n_trials", "storage", "space", "max_rows", "max_epochs"},
     "fixed": {"method"},
     "grid": {"method", "grid", "max_rows", "max_epochs"},
     "optuna": {
@@ -60,6 +66,10 @@ class SearchResult(NamedTuple):
         Method, budget and space, by names such as ``search.n_trials``; addresses are left out.
     study
         The Optuna study, or None.
+    defaults
+        The learner's defaults of the parameters searched, those of them that lie in the space.
+    decision
+        By halving, one sentence: which parameters changed and what that is worth, or that the default stays.
     """
 
     params: dict[str, Any]
@@ -68,6 +78,13 @@ class SearchResult(NamedTuple):
     records: list[dict[str, Any]]
     settings: dict[str, Any]
     study: Any = None
+    defaults: Mapping[str, Any] = {}
+    decision: str = ""
+
+    @property
+    def said(self) -> list[str]:
+        """The decision, if there was one to make, and the notes."""
+        return [*([self.decision] if self.decision else []), *self.notes]
 
 
 def search(
@@ -78,6 +95,7 @@ def search(
     seed: int,
     study_name: str = "clicklab",
     negative_rate: float = 1.0,
+    final: Mapping[str, Any] | None = None,
 ) -> SearchResult:
     """Return the parameters to train with, and the trials they were chosen from.
 
@@ -95,6 +113,9 @@ def search(
         same name starts over and the same one resumes.
     negative_rate
         As for :class:`tasks.training.epochs.Training`; trials use the same rate as the final training.
+    final
+        How the final training is done, for the comparison in full that ends a halving: ``max_epochs``, ``patience`` and
+        ``engine`` of :class:`tasks.training.epochs.Training`.
 
     Raises
     ------
@@ -105,15 +126,8 @@ def search(
     """
     if not isinstance(model, Mapping) or "kind" not in model:
         raise ConfigError(f"model must be a block with kind, params and search, found {model!r}")
-    plan = dict(model.get("search") or {"method": "fixed"})
-    method = plan.get("method")
-    if method not in _KEYS:
-        raise ConfigError(f"search: method {method!r} is unknown; choose from {', '.join(_KEYS)}")
-    unknown = sorted(set(plan) - _KEYS[method])
-    if unknown:
-        raise ConfigError(
-            f"search: {method!r} has no knob {unknown[0]!r}; it has {', '.join(sorted(_KEYS[method]))}"
-        )
+    plan = _plan_of(model, train.n_rows)
+    method = plan["method"]
     fixed = dict(model.get("params") or {})
     n_tokens = tokens_per_row(train)
     make_learner(
@@ -123,11 +137,12 @@ def search(
         return SearchResult(fixed, _table([]), [], [], {"search.method": method})
     sampling: dict[str, Any] = {"negative_rate": checked_rate(negative_rate), "seed": seed}
     run = _runner(model, fixed, train, valid, plan, sampling)
+    defaults: dict[str, Any] = {}
     if method == "grid":
         space, study = _checked_grid(plan.get("grid")), None
         records = _run_grid(run, space)
     else:
-        records, study, space = run_study(
+        records, study, space, defaults = run_study(
             run, model, fixed, plan, study_name=study_name, n_tokens=n_tokens, **sampling
         )
     complete = [one for one in records if one["state"] == "complete"]
@@ -135,10 +150,31 @@ def search(
         raise DivergenceError(
             "search: no trial has a finite loss; lower the learning rates it tries"
         )
-    best = min(complete, key=lambda one: one["valid_log_loss"])["params"]
-    notes = edge_notes(space, best, key="search.grid" if method == "grid" else "search.space")
-    settings = _settings(plan, space)
-    return SearchResult({**fixed, **best}, _table(records), notes, records, settings, study)
+    best, notes, decision = min(complete, key=lambda one: one["valid_log_loss"])["params"], [], ""
+    if method == "halving":
+        in_full = full_training(model, fixed, train, valid, {**(final or {}), **sampling}, n_tokens)
+        others, n_tried = finalists(records, defaults), len(records) - 1
+        best, decision = decide(in_full, defaults, others, valid, n_tried=n_tried, seed=seed)
+    else:
+        notes = edge_notes(space, best, key="search.grid" if method == "grid" else "search.space")
+    settings, table = _settings(plan, space), _table(records)
+    params = {**fixed, **best}
+    return SearchResult(params, table, notes, records, settings, study, defaults, decision)
+
+
+def _plan_of(model: Mapping[str, Any], n_rows: int) -> dict[str, Any]:
+    """Return the search of a model, checked; without one, halving if its kind has a space to search."""
+    default = {"method": "halving" if has_space(model) else "fixed"}
+    plan = dict(model.get("search") or default)
+    method = plan.get("method")
+    if method not in _KEYS:
+        raise ConfigError(f"search: method {method!r} is unknown; choose from {', '.join(_KEYS)}")
+    unknown = sorted(set(plan) - _KEYS[method])
+    if unknown:
+        raise ConfigError(
+            f"search: {method!r} has no knob {unknown[0]!r}; it has {', '.join(sorted(_KEYS[method]))}"
+        )
+    return halving_plan(plan, n_rows) if method == "halving" else plan
 
 
 def _runner(
@@ -221,6 +257,8 @@ def _checked_grid(grid: Any) -> dict[str, Any]:
 def _settings(plan: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
     """Return every effective knob of a search but its storage, whose address may hold a password."""
     knobs: dict[str, Any] = {"max_rows": _MAX_ROWS, "max_epochs": _MAX_EPOCHS}
+    if plan["method"] == "halving":
+        knobs |= {"n_trials": plan["n_trials"]}
     if plan["method"] == "optuna":
         knobs |= {"n_trials": "no limit", "minutes": "no limit", "pruner": True}
     knobs |= {key: plan[key] for key in plan if key not in ("storage", "space", "grid")}

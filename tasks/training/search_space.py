@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.logs.value_text import is_integer, is_number
-from tasks.models import make_learner
+from tasks.models import learner_class, make_learner
 
 _EDGE = 0.02  # share of a span, on its own scale, that counts as its edge
 
@@ -30,7 +30,7 @@ def space_of(
     fixed
         Parameters that hold for every trial, so they are not searched.
     plan
-        The model's block ``search``.
+        The model's block ``search``; by halving, a learner's own space is the surroundings of its defaults.
     n_tokens
         Tokens of a row, on which defaults may depend.
 
@@ -41,7 +41,8 @@ def space_of(
     """
     learner = make_learner(model, 2, n_tokens=n_tokens, **fixed)
     known = learner.get_params()
-    given = plan.get("space") or learner.search_space
+    near = _near_defaults(learner) if plan.get("method") == "halving" else {}
+    given = plan.get("space") or near or learner.search_space
     if not isinstance(given, Mapping):
         raise ConfigError(
             f"search: space must map parameters to choices or {{low, high, log}}, found {given!r}"
@@ -62,6 +63,13 @@ def space_of(
             "search: nothing is left to search; `params` fixes every parameter of the space"
         )
     return space, defaults
+
+
+def has_space(model: Mapping[str, Any]) -> bool:
+    """Return whether a kind has a space of its own with parameters that ``params`` does not fix."""
+    cls = learner_class(model["kind"])
+    names = getattr(cls, "searched_around", {}) or getattr(cls, "search_space", {})
+    return bool(set(names) - set(model.get("params") or {}))
 
 
 def suggest(trial: Any, name: str, span: Any) -> Any:
@@ -108,6 +116,16 @@ def _edge_notes(space: Mapping[str, Any], best: Mapping[str, Any], key: str) -> 
                 f"The best {name}, {best[name]:.3g}, lies at the {edge} edge of what was tried ({low:g} to {high:g}): "
                 f"a better one may lie beyond; widen {key}.{name}."
             )
+
+
+def _near_defaults(learner: Any) -> dict[str, Any]:
+    """Return spans from a factor below to a factor above a learner's defaults, on a logarithmic scale."""
+    known = learner.get_params()
+    return {
+        name: {"low": known[name] / factor, "high": known[name] * factor, "log": True}
+        for name, factor in learner.searched_around.items()
+        if known[name] > 0
+    }
 
 
 def _bounds(span: Any) -> tuple[float, float, bool] | None:

@@ -8,7 +8,7 @@ import pandas as pd
 from tasks.figures import trials
 
 
-def found(n_trials, state="complete", study=None):
+def found(n_trials, state="complete", study=None, defaults=None):
     table = pd.DataFrame(
         {
             "trial": range(n_trials), "valid_log_loss": [0.4 + 0.01 * n for n in range(n_trials)],
@@ -16,7 +16,7 @@ def found(n_trials, state="complete", study=None):
             "alpha": [10.0**-n for n in range(1, n_trials + 1)], "penalty": ["l1", "l2"] * (n_trials // 2),
         }
     )  # fmt: skip
-    return types.SimpleNamespace(trials=table, study=study)
+    return types.SimpleNamespace(trials=table, study=study, defaults=defaults or {})
 
 
 def test_history_and_slices_show_every_trial():
@@ -52,4 +52,21 @@ def test_how_much_each_parameter_mattered_comes_from_the_study():
         for label, bar in zip(axes.get_yticklabels(), axes.patches, strict=True)
     }
     assert widths["alpha"] > 0.9 > 0.1 > widths["l1"]
+    plt.close("all")
+
+
+def test_the_default_is_marked_where_it_was_tried():
+    """A ring at its own trial, in every figure of the trials."""
+    figures = trials.draw(found(6, defaults={"alpha": 1e-3, "penalty": "l1"}), title="sgd")
+    for axes in figures["search_history.png"].axes + figures["search_slices.png"].axes[:1]:
+        (ring,) = [one for one in axes.collections if one.get_label() == "the default"]
+        assert ring.get_offsets()[0][1] == 0.4 + 0.01 * 2
+    plt.close("all")
+
+
+def test_defaults_outside_the_space_are_not_marked():
+    """They are no trial."""
+    figures = trials.draw(found(6, defaults={"alpha": 7.0, "penalty": "l1"}), title="sgd")
+    labels = [one.get_label() for one in figures["search_history.png"].axes[0].collections]
+    assert "the default" not in labels
     plt.close("all")

@@ -7,12 +7,13 @@ from pydantic import ValidationError
 from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates
 from tasks.hashing.contract import HashContract
-from tasks.knobs import declaration
+from tasks.knobs import declaration, searches
 from tasks.knobs.domain import all_knobs
 from tasks.knobs.reading import read_env
 from tasks.logs.split import split_log
 from tasks.schema import load_schema
 from tasks.training import search
+from tasks.training.halving import halving_plan
 from tasks.training.sampling import checked_rate
 from tasks.validate import DEFAULTS
 from tests.conftest import ROOT
@@ -86,10 +87,15 @@ def test_the_gates_and_checks_are_those_of_the_code():
 
 def test_the_searches_know_the_keys_of_the_code():
     """By method."""
-    sections = {"fixed": declaration.Fixed, "grid": declaration.Grid, "optuna": declaration.Optuna}
+    sections = {
+        "halving": searches.Halving, "fixed": searches.Fixed, "grid": searches.Grid, "optuna": searches.Optuna,
+    }  # fmt: skip
     assert {name: set(section.model_fields) for name, section in sections.items()} == search._KEYS
-    assert declaration.Grid.model_fields["max_rows"].default == search._MAX_ROWS
-    assert declaration.Grid.model_fields["max_epochs"].default == search._MAX_EPOCHS
+    assert searches.Grid.model_fields["max_rows"].default == search._MAX_ROWS
+    assert searches.Grid.model_fields["max_epochs"].default == search._MAX_EPOCHS
+    halving = halving_plan({}, 400_000)
+    assert halving.pop("max_rows") == 100_000
+    assert all(searches.Halving.model_fields[key].default == halving[key] for key in halving)
 
 
 @pytest.mark.parametrize("text", ["1", "yes", "1.0", None, [1], {"a": 1}, float("nan")])

@@ -73,6 +73,7 @@ def exposures(tmp_path_factory, model):
     (folder / "b.jsonl").unlink()
     other = [line("gone", "predict", CONTEXT, single, "0" * 12), line("wrong", "predict", CONTEXT, single + 0.01)]  # fmt: skip
     (folder / "c.jsonl").write_bytes(b"".join(other))
+    (folder / "d.jsonl").write_bytes(b"[1]\n" * 3)  # no exposures; it hides no others
     return folder
 
 
@@ -108,7 +109,7 @@ def test_a_version_that_the_store_does_not_know_is_said(env, exposures):
 
 def test_an_unknown_request_is_one_line(env, exposures):
     """It names what was searched."""
-    with pytest.raises(InputError, match="no request 'none' among the exposures of 3 files"):
+    with pytest.raises(InputError, match="no request 'none' among the exposures of 4 files"):
         audit(env, "none", str(exposures))
 
 

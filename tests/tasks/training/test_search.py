@@ -199,7 +199,7 @@ def test_the_tail_is_the_last_rows(parts):
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        ({"method": "random"}, "choose from fixed, grid, optuna"),
+        ({"method": "random"}, "choose from halving, fixed, grid, optuna"),
         ({"method": "grid", "gird": {}}, "no knob 'gird'"),
         ({"method": "grid", "grid": {"alpha": 0.1}}, "lists of values"),
         ({"method": "grid", "grid": {"alhpa": [0.1]}}, "no parameter 'alhpa'"),
