@@ -1,7 +1,6 @@
 """A blend: the weighted mean of models' logits, its weights learned on validation rows that no part had learned.
 
-Weights are 0 or above and add up to 1, and there is no constant: free weights lower the loss of the validation rows
-further and that of later rows less (docs/models.md, measured).
+Weights are 0 or above and add up to 1, and there is no constant: free weights were worse on later rows (docs/models.md).
 """
 
 import json

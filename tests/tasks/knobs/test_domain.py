@@ -27,12 +27,12 @@ def test_every_knob_says_what_it_may_be_and_what_it_is_for(name):
         (("engine", "name"), ("engine",), "local or dask"),
         (("engine", "cluster", "dask", "workers"), ("engine", "dask", "workers"), "an integer of at least 1"),
         (
-            ("models", "search", "search", "grid", "grid", "alpha"),
+            ("models", "search", "model", "search", "grid", "grid", "alpha"),
             ("models", "search", "search", "grid", "alpha"),
             "a list that is not empty",
         ),
         (
-            ("models", "m", "search", "optuna", "space", "span", "span", "low"),
+            ("models", "m", "model", "search", "optuna", "space", "span", "span", "low"),
             ("models", "m", "search", "space", "span", "low"),
             "a number",
         ),

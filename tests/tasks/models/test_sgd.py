@@ -46,6 +46,7 @@ def test_codes_learn_what_the_matrix_learns(rows, monkeypatch):
         "learning_rate": "invscaling",
         "eta0": 0.2,
         "power_t": 0.25,
+        "average": True,
         "random_state": 1,
     }
     ours = SGDLogistic(n_features=32, **knobs).partial_fit_codes(codes, y)
