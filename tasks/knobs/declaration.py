@@ -7,35 +7,17 @@ against it is the work of :mod:`tasks.knobs.reading`. Nothing is converted: ``bi
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates as Limits
 from tasks.hashing.contract import MAX_BITS
+from tasks.knobs.renewals import Renewal
+from tasks.knobs.sections import Bounds, Count, Part, Section, Share, Text
 from tasks.logs.value_text import is_integer
 
 TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,53}"  # `train-` and it make a name that AWS accepts
 BENTO_NAME = r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
-
-Text = Annotated[str, Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Part = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
-
-
-class Section(BaseModel):
-    """Keys that are all known, with values of exactly the declared types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Ingest(Section):
@@ -65,6 +47,9 @@ class Split(Section):
 
     valid_share: Part = Field(description="share of rows that choose parameters and epochs")
     test_share: Part = Field(description="share of rows that judge the models, the newest")
+    window_days: Count | None = Field(
+        description="learn only so many days before the test rows; null: all of them"
+    )
 
     @model_validator(mode="after")
     def _leave_rows(self) -> "Split":
@@ -304,6 +289,7 @@ class Knobs(Section):
     engine: AnyEngine = Field(description="where rows are read, hashed and learned: docs/dask.md")
     evaluation: Evaluation
     gates: Gates
+    renewal: Renewal
     mlflow: Mlflow
     bento: Bento
     aws: dict[str, Any] | None = Field(None, description="sizes of containers: infra/ checks them")

@@ -9,6 +9,7 @@ from tasks.logs.log import Log, ticks_of
 from tasks.logs.split import Span
 
 KEY = "learned"  # of the notes in a model's file
+JUDGED = "judged"  # of a renewed model's: the notes of the one that was judged
 
 
 def learned_rows(*manifests: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,7 +158,9 @@ def _run_of_version(client: Any, version: str, ledger: list[dict[str, Any]], ben
             f"{version!r} is neither a version (12 hex digits, as /predict answers it) nor a run (32)"
         )
     for entry in reversed(ledger):
-        if entry.get("artifact_version") == version and entry.get("run_id"):
+        if version in (entry.get("artifact_version"), entry.get("served_version")) and entry.get(
+            "run_id"
+        ):
             return str(entry["run_id"])
     everywhere = [one.experiment_id for one in client.search_experiments()]
     tagged = client.search_runs(
