@@ -23,7 +23,7 @@ from tasks.registry.registration import (
 )
 from tasks.storage.files import write_atomic
 from tasks.storage.workspace import resolve
-from tasks.training.renewal import Renewed, renew
+from tasks.training.renewal import Renewed, renew, way_of
 
 Renewal = Callable[[str, Path], Renewed]  # of the model of that name, into that folder
 
@@ -44,7 +44,8 @@ def promote(
     def renewed(model: str, folder: Path) -> Renewed:
         judged = Path(str(upstream["train-*"][f"train-{model}"]["model"])).parent
         features = Path(str(upstream["hash_features"]["manifest"])).parent
-        return renew(judged, features, folder, knobs=renewal, engine=engine)
+        knobs = {**renewal, "way": way_of(renewal, product["promotion"])}
+        return renew(judged, features, folder, knobs=knobs, engine=engine)
 
     try:
         record = json.loads(evaluation.read_text())

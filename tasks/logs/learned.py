@@ -28,6 +28,12 @@ def learned_rows(*manifests: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def with_older(before: Mapping[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows of a log that a model has learned, with the times of older logs that it began with."""
+    older = [times for times in (before or {}).get("times", []) if times not in now["times"]]
+    return {**now, "times": [*older, *now["times"]]}
+
+
 def times_between(first: np.datetime64, last: np.datetime64) -> list[int]:
     """Return two moments of whole milliseconds in microseconds since 1970, UTC; the last one with all of its millisecond.
 

@@ -1,5 +1,6 @@
 """The model that is to serve, renewed: the same training with the test rows too, and held against the one that was judged."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,16 @@ from tasks.errors import ConfigError, DivergenceError
 from tasks.evaluation.metrics import calibration_ratio, log_loss
 from tasks.evaluation.predictions import fault_of
 from tasks.hashing.feature_set import FeatureSet
-from tasks.logs.learned import JUDGED, KEY, learned_rows
-from tasks.models import INPUT, make_learner
+from tasks.logs.learned import JUDGED, KEY, learned_rows, with_older
+from tasks.models import INPUT
 from tasks.models.artifact import ScoringModel, freeze, load_model, save_model
 from tasks.models.predict import predict_stream
+from tasks.storage.workspace import resolve
 from tasks.training.fit import learn_epochs
 from tasks.training.sampling import Joined
-from tasks.training.warm import restore_state, save_state
+from tasks.training.warm import RECIPE, learner_of, restore_state, save_state
 
-RECIPE = "recipe"  # of the notes in a model's file: how it was trained
-WAYS = ("anew", "warm")
+BACKTEST = "backtest.json"  # in the folder of products
 _TINY = 1e-12
 
 
@@ -77,6 +78,20 @@ def recipe_of(
     }
 
 
+def way_of(knobs: Mapping[str, Any], product: str | Path) -> str:
+    """Return ``anew`` or ``warm``: the knob ``renewal.way``, or for ``auto`` what the back-test beside a product found best.
+
+    Without a back-test it is ``anew``.
+    """
+    if knobs["way"] != "auto":
+        return str(knobs["way"])
+    try:
+        found = json.loads((resolve(product).parent / BACKTEST).read_text())["way"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "anew"
+    return "warm" if found == "warm" else "anew"
+
+
 def renew(
     judged: str | Path,
     features: str | Path,
@@ -96,7 +111,7 @@ def renew(
     target
         A folder for the renewed model, with what it needs to go on from.
     knobs
-        The section ``renewal`` of ``env.yaml``; its ``way`` is ``anew`` or ``warm``.
+        The section ``renewal`` of ``env.yaml``, its ``way`` as :func:`way_of` returns it.
     engine
         As for :class:`tasks.training.epochs.Training`.
 
@@ -129,7 +144,7 @@ def renew(
     info = {
         **model.info,
         "rows": sum(part.n_rows for part in parts),
-        KEY: _with_older(model.info.get(KEY), learned_rows(*manifests)),
+        KEY: with_older(model.info.get(KEY), learned_rows(*manifests)),
         JUDGED: {"version": model.version, KEY: model.info.get(KEY)},
     }
     saved = save_model(target, learner, contract, name=model.name, info=info)
@@ -202,22 +217,15 @@ def _learned(
     model: ScoringModel, judged: Path, parts: Sequence[FeatureSet], way: str, engine: Any
 ) -> tuple[Any, str]:
     """Return a learner that has learned all parts, and how in words."""
-    recipe, n_features = model.info[RECIPE], parts[0].contract.n_features
+    recipe = model.info[RECIPE]
     n_epochs, seed = recipe["n_epochs"], recipe["seed"]
-    given = {"random_state": seed, "n_tokens": recipe["n_tokens"], **recipe["params"]}
-    learner = make_learner(recipe["model"], n_features, **given)
+    learner = learner_of(recipe, parts[0].contract.n_features)
     goes_on = way == "warm" and restore_state(judged, learner)
     rows = parts[-1] if goes_on else Joined(*parts)
     options = {"max_epochs": n_epochs, "negative_rate": recipe["negative_rate"], "seed": seed}
     learner = learn_epochs(learner, rows, **options, engine=engine)
     epochs = f"{n_epochs} epoch{'s' * (n_epochs != 1)}"
     return learner, f"going on for {epochs}" if goes_on else f"from scratch in {epochs}"
-
-
-def _with_older(before: Mapping[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
-    """Return the rows of this log that a model has learned, with the times of older logs that it began with."""
-    older = [times for times in (before or {}).get("times", []) if times not in now["times"]]
-    return {**now, "times": [*older, *now["times"]]}
 
 
 def _logit(p_click: np.ndarray) -> np.ndarray:
