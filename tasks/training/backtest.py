@@ -241,7 +241,7 @@ def _inputs(products: Path, model: str) -> tuple[Log, HashContract, Mapping[str,
     if not model or not (folder / "model.json").is_file():
         raise InputError(f"{products}: no trained model {model or 'yet'}; `make run` first")
     info = load_model(folder).info
-    if RECIPE not in info:
+    if info.get(RECIPE) is None:
         raise InputError(f"{folder}: does not say how it was trained; `make run` first")
     contract = HashContract.load(products / "features" / "contract.json")
     return Log.open(products / "log"), contract, info[RECIPE], model

@@ -206,7 +206,7 @@ def refusal_of(shift: Shift, knobs: Mapping[str, Any]) -> str | None:
 
 
 def _cannot(model: ScoringModel, parts: Sequence[FeatureSet]) -> str | None:
-    if RECIPE not in model.info:
+    if model.info.get(RECIPE) is None:
         return "its file does not say how it was trained, so it cannot learn more rows the same way"
     if model.contract.digest != parts[-1].contract.digest:
         return "the features were hashed anew since it was trained; run again"
