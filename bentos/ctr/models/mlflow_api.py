@@ -72,8 +72,8 @@ class MlflowApi:
         answer = self._json("api/2.0/mlflow/registered-models/alias", name=name, alias=alias)
         try:
             found = answer["model_version"]
-            path = model_path(found.get("source"))
-            return Version(str(found["version"]), str(found["run_id"]), path)
+            version, run_id = str(found["version"]), str(found["run_id"])
+            return Version(version, run_id, model_path(found.get("source")))
         except (KeyError, TypeError):
             raise OSError("did not answer as MLflow does") from None
 

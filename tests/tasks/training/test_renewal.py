@@ -62,7 +62,7 @@ def logits_of(learner, features):
 
 def test_anew_is_the_same_training_on_all_rows(hashed, tmp_path):
     """Parameters, epochs and seed are those of the judged model; its weights are those of a training by hand."""
-    features, log = hashed
+    features, _ = hashed
     judged = judged_in(tmp_path / "model", features)
     found = renew(judged, features, tmp_path / "served", knobs=KNOBS)
     parts = [FeatureSet(features / name) for name in ("train", "valid", "test")]

@@ -183,7 +183,7 @@ def test_credentials_are_those_of_mlflows_client(odd, monkeypatch, environment, 
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
     odd.answers[ALIAS] = (200, {}, b'{"model_version": {"version": "1", "run_id": "r"}}')
     api = MlflowApi(odd.address.replace("//", f"//{user}"))
-    assert api.version_behind("a b&c", "champion") == ("1", "r")
+    assert api.version_behind("a b&c", "champion")[:2] == ("1", "r")
     ((path, headers),) = odd.asked
     assert path == f"{ALIAS}?name=a%20b%26c&alias=champion"
     assert headers.get("Authorization") == sent
