@@ -1,6 +1,8 @@
 """A trained model found by the names that people have for it: alias, version, Bento, run."""
 
+import json
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from tasks.registry import mlflow_store
 from tasks.registry.ledger import ledger_place, read_ledger
 from tasks.registry.mlflow_store import ARTIFACT_VERSION
 from tasks.serving.bento_store import bento_home
+from tasks.training.warm import STARTED_FROM
 
 _VERSION = re.compile(r"[0-9a-f]{12}")
 _RUN = re.compile(r"[0-9a-f]{32}")
@@ -191,3 +194,10 @@ def artifact(found: TrainedModel, path: str, folder: str | Path) -> Path | None:
     ]:
         return None
     return Path(found.client.download_artifacts(found.run.info.run_id, path, str(folder)))
+
+
+def started_from(found: TrainedModel) -> str | None:
+    """Return the version that a training went on from; None for one from scratch."""
+    with tempfile.TemporaryDirectory(prefix="clicklab-replay-") as folder:
+        path = artifact(found, "model/model.json", folder)
+        return json.loads(path.read_text())["info"].get(STARTED_FROM) if path else None

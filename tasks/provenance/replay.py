@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,9 @@ from tasks.logs.sources import fingerprint
 from tasks.pipeline.dependencies import pins
 from tasks.pipeline.lineage_record import LOCK, NAME
 from tasks.provenance.lineage import COMMIT, read_record
-from tasks.provenance.models import TrainedModel, artifact
+from tasks.provenance.models import TrainedModel, artifact, started_from
 from tasks.storage.workspace import MARKER, project_root
 from tasks.storage.yaml_mapping import read_mapping
-from tasks.training.warm import STARTED_FROM
 
 _ENV = "env.replay.yaml"
 _PLACEHOLDER = re.compile(r"\{\{\s*([\w.]+)\s*\}\}")
@@ -84,7 +82,7 @@ def replay(found: TrainedModel, folder: Path) -> Replay:
         )
     if not commit:
         raise InputError(f"run {name} was made outside git, so its code cannot be found again")
-    if (before := _started_from(found)) is not None:
+    if (before := started_from(found)) is not None:
         raise InputError(
             f"run {name} went on from version {before}, so it cannot be made again from its data alone; a training with "
             "`renewal: {way: anew}` can"
@@ -110,13 +108,6 @@ def replay(found: TrainedModel, folder: Path) -> Replay:
         tuple(files_of_model(model)),
         str(result["version"]),
     )
-
-
-def _started_from(found: TrainedModel) -> str | None:
-    """Return the version that a training went on from; None for one from scratch."""
-    with tempfile.TemporaryDirectory(prefix="clicklab-replay-") as folder:
-        path = artifact(found, "model/model.json", folder)
-        return json.loads(path.read_text())["info"].get(STARTED_FROM) if path else None
 
 
 def worktree(root: Path, commit: str, folder: Path) -> None:
