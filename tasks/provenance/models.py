@@ -14,6 +14,7 @@ from tasks.errors import ConfigError, InputError
 from tasks.registry import mlflow_store
 from tasks.registry.ledger import ledger_place, read_ledger
 from tasks.registry.mlflow_store import ARTIFACT_VERSION
+from tasks.registry.registration import SERVED_VERSION
 from tasks.serving.bento_store import bento_home
 from tasks.training.warm import STARTED_FROM
 
@@ -46,6 +47,11 @@ class TrainedModel:
         tagged = self.run.data.tags.get(ARTIFACT_VERSION)
         judged = next((one["artifact_version"] for one in self.decisions), None)
         return tagged or judged
+
+    @property
+    def served_version(self) -> str | None:
+        """That of the model that was renewed from it, if there is one."""
+        return self.run.data.tags.get(SERVED_VERSION)
 
 
 def find_model(
