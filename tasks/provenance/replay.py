@@ -82,16 +82,16 @@ def replay(found: TrainedModel, folder: Path) -> Replay:
         )
     if not commit:
         raise InputError(f"run {name} was made outside git, so its code cannot be found again")
-    if (before := started_from(found)) is not None:
-        raise InputError(
-            f"run {name} went on from version {before}, so it cannot be made again from its data alone; a training with "
-            "`renewal: {way: anew}` can"
-        )
     data = str(record["tasks"]["ingest"]["params"]["data"])
     try:
         fingerprint(data if "://" in data else str(project_root() / data))
     except InputError as error:
         raise InputError(f"the data of run {name} is gone: {error}") from None
+    if (before := started_from(found)) is not None:
+        raise InputError(
+            f"run {name} went on from version {before}, so it cannot be made again from its data alone; a training with "
+            "`renewal: {way: anew}` can"
+        )
     worktree(project_root(), commit, folder)
     _link(data, folder)
     knobs = knobs_of(record, folder)
