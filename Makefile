@@ -41,9 +41,14 @@ $(STAMP): requirements.lock pyproject.toml
 	@rm -f $(VENV)/.installed-*; touch $@
 uv = $$(command -v uv || echo .uv/bin/uv)
 
-.PHONY: run schema lab ui migrate
+.PHONY: run backtest schema lab ui migrate
 run: $(STAMP)  ## from a raw log to the champion in a Bento (DATA=, ENV=)
 	@$(BIN)/clicklab run --env $(ENV) $(if $(DATA),--data '$(DATA)')
+
+DAYS ?= 5
+WINDOWS ?= 3,6
+backtest: $(STAMP)  ## train anew, on fewer days, or go on? (DAYS=, WINDOWS=, MODEL=)
+	@$(BIN)/clicklab backtest --env $(ENV) --days $(DAYS) --windows '$(WINDOWS)' --model '$(MODEL)'
 
 OUT ?=
 LABEL ?=

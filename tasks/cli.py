@@ -185,6 +185,22 @@ def prove(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("e
 
 
 @app.command()
+def backtest(
+    days: Annotated[int, typer.Option(min=1, help="days to predict, the last ones")] = 5,
+    windows: Annotated[str, typer.Option(help="days to learn, besides all")] = "3,6",
+    model: Annotated[str, typer.Option(help="whose parameters; the best one's by default")] = "",
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+) -> None:
+    """Show what training anew, on fewer days, or going on would have been worth on the last days of the log."""
+    with readable_errors():
+        from tasks.knobs.reading import read_env
+        from tasks.training.backtest import backtest as run
+        from tasks.training.backtest import days_of
+
+        run(read_env(env), n_days=days, windows=days_of(windows), model=model, tell=typer.echo)
+
+
+@app.command()
 def publish(
     pointer: Annotated[str, typer.Argument(help="pointer that services follow: path or s3://")],
     folder: Annotated[

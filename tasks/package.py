@@ -19,7 +19,8 @@ from typing import Any
 
 from tasks.errors import ChangedError, ClicklabError, ContractError, GateError, InputError
 from tasks.logs.origin import slug
-from tasks.models.golden import GOLDEN, model_files
+from tasks.models.golden import GOLDEN, model_files, read_golden
+from tasks.models.golden import MODEL as MODEL_FILE
 from tasks.pipeline.code_behind import files_below
 from tasks.serving.bento_store import bento_home
 from tasks.serving.packed_service import last_lines
@@ -64,14 +65,19 @@ def package(
                 f"the champion of {decision['registered_name']} is no longer version {version}; "
                 "run again, and the models are compared with the new one"
             )
-        golden = _golden_of(record, decision, str(version))
+        golden, log_digest = _golden_of(record, decision, str(version)), record["log_digest"]
+        if champion.is_renewed:  # and predicts other numbers than the model that was evaluated
+            golden = read_golden(champion.folder)._asdict()
+            log_digest = json.loads((champion.folder / MODEL_FILE).read_text())["info"][
+                "log_digest"
+            ]
         receipt.unlink(missing_ok=True)
         package_model(
             champion.folder,
             golden,
             name=bento["name"],
             receipt_path=receipt,
-            data_digest=record["log_digest"],
+            data_digest=log_digest,
             facts={
                 "registered_name": decision["registered_name"],
                 "registered_version": str(version),

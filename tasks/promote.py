@@ -4,17 +4,28 @@ import getpass
 import json
 import math
 import socket
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ChangedError, GateError, InputError
-from tasks.models.golden import GOLDEN
 from tasks.registry import mlflow_store
 from tasks.registry.evaluation_record import record_verdicts
 from tasks.registry.ledger import append_decision, ledger_place, read_ledger
+from tasks.registry.registration import (
+    RENEWAL,
+    SERVED_VERSION,
+    add_golden,
+    keep_renewed,
+    known_versions,
+    register_models,
+)
 from tasks.storage.files import write_atomic
 from tasks.storage.workspace import resolve
+from tasks.training.renewal import Renewed, renew, way_of
+
+Renewal = Callable[[str, Path], Renewed]  # of the model of that name, into that folder
 
 FORCED = "forced"  # a decision of the ledger: a person's, against the gates
 
@@ -23,19 +34,31 @@ def promote(
     product: Any,
     upstream: Any,
     tracking: Mapping[str, str],
+    renewal: Mapping[str, Any],
+    engine: Any = "local",
     code: str = "",
 ) -> None:
-    """Ploomber task: act on the verdicts of ``evaluate``."""
+    """Ploomber task: act on the verdicts of ``evaluate``, and let what is to serve learn the test rows too."""
     evaluation = Path(str(upstream["evaluate"]["evaluation"]))
+
+    def renewed(model: str, folder: Path) -> Renewed:
+        judged = Path(str(upstream["train-*"][f"train-{model}"]["model"])).parent
+        features = Path(str(upstream["hash_features"]["manifest"])).parent
+        knobs = {**renewal, "way": way_of(renewal, product["promotion"])}
+        return renew(judged, features, folder, knobs=knobs, engine=engine)
+
     try:
-        decision = decide(json.loads(evaluation.read_text()), tracking)
+        record = json.loads(evaluation.read_text())
+        decision = decide(record, tracking, renewal=renewed if renewal["learn_test"] else None)
     except ChangedError:
         evaluation.unlink()  # so that the next run compares the models with the new champion
         raise
     write_atomic(Path(str(product["promotion"])), json.dumps(decision, indent=2))
 
 
-def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, Any]:
+def decide(
+    record: Mapping[str, Any], tracking: Mapping[str, str], *, renewal: Renewal | None = None
+) -> dict[str, Any]:
     """Register every model that passed, move the aliases, write the ledger, and return the decision.
 
     The model that :func:`tasks.evaluation.succession.choose` prefers among those that pass becomes ``champion``, the best other
@@ -43,6 +66,9 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     champion (:func:`force`). Every model gets a line in the ledger, and its
     verdict with the reasons on its run; a registered one also its golden rows, with which a service that loads
     it from the registry proves it.
+
+    With `renewal` the new champion learns the test rows too: its run then keeps two models, the one that was judged and the one
+    that serves.
 
     Raises
     ------
@@ -52,7 +78,7 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     client = mlflow_store.connect(tracking["tracking_uri"])
     name, everyone = record["registered_name"], list(record["verdicts"])
     passing = [model for model in record["ranking"] if record["verdicts"][model]["passed"]]
-    known = _known_versions(client, record)
+    known = known_versions(client, record)
     before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
     is_new = before != record["champion_version"]  # since the models were compared
     forced = _forced(name, known, before, tracking) if is_new else None
@@ -66,8 +92,12 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         )
     if before is not None and before == record["champion_version"]:
         run_id = client.get_model_version(name, before).run_id
-        _add_golden(client, record, mlflow_store.CHAMPION, run_id)
-    versions = _register(client, record, [*passing, *([forced] if forced else [])], known)
+        add_golden(client, record, mlflow_store.CHAMPION, run_id)
+    served = {}
+    if winner is not None and not already:
+        served[winner] = _renewed(client, record, winner, renewal)
+    may_serve = [*passing, *([forced] if forced else [])]
+    versions = register_models(client, record, may_serve, known, served=served)
     if winner is not None and not already:
         others = [model for model in passing if model != winner]
         runner_up = versions[others[0]] if others else before
@@ -79,9 +109,11 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
     for model in everyone:
         if model != forced:  # its line says who did it, and why
             entry = _entry(record, model, decisions[model], versions.get(model), before)
+            entry |= _of_ledger(served.get(model, {}))
             append_decision(ledger_place(tracking["ledger"]), entry)
     champion = versions[winner] if winner else before
-    run_id = client.get_model_version(name, champion).run_id if champion else None
+    version = client.get_model_version(name, champion) if champion else None
+    run_id = version.run_id if version else None
     record_verdicts(client, record, decisions=decisions, champion_run=run_id)
     return {
         "registered_name": name,
@@ -89,6 +121,7 @@ def decide(record: Mapping[str, Any], tracking: Mapping[str, str]) -> dict[str, 
         "champion_version": champion,
         "previous_version": record["champion_version"] if forced else before,
         "forced": forced,
+        **_of_ledger(version.tags if version else {}),
         "origin": record.get("origin") if winner else record.get("champion_origin"),
         "replaced_origin": record.get("champion_origin") if winner and not already else None,
         "refused": {
@@ -131,7 +164,7 @@ def force(evaluation: str | Path, tracking: Mapping[str, str], model: str, *, wh
     record = json.loads(path.read_text())
     _check_can_serve(record, model)
     client = mlflow_store.connect(tracking["tracking_uri"])
-    name, known = record["registered_name"], _known_versions(client, record)
+    name, known = record["registered_name"], known_versions(client, record)
     before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
     if before != record["champion_version"] and before not in known.values():
         raise ChangedError(
@@ -140,7 +173,7 @@ def force(evaluation: str | Path, tracking: Mapping[str, str], model: str, *, wh
         )
     if known[model] is not None and known[model] == before:
         raise InputError(f"{model} is the champion already: {_version(before)} of {name}")
-    versions = _register(client, record, [model], known)
+    versions = register_models(client, record, [model], known)
     mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, before)
     mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[model])
     entry = _entry(record, model, FORCED, versions[model], before)
@@ -159,16 +192,6 @@ def _check_can_serve(record: Mapping[str, Any], model: str) -> None:
         raise GateError(f"{model} cannot serve: its log loss is no finite number")
 
 
-def _known_versions(client: Any, record: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the registered version of each model with a run; None if it has none yet."""
-    runs = {model: record["models"][model]["run_id"] for model in record["verdicts"]}
-    return {
-        model: mlflow_store.find_version(client, record["registered_name"], run_id)
-        for model, run_id in runs.items()
-        if run_id is not None
-    }
-
-
 def _forced(
     name: str, known: Mapping[str, str | None], champion: str | None, tracking: Mapping[str, str]
 ) -> str | None:
@@ -185,52 +208,34 @@ def _forced(
     return models[0] if last and last[-1] == FORCED else None
 
 
+def _renewed(
+    client: Any, record: Mapping[str, Any], model: str, renewal: Renewal | None
+) -> dict[str, str]:
+    """Return the tags of a version whose model is to serve; a renewed one is stored with the judged one's run."""
+    if renewal is None:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="clicklab-renewed-") as folder:
+        found = renewal(model, Path(folder))
+        if found.model is None or found.p_click is None:
+            return {RENEWAL: found.line}
+        version = found.model.version
+        keep_renewed(client, record, model, Path(folder), found.p_click, version)
+    return {RENEWAL: found.line, SERVED_VERSION: version}
+
+
+def _of_ledger(tags: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what the tags of a version say of what serves: the version of its files, and what it learned after the judgement."""
+    return {"served_version": tags.get(SERVED_VERSION), "renewal": tags.get(RENEWAL)}
+
+
 def _version(version: str | None) -> str:
     return "none" if version is None else f"version {version}"
-
-
-def _register(
-    client: Any, record: Mapping[str, Any], passing: list[str], known: Mapping[str, str | None]
-) -> dict[str, str]:
-    """Register the models that pass, renew the tags of those registered before, and return all their versions."""
-    name, versions = record["registered_name"], {}
-    for model, version in known.items():
-        tags, run_id = _version_tags(record, model), record["models"][model]["run_id"]
-        if model in passing:
-            _add_golden(client, record, model, run_id)
-        if version is not None:
-            versions[model] = version
-            for key, value in tags.items():
-                client.set_model_version_tag(name, version, key, value)
-        elif model in passing:
-            versions[model] = mlflow_store.register(client, name, run_id, tags=tags)
-    return versions
-
-
-def _version_tags(record: Mapping[str, Any], model: str) -> dict[str, str]:
-    verdict, result = record["verdicts"][model], record["models"][model]
-    metrics = record["metrics"].get(model)
-    return {
-        "model": model,
-        "artifact_version": result["version"],
-        "verdict": "passed" if verdict["passed"] else "refused",
-        "reasons": "; ".join(verdict["reasons"])[:4000] or "none",
-        **({mlflow_store.ORIGIN: record["origin"]} if record.get("origin") else {}),
-        **({"log_loss": f"{metrics['log_loss']:.6f}"} if metrics else {}),
-    }
 
 
 def _decision(model: str, winner: str | None, passing: list[str]) -> str:
     if model == winner:
         return "promoted"
     return "passed" if model in passing else "refused"
-
-
-def _add_golden(client: Any, record: Mapping[str, Any], model: str, run_id: str) -> None:
-    rows, p_click = record["golden"]["rows"], record["golden"]["p_click"]
-    if model in p_click:
-        golden = {"rows": rows, "p_click": p_click[model]}
-        mlflow_store.add_to_model(client, run_id, GOLDEN, json.dumps(golden))
 
 
 def _entry(

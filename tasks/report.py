@@ -205,6 +205,8 @@ def _print_champion(record: Mapping[str, Any], console: Console) -> None:
     else:
         what = f"[bold]{promotion['champion']}[/bold], version {version} of {promotion['registered_name']}"
     console.print(f"\nChampion: {what}, packaged as [bold]{bento['bento']}[/bold]")
+    if promotion.get("renewal"):
+        console.print(escape(f"{promotion['renewal']}"))
     replaced = promotion.get("replaced_origin")
     if replaced and replaced != promotion.get("origin"):
         console.print(

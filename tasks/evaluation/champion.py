@@ -10,7 +10,7 @@ import numpy as np
 from tasks.errors import ContractError
 from tasks.evaluation.predictions import fault_of
 from tasks.hashing.encode import encode_batch
-from tasks.logs.learned import last_moment, unlearned
+from tasks.logs.learned import JUDGED, last_moment, unlearned
 from tasks.logs.log import Log
 from tasks.models.artifact import ScoringModel, load_model
 from tasks.registry import mlflow_store
@@ -31,6 +31,7 @@ class Champion:
         Why it cannot, in a sentence; None if it can.
     fresh
         Which test rows it has not learned, bool ``(n_rows,)``, by which alone it may be judged; None: all of them.
+        Of a model that was renewed and has learned all of them, the predictions are those of the one that was judged.
     note
         What else there is to know, in a sentence: how many rows it has learned.
     is_unbeaten
@@ -47,8 +48,8 @@ class Champion:
 
     @property
     def learned_until(self) -> int | None:
-        """The last moment that it learned, in microseconds since 1970, UTC; None if its file does not say."""
-        return last_moment(self.model.info)
+        """The last moment that it had learned when it was judged, in microseconds since 1970, UTC; None if unknown."""
+        return last_moment(self.model.info.get(JUDGED) or self.model.info)
 
     @property
     def known(self) -> dict[str, Any]:
@@ -68,7 +69,8 @@ def find_champion(
     """
     client = mlflow_store.connect(tracking["tracking_uri"])
     name = mlflow_store.registered_name(schema)
-    found = mlflow_store.find_alias(client, name, mlflow_store.CHAMPION, folder=folder)
+    alias = mlflow_store.CHAMPION
+    found = mlflow_store.find_alias(client, name, alias, folder=folder, judged=True)
     if found is None:
         return None
     try:
@@ -84,19 +86,37 @@ def find_champion(
         return Champion(model, found, None, f"{who} is left out of the comparison: {why}")
     info = {"origin": found.origin, **model.info}
     fresh, n_rows = unlearned(info, log, schema.time_column, span), span[1] - span[0]
+    note = None
+    is_known = fresh is not None and not fresh.any()
+    if is_known and (stand_in := _before_renewal(found, log, schema, span)) is not None:
+        model, fresh = stand_in
+        note = (
+            f"{who} has learned all {n_rows:,} test rows since it was judged; the model that it was renewed from stands in "
+            f"for it here, which has learned {n_rows - int(fresh.sum()):,} of them"
+        )
     if fresh is not None and not fresh.any():
         why = f"{who} has learned all {n_rows:,} test rows, so there is nothing to compare it on"
         return Champion(model, found, None, why, is_unbeaten=True)
     p_click = score_log(model, log, span)
     if (why := fault_of(p_click)) is not None:
         return Champion(model, found, None, f"{who} is left out of the comparison: {why}")
-    note = None
     if fresh is None:
         note = f"{who} does not say which rows it has learned: some of these may be among them"
-    elif not fresh.all():
+    elif note is None and not fresh.all():
         left = int(fresh.sum())
         note = f"{who} has learned {n_rows - left:,} of the {n_rows:,} test rows and is judged by the other {left:,}"
     return Champion(model, found, p_click, fresh=fresh, note=note)
+
+
+def _before_renewal(
+    found: mlflow_store.RegisteredModel, log: Log, schema: Schema, span: tuple[int, int]
+) -> tuple[ScoringModel, np.ndarray] | None:
+    """Return the model that a champion was renewed from and the rows that it has not learned; None without any."""
+    if found.judged is None:
+        return None
+    model = load_model(found.judged)
+    fresh = unlearned({"origin": found.origin, **model.info}, log, schema.time_column, span)
+    return None if fresh is None or not fresh.any() else (model, fresh)
 
 
 def difference(theirs: Schema, ours: Schema) -> str | None:

@@ -286,11 +286,12 @@ def golden_rows(
 ) -> dict[str, Any]:
     """Return raw test rows, spread evenly, with what the pipeline's arrays predicted for each.
 
-    ``rows`` are what a request would carry; ``p_click`` maps a model's name to its predictions.
+    ``rows`` are what a request would carry, ``test_rows`` their numbers among the test rows; ``p_click`` maps a model's name to
+    its predictions.
     """
     picks = np.unique(np.linspace(0, test.n_rows - 1, min(n_rows, test.n_rows)).astype(int))
     rows = [test.log.raw_row(test.span[0] + int(pick), schema) for pick in picks]
     predictions = {
         name: [float(model.p_click[pick]) for pick in picks] for name, model in scored.items()
     }
-    return {"rows": rows, "p_click": predictions}
+    return {"rows": rows, "test_rows": picks.tolist(), "p_click": predictions}

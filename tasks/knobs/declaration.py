@@ -14,6 +14,7 @@ from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates as Limits
 from tasks.hashing.contract import MAX_BITS
 from tasks.knobs.blends import Blend, blend_or_model
+from tasks.knobs.renewals import Renewal
 from tasks.knobs.searches import Search
 from tasks.knobs.sections import Bounds, Count, Part, Section, Share, Text
 from tasks.logs.value_text import is_integer
@@ -49,6 +50,9 @@ class Split(Section):
 
     valid_share: Part = Field(description="share of rows that choose parameters and epochs")
     test_share: Part = Field(description="share of rows that judge the models, the newest")
+    window_days: Count | None = Field(
+        description="learn only so many days before the test rows; null: all of them"
+    )
 
     @model_validator(mode="after")
     def _leave_rows(self) -> "Split":
@@ -224,6 +228,7 @@ class Knobs(Section):
     engine: AnyEngine = Field(description="where rows are read, hashed and learned: docs/dask.md")
     evaluation: Evaluation
     gates: Gates
+    renewal: Renewal
     mlflow: Mlflow
     bento: Bento
     aws: dict[str, Any] | None = Field(None, description="sizes of containers: infra/ checks them")

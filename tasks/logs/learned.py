@@ -9,6 +9,7 @@ from tasks.logs.log import Log, ticks_of
 from tasks.logs.split import Span
 
 KEY = "learned"  # of the notes in a model's file
+JUDGED = "judged"  # of a renewed model's: the notes of the one that was judged
 
 
 def learned_rows(*manifests: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,6 +26,12 @@ def learned_rows(*manifests: Mapping[str, Any]) -> dict[str, Any]:
         "rows": [list(one["span"]) for one in manifests],
         "times": [list(one["times"]) for one in manifests],
     }
+
+
+def with_older(before: Mapping[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows of a log that a model has learned, with the times of older logs that it began with."""
+    older = [times for times in (before or {}).get("times", []) if times not in now["times"]]
+    return {**now, "times": [*older, *now["times"]]}
 
 
 def times_between(first: np.datetime64, last: np.datetime64) -> list[int]:

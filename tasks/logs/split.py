@@ -36,7 +36,13 @@ class Split:
         return cls(train, valid, test, unit=str(raw["unit"]), note=str(raw["note"]))
 
 
-def split_log(log: Log, *, valid_share: float = 0.1, test_share: float = 0.1) -> Split:
+def split_log(
+    log: Log,
+    *,
+    valid_share: float = 0.1,
+    test_share: float = 0.1,
+    window_days: int | None = None,
+) -> Split:
     """Return train, validation and test as spans of rows, each later than the one before.
 
     Cuts lie between days if the log has three or more, else between hours if it has three or more,
@@ -48,13 +54,15 @@ def split_log(log: Log, *, valid_share: float = 0.1, test_share: float = 0.1) ->
     log : Log
     valid_share, test_share : float
         Wanted shares of rows, above 0; together below 1.
+    window_days : int or None
+        Training begins so many days before the test rows at the earliest; None: with the first row.
 
     Raises
     ------
     ConfigError
         If a share is out of its range.
     InputError
-        If the log has fewer than three rows.
+        If the log has fewer than three rows, or the window leaves none to train on.
     """
     for name, share in (("valid_share", valid_share), ("test_share", test_share)):
         if not 0 < share < 1:
@@ -71,7 +79,25 @@ def split_log(log: Log, *, valid_share: float = 0.1, test_share: float = 0.1) ->
     first = _cut(ends, (1 - valid_share - test_share) * log.n_rows, low=0, high=len(ends) - 3)
     second = _cut(ends, (1 - test_share) * log.n_rows, low=first + 1, high=len(ends) - 2)
     a, b = int(ends[first]), int(ends[second])
-    return Split((0, a), (a, b), (b, log.n_rows), unit, _note(log, unit, a, b))
+    begin = 0 if window_days is None else _window_start(log, b, window_days)
+    if begin >= a:
+        raise InputError(
+            f"{log.folder}: a window of {window_days} days leaves no rows to train on before those that validate; "
+            "make split.window_days larger, or split.valid_share smaller"
+        )
+    note = _note(log, unit, begin, a, b)
+    return Split((begin, a), (a, b), (b, log.n_rows), unit, note)
+
+
+def _window_start(log: Log, test_start: int, days: int) -> int:
+    """Return the first row of the last so many days that begin before the test rows; 0 if the log has no times."""
+    if not log.manifest.get("has_time", True):
+        return 0
+    ends = np.cumsum(list(log.rows_by_day.values()))
+    last = int(
+        np.searchsorted(ends, test_start - 1, side="right")
+    )  # the day of the row before the test's
+    return 0 if last < days else int(ends[last - days])
 
 
 def _units(log: Log) -> tuple[str, np.ndarray]:
@@ -88,8 +114,9 @@ def _cut(ends: Sequence[int] | np.ndarray, wanted: float, *, low: int, high: int
     return low + int(window.argmin())
 
 
-def _note(log: Log, unit: str, a: int, b: int) -> str:
-    sizes = f"train {a:,}, valid {b - a:,}, test {log.n_rows - b:,} rows"
+def _note(log: Log, unit: str, begin: int, a: int, b: int) -> str:
+    sizes = f"train {a - begin:,}, valid {b - a:,}, test {log.n_rows - b:,} rows"
+    sizes += f"; the {begin:,} before are outside of the window" if begin else ""
     if unit == "row":
         n_hours = len(log.rows_by_hour)
         if not log.manifest.get("has_time", True):

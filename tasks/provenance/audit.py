@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,7 @@ from tasks.hashing.row_encoder import RowEncoder
 from tasks.models.artifact import load_model
 from tasks.models.golden import TOLERANCE
 from tasks.provenance.lineage import Line, lineage
-from tasks.provenance.models import TrainedModel, find_model
-from tasks.registry.mlflow_store import download_model
+from tasks.provenance.models import TrainedModel, find_model, model_files
 from tasks.serving.exposures import find_exposures
 
 _SHOWN = 5  # candidates
@@ -81,9 +79,8 @@ def _again(found: TrainedModel, version: str, rows: Any) -> tuple[str, bool | No
     """Return a sentence about the probabilities of the logged fields, and whether they are those of the answer."""
     with tempfile.TemporaryDirectory(prefix="clicklab-audit-") as folder:
         try:
-            files = download_model(found.client, found.run.info.run_id, Path(folder) / "model")
-            model = load_model(files)
-        except (ClicklabError, OSError) as error:
+            model = load_model(model_files(found, folder, version=version))
+        except ClicklabError as error:
             return f"cannot be computed: {' '.join(str(error).split())}", None
         if model.version != version:
             return f"cannot be computed: the run holds version {model.version}", None

@@ -46,6 +46,8 @@ def read_record(found: TrainedModel) -> dict[str, Any] | None:
 def _model(found: TrainedModel) -> str:
     name = found.run.data.params.get("model") or found.run.info.run_name
     words = [f"{name}, version {found.version or 'not recorded'}", *found.versions]
+    if found.served_version:
+        words.append(f"serves as {found.served_version}, which has learned the test rows too")
     return "; ".join(words) if found.versions else f"{words[0]}; not registered"
 
 
@@ -118,7 +120,8 @@ def _decisions(found: TrainedModel) -> Iterator[Line]:
 
 def _bentos(found: TrainedModel) -> Iterator[Line]:
     for tag, described in bentos():
-        if found.version and (described.get("labels") or {}).get("version") == found.version:
+        version = (described.get("labels") or {}).get("version")
+        if version and version in (found.version, found.served_version):
             yield (
                 "Bento",
                 f"{tag}, built {str(described.get('creation_time', ''))[:16].replace('T', ' ')}",

@@ -1,5 +1,6 @@
 """A trained model found by the names that people have for it: alias, version, Bento, run."""
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,14 +11,17 @@ from typing import Any
 
 import yaml
 
-from tasks.errors import ConfigError, InputError
+from tasks.errors import ClicklabError, ConfigError, InputError
 from tasks.evaluation.champion import difference
 from tasks.models.artifact import MODEL, ScoringModel, load_model
 from tasks.registry import mlflow_store
 from tasks.registry.ledger import ledger_place, read_ledger
+from tasks.registry.mlflow_client import reason_of
 from tasks.registry.mlflow_store import ARTIFACT_VERSION
+from tasks.registry.registration import SERVED_VERSION
 from tasks.schema import Schema
 from tasks.serving.bento_store import bento_home
+from tasks.training.warm import STARTED_FROM
 
 _VERSION = re.compile(r"[0-9a-f]{12}")
 _RUN = re.compile(r"[0-9a-f]{32}")
@@ -48,6 +52,11 @@ class TrainedModel:
         tagged = self.run.data.tags.get(ARTIFACT_VERSION)
         judged = next((one["artifact_version"] for one in self.decisions), None)
         return tagged or judged
+
+    @property
+    def served_version(self) -> str | None:
+        """That of the model that was renewed from it, if there is one."""
+        return self.run.data.tags.get(SERVED_VERSION)
 
 
 def find_model(
@@ -101,6 +110,27 @@ def find_model(
     return TrainedModel(client, found, decisions, tuple(_registered(client, run_id)))
 
 
+def model_files(found: TrainedModel, place: str | Path, *, version: str | None = None) -> Path:
+    """Return a folder in `place` with a local copy of a run's model: of the one that serves, or that of a `version`.
+
+    Raises
+    ------
+    InputError
+        If the files are gone.
+    """
+    is_served = found.served_version not in (None, "") and version in (None, found.served_version)
+    path = mlflow_store.SERVED_PATH if is_served else mlflow_store.MODEL_PATH
+    run_id = found.run.info.run_id
+    try:
+        return mlflow_store.download_model(found.client, run_id, path, Path(place))
+    except Exception as error:
+        if isinstance(error, ClicklabError):
+            raise
+        raise InputError(
+            f"the files of the model of run {run_id} cannot be read ({reason_of(error)}); restore them"
+        ) from None
+
+
 @contextmanager
 def open_model(env: Mapping[str, Any], named: str, schema: Schema) -> Iterator[ScoringModel]:
     """Yield a model for rows of a schema: of a folder, of the registry, or by default the champion.
@@ -125,12 +155,7 @@ def open_model(env: Mapping[str, Any], named: str, schema: Schema) -> Iterator[S
         else:
             named = named or f"{mlflow_store.registered_name(schema)}@{mlflow_store.CHAMPION}"
             found = find_model(env, model=named)
-            try:
-                folder = mlflow_store.download_model(
-                    found.client, found.run.info.run_id, Path(scratch) / "model"
-                )
-            except OSError as error:
-                raise InputError(f"{named}: its files cannot be read ({error})") from None
+            folder = model_files(found, scratch)
         model = load_model(folder)
         other = difference(Schema.from_dict(model.contract.schema), schema)
         if other:
@@ -200,7 +225,9 @@ def _run_of_version(client: Any, version: str, ledger: list[dict[str, Any]], ben
             f"{version!r} is neither a version (12 hex digits, as /predict answers it) nor a run (32)"
         )
     for entry in reversed(ledger):
-        if entry.get("artifact_version") == version and entry.get("run_id"):
+        if version in (entry.get("artifact_version"), entry.get("served_version")) and entry.get(
+            "run_id"
+        ):
             return str(entry["run_id"])
     everywhere = [one.experiment_id for one in client.search_experiments()]
     tagged = client.search_runs(
@@ -231,3 +258,10 @@ def artifact(found: TrainedModel, path: str, folder: str | Path) -> Path | None:
     ]:
         return None
     return Path(found.client.download_artifacts(found.run.info.run_id, path, str(folder)))
+
+
+def started_from(found: TrainedModel) -> str | None:
+    """Return the version that a training went on from; None for one from scratch."""
+    with tempfile.TemporaryDirectory(prefix="clicklab-replay-") as folder:
+        path = artifact(found, "model/model.json", folder)
+        return json.loads(path.read_text())["info"].get(STARTED_FROM) if path else None

@@ -18,7 +18,7 @@ from tasks.logs.sources import fingerprint
 from tasks.pipeline.dependencies import pins
 from tasks.pipeline.lineage_record import LOCK, NAME
 from tasks.provenance.lineage import COMMIT, read_record
-from tasks.provenance.models import TrainedModel, artifact
+from tasks.provenance.models import TrainedModel, artifact, started_from
 from tasks.storage.workspace import MARKER, project_root
 from tasks.storage.yaml_mapping import read_mapping
 
@@ -87,6 +87,11 @@ def replay(found: TrainedModel, folder: Path) -> Replay:
         fingerprint(data if "://" in data else str(project_root() / data))
     except InputError as error:
         raise InputError(f"the data of run {name} is gone: {error}") from None
+    if (before := started_from(found)) is not None:
+        raise InputError(
+            f"run {name} went on from version {before}, so it cannot be made again from its data alone; a training with "
+            "`renewal: {way: anew}` can"
+        )
     worktree(project_root(), commit, folder)
     _link(data, folder)
     knobs = knobs_of(record, folder)

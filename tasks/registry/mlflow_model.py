@@ -36,15 +36,19 @@ _CODE = (
 _NEEDS = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pyyaml")
 
 
-def log_mlflow_files(client: Any, run_id: str, folder: str | Path) -> None:
+def log_mlflow_files(
+    client: Any, run_id: str, folder: str | Path, *, path: str = MODEL_PATH
+) -> None:
     """Store beside the model of a run what MLflow needs to load it; `folder` was written by ``save_model``."""
     with tempfile.TemporaryDirectory(prefix="clicklab-mlmodel-") as place:
         target = Path(place) / "model"
-        write_mlflow_files(folder, target, run_id=run_id)
-        client.log_artifacts(run_id, str(target), MODEL_PATH)
+        write_mlflow_files(folder, target, run_id=run_id, path=path)
+        client.log_artifacts(run_id, str(target), path)
 
 
-def write_mlflow_files(folder: str | Path, target: Path, *, run_id: str | None = None) -> None:
+def write_mlflow_files(
+    folder: str | Path, target: Path, *, run_id: str | None = None, path: str = MODEL_PATH
+) -> None:
     """Write the files for a model folder into `target`, which must not exist yet.
 
     Raises
@@ -64,7 +68,7 @@ def write_mlflow_files(folder: str | Path, target: Path, *, run_id: str | None =
             str(target),
             loader_module=pyfunc_model.__name__,
             code_paths=[str(_copy_library(Path(code)))],
-            mlflow_model=Model(artifact_path=MODEL_PATH, run_id=run_id),
+            mlflow_model=Model(artifact_path=path, run_id=run_id),
             signature=_signature(model.contract),
             input_example=_example(model.contract),
             pip_requirements=[

@@ -39,17 +39,23 @@ ORIGIN = "clicklab.origin"  # tag of runs and versions: where their rows came fr
 ARTIFACT_VERSION = "clicklab.artifact_version"  # tag of runs: the version in the model's files
 _OVERRIDE = "MLFLOW_TRACKING_URI"
 MODEL_PATH = "model"  # where a run keeps its model
+SERVED_PATH = "served"  # and the one that serves in its place, which has learned the test rows too
 
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A version in the registry and a local copy of its files."""
+    """A version in the registry and a local copy of its files.
+
+    ``judged`` is a copy of the model that was judged, where another serves that was renewed from it; else None.
+    """
 
     name: str
     registry_version: str
     run_id: str
     folder: Path
     origin: str | None = None  # where its rows came from; None for a version of an older release
+    is_renewed: bool = False
+    judged: Path | None = None
 
 
 def _point_mlflow_at(uri: str) -> None:
@@ -175,8 +181,22 @@ def experiment_of(knobs: Mapping[str, Any]) -> str:
     )
 
 
-def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) -> str:
-    """Register the model of a run and return its version number; registering a run again returns the same one."""
+def model_path(source: str | None) -> str:
+    """Return where the run of a registered version keeps what serves, given the version's source.
+
+    Examples
+    --------
+    >>> model_path("s3://bucket/1/0a1b/artifacts/served"), model_path("mlflow/store/0a1b/artifacts/model")
+    ('served', 'model')
+    """
+    is_renewed = str(source or "").rstrip("/").rpartition("/")[2] == SERVED_PATH
+    return SERVED_PATH if is_renewed else MODEL_PATH
+
+
+def register(
+    client: Any, name: str, run_id: str, *, tags: Mapping[str, str], path: str = MODEL_PATH
+) -> str:
+    """Register the model that a run keeps at `path` and return its version number; the same again returns the same one."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -184,10 +204,11 @@ def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) ->
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    if (known := find_version(client, name, run_id)) is not None:
+    known = find_version(client, name, run_id)
+    if known is not None and path == model_path(client.get_model_version(name, known).source):
         return known
     run = client.get_run(run_id)
-    source = f"{run.info.artifact_uri}/{MODEL_PATH}"
+    source = f"{run.info.artifact_uri}/{path}"
     version = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
     outputs = run.outputs.model_outputs if run.outputs else []
     for output in outputs:  # the model in MLflow's list of models says that it is registered
@@ -197,10 +218,9 @@ def register(client: Any, name: str, run_id: str, *, tags: Mapping[str, str]) ->
 
 
 def find_version(client: Any, name: str, run_id: str) -> str | None:
-    """Return the version of a run's model, or None if it was never registered."""
-    for version in client.search_model_versions(f"name='{name}' and run_id='{run_id}'"):
-        return str(version.version)
-    return None
+    """Return the version of a run's model, the newest if it has several, or None if it was never registered."""
+    found = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
+    return str(max(int(one.version) for one in found)) if found else None
 
 
 def aliases(client: Any, name: str) -> dict[str, str]:
@@ -225,8 +245,12 @@ def set_alias(client: Any, name: str, alias: str, version: str | None) -> None:
         client.set_registered_model_alias(name, alias, version)
 
 
-def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> RegisteredModel | None:
+def find_alias(
+    client: Any, name: str, alias: str, *, folder: str | Path, judged: bool = False
+) -> RegisteredModel | None:
     """Return the version behind an alias, its files downloaded below `folder`; None if there is none.
+
+    With `judged` also those of the model that was judged in its place, if there is one.
 
     Raises
     ------
@@ -239,29 +263,42 @@ def find_alias(client: Any, name: str, alias: str, *, folder: str | Path) -> Reg
         version = client.get_model_version_by_alias(name, alias)
     except MlflowException:
         return None
-    target = Path(folder) / f"{name}-{version.version}" / MODEL_PATH
+    place, served = Path(folder) / f"{name}-{version.version}", model_path(version.source)
+    is_renewed = served == SERVED_PATH
     try:
-        download_model(client, version.run_id, target)
+        target = download_model(client, version.run_id, served, place)
+        other = (
+            download_model(client, version.run_id, MODEL_PATH, place / "judged")
+            if judged and is_renewed
+            else None
+        )
     except (MlflowException, OSError) as error:
         raise InputError(
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
     return RegisteredModel(
-        name, str(version.version), version.run_id, target, _origin(client, version)
+        name,
+        str(version.version),
+        version.run_id,
+        target,
+        _origin(client, version),
+        is_renewed=is_renewed,
+        judged=other,
     )
 
 
-def download_model(client: Any, run_id: str, folder: Path) -> Path:
-    """Copy the files of a run's model to a folder, and return it; FileNotFoundError if the run holds none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    there = [file.path for file in client.list_artifacts(run_id, MODEL_PATH)]
-    wanted = [path for path in there if is_model_file(path.removeprefix(f"{MODEL_PATH}/"))]
+def download_model(client: Any, run_id: str, path: str, place: Path) -> Path:
+    """Copy the files of a run's model, and return their folder; OSError if there are none."""
+    target = place / path
+    target.mkdir(parents=True, exist_ok=True)
+    there = [file.path for file in client.list_artifacts(run_id, path)]
+    wanted = [one for one in there if is_model_file(one.removeprefix(f"{path}/"))]
     if not wanted:
         raise FileNotFoundError("its run holds no model")
-    for path in wanted:
-        client.download_artifacts(run_id, path, str(folder))
-    return folder
+    for one in wanted:
+        client.download_artifacts(run_id, one, str(target))
+    return target
 
 
 def _origin(client: Any, version: Any) -> str | None:

@@ -158,9 +158,9 @@ def log_dataset(
     return dataset.name, dataset.digest
 
 
-def log_model(client: Any, run_id: str, folder: str | Path) -> None:
+def log_model(client: Any, run_id: str, folder: str | Path, *, path: str = MODEL_PATH) -> None:
     """Store the files of a model folder with its run."""
-    client.log_artifacts(run_id, str(folder), MODEL_PATH)
+    client.log_artifacts(run_id, str(folder), path)
 
 
 def code_version() -> dict[str, str]:

@@ -69,7 +69,7 @@ class Checkpoint:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 meta = json.loads(found[_META].tobytes())
                 fits = meta["digest"] == self._digest
-                learned, state = _unpack(meta["held"], found) if fits else ({}, {})
+                learned, state = unpack(meta["held"], found) if fits else ({}, {})
         except _UNREADABLE as error:
             _log.warning("%s: not readable (%s); training starts over", self.path, error)
             return None
@@ -93,7 +93,7 @@ class Checkpoint:
         """
         begin = time.perf_counter()
         arrays: list[np.ndarray] = []
-        held = _pack((learned_state(learner), state), arrays)
+        held = pack((learned_state(learner), state), arrays)
         meta = {"digest": self._digest, "held": held}
         text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
         with open_atomic(self.path) as handle:
@@ -127,7 +127,7 @@ def state_digest(learner: Any) -> str:
     """Return a digest of :func:`learned_state`."""
     arrays: list[np.ndarray] = []
     content = hashlib.sha256(
-        json.dumps(_pack(learned_state(learner), arrays), sort_keys=True).encode()
+        json.dumps(pack(learned_state(learner), arrays), sort_keys=True).encode()
     )
     for array in arrays:
         content.update(np.ascontiguousarray(array).view(np.uint8).data)
@@ -167,16 +167,16 @@ def _code_digest() -> str:
     return content.hexdigest()
 
 
-def _pack(tree: Any, arrays: list[np.ndarray]) -> Any:
+def pack(tree: Any, arrays: list[np.ndarray]) -> Any:
     """Return a tree as JSON-ready data; arrays are appended to the list and replaced by their index."""
     if isinstance(tree, np.ndarray):
         arrays.append(tree)
         return {"array": len(arrays) - 1}
     if isinstance(tree, Mapping):
-        return {"map": {name: _pack(value, arrays) for name, value in tree.items()}}
+        return {"map": {name: pack(value, arrays) for name, value in tree.items()}}
     if isinstance(tree, tuple | list):
         kind = "list" if isinstance(tree, list) else "tuple"
-        return {kind: [_pack(value, arrays) for value in tree]}
+        return {kind: [pack(value, arrays) for value in tree]}
     tree = tree.item() if isinstance(tree, np.generic) else tree
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
@@ -185,19 +185,20 @@ def _pack(tree: Any, arrays: list[np.ndarray]) -> Any:
     )
 
 
-def _unpack(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def unpack(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return the tree that :func:`pack` took apart, given its arrays by their numbers."""
     if not isinstance(tree, dict):
         return tree
     ((kind, value),) = tree.items()
     if kind == "array":
         return arrays[str(value)]
     if kind == "map":
-        return {name: _unpack(inner, arrays) for name, inner in value.items()}
-    inner = [_unpack(one, arrays) for one in value]
+        return {name: unpack(inner, arrays) for name, inner in value.items()}
+    inner = [unpack(one, arrays) for one in value]
     return tuple(inner) if kind == "tuple" else inner
 
 
 def _n_bytes(tree: Any) -> int:
     arrays: list[np.ndarray] = []
-    _pack(tree, arrays)
+    pack(tree, arrays)
     return sum(array.nbytes for array in arrays)

@@ -58,9 +58,18 @@ def learn_anew(run: Training, *rows: Any, checkpoint: str | Path | None = None) 
     checkpoint
         As for :class:`tasks.training.epochs.Training`.
     """
-    with run.anew(Joined(*rows), checkpoint=checkpoint) as again:
-        for epoch in again.epochs():
+    return _learn(run.anew(Joined(*rows), checkpoint=checkpoint))
+
+
+def learn_epochs(learner: Any, rows: Any, **options: Any) -> Any:
+    """Return a learner that has learned some rows, without validation; options as :class:`tasks.training.epochs.Training`."""
+    return _learn(Training(learner, rows, None, **options))
+
+
+def _learn(run: Training) -> Any:
+    with run:
+        for epoch in run.epochs():
             for some in epoch.batches():
-                again.learner.partial_fit_codes(*some)
+                run.learner.partial_fit_codes(*some)
             epoch.finish()
-    return again.learner
+    return run.learner

@@ -227,6 +227,27 @@ def test_the_task_packages_the_champions_files_with_its_own_rows(
     assert calls == [((folder, golden), named)]
 
 
+def test_a_renewed_champion_is_packaged_with_golden_rows_of_its_own(
+    champion_is_version_5, monkeypatch
+):
+    """Those of the evaluation are the judged model's; the digest is that of the log whose rows they are."""
+    product, upstream = champion_is_version_5
+    folder = product["receipt"].parent / "downloaded"
+    folder.mkdir()
+    golden = {"rows": [{"site": "a"}], "p_click": [0.7]}
+    (folder / "golden.json").write_text(json.dumps(golden))
+    (folder / "model.json").write_text(json.dumps({"info": {"log_digest": "of its log"}}))
+    found = mlflow_store.RegisteredModel("ctr-avazu", "5", "run", folder, "clicks", is_renewed=True)
+    monkeypatch.setattr(mlflow_store, "find_alias", lambda client, name, alias, folder: found)
+    calls = []
+    monkeypatch.setattr(
+        package_step, "package_model", lambda *words, **named: calls.append((words, named))
+    )
+    package(product, upstream, {"name": "ctr"}, {"tracking_uri": "unused"})
+    ((words, named),) = calls
+    assert (words, named["data_digest"]) == ((folder, golden), "of its log")
+
+
 def test_a_champion_that_changed_meanwhile_is_not_packaged(champion_is_version_5):
     """The alias must still be the version that was promoted; else the next run compares anew."""
     product, upstream = champion_is_version_5

@@ -1,20 +1,28 @@
 """Who serves next, and what the registry and the ledger say of it; on a real MLflow store."""
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tasks.errors import ChangedError, GateError, InputError
+from tasks.models.artifact import load_model
 from tasks.models.golden import GOLDEN
 from tasks.promote import decide, force, promote
 from tasks.registry.ledger import read_ledger
+from tasks.registry.mlflow_store import find_alias
 from tasks.registry.runs import log_model, open_experiment
+from tasks.training.renewal import Renewed
+from tests.bentos.ctr.artifacts import artifact
 from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.slow  # MLflow makes a database
 ROWS = [{"hour": "14102100", "site": "a"}]
+OFF = {"learn_test": False, "way": "anew"}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +63,7 @@ def record(store, request):
         },
         "models": {name: {"run_id": runs[name], "version": f"{name}-v"} for name in ranking},
         "metrics": {name: {"log_loss": 0.4} for name in ranking},
-        "golden": {"rows": ROWS, "p_click": {name: [0.2] for name in ranking}},
+        "golden": {"rows": ROWS, "test_rows": [2], "p_click": {name: [0.2] for name in ranking}},
         "log_digest": "d",
         "champion_version": None,
     }
@@ -186,7 +194,7 @@ def test_the_run_after_an_overtaken_promotion_compares_anew(store, record, track
     evaluation.write_text(json.dumps(record | {"ranking": ["fm", "ftrl", "sgd"]}))
     products = {"promotion": str(tmp_path / "promotion.json")}
     with pytest.raises(ChangedError, match="compared with none; run again"):
-        promote(products, {"evaluate": {"evaluation": str(evaluation)}}, tracking)
+        promote(products, {"evaluate": {"evaluation": str(evaluation)}}, tracking, OFF)
     assert list(tmp_path.glob("*.json")) == []
 
 
@@ -194,9 +202,71 @@ def test_the_task_writes_its_decision(record, tracking, tmp_path):
     """From the record that ``evaluate`` left."""
     (tmp_path / "evaluation.json").write_text(json.dumps(record))
     upstream = {"evaluate": {"evaluation": str(tmp_path / "evaluation.json")}}
-    promote({"promotion": str(tmp_path / "promotion.json")}, upstream, tracking)
+    promote({"promotion": str(tmp_path / "promotion.json")}, upstream, tracking, OFF)
     decision = json.loads((tmp_path / "promotion.json").read_text())
     assert decision["champion"] == "ftrl"
+
+
+def renewal_of(made):
+    """Return what renews a model: it copies the folder `made`, and predicts 0.3 for the third test row."""
+
+    def renewed(model, folder):
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+        version = load_model(made).version
+        p_click = np.array([0.1, 0.2, 0.3])
+        return Renewed(f"{model} learned 3 rows", SimpleNamespace(version=version), None, p_click)
+
+    return renewed
+
+
+def test_what_serves_is_kept_beside_what_was_judged(store, record, tracking, tmp_path):
+    """The run holds both, the version leads to the renewed one, and ledger, decision and tags name it."""
+    made = artifact(tmp_path / "made")
+    decision = decide(record, tracking, renewal=renewal_of(made))
+    name, client = record["registered_name"], store[1]
+    version, served = decision["champion_version"], load_model(made).version
+    found = client.get_model_version(name, version)
+    assert found.source.endswith("/served")
+    assert found.tags["clicklab.served_version"] == served == decision["served_version"]
+    assert found.tags["artifact_version"] == "ftrl-v"
+    entries = {entry["model"]: entry for entry in read_ledger(tracking["ledger"])}
+    assert (entries["ftrl"]["artifact_version"], entries["ftrl"]["served_version"]) == (
+        "ftrl-v",
+        served,
+    )
+    assert entries["ftrl"]["renewal"] == decision["renewal"] == "ftrl learned 3 rows"
+    assert entries["fm"]["served_version"] is None
+    alias = find_alias(client, name, "champion", folder=tmp_path / "copy", judged=True)
+    assert load_model(alias.folder).version == served
+    assert json.loads((alias.judged / "model.json").read_text()) == {}
+    golden = json.loads((alias.folder / GOLDEN).read_text())
+    assert golden == {"rows": ROWS, "p_click": [0.3]}
+    again = decide(record, tracking, renewal=renewal_of(made))
+    assert (again["champion_version"], again["served_version"]) == (version, served)
+
+
+def test_where_a_renewed_model_is_refused_the_judged_one_serves(store, record, tracking):
+    """The decision and the ledger say why."""
+    decision = decide(record, tracking, renewal=lambda *_: Renewed("ftrl serves as it was judged"))
+    found = store[1].get_model_version(record["registered_name"], decision["champion_version"])
+    assert found.source.endswith("/model")
+    assert (decision["served_version"], decision["renewal"]) == (
+        None,
+        "ftrl serves as it was judged",
+    )
+
+
+def test_a_model_that_was_registered_as_judged_gets_a_version_of_its_own(
+    store, record, tracking, tmp_path
+):
+    """A challenger that becomes champion later learns the test rows then; the version before stays as it was."""
+    made = artifact(tmp_path / "made")
+    first = decide(record, tracking, renewal=renewal_of(made))
+    record |= {"champion_version": first["champion_version"], "preferred": "fm"}
+    second = decide(record, tracking, renewal=renewal_of(made))
+    assert second["champion_version"] not in first["versions"].values()
+    before = store[1].get_model_version(record["registered_name"], first["versions"]["fm"])
+    assert before.source.endswith("/model")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from tasks.errors import ConfigError
-from tasks.registry.mlflow_store import MODEL_PATH  # imports no MLflow
+from tasks.registry.mlflow_store import MODEL_PATH, model_path  # imports no MLflow
 
 _TIMEOUT_S = 10.0
 _CHUNK_BYTES = 1 << 18
@@ -30,6 +30,7 @@ class Version(NamedTuple):
 
     version: str
     run_id: str
+    path: str = MODEL_PATH  # where its run keeps what serves
 
 
 class MlflowApi:
@@ -72,21 +73,24 @@ class MlflowApi:
         answer = self._json("api/2.0/mlflow/registered-models/alias", name=name, alias=alias)
         try:
             found = answer["model_version"]
-            return Version(str(found["version"]), str(found["run_id"]))
+            version, run_id = str(found["version"]), str(found["run_id"])
+            return Version(version, run_id, model_path(found.get("source")))
         except (KeyError, TypeError):
             raise OSError("did not answer as MLflow does") from None
 
     def copy_model(self, version: Version, into: Path, wanted: Callable[[str], bool]) -> list[str]:
         """Copy the files of a version whose names are wanted, and return those names."""
-        listed = self._json("api/2.0/mlflow/artifacts/list", run_id=version.run_id, path=MODEL_PATH)
+        listed = self._json(
+            "api/2.0/mlflow/artifacts/list", run_id=version.run_id, path=version.path
+        )
         files = listed.get("files", []) if isinstance(listed, dict) else []
         sizes = {
             str(file.get("path")): file.get("file_size") for file in files if isinstance(file, dict)
         }
-        names = (path.removeprefix(f"{MODEL_PATH}/") for path in sizes)
+        names = (path.removeprefix(f"{version.path}/") for path in sizes)
         found = [name for name in names if wanted(name)]
         for name in found:
-            path = f"{MODEL_PATH}/{name}"
+            path = f"{version.path}/{name}"
             self._copy(version.run_id, path, into / name, sizes[path])
         return found
 

@@ -12,7 +12,7 @@ from tasks.hashing.contract import HashContract
 from tasks.ingest import ingest_log
 from tasks.logs.log import Log
 from tasks.models import make_learner
-from tasks.models.artifact import freeze
+from tasks.models.artifact import freeze, load_model, save_model
 from tasks.schema import Schema
 from tests.bentos.ctr.artifacts import artifact
 from tests.logs import SMALL, hours_of, rows, write_lines
@@ -115,8 +115,8 @@ def test_a_champion_says_which_test_rows_it_has_learned(
 ):
     """One line; with none left there is no comparison, and nobody takes its place unasked."""
     found = SimpleNamespace(
-        folder=artifact(tmp_path / "model", schema=SMALL), registry_version="3", origin="here"
-    )
+        folder=artifact(tmp_path / "model", schema=SMALL), registry_version="3", origin="here", judged=None
+    )  # fmt: skip
     monkeypatch.setattr(champion.mlflow_store, "connect", lambda uri: None)
     monkeypatch.setattr(champion.mlflow_store, "find_alias", lambda *args, **kwargs: found)
     monkeypatch.setattr(champion, "score_log", lambda *args: np.full(4, 0.5))
@@ -126,3 +126,32 @@ def test_a_champion_says_which_test_rows_it_has_learned(
     assert one.is_unbeaten == (one.p_click is None) == (left_out is not None)
     for said, expected in ((one.left_out, left_out), (one.note, note)):
         assert said is None if expected is None else expected in said
+
+
+def test_a_renewed_champion_that_has_learned_all_test_rows_is_judged_by_its_former_self(
+    monkeypatch, tmp_path, log
+):
+    """The model that it was renewed from has not learned them; what it says of time is that model's, too."""
+    contract = HashContract.from_schema(SMALL, bits=6)
+    for name, end in (("judged", 500), ("served", 600)):
+        learner = make_learner("ftrl", 64).partial_fit_codes(
+            np.arange(contract.n_tokens, dtype=np.int32)[None, :].repeat(end, axis=0), [1, 0] * (end // 2)
+        )  # fmt: skip
+        learned = {"log_digest": log.digest, "rows": [[0, end]], "times": [[0, end]]}
+        before = {"judged": {"version": "v", "learned": learned | {"times": [[0, 500]]}}}
+        info = {"learned": learned} | (before if name == "served" else {})
+        save_model(tmp_path / name, learner, contract, name="ftrl", info=info)
+    found = SimpleNamespace(
+        folder=tmp_path / "served", judged=tmp_path / "judged", registry_version="3", origin="here"
+    )
+    monkeypatch.setattr(champion.mlflow_store, "connect", lambda uri: None)
+    monkeypatch.setattr(champion.mlflow_store, "find_alias", lambda *args, **kwargs: found)
+    one = find_champion(log, (500, 600), SMALL, {"tracking_uri": ""}, tmp_path)
+    assert one.left_out is None
+    assert one.fresh.all()
+    assert one.note.startswith("the champion, version 3, has learned all 100 test rows since")
+    expected = score_log(load_model(tmp_path / "judged"), log, (500, 600))
+    np.testing.assert_array_equal(one.p_click, expected)
+    assert one.learned_until == 500
+    both = find_champion(log, (400, 500), SMALL, {"tracking_uri": ""}, tmp_path)
+    assert both.is_unbeaten

@@ -119,3 +119,28 @@ def test_the_real_sample_is_split_by_row(real_log, tmp_path):
     assert (manifest["n_rows_in"], log.n_rows, round(log.ctr, 4)) == (10_000, 10_000, 0.1706)
     assert split_log(log).unit == "row" and "a single hour" in split_log(log).note
     assert any("float notation" in note for note in log.manifest["notes"])
+
+
+def test_a_window_leaves_out_what_is_older():
+    """So many days before the test rows, those that validate among them; the note says how many rows are left out."""
+    log = log_of({f"2014-10-{day}": {0: 60, 12: 40} for day in range(21, 31)})
+    split = split_log(log, window_days=3)
+    assert (split.train, split.valid, split.test) == ((600, 800), (800, 900), (900, 1000))
+    assert (
+        "train 200, valid 100, test 100 rows; the 600 before are outside of the window"
+        in split.note
+    )
+    assert split_log(log, window_days=9) == split_log(log) == split_log(log, window_days=30)
+
+
+def test_a_window_of_the_days_before_a_cut_within_a_day():
+    """Where the log is cut between hours, the day of the cut counts as one."""
+    log = log_of({day: dict.fromkeys(range(10), 5) for day in ("2014-10-21", "2014-10-22")})
+    assert split_log(log, window_days=1).train == (50, 80)
+
+
+def test_a_window_without_rows_to_train_on_is_one_line():
+    """It names the knob."""
+    log = log_of({f"2014-10-{day}": {0: 100} for day in range(21, 31)})
+    with pytest.raises(InputError, match=r"window of 1 days leaves no rows.*split\.window_days"):
+        split_log(log, window_days=1)

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.errors import ConfigError, InputError
 from tasks.provenance.lineage import lineage
-from tasks.provenance.models import find_model
+from tasks.provenance.models import find_model, started_from
 from tasks.registry import mlflow_store
 from tasks.registry.ledger import append_decision
 from tasks.registry.mlflow_store import ARTIFACT_VERSION
@@ -12,7 +12,7 @@ from tasks.registry.runs import log_dataset, log_params, open_experiment
 from tests.stores import mlflow_client
 
 pytestmark = pytest.mark.slow  # MLflow makes a database
-JUDGED, TAGGED = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
+JUDGED, TAGGED, SERVED = "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def store(tmp_path_factory):
     version = mlflow_store.register(client, "ctr-avazu", runs[0], tags={})
     for alias in ("champion", "challenger"):
         mlflow_store.set_alias(client, "ctr-avazu", alias, version)
-    decision = {"decision": "promoted", "run_id": runs[0], "artifact_version": JUDGED, "metrics": {"log_loss": 0.4265}, "previous_champion": None, "reasons": []}  # fmt: skip
+    decision = {"decision": "promoted", "run_id": runs[0], "artifact_version": JUDGED, "served_version": SERVED, "metrics": {"log_loss": 0.4265}, "previous_champion": None, "reasons": []}  # fmt: skip
     append_decision(folder / "ledger.jsonl", decision)
     append_decision(folder / "ledger.jsonl", decision | {"decision": "refused", "previous_champion": "4", "reasons": ["calibration ratio 1.9"]})  # fmt: skip
     bento = folder / "bentos/ctr/n3mz"
@@ -57,6 +57,7 @@ def find(store, monkeypatch):
         ({"bento": "ctr:latest"}, 0),
         ({"bento": "ctr"}, 0),
         ({"version": JUDGED}, 0),
+        ({"version": SERVED}, 0),
         ({"run": JUDGED}, 0),
         ({"version": TAGGED}, 1),
     ],
@@ -106,3 +107,12 @@ def test_the_lines_of_a_model_that_was_judged(find):
         "Bento: ctr:n3mz, built 2026-11-27 22:03",
     ):
         assert words in said
+
+
+def test_a_training_that_went_on_says_from_which_version(store, find, tmp_path):
+    """In its model's file; one without such a file, or from scratch, says nothing."""
+    folder, runs = store
+    client = mlflow_client(f"sqlite:///{folder / 'mlflow.db'}")
+    assert started_from(find(version=TAGGED)) is None
+    client.log_text(runs[1], '{"info": {"started_from": "cccccccccccc"}}', "model/model.json")
+    assert started_from(find(version=TAGGED)) == SERVED

@@ -18,11 +18,12 @@ from tests.stores import mlflow_client, mlflow_server
 NAME = "ctr-avazu"
 
 
-def register(client, folder, experiment="ctr", **where):
-    """Log and register a model folder as a training and a promotion do; return version and run."""
+def register(client, folder, experiment="ctr", path=mlflow_store.MODEL_PATH, **where):
+    """Log and register a model folder as a training and a promotion do, the judged or the renewed one; return its version."""
     with runs.training_run(client, experiment, "ftrl", **where) as run_id:
-        runs.log_model(client, run_id, folder)
-    return mlflow_store.register(client, NAME, run_id, tags={}), run_id
+        runs.log_model(client, run_id, folder, path=path)
+    number = mlflow_store.register(client, NAME, run_id, tags={}, path=path)
+    return Version(number, run_id, path)
 
 
 # ---- a real server
@@ -43,15 +44,15 @@ def test_a_real_server_says_what_is_behind_an_alias(tmp_path, model):
     mlflow_store.set_alias(local, NAME, "challenger", earlier[0])
     with mlflow_server(store) as address:
         client = mlflow_client(address)
-        later = register(client, model)
+        later = register(client, model, path=mlflow_store.SERVED_PATH)
         mlflow_store.set_alias(client, NAME, "champion", later[0])
         api = MlflowApi(address)
         assert api.version_behind(NAME, "champion") == later
         assert api.version_behind(NAME, "challenger") == earlier
-        for number, (version, run_id) in enumerate((earlier, later)):
+        for number, version in enumerate((earlier, later)):
             into = tmp_path / str(number)
             into.mkdir()
-            found = api.copy_model(Version(version, run_id), into, is_model_file)
+            found = api.copy_model(version, into, is_model_file)
             assert sorted(found) == ["golden.json", "model.json", "weights.npy"]
             for name in found:
                 assert (into / name).read_bytes() == (model / name).read_bytes()
@@ -182,7 +183,7 @@ def test_credentials_are_those_of_mlflows_client(odd, monkeypatch, environment, 
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
     odd.answers[ALIAS] = (200, {}, b'{"model_version": {"version": "1", "run_id": "r"}}')
     api = MlflowApi(odd.address.replace("//", f"//{user}"))
-    assert api.version_behind("a b&c", "champion") == ("1", "r")
+    assert api.version_behind("a b&c", "champion")[:2] == ("1", "r")
     ((path, headers),) = odd.asked
     assert path == f"{ALIAS}?name=a%20b%26c&alias=champion"
     assert headers.get("Authorization") == sent
