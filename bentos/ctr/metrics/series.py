@@ -73,6 +73,9 @@ class Metrics:
             "ctr_model_refusals", "New versions that were refused", "model", "reason"
         )
         self.source_errors = counter("ctr_source_errors", "Failed polls of a source", "model")
+        self._add_exposures(counter, gauge)
+
+    def _add_exposures(self, counter: Callable[..., Any], gauge: Callable[..., Any]) -> None:
         self.exposures_queued = gauge(
             "ctr_exposures_queued",
             "Rows waiting to be written; a ranking has one per candidate",
