@@ -267,25 +267,16 @@ def find_alias(
     is_renewed = served == SERVED_PATH
     try:
         target = download_model(client, version.run_id, served, place)
-        other = (
-            download_model(client, version.run_id, MODEL_PATH, place / "judged")
-            if judged and is_renewed
-            else None
-        )
+        other = None
+        if judged and is_renewed:
+            other = download_model(client, version.run_id, MODEL_PATH, place / "judged")
     except (MlflowException, OSError) as error:
         raise InputError(
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
-    return RegisteredModel(
-        name,
-        str(version.version),
-        version.run_id,
-        target,
-        _origin(client, version),
-        is_renewed=is_renewed,
-        judged=other,
-    )
+    where = (str(version.version), version.run_id, target, _origin(client, version))
+    return RegisteredModel(name, *where, is_renewed=is_renewed, judged=other)
 
 
 def download_model(client: Any, run_id: str, path: str, place: Path) -> Path:
