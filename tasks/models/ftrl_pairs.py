@@ -143,7 +143,7 @@ class FTRLPairs(FTRLProximal):
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
         X, out = _few_tokens(X), np.empty(X.shape[0])
         rows = (frozen(part) for part in (X.indptr, X.indices, X.data))
-        decision_csr(*rows, *self._scoring, out)
+        decision_csr(*rows, *self._scoring, out)  # type: ignore[call-arg]
         return out + self.logit_offset_
 
     def partial_fit_codes(
@@ -159,7 +159,7 @@ class FTRLPairs(FTRLProximal):
         check_is_fitted(self, "state_")
         codes, out = checked_codes(codes, len(self.state_) - 1), np.empty(len(codes))
         require_few_tokens(codes.shape[1])
-        decision_codes(codes, *self._scoring, out)
+        decision_codes(codes, *self._scoring, out)  # type: ignore[call-arg]
         return out + self.logit_offset_
 
     @property

@@ -42,8 +42,8 @@ def place_pairs(mix, value, shift, at, pair_value):
     for a in range(mix.size - 1):
         left, first = np.uint64(mix.size - a - 1), np.uint64(a + 1)
         own_mix, own_value = mix[a], value[a]
-        for b in range(left):
-            b = np.uint64(b)
+        for step in range(left):
+            b = np.uint64(step)
             at[k + b] = (own_mix * mix[first + b]) >> shift
             pair_value[k + b] = own_value * value[first + b]
         k += left
@@ -162,7 +162,7 @@ def learn_codes(
                     continue
                 index[side, n], value[side, n] = open_code(codes[i + 1, j])
                 mix[n] = mixed(index[side, n])
-                prefetch_row(state, index[side, n])
+                prefetch_row(state, index[side, n])  # type: ignore[call-arg]
                 n += 1
             n_pairs = place_pairs(mix[:n], value[side], shift, at[side], pair_value[side])
             sizes[side, 0], sizes[side, 1] = n, n_pairs
