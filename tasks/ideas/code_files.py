@@ -175,7 +175,15 @@ def _model_faults(found: Extract, model_input: Any) -> Iterator[Fault]:
 def _is_learner(node: ast.ClassDef) -> bool:
     names = {ast.unparse(base).split(".")[-1] for base in node.bases}
     return bool(
-        names & {"Learner", "FTRLProximal", "FTRLPairs", "FactorizationMachine", "SGDLogistic", "NeuralNet"}
+        names
+        & {
+            "Learner",
+            "FTRLProximal",
+            "FTRLPairs",
+            "FactorizationMachine",
+            "SGDLogistic",
+            "NeuralNet",
+        }
     )
 
 

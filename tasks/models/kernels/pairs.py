@@ -42,8 +42,8 @@ def place_pairs(mix, value, shift, at, pair_value):
     for a in range(mix.size - 1):
         left, first = np.uint64(mix.size - a - 1), np.uint64(a + 1)
         own_mix, own_value = mix[a], value[a]
-        for other in range(left):
-            b = np.uint64(other)
+        for step in range(left):
+            b = np.uint64(step)
             at[k + b] = (own_mix * mix[first + b]) >> shift
             pair_value[k + b] = own_value * value[first + b]
         k += left
