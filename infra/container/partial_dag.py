@@ -35,7 +35,11 @@ def load_partial_dag(name: str, env: Mapping[str, Any], *, model: str = "") -> A
     if model and f"{TRAIN}{model}" not in tasks:
         raise ConfigError(f"there is no model {model!r}: {SPEC} has no task {TRAIN}{model}")
     needs = {
-        task: [one for one in needed if not _of_other_model(one, model)]
+        task: [
+            one
+            for one in needed
+            if task.startswith(TRAIN) or not _of_other_model(one, model)  # a blend needs its parts
+        ]
         for task, needed in read_needs(tasks).items()
     }
     way = _way_to(name, needs)
