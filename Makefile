@@ -47,7 +47,7 @@ run: $(STAMP)  ## from a raw log to the champion in a Bento (DATA=, ENV=)
 
 DAYS ?= 5
 WINDOWS ?= 3,6
-backtest: $(STAMP)  ## train anew, on fewer days, or go on? (DAYS=, WINDOWS=, MODEL=)
+backtest: $(STAMP)  ## anew, on fewer days, or go on? (DAYS=, WINDOWS=, MODEL=)
 	@$(BIN)/clicklab backtest --env $(ENV) --days $(DAYS) --windows '$(WINDOWS)' --model '$(MODEL)'
 
 OUT ?=

@@ -44,10 +44,7 @@ SERVED_PATH = "served"  # and the one that serves in its place, which has learne
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A version in the registry and a local copy of its files.
-
-    ``judged`` is a copy of the model that was judged, where another serves that was renewed from it; else None.
-    """
+    """A version in the registry and a local copy of its files."""
 
     name: str
     registry_version: str
@@ -55,7 +52,9 @@ class RegisteredModel:
     folder: Path
     origin: str | None = None  # where its rows came from; None for a version of an older release
     is_renewed: bool = False
-    judged: Path | None = None
+    judged: Path | None = (
+        None  # a copy of the model that was judged, where another serves in its place
+    )
 
 
 def _point_mlflow_at(uri: str) -> None:
@@ -189,8 +188,7 @@ def model_path(source: str | None) -> str:
     >>> model_path("s3://bucket/1/0a1b/artifacts/served"), model_path("mlflow/store/0a1b/artifacts/model")
     ('served', 'model')
     """
-    is_renewed = str(source or "").rstrip("/").rpartition("/")[2] == SERVED_PATH
-    return SERVED_PATH if is_renewed else MODEL_PATH
+    return SERVED_PATH if str(source).rstrip("/").endswith(f"/{SERVED_PATH}") else MODEL_PATH
 
 
 def register(
