@@ -52,9 +52,7 @@ class RegisteredModel:
     folder: Path
     origin: str | None = None  # where its rows came from; None for a version of an older release
     is_renewed: bool = False
-    judged: Path | None = (
-        None  # a copy of the model that was judged, where another serves in its place
-    )
+    judged: Path | None = None  # the model that was judged, where another serves
 
 
 def _point_mlflow_at(uri: str) -> None:
@@ -264,26 +262,16 @@ def find_alias(
     place, served = Path(folder) / f"{name}-{version.version}", model_path(version.source)
     is_renewed = served == SERVED_PATH
     try:
-        target = _download(client, version.run_id, served, place)
-        other = (
-            _download(client, version.run_id, MODEL_PATH, place / "judged")
-            if judged and is_renewed
-            else None
-        )
+        target, other = _download(client, version.run_id, served, place), None
+        if judged and is_renewed:
+            other = _download(client, version.run_id, MODEL_PATH, place / "judged")
     except (MlflowException, OSError) as error:
         raise InputError(
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
-    return RegisteredModel(
-        name,
-        str(version.version),
-        version.run_id,
-        target,
-        _origin(client, version),
-        is_renewed=is_renewed,
-        judged=other,
-    )
+    number, origin = str(version.version), _origin(client, version)
+    return RegisteredModel(name, number, version.run_id, target, origin, is_renewed, other)
 
 
 def _download(client: Any, run_id: str, path: str, place: Path) -> Path:
