@@ -286,9 +286,18 @@ def _n_requests(address: str) -> float:
     return sum(map(float, found))
 
 
-def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):
-    """The same rows: what the notebook wrote, the saved model, the live answer; equal to 1e-6."""
+def test_notebook_artefact_and_endpoint_give_the_same_number(
+    project, endpoint, tmp_path, monkeypatch
+):
+    """The same rows: notebook and judged model; what the pipeline predicted with the renewed one, that model, the live answer."""
     from tasks.models.artifact import load_model
+    from tasks.models.golden import read_golden
+    from tasks.registry import mlflow_store
+
+    monkeypatch.chdir(project)
+    client = mlflow_store.connect(read_env(ROOT / "env.tiny.yaml")["mlflow"]["tracking_uri"])
+    served = mlflow_store.find_alias(client, "ctr-avazu", "champion", folder=tmp_path)
+    assert served.is_renewed
 
     golden = read(project, "evaluation.json")["golden"]
     receipt = read(project, "package.json")
@@ -296,6 +305,9 @@ def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):
     from_notebook = np.array(golden["p_click"][name])
     model = load_model(project / "products" / "tiny" / "models" / name)
     from_artefact = np.array([model.predict_row(row) for row in golden["rows"]])
+    renewed = load_model(served.folder)
+    again = np.array([renewed.predict_row(row) for row in golden["rows"]])
+    from_pipeline = np.array(read_golden(served.folder).p_click)
     answers = []
     for row in golden["rows"]:
         request = Request(
@@ -305,9 +317,10 @@ def test_notebook_artefact_and_endpoint_give_the_same_number(project, endpoint):
             answers.append(json.loads(answer.read()))
     live = np.array([answer["prediction"] for answer in answers])
     assert {answer["model"] for answer in answers} == {name}
-    assert {answer["version"] for answer in answers} == {model.version}
+    assert {answer["version"] for answer in answers} == {renewed.version} != {model.version}
     np.testing.assert_allclose(from_artefact, from_notebook, atol=1e-6, rtol=0)
-    np.testing.assert_allclose(live, from_notebook, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(again, from_pipeline, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(live, from_pipeline, atol=1e-6, rtol=0)
     assert np.ptp(live) > 0.01, "rows that all get one number prove nothing"
 
 

@@ -44,10 +44,7 @@ SERVED_PATH = "served"  # and the one that serves in its place, which has learne
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A version in the registry and a local copy of its files.
-
-    ``judged`` is a copy of the model that was judged, where another serves that was renewed from it; else None.
-    """
+    """A version in the registry and a local copy of its files."""
 
     name: str
     registry_version: str
@@ -55,7 +52,7 @@ class RegisteredModel:
     folder: Path
     origin: str | None = None  # where its rows came from; None for a version of an older release
     is_renewed: bool = False
-    judged: Path | None = None
+    judged: Path | None = None  # the model that was judged, where another serves
 
 
 def _point_mlflow_at(uri: str) -> None:
@@ -189,8 +186,7 @@ def model_path(source: str | None) -> str:
     >>> model_path("s3://bucket/1/0a1b/artifacts/served"), model_path("mlflow/store/0a1b/artifacts/model")
     ('served', 'model')
     """
-    is_renewed = str(source or "").rstrip("/").rpartition("/")[2] == SERVED_PATH
-    return SERVED_PATH if is_renewed else MODEL_PATH
+    return SERVED_PATH if str(source).rstrip("/").endswith(f"/{SERVED_PATH}") else MODEL_PATH
 
 
 def register(
@@ -266,17 +262,28 @@ def find_alias(
     place, served = Path(folder) / f"{name}-{version.version}", model_path(version.source)
     is_renewed = served == SERVED_PATH
     try:
+<<<<<<< HEAD
         target = download_model(client, version.run_id, served, place)
         other = None
         if judged and is_renewed:
             other = download_model(client, version.run_id, MODEL_PATH, place / "judged")
+=======
+        target, other = _download(client, version.run_id, served, place), None
+        if judged and is_renewed:
+            other = _download(client, version.run_id, MODEL_PATH, place / "judged")
+>>>>>>> h-warm
     except (MlflowException, OSError) as error:
         raise InputError(
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
+<<<<<<< HEAD
     where = (str(version.version), version.run_id, target, _origin(client, version))
     return RegisteredModel(name, *where, is_renewed=is_renewed, judged=other)
+=======
+    number, origin = str(version.version), _origin(client, version)
+    return RegisteredModel(name, number, version.run_id, target, origin, is_renewed, other)
+>>>>>>> h-warm
 
 
 def download_model(client: Any, run_id: str, path: str, place: Path) -> Path:

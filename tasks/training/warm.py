@@ -189,11 +189,15 @@ class Start:
         """Return how many passes over the rows the training makes."""
         return max(1, history.best_epoch) if self.recipe is None else int(self.recipe["n_epochs"])
 
-    def notes(self, learned: dict[str, Any]) -> dict[str, Any]:
-        """Return the notes on the rows that the model has learned, given those of this log."""
+    def notes(self, recipe: Mapping[str, Any], learned: dict[str, Any]) -> dict[str, Any]:
+        """Return what a model's file says of how it was trained, and on which rows, by which it must never be judged.
+
+        `learned` are the rows of this log (:func:`tasks.logs.learned.learned_rows`).
+        """
         if self.info is None:
-            return {KEY: learned}
-        return {KEY: with_older(self.info.get(KEY), learned), STARTED_FROM: self.version}
+            return {RECIPE: recipe, KEY: learned}
+        older = with_older(self.info.get(KEY), learned)
+        return {RECIPE: recipe, KEY: older, STARTED_FROM: self.version}
 
 
 def find_start(

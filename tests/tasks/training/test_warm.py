@@ -164,7 +164,9 @@ def test_where_nothing_is_new_the_champion_is_the_candidate(monkeypatch, tmp_pat
     assert run.anew(valid) is run
     assert run.history.best_epoch == 1
     assert start.n_epochs(run.history) == 2
-    notes = start.notes({"log_digest": "new", "rows": [[0, 60]], "times": [[0, 6 * DAY_US - 1]]})
+    notes = start.notes(
+        {}, {"log_digest": "new", "rows": [[0, 60]], "times": [[0, 6 * DAY_US - 1]]}
+    )
     assert notes["started_from"] == start.version
     assert notes["learned"]["times"] == [[0, 6 * DAY_US - 1]]
 
