@@ -47,11 +47,7 @@ run: $(STAMP)  ## from a raw log to the champion in a Bento (DATA=, ENV=)
 
 DAYS ?= 5
 WINDOWS ?= 3,6
-<<<<<<< HEAD
-backtest: $(STAMP)  ## train anew or go on? (DAYS=, WINDOWS=, MODEL=)
-=======
 backtest: $(STAMP)  ## anew, on fewer days, or go on? (DAYS=, WINDOWS=, MODEL=)
->>>>>>> h-warm
 	@$(BIN)/clicklab backtest --env $(ENV) --days $(DAYS) --windows '$(WINDOWS)' --model '$(MODEL)'
 
 OUT ?=

@@ -262,28 +262,17 @@ def find_alias(
     place, served = Path(folder) / f"{name}-{version.version}", model_path(version.source)
     is_renewed = served == SERVED_PATH
     try:
-<<<<<<< HEAD
         target = download_model(client, version.run_id, served, place)
         other = None
         if judged and is_renewed:
             other = download_model(client, version.run_id, MODEL_PATH, place / "judged")
-=======
-        target, other = _download(client, version.run_id, served, place), None
-        if judged and is_renewed:
-            other = _download(client, version.run_id, MODEL_PATH, place / "judged")
->>>>>>> h-warm
     except (MlflowException, OSError) as error:
         raise InputError(
             f"the files of {name} version {version.version} ({alias}) cannot be read at {version.source} ({reason_of(error)}); "
             f"restore them or remove the alias {alias!r}"
         ) from None
-<<<<<<< HEAD
     where = (str(version.version), version.run_id, target, _origin(client, version))
     return RegisteredModel(name, *where, is_renewed=is_renewed, judged=other)
-=======
-    number, origin = str(version.version), _origin(client, version)
-    return RegisteredModel(name, number, version.run_id, target, origin, is_renewed, other)
->>>>>>> h-warm
 
 
 def download_model(client: Any, run_id: str, path: str, place: Path) -> Path:
