@@ -305,8 +305,8 @@ def test_a_killed_worker_of_a_bento_takes_no_count_with_it(bento, tmp_path):
             assert fetch(f"{address}/predict", b'{"C1": 1005}')[0] == 200
         os.kill(before[0], signal.SIGKILL)
         _wait_for(lambda: len(set(_workers(process)) - set(before)) == 1)
-        gauges = (tmp_path / "prometheus_multiproc_dir").glob
-        _wait_for(lambda: not list(gauges(f"gauge_live*_{before[0]}.db")))
+        assert list(tmp_path.glob("prometheus-*/gauge_live*.db"))
+        _wait_for(lambda: not list(tmp_path.glob(f"prometheus-*/gauge_live*_{before[0]}.db")))
         _wait_for(lambda: _n_serving(address) == len(before))
         text = fetch(f"{address}/metrics")[1].decode()
     counted = re.findall(r'ctr_requests_total{.*outcome="200".*} ([0-9.]+)', text)
