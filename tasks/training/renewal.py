@@ -169,7 +169,7 @@ def shift_of(
     --------
     >>> y_true = np.array([1, 0, 0, 0])
     >>> shift_of(y_true, np.full(4, 0.2), np.full(4, 0.25)).shown
-    'logit +0.288, calibration ratio 1.000, log loss -1.24%'
+    'logit +0.288, calibration ratio 1.000, log loss -1.30%'
     """
     loss = log_loss(y_true, judged, weight)
     return Shift(

@@ -93,7 +93,7 @@ def test_a_logit_that_is_no_number_is_an_error_not_an_answer():
     ("kind", "message"),
     [
         ("ftlr", "did you mean ftrl"),
-        ("forest", "choose from sgd, ftrl, fm"),
+        ("forest", "choose from sgd, ftrl, ftrl_pairs, fm"),
         ("tasks.models.neural_nett:NeuralNet", r"did you mean tasks\.models\.neural_net:NeuralNet"),
         ("tasks.models.neural_net:NeuralNets", r"did you mean tasks\.models\.neural_net:NeuralNet"),
         ("tasks.models.neural_net:_TINY", "no class '_TINY'"),

@@ -40,6 +40,6 @@ def test_each_notebook_is_held_against_the_names_of_all_its_tasks(tmp_path, monk
         pipeline.read_text().replace("name: fm, model:", "name: fm, contract: 1, model:")
     )
     with pytest.raises(
-        ClicklabError, match=r"train\.ipynb: code cell 3, line 3: assigns 'contract'"
+        ClicklabError, match=r"train\.ipynb: code cell 3, line 4: assigns 'contract'"
     ):
         check_project(read_env("env.yaml"))

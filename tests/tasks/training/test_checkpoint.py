@@ -56,7 +56,12 @@ def stop_at(epoch, n_done):
 
 
 OPTIONS = {"max_epochs": 6, "patience": 2, "negative_rate": 0.6, "seed": 3}
-PARAMS = {"sgd": {"average": True, "eta0": 0.8}, "ftrl": {"alpha": 0.9}, "fm": {"min_evidence": 5}}
+PARAMS = {
+    "sgd": {"average": True, "eta0": 0.8},
+    "ftrl": {"alpha": 0.9},
+    "ftrl_pairs": {"pair_alpha": 0.1, "pair_bits": 10},
+    "fm": {"min_evidence": 5},
+}
 
 
 def train(kind, parts, path=None, **options):
@@ -196,8 +201,8 @@ def test_trees_come_back_as_they_were():
     """Arrays in every place, numbers to the bit, texts, nothing."""
     tree = {"a": (np.arange(3), [1.1, math.inf]), "b": {"c": None, "d": "é", "e": np.float64(0.1)}}
     arrays = []
-    packed = checkpoint._pack(tree, arrays)
-    back = checkpoint._unpack(packed, {str(i): array for i, array in enumerate(arrays)})
+    packed = checkpoint.pack(tree, arrays)
+    back = checkpoint.unpack(packed, {str(i): array for i, array in enumerate(arrays)})
     assert back["a"][0] is tree["a"][0]
     assert back["a"][1] == [1.1, math.inf]
     assert back["b"] == tree["b"]
@@ -206,7 +211,7 @@ def test_trees_come_back_as_they_were():
 def test_what_cannot_be_kept_is_a_defect():
     """Another object in a learner would be lost silently."""
     with pytest.raises(TypeError, match="found <class 'object'>"):
-        checkpoint._pack({"a": object()}, [])
+        checkpoint.pack({"a": object()}, [])
 
 
 SCRIPT = """

@@ -139,7 +139,7 @@ def test_scikit_learns_overflow_is_divergence(parts):
 
 
 WILD = [
-    ("sgd", {"eta0": 1e308}),
+    ("sgd", {"eta0": 1e308, "average": False}),
     ("ftrl", {"alpha": 1e308}),
     ("ftrl", {"alpha": 1e308, "l1": 0.0, "l2": 0.0}),
     ("fm", {"alpha": 1e308, "l1": 0.0, "l2": 0.0}),

@@ -66,7 +66,7 @@ def test_the_correction_restores_calibration(parts, kind):
     learner = make_learner(kind, 256, random_state=0)
     history, learner = fit_anew(learner, train, valid, max_epochs=3, negative_rate=0.25, seed=2)
     full = fit_stream(make_learner(kind, 256, random_state=0), train, valid, max_epochs=3)
-    assert history.best_log_loss == pytest.approx(full.best_log_loss, rel=0.03)
+    assert history.best_log_loss == pytest.approx(full.best_log_loss, rel=0.05)
     y_true, p_click = predict_stream(learner, valid)
     assert p_click.mean() / y_true.mean() == pytest.approx(1, abs=0.06)
     model = freeze(learner, small_contract(), name="m")

@@ -106,9 +106,12 @@ def test_a_statistic_of_the_past_is_a_number_in_batch_and_request():
     found = scoring.as_input(encode_batch(table, contract), CATEGORICAL, 2**20, numbers)
     place = contract.token_fields.index("campaign_rate")
     assert [one.place for one in numbers] == [place]
-    rates = [8.5 / 1000, 8.5 / 50, 308.5 / 1000]  # with 50 average impressions before
+    rates = [8.5 / 1000, np.nan, 308.5 / 1000]  # with 50 average impressions before; one has no past
     edges = find_feature("campaign_rate").feature.buckets
-    by_hand = [middles(edges)[np.searchsorted(edges, rate, side="right")] for rate in rates]
+    by_hand = [
+        rate if np.isnan(rate) else middles(edges)[np.searchsorted(edges, rate, side="right")]
+        for rate in rates
+    ]
     np.testing.assert_array_equal(found[:, place], np.array(by_hand, np.float32))
     np.testing.assert_allclose(found[[0, 2], place], [0.02, 0.35], rtol=1e-6)
     rows = [{"C17": value, "site": "a", "hour": "14102205"} for value in values]
