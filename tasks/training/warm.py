@@ -237,8 +237,10 @@ def find_start(
     if (why := _mismatch(name, block, train, valid, model, found.origin)) is not None:
         return Start(f"{name} is trained anew: {who} {why}")
     path = SERVED_PATH if found.is_renewed else MODEL_PATH
+    target = (found.folder / STATE).parent
+    target.mkdir(exist_ok=True)
     with suppress(Exception):  # an older release kept none
-        client.download_artifacts(found.run_id, f"{path}/{STATE}", str(found.folder.parent))
+        client.download_artifacts(found.run_id, f"{path}/{STATE}", str(target))
     if not (found.folder / STATE).is_file():
         return Start(f"{name} is trained anew: {who} keeps nothing to go on from")
     line = f"{name} goes on from {who} with what is newer; its validation metrics are those before, on rows that it may have learned"

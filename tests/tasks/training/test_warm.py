@@ -8,6 +8,8 @@ import pytest
 from tasks.errors import InputError
 from tasks.models import make_learner
 from tasks.models.artifact import save_model
+from tasks.registry import mlflow_store, runs
+from tasks.registry.mlflow_store import SERVED_PATH
 from tasks.training import warm
 from tasks.training.warm import (
     RECIPE,
@@ -19,6 +21,7 @@ from tasks.training.warm import (
     restore_state,
     save_state,
 )
+from tests.stores import mlflow_client
 from tests.tasks.models.rows import MemoryRows, learnable_rows, small_contract
 
 DAY_US = 86_400_000_000
@@ -201,3 +204,21 @@ def test_anew_looks_for_no_champion(tmp_path):
     """Nothing is asked, and nothing said."""
     start = find_start("ftrl", {}, None, None, way="anew", tracking={}, folder=tmp_path)
     assert start.line is None
+
+
+@pytest.mark.slow
+def test_what_it_goes_on_from_is_fetched_from_the_store(tmp_path):
+    """From beside the model that serves, in the run of the one that was judged."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client = mlflow_client(uri)
+    folder = champion_folder(tmp_path / "made")
+    with runs.training_run(client, "ctr", "ftrl", artifact_root=tmp_path / "files") as run_id:
+        runs.log_model(client, run_id, folder, path=SERVED_PATH)
+    version = mlflow_store.register(client, "ctr-small", run_id, tags={}, path=SERVED_PATH)
+    mlflow_store.set_alias(client, "ctr-small", "champion", version)
+    start = find_start(
+        "ftrl", {"kind": "ftrl"}, timed(0, 5), timed(5, 1), way="warm", tracking={"tracking_uri": uri},
+        folder=tmp_path / "start",
+    )  # fmt: skip
+    assert start.line.startswith("ftrl goes on from the champion, version 1,")
+    assert (start.folder / STATE).read_bytes() == (folder / STATE).read_bytes()
