@@ -3,7 +3,6 @@
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -236,13 +235,13 @@ def find_start(
     who = f"the champion, version {found.registry_version},"
     if (why := _mismatch(name, block, train, valid, model, found.origin)) is not None:
         return Start(f"{name} is trained anew: {who} {why}")
-    path = SERVED_PATH if found.is_renewed else MODEL_PATH
+    path = f"{SERVED_PATH if found.is_renewed else MODEL_PATH}/{STATE}"
+    there = client.list_artifacts(found.run_id, path.rpartition("/")[0])
+    if path not in [file.path for file in there]:  # of an older release, or an estimator
+        return Start(f"{name} is trained anew: {who} keeps nothing to go on from")
     target = (found.folder / STATE).parent
     target.mkdir(exist_ok=True)
-    with suppress(Exception):  # an older release kept none
-        client.download_artifacts(found.run_id, f"{path}/{STATE}", str(target))
-    if not (found.folder / STATE).is_file():
-        return Start(f"{name} is trained anew: {who} keeps nothing to go on from")
+    client.download_artifacts(found.run_id, path, str(target))
     line = f"{name} goes on from {who} with what is newer; its validation metrics are those before, on rows that it may have learned"
     return Start(line, found.folder, model.info[RECIPE], model.info, model.version)
 

@@ -131,7 +131,11 @@ def start_from(monkeypatch, folder, *, origin="here", way="warm", train=(0, 5), 
     found = SimpleNamespace(
         folder=folder, registry_version="4", run_id="r", origin=origin, is_renewed=True
     )
-    monkeypatch.setattr(warm.mlflow_store, "connect", lambda uri: None)
+    there = [SimpleNamespace(path=f"{SERVED_PATH}/{STATE}")] if (folder / STATE).is_file() else []
+    client = SimpleNamespace(
+        list_artifacts=lambda run_id, path: there, download_artifacts=lambda *args: None
+    )
+    monkeypatch.setattr(warm.mlflow_store, "connect", lambda uri: client)
     monkeypatch.setattr(warm.mlflow_store, "find_alias", lambda *args, **kwargs: found)
     return find_start(
         "ftrl", {"kind": "ftrl"}, timed(*train), timed(*valid), way=way, tracking={"tracking_uri": ""},
