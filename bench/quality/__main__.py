@@ -4,8 +4,6 @@ import argparse
 import multiprocessing
 import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,14 @@ from rich.console import Console
 
 from bench import report
 from bench.peers import peers_python
-from bench.quality.choice import judge
 from bench.quality.contestants import CONTESTANTS
 from bench.quality.figure import draw
-from bench.quality.rows import Fold, real_folds, simulated
+from bench.quality.jobs import jobs_of, work
 from bench.quality.tables import quality_table, summary
 from bench.throughput import run_command
-from tasks.errors import ConfigError, InputError
 from tasks.simulation.shapes import SHAPES
 
-SIMULATOR, REAL = "simulator", "first hour"
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-Job = tuple[str, dict[str, Any]]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +43,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Judge every contestant on every fold, print the tables, and save them with the figure."""
-    jobs = _jobs(options)
+    jobs = jobs_of(options)
     with console.status("peers' environment"):
         peers_python()
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read by the processes that are started
@@ -68,39 +62,6 @@ def run(options: argparse.Namespace, console: Console) -> None:
         path = report.save("quality", content)
         draw(summaries, path.with_suffix(".svg"))
         console.print(f"saved as {path.relative_to(report.ROOT)}", highlight=False)
-
-
-def _jobs(options: argparse.Namespace) -> list[Job]:
-    if options.folds < 3:
-        raise ConfigError(f"folds must be at least 3, got {options.folds}: to train, tune and test")
-    jobs: list[Job] = [
-        (SIMULATOR, {"shape": shape, "n_rows": options.rows, "seed": seed})
-        for seed in options.seeds
-        for shape in options.shapes
-    ]
-    if options.real and not Path(options.real).is_file():
-        raise InputError(f"{options.real}: no such file; unset CLICKLAB_REAL_LOG to go without it")
-    if options.real:
-        real = {"path": Path(options.real), "n_folds": options.folds}
-        jobs += [(REAL, real | {"number": number}) for number in range(options.folds)]
-    return jobs
-
-
-def work(job: Job, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a record for each contestant on one fold; runs in a process of its own."""
-    log, of_fold = job
-    with tempfile.TemporaryDirectory(prefix="clicklab-quality-") as folder:
-        fold = _fold(log, of_fold, Path(folder))
-        about = {"log": log, "fold": fold.name}
-        return [about | judge(CONTESTANTS[key], fold) for key in keys]
-
-
-def _fold(log: str, of_fold: dict[str, Any], folder: Path) -> Fold:
-    if log == SIMULATOR:
-        return simulated(**of_fold, folder=folder)
-    number = of_fold.pop("number")
-    folds: Iterator[Fold] = real_folds(**of_fold, folder=folder)
-    return next(fold for n, fold in enumerate(folds) if n == number)
 
 
 if __name__ == "__main__":

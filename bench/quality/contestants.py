@@ -17,13 +17,13 @@ OURS: tuple[Contestant, ...] = (
     Ours("fm", "fm", "fm", grid(factor_alpha=[0.03, 0.06], min_evidence=[30.0, 100.0])),
 )
 PEERS: tuple[Contestant, ...] = (
-    Vowpal("vw", "VW", _VW, grid(learning_rate=[0.03, 0.1, 0.3])),
-    Vowpal("vw_ftrl", "VW, --ftrl", (*_VW, "--ftrl"), grid(ftrl_alpha=[0.01, 0.03, 0.1])),
+    Vowpal("vw", "VW", _VW, grid(learning_rate=[0.05, 0.15, 0.3, 0.5])),
+    Vowpal("vw_ftrl", "VW, --ftrl", (*_VW, "--ftrl"), grid(ftrl_alpha=[0.02, 0.05, 0.1, 0.2])),
     Vowpal(
         "vw_pairs",
         "VW, -q ::",
         _VW_PAIRS,
-        grid(learning_rate=[0.02, 0.05, 0.15]),
+        grid(learning_rate=[0.05, 0.15, 0.4]),
         with_crosses=False,
     ),
     Logistic(),

@@ -23,7 +23,7 @@ class Logistic:
 
     key: str = "logistic"
     label: str = "LogisticRegression"
-    settings: Sequence[Setting] = grid(C=[0.1, 0.25, 0.5, 1.0])
+    settings: Sequence[Setting] = grid(C=[0.05, 0.1, 0.25, 0.5])
     ours: bool = False
 
     def trial(self, setting: Setting, fold: Fold) -> tuple[float, int]:

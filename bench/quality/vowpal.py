@@ -15,7 +15,7 @@ from bench.process import run_child
 from bench.quality.choice import Fitted, Setting, best_pass
 from bench.quality.rows import Fold, Part
 
-MAX_PASSES, TIMEOUT_S = 8, 900
+MAX_PASSES, TIMEOUT_S = 6, 900
 
 
 @dataclass(frozen=True)
