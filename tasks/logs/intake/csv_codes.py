@@ -110,62 +110,53 @@ def _marks(word, pattern):
 
 @numba.njit(cache=True, nogil=True)
 def _read(data, separator, n_rows, role, tables, codes, first, words, n_values, spans):
+    """Read all lines; return whether each of them has as many values as there are roles.
+
+    One function, because arrays given to another are counted at each call. Values are compared, not only their hashes.
+    """
     size, mask = np.uint64(data.size), np.uint64(tables.shape[1] - 1)
     between, ending = np.uint64(separator) * _ONES, np.uint64(_BREAK) * _ONES
     n_columns, n_coded, place = len(role), len(codes), np.uint64(0)
     for row in range(n_rows):
         for column in range(n_columns):
-            start, state, head = place, _MIX, np.uint64(0)
-            while True:
-                word = _word(data, place, size)
+            start, state, head, marks = place, _MIX, np.uint64(0), np.uint64(0)
+            while not marks:
+                word, n_bytes = _word(data, place, size), np.uint64(8)
                 marks = _marks(word, between) | _marks(word, ending)
                 if marks:
                     low = marks & (~marks + np.uint64(1))
-                    n_bytes = (
-                        (((low - np.uint64(1)) & _ONES) * _ONES) >> np.uint64(56)
-                    ) - np.uint64(1)
+                    n_bytes = (((low - np.uint64(1)) & _ONES) * _ONES >> np.uint64(56)) - np.uint64(
+                        1
+                    )
                     word &= (np.uint64(1) << (np.uint64(8) * n_bytes)) - np.uint64(1)
-                    if place == start:
-                        head = word
-                    state = (state ^ word) * _MIX
-                    place += n_bytes
-                    break
                 if place == start:
                     head = word
                 state = (state ^ word) * _MIX
                 state ^= state >> np.uint64(29)
-                place += np.uint64(8)
+                place += n_bytes
             ends_line = place >= size or data[place] == _BREAK
             if ends_line != (column == n_columns - 1):
                 return False
-            length = np.int64(place - start)
+            begin, length, kind = np.int64(start), np.int64(place - start), role[column]
             place += np.uint64(1)
-            kind = role[column]
-            if kind < 0:
-                continue
             if kind >= n_coded:
-                spans[kind - n_coded, row, 0], spans[kind - n_coded, row, 1] = start, length
+                spans[kind - n_coded, row, 0], spans[kind - n_coded, row, 1] = begin, length
+            if kind < 0 or kind >= n_coded:
                 continue
-            state ^= np.uint64(length) * _MIX
-            slot = ((state ^ (state >> np.uint64(32))) * _MIX >> np.uint64(24)) & mask
+            slot = ((state ^ np.uint64(length)) * _MIX >> np.uint64(32)) & mask
             while True:
                 code = tables[kind, slot] - 1
                 if code < 0:
                     code = n_values[kind]
-                    n_values[kind] = code + 1
-                    tables[kind, slot] = code + 1
-                    first[kind, code, 0], first[kind, code, 1] = start, length
+                    n_values[kind], tables[kind, slot] = code + 1, code + 1
+                    first[kind, code, 0], first[kind, code, 1] = begin, length
                     words[kind, code] = head
                     break
                 if words[kind, code] == head and first[kind, code, 1] == length:
-                    is_same = True
-                    if length > 8:
-                        before = first[kind, code, 0]
-                        for step in range(8, length):
-                            if data[before + step] != data[np.int64(start) + step]:
-                                is_same = False
-                                break
-                    if is_same:
+                    before, step = first[kind, code, 0], 8
+                    while step < length and data[before + step] == data[begin + step]:
+                        step += 1
+                    if step >= length:
                         break
                 slot = (slot + np.uint64(1)) & mask
             codes[kind, row] = code
