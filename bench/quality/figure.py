@@ -7,6 +7,7 @@ from typing import Any
 from bench.quality.contestants import CONTESTANTS
 from bench.quality.tables import frontier
 
+_PEERS = "peers; the line is the frontier, which nobody beats in both"
 _TITLES = {"simulator": "Simulated logs", "first hour": "One hour of a real log"}
 
 
@@ -27,12 +28,23 @@ def draw(summaries: Sequence[Mapping[str, Any]], path: Path) -> None:
         _panel(axes, [one for one in summaries if one["log"] == log])
         axes.set(title=_TITLES[log], xlabel="processor time of one training (s)")
     panels[0][0].set_ylabel("log loss of the test rows (nats)")
+    handles = [panels[0][0].plot([], [], linestyle="", label=name, **look)[0] for name, look in _looks().items()]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 
 
+def _looks() -> dict[str, dict[str, Any]]:
+    from tasks.figures.style import ACCENT, INK
+
+    return {
+        "ours": {"marker": "o", "color": ACCENT, "markersize": 7},
+        _PEERS: {"marker": "s", "color": INK, "markersize": 7, "markerfacecolor": "white"},
+    }
+
+
 def _panel(axes: Any, these: Sequence[Mapping[str, Any]]) -> None:
-    from tasks.figures.style import ACCENT, INK, SOFT
+    from tasks.figures.style import SOFT
 
     points = [(one["cpu_s"], one["log_loss"]) for one in these]
     edge = [points[place] for place in frontier(points)]
@@ -40,8 +52,8 @@ def _panel(axes: Any, these: Sequence[Mapping[str, Any]]) -> None:
     axes.step(*zip(*edge, last, strict=True), where="post", color=SOFT, linewidth=1.2)
     for (cpu_s, loss), one in zip(points, these, strict=True):
         contestant = CONTESTANTS[one["contestant"]]
-        look = {"marker": "o", "color": ACCENT} if contestant.ours else {"marker": "s", "color": INK, "markerfacecolor": "white"}  # fmt: skip
-        axes.plot(cpu_s, loss, linestyle="", markersize=7, **look)
+        look = _looks()["ours" if contestant.ours else _PEERS]
+        axes.plot(cpu_s, loss, linestyle="", **look)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.12, y=0.1)
@@ -73,7 +85,6 @@ def _label(axes: Any, points: Sequence[tuple[float, float]], these: Sequence[Map
 
 
 _PLACES = (
-    ((7, 0), "left"), ((-7, 0), "right"), ((0, 10), "center"), ((0, -10), "center"),
-    ((8, 10), "left"), ((8, -10), "left"), ((-8, 10), "right"), ((-8, -10), "right"),
-    ((0, 20), "center"), ((0, -20), "center"),
+    ((6, 8), "left"), ((-6, 8), "right"), ((7, 0), "left"), ((-7, 0), "right"), ((0, 10), "center"),
+    ((0, -10), "center"), ((8, -10), "left"), ((-8, -10), "right"), ((0, 20), "center"), ((0, -20), "center"),
 )  # fmt: skip
