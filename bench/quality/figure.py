@@ -87,4 +87,5 @@ def _label(axes: Any, points: Sequence[tuple[float, float]], these: Sequence[Map
 _PLACES = (
     ((6, 8), "left"), ((-6, 8), "right"), ((7, 0), "left"), ((-7, 0), "right"), ((0, 10), "center"),
     ((0, -10), "center"), ((8, -10), "left"), ((-8, -10), "right"), ((0, 20), "center"), ((0, -20), "center"),
+    ((-4, -20), "right"), ((4, -20), "left"), ((0, -32), "center"), ((0, 32), "center"),
 )  # fmt: skip
