@@ -180,6 +180,11 @@ SCALE ?=
 bench: $(STAMP)  ## time against peers (ROWS=; SCALE=1, FEATURES=1, FIELDS=1)
 	@$(BIN)/python -m $(if $(SCALE),bench.scale,$(if $(FEATURES),bench.features,$(if $(FIELDS),bench.fields,bench.throughput)) --rows $(ROWS))
 
+.PHONY: bench-quality
+QUALITY ?=
+bench-quality: $(STAMP)  ## log loss against CPU seconds (QUALITY='--seeds 7 8')
+	@$(BIN)/python -m bench.quality $(QUALITY)
+
 .PHONY: bench-serve soak
 SOAK ?= 30
 bench-serve: $(STAMP)  ## time the service against named peers

@@ -21,7 +21,8 @@ class Target:
 
 TARGETS = (
     Target("ours_csv", "reference", 5.0),
-    Target("ours_csv", "vw_text", 0.3, ("log_loss", "progressive_log_loss")),
+    Target("ours_csv", "vw_text", 1.0, ("log_loss", "progressive_log_loss")),
+    Target("ours_log", "vw_cache", 2.5, ("log_loss", "progressive_log_loss")),
     Target("ours_log", "sklearn", 2.5, qualities=()),
     Target("ours_features", "vw_cache", 4.0, ("log_loss", "progressive_log_loss")),
 )

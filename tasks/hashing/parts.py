@@ -9,7 +9,7 @@ parts.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tasks.hashing.feature_set import MANIFEST, Batch, read_part
 from tasks.hashing.features.columns import Faults
 from tasks.logs.learned import times_between
 from tasks.logs.log import Log
-from tasks.storage.files import write_atomic
+from tasks.storage.files import open_atomic, write_atomic
 
 PLAN = "plan.json"
 _DIGEST_KEY, _FAULTS_KEY = b"clicklab.plan", b"clicklab.feature_faults"
@@ -135,12 +135,17 @@ class Parts:
         weight = self._schema.weight_column
         columns = [self._schema.label, self._contract.time_column, *([weight] if weight else [])]
         columns += self._contract.fields
-        for number, table in enumerate(_tables(self._log, columns, self._batch_rows, span), first):
-            faults = Faults()
-            _write_part(
-                self.path(number), make_batch(table, self._contract, faults), self.digest, faults
-            )
-            yield table.num_rows
+        tables = _tables(self._log, columns, self._batch_rows, span)
+        with ThreadPoolExecutor(1, thread_name_prefix="write-behind") as pool:
+            writing: Future[int] | None = None
+            for number, table in enumerate(tables, first):
+                faults = Faults()
+                batch = make_batch(table, self._contract, faults)
+                if writing is not None:
+                    yield writing.result()
+                writing = pool.submit(_write_part, self.path(number), batch, self.digest, faults)
+            if writing is not None:
+                yield writing.result()
 
     def finish(self) -> None:
         """Write the manifest: the set is complete.
@@ -244,7 +249,8 @@ def _noted(path: Path, key: bytes) -> dict[str, Any]:
         return json.loads(reader.schema.metadata[key])
 
 
-def _write_part(path: Path, batch: Batch, digest: str, faults: Faults) -> None:
+def _write_part(path: Path, batch: Batch, digest: str, faults: Faults) -> int:
+    """Write a part, and return its number of rows."""
     codes = pa.FixedSizeListArray.from_arrays(
         pa.array(batch.codes.reshape(-1)), batch.codes.shape[1]
     )
@@ -258,7 +264,6 @@ def _write_part(path: Path, batch: Batch, digest: str, faults: Faults) -> None:
         _LEFT_OUT_KEY: json.dumps(faults.left_out).encode(),
     }
     record = pa.record_batch(columns).replace_schema_metadata(metadata)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, record.schema) as writer:
+    with open_atomic(path) as handle, pa.ipc.new_file(handle, record.schema) as writer:
         writer.write_batch(record)
-    write_atomic(path, sink.getvalue().to_pybytes())
+    return record.num_rows

@@ -1,8 +1,8 @@
 """Lines of CSV to columns of text, with every bad line accounted for.
 
 A line is a row: quotes may hold commas but no line breaks, so that a stray quote damages only its own
-line. Arrow parses whole blocks; in a block that has anything unusual, each line is judged by itself first
-(:mod:`tasks.logs.intake.csv_line`). The result does not depend on where blocks were cut.
+line. Blocks without quotes are read by :mod:`tasks.logs.intake.csv_codes`, others by Arrow; in a block that has anything
+unusual, each line is judged by itself first (:mod:`tasks.logs.intake.csv_line`). The result does not depend on where blocks were cut.
 """
 
 import re
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from tasks.logs.intake.csv_codes import coded_columns
 from tasks.logs.intake.csv_line import BACKSLASH, COLUMNS, LineRule
 from tasks.schemas.forms import FileForm
 
@@ -95,13 +96,18 @@ def _only_real_escapes(block: bytes, form: FileForm) -> bytes:
 
 def parse_block(block: bytes, file: str, first_number: int, layout: Layout) -> RawRows:
     """Return the rows of whole lines, the first of which has the number `first_number`."""
-    found = _parse_whole(block, layout)
+    bad: list[tuple[int, str, str]] = []
     notes: tuple[str, ...] = ()
-    if found is not None:
+    columns = _code_plain(block, layout)
+    if columns is not None:
+        places = np.arange(len(next(iter(columns.values()), ())))
+    elif (found := _parse_whole(block, layout)) is not None:
         table, bad = found
+        columns = _columns(table, layout)
         places = np.delete(np.arange(table.num_rows + len(bad)), [line[0] for line in bad])
     else:
         table, places, bad, notes = _parse_lines(block, layout)
+        columns = _columns(table, layout)
     ends: list[np.ndarray] = []
 
     def text(row: int) -> str:
@@ -111,15 +117,33 @@ def parse_block(block: bytes, file: str, first_number: int, layout: Layout) -> R
         start = int(ends[0][place - 1]) + 1 if place else 0
         return _decode(block[start : int(ends[0][place])])
 
-    columns = {}
-    for name, place in layout.kept.items():
-        texts = table.column(str(place))
-        columns[name] = (
-            texts if name in layout.plain else texts.dictionary_encode()
-        ).combine_chunks()
     lines = [BadLine(first_number + place, reason, line) for place, reason, line in bad]
     n_lines = first_number - 1 + block.count(b"\n")
     return RawRows(file, columns, places + first_number, text, lines, notes, n_lines)
+
+
+def _code_plain(block: bytes, layout: Layout) -> dict[str, pa.Array] | None:
+    """Return the columns of a block without anything unusual, in one pass; None if it has to be parsed."""
+    form = layout.form
+    marks = [mark.encode() for mark in (form.quote, form.escape, "\r") if mark]
+    if layout.n_columns < 2 or not layout.kept or any(mark in block for mark in marks):
+        return None
+    if not _is_text(block):
+        return None
+    return coded_columns(
+        block, separator=str(form.separator), n_columns=layout.n_columns, places=layout.kept, plain=layout.plain
+    )  # fmt: skip
+
+
+def _columns(table: pa.Table, layout: Layout) -> dict[str, pa.Array]:
+    """Return text columns by name, those that are not plain as dictionaries."""
+    found = {}
+    for name, place in layout.kept.items():
+        texts = table.column(str(place))
+        found[name] = (
+            texts if name in layout.plain else texts.dictionary_encode()
+        ).combine_chunks()
+    return found
 
 
 def _line_ends(block: bytes) -> np.ndarray:
@@ -154,15 +178,23 @@ def _parse_whole(
 
 def _has_odd_lines(block: bytes) -> bool:
     """Return whether there are empty lines, carriage returns within a line, or bytes that are not text."""
-    if not block.isascii():
-        try:
-            block.decode()
-        except UnicodeDecodeError:
-            return True
+    if not _is_text(block):
+        return True
     if block.startswith((b"\n", b"\r\n")) or b"\n\n" in block:
         return True
     n_returns = block.count(b"\r")
     return bool(n_returns) and (n_returns != block.count(b"\r\n") or b"\n\r\n" in block)
+
+
+def _is_text(block: bytes) -> bool:
+    """Return whether bytes are UTF-8."""
+    if block.isascii():
+        return True
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _quotes_are_plain(block: bytes, form: FileForm) -> bool:

@@ -98,13 +98,13 @@ def cut_at_lines(
     n_left = None if span is None else span[1] - span[0]
     while chunk := stream.read(block_bytes if n_left is None else min(block_bytes, n_left)):
         n_left = None if n_left is None else n_left - len(chunk)
-        block = left + chunk
-        cut = block.rfind(b"\n") + 1
-        left = block[cut:]
+        cut = chunk.rfind(b"\n") + 1
+        block = b"".join((left, memoryview(chunk)[:cut])) if cut else b""  # copied once
+        left = chunk[cut:] if cut else left + chunk
         if len(left) > max(_MAX_LINE_BYTES, 2 * block_bytes):
             raise InputError(f"{file}: no line break in {len(left) >> 20} MB; this is not CSV")
         if cut:
-            yield block[:cut]
+            yield block
     if left and (span is None or not stream.read(1)):
         yield left
 

@@ -1,7 +1,8 @@
 """Rows to one file per day, in order of arrival, and what is in each day; :mod:`tasks.logs.intake.day_order` makes them final."""
 
 import hashlib
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,10 @@ class Day:
     def end(self, writer: PartWriter) -> None:
         """Note a file that is complete."""
         self.runs.append(Run(writer.path, writer.n_rows))
+        self.weigh(writer)
+
+    def weigh(self, writer: PartWriter) -> None:
+        """Count the impressions of a file that is complete."""
         self.weight += writer.weight
         self.weight_clicks += writer.weight_clicks
 
@@ -105,10 +110,21 @@ class Day:
 
 
 class DayFiles:
-    """Write rows by day, in any order, in bounded memory; a day that comes in order gets the file that a log holds."""
+    """Write rows by day, in any order, in bounded memory; a day that comes in order gets the file that a log holds.
 
-    def __init__(self, folder: Path, schema: Schema):
+    `n_threads` write beside the caller, with 0 the caller does. As long as rows come in order of time, a day is written when
+    rows of a later one have come; otherwise at the end, or when too many wait.
+    """
+
+    def __init__(self, folder: Path, schema: Schema, *, n_threads: int = 0):
         self._folder, self._schema = folder, schema
+        self._pool = ThreadPoolExecutor(n_threads) if n_threads else None
+        self._n_ending = 2 * n_threads
+        self._ending: deque[tuple[Day, PartWriter]] = deque()
+        self._steady, self._latest = (
+            True,
+            -(1 << 31),
+        )  # whether rows come in order of time; the last day
         self.days: dict[int, Day] = {}
         self._writers: OrderedDict[int, PartWriter] = OrderedDict()  # by the last use
 
@@ -133,13 +149,22 @@ class DayFiles:
             ranks[rows] = np.arange(day.n_rows, day.n_rows + part.num_rows)
             day.count(*chosen)
             self._write(day, part)
+        self._end_earlier(found.tolist())
         return numbers, ranks
+
+    def _end_earlier(self, found: list[int]) -> None:
+        """End the days before those that have come, if every row so far came in order of time."""
+        self._steady &= found[0] >= self._latest and all(self.days[one].in_order for one in found)
+        self._latest = found[-1]
+        if self._steady:
+            for number in [number for number in self._writers if number < found[0]]:
+                self._end(number)
 
     def _write(self, day: Day, batch: pa.RecordBatch) -> None:
         writer = self._writers.get(day.number)
         if writer is None:
             path = self._folder / day.file.with_stem(f"part-{len(day.runs)}")
-            writer = self._writers[day.number] = part_writer(path, self._schema)
+            writer = self._writers[day.number] = part_writer(path, self._schema, self._pool)
         self._writers.move_to_end(day.number)
         writer.add(batch)
         opened = [number for number, one in self._writers.items() if one.is_open]
@@ -150,27 +175,43 @@ class DayFiles:
             self._end(max(others, key=lambda number: self._writers[number].n_waiting, default=last))
 
     def _end(self, number: int) -> None:
-        writer = self._writers.pop(number)
+        writer, day = self._writers.pop(number), self.days[number]
+        writer.last_group()
+        day.runs.append(Run(writer.path, writer.n_rows))
+        self._ending.append((day, writer))
+        while len(self._ending) > self._n_ending:
+            self._finish_oldest()
+
+    def _finish_oldest(self) -> None:
+        day, writer = self._ending.popleft()
         writer.end()
-        self.days[number].end(writer)
+        day.weigh(writer)
 
     def flush(self) -> None:
         """Write buffered rows and close every file."""
         for number in list(self._writers):
             self._end(number)
+        while self._ending:
+            self._finish_oldest()
+        self._stop_threads()
         for day in self.days.values():
             day.seal()
 
     def abandon(self) -> None:
         """Close every file after a failure; what is in them is discarded."""
-        for writer in self._writers.values():
+        self._stop_threads()
+        for writer in [*self._writers.values(), *(one for _, one in self._ending)]:
             with suppress(OSError):  # a full disk was already reported by the write before
                 writer.close()
 
+    def _stop_threads(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
-def part_writer(path: Path, schema: Schema) -> PartWriter:
+
+def part_writer(path: Path, schema: Schema, pool: Executor | None = None) -> PartWriter:
     """Return a writer of rows of the canonical log."""
-    return PartWriter(path, label=schema.label, weight=schema.weight_column)
+    return PartWriter(path, label=schema.label, weight=schema.weight_column, pool=pool)
 
 
 def counted_columns(

@@ -4,6 +4,7 @@ Row groups have :data:`GROUP_ROWS` rows each (the last one fewer), and the dicti
 its rows in order of their first appearance. zstd, dictionary-encoded.
 """
 
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numba
@@ -19,16 +20,26 @@ GROUP_ROWS = 131_072
 class PartWriter:
     """Write one Parquet file from batches of any size.
 
+    Parameters
+    ----------
+    path, label, weight
+        The file, and the columns of label and weight.
+    pool
+        Writes beside the caller, one group of rows at a time; None: the caller writes.
+
     Attributes
     ----------
     n_rows, n_waiting
         Rows added, and those of them that are not yet in the file.
     weight, weight_clicks
-        Sums of the weight column over the rows in the file, and over its clicks; 0 without one.
+        Sums of the weight column over the rows in the file, and over its clicks, once it is complete; 0 without one.
     """
 
-    def __init__(self, path: Path, *, label: str, weight: str | None = None):
-        self.path = path
+    def __init__(
+        self, path: Path, *, label: str, weight: str | None = None, pool: Executor | None = None
+    ):
+        self.path, self._pool = path, pool
+        self._writing: Future[None] | None = None
         self.n_rows = self.n_waiting = 0
         self.weight = self.weight_clicks = 0.0
         self._label, self._weight = label, weight
@@ -37,8 +48,8 @@ class PartWriter:
 
     @property
     def is_open(self) -> bool:
-        """Whether the file exists and is open."""
-        return self._writer is not None
+        """Whether the file exists and is open, or soon will."""
+        return self._writer is not None or self._writing is not None
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add rows; whole groups are written."""
@@ -56,11 +67,22 @@ class PartWriter:
         self.n_rows += batch.num_rows
 
     def _write(self) -> None:
-        """Write what waits as one row group."""
-        table = pa.Table.from_batches(self._waiting)
-        if len(self._waiting) > 1:
+        """Write what waits as one row group, when the one before is written."""
+        batches, self._waiting, self.n_waiting = self._waiting, [], 0
+        self._wait()
+        if self._pool is None:
+            self._write_group(batches)
+        else:
+            self._writing = self._pool.submit(self._write_group, batches)
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write_group(self, batches: list[pa.RecordBatch]) -> None:
+        table = pa.Table.from_batches(batches)
+        if len(batches) > 1:
             table = table.unify_dictionaries().combine_chunks()
-        self._waiting, self.n_waiting = [], 0
         table = pa.table(
             [_compact(table.column(name)) for name in table.column_names], schema=table.schema
         )
@@ -77,14 +99,19 @@ class PartWriter:
             )  # fmt: skip
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 
-    def end(self) -> None:
-        """Write what waits, and finish the file."""
+    def last_group(self) -> None:
+        """Begin to write what waits: nothing more is added."""
         if self._waiting:
             self._write()
+
+    def end(self) -> None:
+        """Write what waits, and finish the file."""
+        self.last_group()
+        self._wait()
         self.close()
 
     def close(self) -> None:
-        """Close the file without what waits."""
+        """Close the file without what waits; nothing may be writing to it."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

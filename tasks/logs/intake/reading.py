@@ -108,7 +108,7 @@ class _Reading:
     def __init__(self, piece: Piece, schema: Schema, options: Options, found: PieceRows):
         self._piece, self._schema, self._options, self._found = piece, schema, options, found
         self._quarantine = Quarantine(found.quarantine)
-        self._days = DayFiles(found.folder, schema)
+        self._days = DayFiles(found.folder, schema, n_threads=options.n_threads)
         self._records = RowRecords(found.records, piece.number)
 
     def read(self, on_progress: Callable[[int], None] | None) -> None:

@@ -1,5 +1,6 @@
 """One Parquet file: its bytes follow from its rows, not from the batches in which they came."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -32,8 +33,8 @@ def batch_of(values, first=0):
 VALUES = [None if n % 11 == 0 else f"s{n * n % 17}" for n in range(100)]
 
 
-def written(path, cuts):
-    writer = PartWriter(path, label="click", weight="w")
+def written(path, cuts, pool=None):
+    writer = PartWriter(path, label="click", weight="w", pool=pool)
     bounds = [0, *cuts, len(VALUES)]
     for low, high in pairwise(bounds):
         writer.add(batch_of(VALUES[low:high], low))
@@ -82,3 +83,12 @@ def test_rows_taken_out_of_a_batch_keep_nothing_of_it():
     few = part_writer.detached(batch.slice(3, 2))
     assert few.to_pylist() == batch.slice(3, 2).to_pylist()
     assert few.get_total_buffer_size() < batch.get_total_buffer_size() / 5
+
+
+def test_a_thread_that_writes_changes_nothing(tmp_path):
+    """Bytes and sums are those of a writer without one."""
+    alone = written(tmp_path / "a.parquet", [29, 31, 90])
+    with ThreadPoolExecutor(2) as pool:
+        beside = written(tmp_path / "b.parquet", [29, 31, 90], pool)
+    assert alone.path.read_bytes() == beside.path.read_bytes()
+    assert (alone.weight, alone.weight_clicks) == (beside.weight, beside.weight_clicks)
