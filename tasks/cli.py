@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-import tasks.cli_ideas  # noqa: F401  its commands belong to `app`
+import tasks.cli_ideas
+import tasks.cli_monitor  # noqa: F401  likewise
 from tasks.cli_app import app, readable_errors, show_outcome
 from tasks.errors import ClicklabError, ConfigError
 

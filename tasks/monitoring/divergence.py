@@ -83,9 +83,9 @@ def chance_of_psi(
     ----------
     Satterthwaite (1946), "An approximate distribution of estimates of variance components".
     """
-    from scipy.stats import gamma
+    from scipy.special import gammaincc
 
     df, unit = noise(counts, reference)
     mean = df * unit + max(usual[0], 0.0)
     variance = 2 * df * unit**2 + usual[1] ** 2
-    return float(gamma.sf(found, mean**2 / variance, scale=variance / mean))
+    return float(gammaincc(mean**2 / variance, max(found, 0.0) * mean / variance))

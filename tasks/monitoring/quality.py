@@ -35,7 +35,7 @@ def with_intervals(sums: np.ndarray, *, level: float = 0.95) -> dict[str, Any]:
     The interval of the calibration ratio is the jackknife's or the exact binomial one, whichever is wider. NaN is a
     metric that is not defined, such as those of no rows.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     total = sums.sum(axis=0)
     out: dict[str, Any] = {
@@ -44,7 +44,7 @@ def with_intervals(sums: np.ndarray, *, level: float = 0.95) -> dict[str, Any]:
         "n_expected": float(total[2]),
     }
     whole, errors, n_groups = _jackknife(sums)
-    width = float(t.ppf((1 + level) / 2, max(n_groups - 1, 1)))
+    width = float(stdtrit(max(n_groups - 1, 1), (1 + level) / 2))
     for name, value in whole.items():
         half = width * errors[name]
         out[name] = value
@@ -60,7 +60,7 @@ def chance_of_calibration(sums: np.ndarray) -> float:
 
     Exact binomial tails, as if rows were independent, and the jackknife's t test of the logarithm.
     """
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     total = sums.sum(axis=0)
     if not total[0]:
@@ -70,7 +70,7 @@ def chance_of_calibration(sums: np.ndarray) -> float:
     ratio, error = whole["calibration_ratio"], errors["calibration_ratio"]
     if not (ratio > 0 and error > 0):
         return exact
-    by_units = 2 * float(t.sf(abs(np.log(ratio)) / error, max(n_groups - 1, 1)))
+    by_units = 2 * float(stdtr(max(n_groups - 1, 1), -abs(np.log(ratio)) / error))
     return max(exact, by_units)
 
 
@@ -99,4 +99,4 @@ def _ratio_interval(
     low, high = ratio_interval(total[1], total[0], total[2], level=level)
     if not np.isfinite(half):
         return low, high
-    return min(low, value * np.exp(-half)), max(high, value * np.exp(half))
+    return min(low, value * float(np.exp(-half))), max(high, value * float(np.exp(half)))

@@ -114,6 +114,26 @@ class MonitorRecord(msgspec.Struct):
         """Return the quality of the parts of one sort."""
         return [one for one in self.quality if one.part == part]
 
+    def summary(self) -> list[str]:
+        """Return what to know in a few lines: what was read, how predictions compare with clicks, alerts."""
+        counts = self.counts
+        lines = [
+            f"{counts.get('exposures_used', 0):,} exposures and {counts.get('clicks_attributed', 0):,} clicks, "
+            f"{self.start_utc} to {self.now_utc}"
+        ]
+        for one in [*self.parts("all"), *self.parts("variant")]:
+            if one.calibration_ratio is None or one.ctr is None:
+                lines.append(f"{one.name}: no clicks among {one.n_exposures:,} mature exposures")
+                continue
+            low, high = one.calibration_ratio_low or 0, one.calibration_ratio_high or math.inf
+            lines.append(
+                f"{one.name}: {one.ctr:.2%} clicked, predicted {one.calibration_ratio:.3f} times that "
+                f"({low:.3f} to {high:.3f})"
+            )
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"ALERT {one.kind} {one.sentence}" for one in self.alerts]
+        return lines if self.alerts else [*lines, "no alerts"]
+
 
 def write_record(path: str | Path, record: MonitorRecord) -> None:
     """Write the record, whole or not at all."""

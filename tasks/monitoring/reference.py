@@ -6,7 +6,7 @@ moves by itself every day is no alarm. Written by ``hash_features`` and stored b
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,24 @@ from tasks.monitoring.bins import (
     N_BINS,
     N_TOP,
     REST,
+    SEEN_BITS,
     UNSEEN,
     FieldBins,
     SeenValues,
     as_numbers,
 )
 from tasks.monitoring.divergence import excess_psi, merged
+from tasks.registry.recording import REFERENCE
 from tasks.schema import Field, Schema
+from tasks.storage.files import write_atomic
 
-FILE = "reference.json"
 FORMAT = 1
 MAX_ROWS = 1_000_000
 _MAX_COUNTED = 100_000  # distinct values of a field that are counted at once
 _FEWEST_ROWS = 100  # of a window that says something
 _HOUR_US = 3_600_000_000
+_NEVER = 2**31 - 1
+_DAY_HOURS = 24
 
 
 @dataclass
@@ -58,7 +62,7 @@ class FieldReference:
     psi
         PSI of an hour against the rows before it, beyond what its number of rows explains.
     missing, unseen
-        Shares of an hour's rows without a value, and with one that no earlier row had.
+        Shares of an hour's rows without a value, and with one that no row until a day before it had.
     """
 
     bins: FieldBins
@@ -124,13 +128,16 @@ def build_reference(
     """Return the reference of the last rows of a span (end exclusive); memory does not grow with them."""
     span = (max(span[0], span[1] - max_rows), span[1])
     names = [spec.name for spec in schema.fields]
+    columns = [*names, *([schema.time_column] if schema.has_time else [])]
     counters = [_Counter(spec) for spec in schema.fields]
-    for batch in log.batches(columns=names, start=span[0], stop=span[1]):
+    known: set[int] = set()
+    for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
+        known.update(np.unique(_hours(batch, schema)).tolist())
         for counter in counters:
             counter.add(batch.column(counter.spec.name))
-    found = [_Windows(counter.bins()) for counter in counters]
-    times = [schema.time_column] if schema.has_time else []
-    for batch in log.batches(columns=[*names, *times], start=span[0], stop=span[1]):
+    lag = _DAY_HOURS if len(known) >= 3 * _DAY_HOURS else 1
+    found = [_Windows(counter.bins(), lag) for counter in counters]
+    for batch in log.batches(columns=columns, start=span[0], stop=span[1]):
         hours = _hours(batch, schema)
         for one in found:
             one.add(batch.column(one.bins.name), hours)
@@ -182,9 +189,10 @@ class _Counter:
 class _Windows:
     """Counts of one field by hour, each with what was unseen until then."""
 
-    def __init__(self, bins: FieldBins):
-        self.bins = bins
+    def __init__(self, bins: FieldBins, lag: int):
+        self.bins, self._lag = bins, lag
         self._counts: dict[int, np.ndarray] = {}
+        self._first = np.full(1 << SEEN_BITS, _NEVER)  # hour in which a hash occurred first
 
     def add(self, column: pa.Array, hours: np.ndarray) -> None:
         cuts = np.flatnonzero(np.diff(hours)) + 1
@@ -196,12 +204,18 @@ class _Windows:
             return
         rows, of_text, hashes = self.bins.coded(column)
         for start, stop in spans:
-            codes = of_text[rows[start:stop]]
-            rest = codes == REST
-            found = hashes[rows[start:stop][rest]]
-            codes[rest] = np.where(self.bins.seen.has(found), REST, UNSEEN)
+            at = rows[start:stop]
+            codes = of_text[at]
+            places = hashes[at[codes != MISSING]] >> (32 - SEEN_BITS)
+            number = self._ordinal(int(hours[start]))
+            self._first[places] = np.minimum(self._first[places], number)
+            places = hashes[at[codes == REST]] >> (32 - SEEN_BITS)
+            codes[codes == REST] = np.where(self._first[places] > number - self._lag, UNSEEN, REST)
             self._count(int(hours[start]), codes)
-            self.bins.seen.add(hashes[rows[start:stop][codes != MISSING]])
+
+    def _ordinal(self, hour: int) -> int:
+        """Return the number of an hour, of those that have rows."""
+        return len(self._counts) - int(hour in self._counts)
 
     def _count(self, hour: int, codes: np.ndarray) -> None:
         counts = self._counts.setdefault(hour, np.zeros(N_BINS, np.int64))
@@ -210,13 +224,12 @@ class _Windows:
     def reference(self) -> FieldReference:
         table = np.array([self._counts[hour] for hour in sorted(self._counts)]).reshape(-1, N_BINS)
         before = np.cumsum(table, axis=0)
-        lag = 24 if len(table) >= 72 else 1
-        later = range(max(len(table) // 2, lag), len(table))
+        later = range(max(len(table) // 2, self._lag), len(table))
         kept = [number for number in later if table[number].sum() >= _FEWEST_ROWS]
-        psi = [excess_psi(table[one], merged(before[one - lag])) for one in kept]
+        psi = [excess_psi(table[one], merged(before[one - self._lag])) for one in kept]
         shares = table[kept] / table[kept].sum(axis=1, keepdims=True)
         return FieldReference(
-            self.bins,
+            replace(self.bins, seen=SeenValues(self._first < _NEVER)),
             merged(table.sum(axis=0)),
             _usual(psi),
             _usual(shares[:, MISSING]),
@@ -229,3 +242,14 @@ def _usual(values: Any) -> Usual:
     if not len(values):
         return Usual(0.0, 0.0)
     return Usual(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
+
+
+def write_reference(
+    log: Log, schema: Schema, span: tuple[int, int], folder: str | Path
+) -> Reference:
+    """Write the reference of the rows of a span beside the feature sets and return it; on failure none is left."""
+    path = Path(folder) / REFERENCE
+    path.unlink(missing_ok=True)  # that of other rows would hide a drift
+    reference = build_reference(log, schema, span)
+    write_atomic(path, reference.to_json())
+    return reference

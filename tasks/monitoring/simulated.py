@@ -5,20 +5,22 @@ clicks its labels after an exponential delay. So monitoring can be judged agains
 """
 
 import json
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.errors import ConfigError
 from tasks.monitoring.bins import text_hashes
 from tasks.serving.exposure_files import record_schema
-from tasks.simulation.simulate import FIELDS, simulate_batches
+from tasks.simulation.simulate import FIELDS, parse_uri, simulate_batches
 from tasks.storage.files import open_atomic
+from tasks.storage.workspace import resolve
 
 UNIT = "device_ip"
 VARIANTS = ("champion", "challenger")
@@ -49,13 +51,13 @@ Change = Callable[[pa.RecordBatch, np.ndarray, np.ndarray], tuple[pa.RecordBatch
 def serve(
     n_rows: int,
     *,
-    days: int,
-    start: str,
+    days: int = 10,
+    start: str = "2014-10-21",
     seed: int = 7,
     ctr: float = 0.17,
     mean_delay_s: float = 600.0,
     change: Change | None = None,
-    since: str = "",
+    skip_rows: int = 0,
     batch_rows: int = 65_536,
 ) -> Iterator[Served]:
     """Yield simulated answers in batches, hour by hour in time order.
@@ -68,8 +70,8 @@ def serve(
         Mean time from answer to click, seconds.
     change
         Given fields, times (microseconds) and whether each row is clicked, returns fields and clicks: a drift.
-    since
-        First hour to serve, as 26030100; what lies before is what a model was trained on.
+    skip_rows
+        Rows at the beginning that are not served: those that a model was trained on.
     batch_rows
         Rows per batch.
     """
@@ -78,10 +80,11 @@ def serve(
         n_rows, days=days, start=start, seed=seed, ctr=ctr, batch_rows=batch_rows
     )
     n_before = 0
+    n_skipped = 0
     for found in batches:
-        batch = found.filter(pc.greater_equal(found["hour"], since)) if since else found
-        n = batch.num_rows
-        if not n:
+        batch = found.slice(min(skip_rows - n_skipped, found.num_rows))
+        n_skipped += found.num_rows - batch.num_rows
+        if not (n := batch.num_rows):
             continue
         hours = np.array([_micros(text) for text in batch["hour"].unique().to_pylist()])
         of_row = batch["hour"].dictionary_encode().indices.to_numpy()
@@ -112,11 +115,49 @@ def write_traffic(folder: str | Path, served: Iterator[Served]) -> dict[str, int
     return counts
 
 
+def simulate_for(knobs: Mapping[str, Any]) -> dict[str, str]:
+    """Serve the test rows of a simulated log and return the knobs with which they are monitored.
+
+    Parameters
+    ----------
+    knobs
+        Those of env.yaml; the pipeline has run with them.
+
+    Raises
+    ------
+    ConfigError
+        If the log is not a simulated one, or nothing was hashed yet.
+    """
+    arguments = parse_uri(str(knobs["data"]))
+    products = resolve(str(knobs["products"]))
+    manifest = products / "features" / "manifest.json"
+    if not manifest.is_file():
+        raise ConfigError(f"{manifest} not found; `make run` first")
+    skip = int(json.loads(manifest.read_text())["split"]["test"][0])
+    same = {key: arguments[key] for key in ("days", "seed", "ctr") if key in arguments}
+    folder = products / "monitor" / "simulated"
+    shutil.rmtree(folder, ignore_errors=True)
+    last_us = 0
+
+    def watched() -> Iterator[Served]:
+        nonlocal last_us
+        for batch in serve(arguments["n_rows"], skip_rows=skip, **same):
+            last_us = int(batch.time_us.max())
+            yield batch
+
+    write_traffic(folder, watched())
+    now = datetime.fromtimestamp(last_us / 1e6, UTC).replace(microsecond=0)
+    places = {f"monitor.{name}": str(folder / name) for name in ("exposures", "clicks")}
+    return places | {"monitor.now_utc": f"'{now.isoformat()}'"}
+
+
 def exposure_table(batch: Served) -> pa.Table:
     """Return answers as records of the exposure log, one request each."""
     n = len(batch.time_us)
     texts = [column.dictionary_decode() for column in batch.fields.columns]
-    none = pa.nulls(n, pa.struct([(name, pa.list_(pa.string())) for name in batch.fields.schema.names]))
+    none = pa.nulls(
+        n, pa.struct([(name, pa.list_(pa.string())) for name in batch.fields.schema.names])
+    )
     one_each = pa.array(np.arange(n + 1), pa.int32())
     columns = {
         "request_id": pa.array(batch.request_id),
