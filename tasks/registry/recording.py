@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.hashing.feature_set import REFERENCE
 from tasks.registry.mlflow_model import log_mlflow_files
 from tasks.registry.mlflow_store import MODEL_PATH, ORIGIN, connect, experiment_name
 from tasks.registry.runs import (
