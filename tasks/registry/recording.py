@@ -25,9 +25,6 @@ from tasks.storage.workspace import is_scratch
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED"}
 _BY_HAND = "run by hand"
-REFERENCE = (
-    "reference.json"  # what its training rows looked like, beside the feature sets and the model
-)
 SOURCE = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "notebooks/train.ipynb"}
 
 
