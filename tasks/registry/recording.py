@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.hashing.feature_set import REFERENCE
 from tasks.registry.mlflow_model import log_mlflow_files
 from tasks.registry.mlflow_store import MODEL_PATH, ORIGIN, connect, experiment_name
 from tasks.registry.runs import (
@@ -28,7 +29,6 @@ _BY_HAND = "run by hand"
 TRAIN = "notebooks/train.ipynb"
 _SOURCE_NAME = "mlflow.source.name"
 SOURCE = {"mlflow.source.type": "LOCAL", _SOURCE_NAME: TRAIN}
-REFERENCE = "reference.json"  # what its training rows looked like, beside feature sets and model
 
 
 @dataclass(frozen=True)
