@@ -125,6 +125,10 @@ class Lines:
                 dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)
             )
 
+    def infer_schema(self) -> pa.Schema:
+        """Return the schema that Arrow infers from the lines."""
+        return self.parse(_inferred, pa.schema([]))
+
     def read(self, schema: pa.Schema) -> pa.Table:
         """Return the lines as a table with this schema."""
         return self.parse(lambda data: _table(data, schema), schema)
