@@ -72,10 +72,7 @@ def domain(annotation: Any, field: FieldInfo | None = None) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) is list:
-        if "max_length" in limits:
-            return "[low, high], two numbers"
-        least = limits.get("min_length", 1)
-        return "a list that is not empty" if least == 1 else f"a list of {least} or more"
+        return "[low, high], two numbers" if "max_length" in limits else "a list that is not empty"
     if kind in _TYPES:
         may_be_null = field is not None and field.is_required() and kind is not annotation
         return _TYPES[kind] + _bounds(limits) + (" or null" if may_be_null else "")
@@ -196,12 +193,16 @@ def page() -> str:
         "",
         *head,
         *of_models,
+        "",
+        f"{_first_line(blocks['blend'])}, below `models` (a blend):",
+        "",
+        *head,
+        *of_blends,
     ]
     for method, section in searches.items():
         path = ("models", "", "model", "search", method)
         text += ["", f"`search: {{method: {method}, ...}}`: {_first_line(section)}.", "", *head]
         text += _rows_below(section, "search", path)
-    text += ["", f"A blend, below `models`: {_first_line(blocks['blend'])}.", "", *head, *of_blends]
     return "\n".join(text) + "\n"
 
 
