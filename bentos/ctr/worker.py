@@ -7,13 +7,13 @@ import os
 import time
 from typing import Any
 
+from bentos.ctr.experiment.declaration import SHIPPED_SALT
 from bentos.ctr.exposures import ExposureLog
 from bentos.ctr.metrics.telemetry import Telemetry
 from bentos.ctr.scoring.calls import Calls
 from bentos.ctr.settings import Limits, Settings, load_settings
 from tasks.errors import ClicklabError
 
-SHIPPED_SALT = "change me"
 _FLUSH_S, _REPORT_EVERY_S = 1.0, 60.0
 _log = logging.getLogger("clicklab.service")
 
