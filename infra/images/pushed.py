@@ -54,11 +54,13 @@ def record_pushed(name: str, tag: str) -> None:
 def keep_released(image: str) -> None:
     """Give an image in a repository, as ``address:tag``, a second tag, by which it never counts as an old one.
 
-    Does nothing if there is no such image, or if it has that tag.
+    Does nothing if there is no such image or repository, or if it has that tag.
     """
     repository, _, tag = image.rpartition(":")
+    if ".dkr.ecr." not in repository:
+        return  # another registry's
     name, ecr = repository.partition("/")[2], client("ecr")
-    with readable_aws_errors():
+    with readable_aws_errors(), suppress(ecr.exceptions.RepositoryNotFoundException):
         found = ecr.batch_get_image(
             repositoryName=name, imageIds=[{"imageTag": tag}], acceptedMediaTypes=_MANIFESTS
         )["images"]

@@ -118,7 +118,7 @@ def test_an_old_terraform_and_an_unlocked_provider(variables):
     """One line each."""
     variables["stub"].answer(version={"terraform_version": "1.9.8", "provider_selections": {}})
     assert [
-        "terraform 1.9.8; install 1.10 or newer" in _missing(variables)[0],
+        "terraform 1.9.8; install 1.11 or newer" in _missing(variables)[0],
         len(_missing(variables)),
     ] == [True, 2]
 
