@@ -21,6 +21,9 @@ STAGE = "smoke"
 OUTPUTS = Path("products/smoke-outputs.json")
 DOWN = f"make down NAME=clicklab-{STAGE} WITH_DATA=1"
 _BENTO = "BENTO=ctr_tiny:latest"
+_PYTHON = ".venv/bin/python -m"
+_DATA = "sim://avazu?rows=100000"
+_RUN = "[0-9]{8}T[0-9]{6}-[0-9a-f]{4}"
 _POLL_S = 15.0
 
 
@@ -74,16 +77,22 @@ STEPS: Sequence[Step] = (
     ),
     Step(
         "the pipeline's roles, endpoints and memory suffice",
-        "make submit DATA='sim://avazu?rows=100000'",
+        f"make submit DATA='{_DATA}'",
         "succeeded",
     ),
-    Step("a notice is published", "make runs", "(?i)succeeded"),
     Step(
         "a missing object answers 404 to the service's rights",
         "aws logs filter-log-events --log-group-name $SERVICE_LOG_GROUP --filter-pattern AccessDenied --query 'length(events)'",
         "^0$",
     ),
-    Step("two colors and the canary's alarms", "make canary SHARE=10", "no alarm fired"),
+    Step(
+        "a second image of the service",
+        f"for verb in build push; do {_PYTHON} infra.images $verb service --bento ctr_tiny:latest --tag smoke-2; done",
+        "pushed .*:smoke-2|pushed before",
+    ),
+    Step(
+        "two colors and the canary's alarms", "make canary SHARE=10 IMAGE=smoke-2", "no alarm fired"
+    ),
     Step("a release", "make release", "is stopped"),
     Step(
         "a lost task is replaced",
@@ -94,7 +103,8 @@ STEPS: Sequence[Step] = (
     Step("and serves again", "make status", r"green +100% +2 of 2 tasks healthy", 10),
     Step(
         "a rotated database password heals by itself",
-        "aws secretsmanager rotate-secret --secret-id $DATABASE_SECRET_ARN --query VersionId",
+        "aws rds modify-db-instance --db-instance-identifier $SERVICE_NAME-tracking --rotate-master-user-password "
+        "--apply-immediately --query DBInstance.DBInstanceStatus",
         r"\w",
     ),
     Step(
@@ -106,7 +116,7 @@ STEPS: Sequence[Step] = (
     ),
     Step(
         "an alarm fires by itself: a stopped run",
-        "make submit DATA='sim://avazu?rows=100000' & sleep 60; make stop RUN=$(make runs | grep -om1 'run-[^ ]*')",
+        f"{_PYTHON} infra.runs submit --data '{_DATA}' --detach && sleep 60 && make stop RUN=$(make runs | grep -oEm1 '{_RUN}')",
         "stop",
     ),
     Step(

@@ -90,11 +90,6 @@ output "tracking_service" {
   value       = try(module.tracking[0].service_name, "")
 }
 
-output "database_secret_arn" {
-  description = "The secret in which RDS keeps the password of MLflow's database."
-  value       = try(module.tracking[0].secret_arn, "")
-}
-
 output "service_name" {
   description = "Prefix of the names of both colors."
   value       = local.name

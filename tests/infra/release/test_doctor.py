@@ -9,7 +9,7 @@ from infra.release.capacity import on_demand_vcpus, spot_vcpus
 from infra.release.doctor import examine
 from infra.release.variables import read_variables, variables_file
 from tasks.errors import ConfigError
-from tests.infra.cloud import ACCOUNT, REGION, account, aws
+from tests.infra.cloud import ACCOUNT, REGION, TRUST, account, aws
 from tests.infra.terraform_stub import TerraformStub
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,7 @@ def variables(tmp_path, monkeypatch):
         )
         found = read_variables(variables_file("small"))
         found["limits"], found["stub"] = limits, stub
+        aws("iam").create_role(RoleName="AWSServiceRoleForECS", AssumeRolePolicyDocument=TRUST)
         yield found
 
 
@@ -91,6 +92,13 @@ def test_what_is_missing_is_named_with_what_to_do(variables, changed, line):
     """One finding per problem."""
     (found,) = _missing(variables | changed)
     assert line in found
+
+
+def test_a_new_account_lacks_the_role_by_which_ecs_acts(variables):
+    """The first service would fail; the line says how to create it."""
+    aws("iam").delete_role(RoleName="AWSServiceRoleForECS")
+    (found,) = _missing(variables)
+    assert "aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com" in found
 
 
 def test_another_region_in_the_environment_is_named(variables, monkeypatch):
