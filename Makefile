@@ -86,6 +86,11 @@ compile = $(call uv) pip compile pyproject.toml --all-extras --universal --pytho
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	@$(compile) --upgrade
 
+# Not installed: the checker is no part of what it checks.
+.PHONY: advisories
+advisories: $(STAMP)  ## check requirements.lock against published advisories
+	@$(call uv) tool run pip-audit@2.10.1 --require-hashes --disable-pip --progress-spinner off -r requirements.lock
+
 .PHONY: clean
 clean:  ## remove products and caches; keep mlflow/store and .venv
 	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
@@ -211,7 +216,7 @@ SCENARIO ?= whole
 ENGINE ?=
 infra = $(BIN)/python -m infra
 
-.PHONY: asl submit runs logs resume stop schedule image push scan plan outputs deploy canary release abort down rehearse
+.PHONY: asl submit runs logs resume stop schedule image push scan plan outputs deploy canary release abort down rehearse smoke sbom
 asl: $(STAMP)  ## write the state machine's plan from the DAG and env.aws.yaml
 	@$(infra).state_machine
 
@@ -238,6 +243,9 @@ image: $(STAMP)  ## build the images (BENTO=tag, DIRTY=1)
 
 push: $(STAMP)  ## push them to the deployment's repositories
 	@$(infra).images push $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
+
+sbom: $(STAMP)  ## list what the images contain, as SPDX, by syft
+	@$(infra).images sbom $(if $(DIRTY),--dirty) $(if $(BENTO),--bento '$(BENTO)')
 
 scan: $(STAMP)  ## what the registry found in the pushed images
 	@$(infra).images.registry_findings
@@ -269,3 +277,6 @@ down: $(STAMP)  ## show what goes, ask, destroy, check that nothing remains
 
 rehearse: $(STAMP)  ## play AWS on this machine (SCENARIO=name|all|whole)
 	@$(BIN)/python -m tests.rehearsal $(SCENARIO)
+
+smoke: $(STAMP)  ## prove on AWS what only an account can, and clean up (AWS=1)
+	@$(infra).release.smoke $(if $(AWS),--aws)

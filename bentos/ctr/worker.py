@@ -11,9 +11,8 @@ from bentos.ctr.exposures import ExposureLog
 from bentos.ctr.metrics.telemetry import Telemetry
 from bentos.ctr.scoring.calls import Calls
 from bentos.ctr.settings import Limits, Settings, load_settings
-from tasks.errors import ClicklabError
+from tasks.errors import ClicklabError, ConfigError
 
-SHIPPED_SALT = "change me"
 _FLUSH_S, _REPORT_EVERY_S = 1.0, 60.0
 _log = logging.getLogger("clicklab.service")
 
@@ -127,17 +126,23 @@ class Worker:
         _limit_garbage_collection()
         if self.calls.exposures is not None or self.settings is None:
             return
+        from bentos.ctr.experiment.declaration import SHIPPED_SALT
         from tasks.schema import Schema
 
         schema = Schema.from_dict(new.scorer.model.contract.schema)
+        is_salted = self._salt() != SHIPPED_SALT
         try:
+            if not is_salted and self.settings.exposures.sink.startswith("s3://"):
+                raise ConfigError(
+                    f"exposures go to S3, but the salt is the publicly known default: set CLICKLAB_SALT, or `salt` in {self.settings.experiment}"
+                )
             self.calls.exposures = ExposureLog(
                 self.settings.exposures, columns=schema.required_columns
             )
         except ClicklabError as error:
             self._fail(error)
             return
-        if self.calls.exposures.is_on and self._salt() == SHIPPED_SALT:
+        if self.calls.exposures.is_on and not is_salted:
             _log.warning(
                 "exposures are logged with the publicly known default salt: set `salt` in %s",
                 self.settings.experiment,

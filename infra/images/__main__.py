@@ -1,4 +1,4 @@
-"""Build and push the images: ``python -m infra.images build|push [pipeline] [service] [tracking]``.
+"""Build, list and push the images: ``python -m infra.images build|sbom|push [pipeline] [service] [tracking]``.
 
 Pipeline and tracking are tagged with the commit's id, the service with its Bento's tag: one commit makes many
 Bentos, and tags in the registry are immutable.
@@ -14,7 +14,10 @@ from typing import Any
 from infra.aws import check_account, client, need, outputs, readable_aws_errors, run_verb
 from infra.images.context import commit, find_bento, staged
 from infra.images.engine import Engine, find_engine
+from infra.images.local_images import architecture_of
 from infra.images.pushed import PUSHED, image_tag, is_pushed, record_pushed
+from infra.images.sbom import write_sboms
+from tasks.errors import ConfigError
 from tasks.knobs.reading import read_env
 from tasks.serving.bento_store import packaged
 
@@ -32,7 +35,12 @@ def main(words: Sequence[str] | None = None) -> int:
 
     def verb() -> None:
         tags = _tags(asked)
-        _build(asked, tags) if asked.verb == "build" else _push(tags)
+        if asked.verb == "build":
+            _build(asked, tags)
+        elif asked.verb == "sbom":
+            write_sboms({name: _local(name, tag) for name, tag in tags.items()})
+        else:
+            _push(tags)
 
     return run_verb(verb)
 
@@ -44,6 +52,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, about in (
         ("build", "build them on this machine"),
+        ("sbom", "write what they contain to products/sbom, by syft"),
         ("push", "push them to the deployment's ECR"),
     ):
         one = verbs.add_parser(verb, help=about)
@@ -98,6 +107,7 @@ def _push(tags: Mapping[str, str]) -> None:
     need(values, *(f"{name}_repository" for name in tags))
     check_account(values)
     engine = find_engine()
+    _check_architecture(engine, tags, str(values.get("architecture", "X86_64")))
     _login(engine)
     for name, tag in tags.items():
         repository = str(values[f"{name}_repository"])
@@ -109,6 +119,17 @@ def _push(tags: Mapping[str, str]) -> None:
             sys.stdout.write(f"pushed {repository}:{tag}\n")
         record_pushed(name, tag)
     sys.stdout.write(f"{PUSHED} names them; `make deploy` uses them\n")
+
+
+def _check_architecture(engine: Engine, tags: Mapping[str, str], wanted: str) -> None:
+    """Refuse an image whose tasks would end at once with `exec format error`; an unreadable one is left to the push."""
+    for name, tag in tags.items():
+        found = architecture_of(engine, _local(name, tag))
+        if found not in (wanted, "unknown"):
+            raise ConfigError(
+                f"{_local(name, tag)} is built for {found}, the deployment runs {wanted}: "
+                f"python -m infra.images build --architecture {wanted}"
+            )
 
 
 def _login(engine: Engine) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tasks.errors import ClicklabError, ConfigError
 from tasks.serving.requirements import SERVING, serving_requirements
 
-_INTERACTIVE = {"jupyterlab"}  # tasks run notebooks without it
+_INTERACTIVE = {"jupyter-server", "jupyterlab"}  # tasks run notebooks without it
 _TRACKING = ("boto3", "mlflow", "psycopg2-binary")
 
 

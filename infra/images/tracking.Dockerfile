@@ -12,11 +12,17 @@ RUN python -m infra.images.requirements tracking > requirements.txt \
  && /opt/venv/bin/python -m pip install --no-cache-dir --no-compile --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.txt \
  && /opt/venv/bin/python -m pip uninstall --quiet --yes pip setuptools \
  && python -m infra.images.trim /opt/venv
+# The authorities that sign the certificates of RDS, which no public list has; without them the server refuses to connect to
+# RDS. Empty (--build-arg RDS_CA=): for a build without internet, to be used with another database.
+ARG RDS_CA=https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
+RUN python -c "import sys, urllib.request as web; sys.argv[1] and web.urlretrieve(sys.argv[1], 'rds-ca.pem') or open('rds-ca.pem', 'w')" "${RDS_CA}"
 
 FROM ${BASE}
 RUN groupadd --gid 10001 mlflow && useradd --uid 10001 --gid mlflow --create-home mlflow \
  && install -d -o mlflow -g mlflow /scratch /scratch/tmp
 COPY --from=packages /opt/venv /opt/venv
+COPY --from=packages --chmod=644 /build/rds-ca.pem /etc/rds-ca.pem
+COPY infra/images/tracking_server.py /opt/tracking_server.py
 WORKDIR /home/mlflow
 # The commit comes after everything large, so that other commits reuse those layers. It is written to a file first, because
 # buildah caches LABEL and ENV by their text, without the value of an argument, until a step changes a file.
@@ -34,4 +40,4 @@ EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/health', timeout=4)"]
 # Database and artifact store come from the environment; the task definition has the same command.
-CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "2"]
+CMD ["python", "/opt/tracking_server.py", "mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "2"]

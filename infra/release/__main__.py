@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from infra.aws import check_account, outputs, run_verb
+from infra.images.pushed import keep_released
 from infra.release.canary import Rollout, Timing
 from infra.release.deploy import deploy, fetch_outputs, show_plan
 from infra.release.revisions import choose, image_of
@@ -95,12 +96,16 @@ def _rollout(asked: argparse.Namespace, values: Values, say: Say) -> Rollout:
 
 def _canary(asked: argparse.Namespace, values: Values, say: Say) -> None:
     rollout = _rollout(asked, values, say)
-    rollout.canary(choose(values, asked.image), asked.share)
+    revision = choose(values, asked.image)
+    keep_released(image_of(revision))
+    rollout.canary(revision, asked.share)
 
 
 def _release(asked: argparse.Namespace, values: Values, say: Say) -> None:
     rollout = _rollout(asked, values, say)
-    rollout.release(choose(values, asked.image), is_chosen=bool(asked.image))
+    revision = choose(values, asked.image)
+    keep_released(image_of(revision))
+    rollout.release(revision, is_chosen=bool(asked.image))
 
 
 def _abort(asked: argparse.Namespace, values: Values, say: Say) -> None:

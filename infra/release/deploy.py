@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from infra.aws import account, outputs, outputs_path, region_of_environment
-from infra.images.pushed import PUSHED, pushed_tags
+from infra.images.pushed import PUSHED, keep_released, pushed_tags
 from infra.release.confirm import confirm
 from infra.release.terraform_cli import Terraform
 from infra.release.variables import read_variables, variables_file
@@ -58,7 +58,16 @@ def deploy(name: str, say: Say, *, is_sure: bool = False, only_images: bool = Fa
             say("no changes: the deployment is up to date")
     finally:
         plan.unlink(missing_ok=True)
-    _save_outputs(terraform, say)
+    values = _save_outputs(terraform, say)
+    if not only_images:
+        _keep_images(values)
+
+
+def _keep_images(values: Mapping[str, Any]) -> None:
+    """Keep what the task definitions name from expiring in its repository, however much is pushed after it."""
+    for name, tag in pushed_tags().items():
+        if repository := values.get(f"{name}_repository"):
+            keep_released(f"{repository}:{tag}")
 
 
 def show_plan(name: str, say: Say) -> None:
@@ -83,14 +92,16 @@ def fetch_outputs(name: str, say: Say) -> None:
     _save_outputs(terraform, say)
 
 
-def _save_outputs(terraform: Terraform, say: Say) -> None:
+def _save_outputs(terraform: Terraform, say: Say) -> dict[str, Any]:
     raw = terraform.outputs()
     if not raw:
         raise ConfigError("Terraform has no outputs: nothing is deployed; run `make deploy`")
     write_atomic(outputs_path(), json.dumps(raw, indent=1) + "\n")
     say(f"outputs saved to {outputs_path()}, which the other verbs read")
-    for line in addresses({key: entry["value"] for key, entry in raw.items()}):
+    values = {key: entry["value"] for key, entry in raw.items()}
+    for line in addresses(values):
         say(line)
+    return values
 
 
 def addresses(values: Mapping[str, Any]) -> list[str]:

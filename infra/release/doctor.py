@@ -17,6 +17,7 @@ from infra.release.terraform_cli import MINIMUM, Terraform, minimum_version
 from infra.release.variables import read_variables, variables_file
 from tasks.errors import ClicklabError
 
+_ECS_ROLE = "AWSServiceRoleForECS"
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 
 Variables = Mapping[str, Any]
@@ -40,7 +41,7 @@ def examine(variables: Variables) -> Iterator[Finding]:
     yield _region(variables)
     checks: list[Callable[[Variables], Iterator[Finding]]] = [_terraform, _images]
     if identity.ok:
-        checks += [_quotas, _zones, _bucket, _secrets]
+        checks += [_service_role, _quotas, _zones, _bucket, _secrets]
     for check in checks:
         try:
             yield from check(variables)
@@ -104,6 +105,21 @@ def _images(variables: Variables) -> Iterator[Finding]:
             f"python -m infra.images build --architecture {wanted}"
         )
         yield Finding(found == wanted, f"image {image}: {found}{'' if found == wanted else fix}")
+
+
+def _service_role(variables: Variables) -> Iterator[Finding]:
+    """ECS acts by a role of its own, which a new account lacks until its first cluster; the first service then fails."""
+    iam = client("iam", region=str(variables["region"]))
+    with readable_aws_errors():
+        try:
+            iam.get_role(RoleName=_ECS_ROLE)
+        except iam.exceptions.NoSuchEntityException:
+            todo = (
+                "create it: aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com"
+            )
+            yield Finding(False, f"role {_ECS_ROLE} does not exist; {todo}")
+            return
+    yield Finding(True, f"role {_ECS_ROLE}")
 
 
 def _quotas(variables: Variables) -> Iterator[Finding]:

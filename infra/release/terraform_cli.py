@@ -12,7 +12,7 @@ from typing import Any
 from tasks.errors import ClicklabError, ConfigError
 
 FOLDER = Path("infra/terraform")
-MINIMUM = (1, 10)  # as in versions.tf
+MINIMUM = (1, 11)  # as in versions.tf
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _CHANGES = 2  # exit code of `plan -detailed-exitcode`
 

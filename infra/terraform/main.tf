@@ -43,25 +43,29 @@ module "storage" {
 module "iam" {
   source = "./modules/iam"
 
-  name                = local.name
-  region              = var.region
-  account_id          = data.aws_caller_identity.this.account_id
-  partition           = data.aws_partition.this.partition
-  bucket_arn          = module.storage.bucket_arn
-  key_arn             = module.storage.key_arn
-  repository_arns     = module.storage.repository_arns
-  data_buckets        = var.data_buckets
-  topic_arn           = module.pipeline.topic_arn
-  flow_log_group_arn  = module.network.flow_log_group_arn
-  tracking            = var.tracking
-  operator_access     = var.operator_access
-  database_secret_arn = try(module.tracking[0].secret_arn, "")
-  serving             = var.serving
-  api_key_secret_arn  = var.api_key_secret_arn
-  github_repository   = var.github_repository
-  github_subjects     = var.github_subjects
-  github_provider_arn = var.github_provider_arn
-  github_policy_arns  = var.github_policy_arns
+  name                      = local.name
+  region                    = var.region
+  account_id                = data.aws_caller_identity.this.account_id
+  partition                 = data.aws_partition.this.partition
+  bucket_arn                = module.storage.bucket_arn
+  key_arn                   = module.storage.key_arn
+  repository_arns           = module.storage.repository_arns
+  data_buckets              = var.data_buckets
+  data_key_arns             = var.data_key_arns
+  topic_arn                 = module.pipeline.topic_arn
+  flow_log_group_arn        = module.network.flow_log_group_arn
+  tracking                  = var.tracking
+  operator_access           = var.operator_access
+  database_secret_arn       = try(module.tracking[0].secret_arn, "")
+  serving                   = var.serving
+  api_key_secret_arn        = var.api_key_secret_arn
+  salt_secret_arn           = module.storage.salt_secret_arn
+  github_repository         = var.github_repository
+  github_branches           = var.github_branches
+  github_environment        = var.github_environment
+  github_provider_arn       = var.github_provider_arn
+  github_build_policy_arns  = var.github_build_policy_arns
+  github_deploy_policy_arns = var.github_deploy_policy_arns
 }
 
 module "pipeline" {
@@ -131,6 +135,7 @@ module "serving" {
   allowed_cidrs       = var.allowed_cidrs
   certificate_arn     = var.certificate_arn
   api_key_secret_arn  = var.api_key_secret_arn
+  salt_secret_arn     = module.storage.salt_secret_arn
   task_security_group = module.network.task_security_group
   cluster_arn         = module.pipeline.cluster_arn
   cluster_name        = module.pipeline.cluster_name

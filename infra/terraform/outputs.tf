@@ -147,6 +147,15 @@ output "rollback_alarms" {
   value       = module.observability.rollback_alarms
 }
 
-output "github_role_arn" {
-  value = module.iam.github_role
+output "github_build_role_arn" {
+  value = module.iam.github_roles["build"]
+}
+
+output "github_deploy_role_arn" {
+  value = module.iam.github_roles["deploy"]
+}
+
+output "architecture" {
+  description = "CPU architecture that the task definitions ask for."
+  value       = var.architecture
 }

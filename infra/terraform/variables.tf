@@ -189,6 +189,17 @@ variable "data_buckets" {
   }
 }
 
+variable "data_key_arns" {
+  description = "Customer-managed KMS keys with which those buckets are encrypted; each key's policy must allow this account too."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.data_key_arns : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", arn))])
+    error_message = "data_key_arns must be ARNs of KMS keys (not of aliases)."
+  }
+}
+
 variable "log_days" {
   description = "Retention of logs in days."
   type        = number
@@ -357,6 +368,11 @@ variable "service_size" {
     condition     = contains(lookup(local.fargate_memory_mb, tostring(var.service_size.cpu), []), var.service_size.memory_mb)
     error_message = "service_size: Fargate does not offer that combination of cpu and memory_mb; see fargate.tf."
   }
+
+  validation {
+    condition     = var.service_size.memory_mb >= 2048
+    error_message = "service_size.memory_mb must be 2048 or more: the smallest tasks see two processors, and each worker takes 300 to 400 MB."
+  }
 }
 
 variable "service_tasks" {
@@ -400,6 +416,11 @@ variable "public" {
   validation {
     condition     = !var.public || var.certificate_arn != ""
     error_message = "public = true needs certificate_arn: nothing is served unencrypted on the internet."
+  }
+
+  validation {
+    condition     = !var.public || length(var.allowed_cidrs) > 0
+    error_message = "public = true needs allowed_cidrs: without address ranges only the network itself may call."
   }
 }
 
@@ -449,14 +470,25 @@ variable "github_repository" {
   }
 }
 
-variable "github_subjects" {
-  description = "Which of the repository's workflows may: branches, tags and environments."
+variable "github_branches" {
+  description = "Branches whose workflows may assume the build role, without approval: it pushes images."
   type        = list(string)
-  default     = ["ref:refs/heads/main", "environment:production"]
+  default     = ["main"]
 
   validation {
-    condition     = length(var.github_subjects) > 0 && alltrue([for subject in var.github_subjects : can(regex("^(ref:refs/(heads|tags)/|environment:)[^*]+$", subject))])
-    error_message = "github_subjects must each be ref:refs/heads/<branch>, ref:refs/tags/<tag> or environment:<name>, without wildcards."
+    condition     = length(var.github_branches) > 0 && alltrue([for branch in var.github_branches : can(regex("^[A-Za-z0-9._/-]+$", branch))])
+    error_message = "github_branches must be names of branches, without wildcards."
+  }
+}
+
+variable "github_environment" {
+  description = "The repository's environment whose jobs may assume the deploy role; protect it by required reviewers."
+  type        = string
+  default     = "production"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._-]+$", var.github_environment))
+    error_message = "github_environment must be the name of an environment, without wildcards."
   }
 }
 
@@ -466,8 +498,14 @@ variable "github_provider_arn" {
   default     = ""
 }
 
-variable "github_policy_arns" {
-  description = "Policies that let workflows apply this Terraform; without them they only push images, run and release."
+variable "github_build_policy_arns" {
+  description = "Policies that let the build role read the state and plan; give it none that can change anything."
+  type        = set(string)
+  default     = []
+}
+
+variable "github_deploy_policy_arns" {
+  description = "Policies that let the deploy role apply this Terraform; without them it only runs and releases."
   type        = set(string)
   default     = []
 }

@@ -1,5 +1,5 @@
 terraform {
-  required_version = ">= 1.10.0, < 2.0.0" # 1.9: validations that refer to locals; 1.10: lock files in S3
+  required_version = ">= 1.11.0, < 2.0.0" # 1.10: lock files in S3; 1.11: a secret that is in no state
 
   required_providers {
     aws = {

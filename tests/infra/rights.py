@@ -43,9 +43,11 @@ _RESOURCE_OF: Mapping[str, Callable[[Mapping[str, Any]], str | list[str]]] = {
         f"arn:aws:application-autoscaling:{REGION}:{ACCOUNT}:scalable-target/0123"
     ),
     "cloudwatch:DescribeAlarms": lambda p: "*",
+    "ecr:BatchGetImage": _repository,
     "ecr:DescribeImageScanFindings": _repository,
     "ecr:DescribeImages": _repository,
     "ecr:GetAuthorizationToken": lambda p: "*",
+    "ecr:PutImage": _repository,
     "ecs:DescribeServices": _service,
     "ecs:DescribeTaskDefinition": lambda p: "*",
     "ecs:ListTaskDefinitions": lambda p: "*",

@@ -1,4 +1,4 @@
-"""The verbs' calls against the policy of the role for GitHub's workflows: neither allows more nor needs more."""
+"""The verbs' calls against the policies of the roles for GitHub's workflows: neither allows more nor needs more."""
 
 import json
 import shutil
@@ -26,16 +26,20 @@ ROLES = {
 }
 # Not called by boto3: the engine transfers layers, S3 uses the key for uploads.
 INDIRECT = {
-    "ecr:BatchCheckLayerAvailability",
-    "ecr:BatchGetImage",
-    "ecr:CompleteLayerUpload",
-    "ecr:GetDownloadUrlForLayer",
-    "ecr:InitiateLayerUpload",
-    "ecr:PutImage",
-    "ecr:UploadLayerPart",
-    "kms:Decrypt",
-    "kms:GenerateDataKey",
-    "s3:AbortMultipartUpload",  # after a failed upload
+    "build": {
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:CompleteLayerUpload",
+        "ecr:GetDownloadUrlForLayer",
+        "ecr:InitiateLayerUpload",
+        "ecr:PutImage",
+        "ecr:UploadLayerPart",
+    },
+    "deploy": {
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:AbortMultipartUpload",  # after a failed upload
+    },
 }
 _PROVIDER = """
 provider "aws" {
@@ -71,15 +75,19 @@ def variables():
         "serving": True,
         "api_key_secret_arn": "",
         "github_repository": "owner/name",
-        "github_subjects": ["environment:production"],
+        "github_branches": ["main"],
+        "github_environment": "production",
         "github_provider_arn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/github",
-        "github_policy_arns": [],
+        "github_build_policy_arns": [f"arn:aws:iam::{ACCOUNT}:policy/read"],
+        "github_deploy_policy_arns": [],
+        "data_key_arns": [f"arn:aws:kms:{REGION}:{ACCOUNT}:key/logs"],
+        "salt_secret_arn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:salt",
     }
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory):
-    """The role's policy as planned by Terraform from the module alone, without an account."""
+def planned(tmp_path_factory):
+    """The resources that Terraform plans from the module alone, without an account, by address."""
     provider_mirror()
     folder = shutil.copytree(
         TERRAFORM / "modules" / "iam", tmp_path_factory.mktemp("terraform") / "iam"
@@ -91,19 +99,23 @@ def policy(tmp_path_factory):
     workspace = Workspace(folder)
     workspace.init()
     workspace.succeed("plan", "-input=false", "-refresh=false", "-out=planned")
-    planned = json.loads(workspace.succeed("show", "-json", "planned"))["planned_values"]
-    (found,) = [
-        one["values"]["policy"]
-        for one in planned["root_module"]["resources"]
-        if one["address"].startswith("aws_iam_role_policy.github")
-    ]
-    return json.loads(found)
+    shown = json.loads(workspace.succeed("show", "-json", "planned"))["planned_values"]
+    return {one["address"]: one["values"] for one in shown["root_module"]["resources"]}
+
+
+@pytest.fixture(scope="module")
+def policies(planned):
+    """The policies of both roles."""
+    return {
+        duty: json.loads(planned[f'aws_iam_role_policy.github["{duty}"]']["policy"])
+        for duty in ("build", "deploy")
+    }
 
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """Every call of the verbs, each run at least once in a test account."""
-    folder, found = tmp_path_factory.mktemp("verbs"), set()
+    """Every call of the verbs of both jobs, each run at least once in a test account."""
+    folder, found = tmp_path_factory.mktemp("verbs"), {"build": set(), "deploy": set()}
     with pytest.MonkeyPatch.context() as patched, account() as address:
         execute_machines(address)
         patched.setattr(executions, "_POLL_S", 0.05)
@@ -114,7 +126,8 @@ def asked(tmp_path_factory):
             write_outputs(folder / "outputs.json", made.values)
 
             def run(main, *words):
-                with recorded(found):
+                built = main in (images.main, registry_findings.main)
+                with recorded(found["build" if built else "deploy"]):
                     return main(list(words))
 
             run_runs(run, folder)
@@ -209,29 +222,78 @@ def run_images(run, folder, patched):
 
 def test_the_verbs_really_ran(asked):
     """Each left a call of its own."""
-    assert {action for action, _ in asked} >= {
+    assert {action for action, _ in asked["deploy"]} >= {
         "states:RedriveExecution",
         "states:StopExecution",
         "logs:FilterLogEvents",
         "s3:PutObject",
         "ecs:RegisterTaskDefinition",
         "elasticloadbalancing:ModifyListener",
-        "ecr:DescribeImageScanFindings",
+        "ecr:PutImage",
+    }
+    assert "ecr:DescribeImageScanFindings" in {action for action, _ in asked["build"]}
+
+
+@pytest.mark.parametrize("duty", ["build", "deploy"])
+def test_every_call_of_a_verb_is_allowed(asked, policies, duty):
+    """Action and resource, assuming that conditions are met."""
+    assert [call for call in sorted(asked[duty]) if not allows(policies[duty], *call)] == []
+
+
+@pytest.mark.parametrize("duty", ["build", "deploy"])
+def test_every_permission_is_for_a_call(asked, policies, duty):
+    """Nothing is granted that no verb needs."""
+    unused = granted(policies[duty]) - {action for action, _ in asked[duty]}
+    assert unused == INDIRECT[duty]
+
+
+def test_other_deployments_are_out_of_reach(policies):
+    """By the name in each resource, where a policy can have one."""
+    policy, role = policies["deploy"], f"arn:aws:iam::{ACCOUNT}:role/{NAME}-pipeline-task"
+    assert not allows(policy, "states:StartExecution", MACHINE.replace("small", "production"))
+    assert not allows(policy, "s3:PutObject", f"arn:aws:s3:::{NAME}/models/champion.json")
+    assert not allows(policy, "iam:PassRole", role)
+
+
+def test_what_nobody_approved_changes_nothing_that_serves(policies):
+    """The build role has the registry alone."""
+    assert {action.partition(":")[0] for action in granted(policies["build"])} == {"ecr"}
+
+
+def test_each_role_trusts_one_kind_of_job(planned):
+    """A job's token names its environment or its branch, never both; so none gets the other's role."""
+    subjects = {}
+    for duty in ("build", "deploy"):
+        trust = json.loads(planned[f'aws_iam_role.github["{duty}"]']["assume_role_policy"])
+        (statement,) = trust["Statement"]
+        (test,) = statement["Condition"]  # StringEquals: no patterns
+        assert test == "StringEquals"
+        subjects[duty] = statement["Condition"][test]["token.actions.githubusercontent.com:sub"]
+    assert subjects == {
+        "build": "repo:owner/name:ref:refs/heads/main",
+        "deploy": "repo:owner/name:environment:production",
     }
 
 
-def test_every_call_of_a_verb_is_allowed(asked, policy):
-    """Action and resource, assuming that conditions are met."""
-    assert [call for call in sorted(asked) if not allows(policy, *call)] == []
+def test_policies_for_planning_go_to_the_build_role(planned):
+    """Each list of further policies to its own role."""
+    attached = [it for at, it in planned.items() if at.startswith("aws_iam_role_policy_attachment")]
+    assert [it["role"] for it in attached] == [f"{NAME}-github-build"]
 
 
-def test_every_permission_is_for_a_call(asked, policy):
-    """Nothing is granted that no verb needs."""
-    assert granted(policy) - {action for action, _ in asked} == INDIRECT
+def test_a_missing_object_answers_404_to_every_role_that_reads_the_bucket(planned):
+    """S3 says 403 to who may not list; a condition on the prefix is never met by a read, which has none."""
+    for duty in ("pipeline-task", "service-task", "tracking-task"):
+        policy = json.loads(planned[f'aws_iam_role_policy.this["{duty}"]']["policy"])
+        (found,) = [one for one in policy["Statement"] if one["Action"] == "s3:ListBucket"]
+        assert "Condition" not in found, duty
 
 
-def test_other_deployments_are_out_of_reach(policy):
-    """By the name in each resource, where a policy can have one."""
-    assert not allows(policy, "states:StartExecution", MACHINE.replace("small", "production"))
-    assert not allows(policy, "s3:PutObject", f"arn:aws:s3:::{NAME}/models/champion.json")
-    assert not allows(policy, "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{NAME}-pipeline-task")
+def test_data_that_is_encrypted_with_another_key_can_be_read(planned):
+    """By the pipeline alone, and only decrypted."""
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/logs"
+    pipeline = json.loads(planned['aws_iam_role_policy.this["pipeline-task"]']["policy"])
+    assert allows(pipeline, "kms:Decrypt", key)
+    assert not allows(pipeline, "kms:GenerateDataKey", key)
+    service = json.loads(planned['aws_iam_role_policy.this["service-task"]']["policy"])
+    assert not allows(service, "kms:Decrypt", key)

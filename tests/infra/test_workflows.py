@@ -1,9 +1,11 @@
 """The workflows: existing verbs, few permissions, no secrets, pinned actions."""
 
 import re
+import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
@@ -52,11 +54,18 @@ def test_no_secret_is_stored(path):
     assert not re.search(r"\b\d{12}\b", text), "no account id"
 
 
-def test_actions_have_a_version(path):
-    """All three numbers, so that a moved major tag changes nothing; dependabot updates them."""
-    for step in _steps(_load(path)):
-        if "uses" in step:
-            assert re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", step["uses"]), step["uses"]
+def test_actions_are_pinned_by_commit(path):
+    """A tag can be moved, a digest cannot; the version stands beside it, where dependabot updates both."""
+    used = re.findall(r"uses: (.*)", path.read_text())
+    assert len(used) == len([step for step in _steps(_load(path)) if "uses" in step])
+    for one in used:
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one), one
+
+
+def test_an_action_has_one_digest():
+    """The same version, the same commit, in every workflow."""
+    used = {one for path in FILES for one in re.findall(r"uses: (.*)", path.read_text())}
+    assert len({one.partition("@")[0] for one in used}) == len(used)
 
 
 def test_no_expression_is_pasted_into_a_script(path):
@@ -78,14 +87,44 @@ def test_checkouts_keep_no_credentials(path):
 
 
 def test_a_deployment_waits_for_approval_and_for_the_images():
-    """The environment's protection rule; its name is in the role's trust."""
+    """The environment's protection rule; its name is in the trust of a role that only that job assumes."""
     workflow = _load(ROOT / ".github" / "workflows" / "deliver.yml")
     assert workflow["jobs"]["deploy"]["environment"] == "production"
     assert workflow["jobs"]["deploy"]["needs"] == "images"
     assert "environment" not in workflow["jobs"]["images"]
     assert workflow["concurrency"]["cancel-in-progress"] is False
     trust = (ROOT / "infra" / "terraform" / "variables.tf").read_text()
-    assert '"environment:production"' in trust and '"ref:refs/heads/main"' in trust
+    assert 'default     = "production"' in trust.partition('"github_environment"')[2]
+    for job, role in (("images", "BUILD"), ("deploy", "DEPLOY")):
+        assumed = [
+            step["with"]["role-to-assume"]
+            for step in workflow["jobs"][job]["steps"]
+            if "role-to-assume" in step.get("with", {})
+        ]
+        assert assumed == [f"${{{{ vars.AWS_{role}_ROLE_ARN }}}}"]
+
+
+def test_the_lock_is_checked_against_advisories_and_the_images_are_listed():
+    """Also every week, as advisories appear without a commit."""
+    tested, delivered = (
+        _load(ROOT / f".github/workflows/{name}.yml") for name in ("test", "deliver")
+    )
+    assert any(step.get("run") == "make advisories" for step in _steps(tested))
+    assert tested["on"]["schedule"][0]["cron"]
+    assert any("make sbom" in step.get("run", "") for step in _steps(delivered))
+    assert any(step.get("run") == "make scan" for step in _steps(delivered))
+
+
+def test_floors_are_above_what_was_broken_and_below_what_is_locked():
+    """The versions in which the advisories of 2026 are fixed."""
+    lock = dict(
+        re.findall(r"^([a-z0-9-]+)==([\d.]+)", (ROOT / "requirements.lock").read_text(), re.M)
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {one.name: one.specifier for one in map(Requirement, project["dependencies"])}
+    for name, broken in (("bentoml", "1.4.38"), ("mlflow", "3.10.1"), ("jupyter-server", "2.17.0")):
+        assert not wanted[name].contains(broken), name
+        assert wanted[name].contains(lock[name]), name
 
 
 def test_pull_requests_get_no_role():

@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from infra.images import pushed
+from tests.infra.cloud import ACCOUNT, REGION, account, aws
 
 
 def test_a_record_keeps_the_tags_of_the_other_images(tmp_path, monkeypatch):
@@ -14,3 +17,22 @@ def test_a_record_keeps_the_tags_of_the_other_images(tmp_path, monkeypatch):
     pushed.record_pushed("pipeline", "b")
     assert pushed.pushed_tags() == {"service": "ctr-1", "pipeline": "b"}
     assert set(json.loads(pushed.PUSHED.read_text())) == {"images"}
+
+
+@pytest.mark.slow
+def test_a_released_image_gets_a_second_tag_once():
+    """Of the same image; what is in no repository is left alone."""
+    host = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+    with account():
+        aws("ecr").create_repository(repositoryName="lab/service")
+        manifest = {"schemaVersion": 2, "config": {"digest": "sha256:" + "0" * 64}}
+        aws("ecr").put_image(
+            repositoryName="lab/service", imageManifest=json.dumps(manifest), imageTag="ctr-1"
+        )
+        for _ in range(2):
+            pushed.keep_released(f"{host}/lab/service:ctr-1")
+        pushed.keep_released(f"{host}/lab/service:gone")
+        pushed.keep_released(f"{host}/lab/nothing:ctr-1")
+        pushed.keep_released("docker.io/library/python:3.11")
+        (image,) = aws("ecr").describe_images(repositoryName="lab/service")["imageDetails"]
+        assert sorted(image["imageTags"]) == ["ctr-1", "released-ctr-1"]

@@ -157,7 +157,7 @@ def test_no_terraform_is_one_line(terraform, monkeypatch, capsys):
     """It says what to install."""
     monkeypatch.setenv("CLICKLAB_TERRAFORM", "terraform-that-is-not-there")
     assert release.main(["deploy"]) == 3
-    assert "install Terraform 1.10 or newer" in capsys.readouterr().err
+    assert "install Terraform 1.11 or newer" in capsys.readouterr().err
 
 
 def test_a_plan_can_be_shown_alone(terraform, tmp_path, capsys):

@@ -9,7 +9,7 @@ from infra.release.capacity import on_demand_vcpus, spot_vcpus
 from infra.release.doctor import examine
 from infra.release.variables import read_variables, variables_file
 from tasks.errors import ConfigError
-from tests.infra.cloud import ACCOUNT, REGION, account, aws
+from tests.infra.cloud import ACCOUNT, REGION, TRUST, account, aws
 from tests.infra.terraform_stub import TerraformStub
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,7 @@ def variables(tmp_path, monkeypatch):
         )
         found = read_variables(variables_file("small"))
         found["limits"], found["stub"] = limits, stub
+        aws("iam").create_role(RoleName="AWSServiceRoleForECS", AssumeRolePolicyDocument=TRUST)
         yield found
 
 
@@ -93,6 +94,13 @@ def test_what_is_missing_is_named_with_what_to_do(variables, changed, line):
     assert line in found
 
 
+def test_a_new_account_lacks_the_role_by_which_ecs_acts(variables):
+    """The first service would fail; the line says how to create it."""
+    aws("iam").delete_role(RoleName="AWSServiceRoleForECS")
+    (found,) = _missing(variables)
+    assert "aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com" in found
+
+
 def test_another_region_in_the_environment_is_named(variables, monkeypatch):
     """Clients use the region of the variables nevertheless."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -118,7 +126,7 @@ def test_an_old_terraform_and_an_unlocked_provider(variables):
     """One line each."""
     variables["stub"].answer(version={"terraform_version": "1.9.8", "provider_selections": {}})
     assert [
-        "terraform 1.9.8; install 1.10 or newer" in _missing(variables)[0],
+        "terraform 1.9.8; install 1.11 or newer" in _missing(variables)[0],
         len(_missing(variables)),
     ] == [True, 2]
 

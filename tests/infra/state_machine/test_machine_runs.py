@@ -128,7 +128,7 @@ def test_a_defect_or_a_refusal_is_final_and_has_its_name(play, code):
     assert containers.started == ["ingest"]
     assert (ran.status, ran.error) == ("FAILED", exit_names()[code])
     (told,) = ran.told
-    assert told["Subject"] == "Run r1 failed at ingest"
+    assert told["Subject"] == "Run r1 failed"
     assert f"({exit_names()[code]}), cell 7: too few clicks" in told["Message"]
     assert LOG in told["Message"]
     assert "make resume RUN=r1" in told["Message"]
@@ -242,7 +242,7 @@ def test_a_shard_is_a_loop_of_its_own(play):
     ]
     ran, _ = play({"hash_features 1": [4]}, run="r2")
     assert ran.error == "DataCheckError"
-    assert ran.told[0]["Subject"] == "Run r2 failed at hash_features"
+    assert ran.told[0]["Subject"] == "Run r2 failed"
 
 
 def test_a_failed_branch_names_its_task_and_nothing_after_it_starts(play):

@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from infra.images.pushed import RELEASED
+from tests.conftest import ROOT
 from tests.infra.terraform.emulated import (
     OUTPUTS,
     TERRAFORM,
@@ -19,7 +21,7 @@ from tests.infra.terraform.emulated import (
 
 pytestmark = pytest.mark.slow  # each starts Terraform
 FILES = sorted(path for path in TERRAFORM.rglob("*.tf") if ".terraform" not in path.parts)
-ENVIRONMENTS = ("small.tfvars.json", "production.tfvars.json")
+ENVIRONMENTS = ("small.tfvars.json", "production.tfvars.json", "smoke.tfvars.json")
 
 
 # ---- without the provider
@@ -90,6 +92,51 @@ def test_the_schedule_is_off_in_every_environment():
     assert "enabled    = optional(bool, false)" in (TERRAFORM / "variables.tf").read_text()
 
 
+def test_the_smoke_environment_is_the_small_one_by_another_name():
+    """What is proved on it holds there."""
+    small, smoke = (json.loads((TERRAFORM / name).read_text()) for name in ENVIRONMENTS[::2])
+    assert smoke == small | {"environment": "smoke"}
+
+
+def test_a_released_image_is_never_among_the_old_ones():
+    """ECR evaluates rules in order, and an image that matches one cannot be expired by a later one."""
+    text = (TERRAFORM / "modules/storage/main.tf").read_text()
+    rules = re.findall(r"rulePriority = (\d)[^}]*?selection\s+= \{([^}]*)\}", text, re.S)
+    assert [number for number, _ in rules] == ["1", "2", "3"]
+    assert f'tagPrefixList = ["{RELEASED}"]' in rules[1][1]
+    assert 'tagStatus = "any"' in rules[2][1]
+
+
+def test_the_database_proves_who_it_is_and_a_rotated_password_is_noticed():
+    """verify-full needs the authorities that the image has; the pool outlives no failing health check."""
+    text = (TERRAFORM / "modules/tracking/main.tf").read_text()
+    (bundle,) = re.findall(r"sslmode=verify-full&sslrootcert=([\w/.-]+)", text)
+    image = (ROOT / "infra/images/tracking.Dockerfile").read_text()
+    assert f"/build/rds-ca.pem {bundle}\n" in image
+    (recycle_s,) = re.findall(r'POOL_RECYCLE", value = "(\d+)"', text)
+    check = (TERRAFORM / "modules/tracking/load_balancer.tf").read_text()
+    interval_s, _, failures = (
+        int(re.findall(rf"{name}\s+= (\d+)", check)[0])
+        for name in ("interval", "timeout", "unhealthy_threshold")
+    )
+    assert int(recycle_s) < interval_s * failures
+
+
+def test_every_way_in_which_a_run_ends_badly_has_an_alarm():
+    """Failed, timed out, stopped."""
+    text = (TERRAFORM / "modules/observability/main.tf").read_text()
+    for metric in ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"):
+        assert f'metric = "{metric}"' in text
+
+
+def test_the_service_gets_a_salt_that_no_state_holds():
+    """Drawn by AWS, written without being stored."""
+    text = (TERRAFORM / "modules/storage/salt.tf").read_text()
+    assert 'ephemeral "aws_secretsmanager_random_password"' in text and "secret_string_wo " in text
+    serving = (TERRAFORM / "modules/serving/main.tf").read_text()
+    assert 'name = "CLICKLAB_SALT", valueFrom = var.salt_secret_arn' in serving
+
+
 # ---- variables alone, which need no provider
 
 
@@ -157,11 +204,15 @@ def test_an_environment_file_is_accepted(variables, name):
         ("requests_per_task=0", "1 or more"),
         ("p99_ms=0", "above 0"),
         ("public=true", "nothing is served unencrypted"),
+        ("public=true", "needs allowed_cidrs"),
+        ('service_size={"cpu":512,"memory_mb":1024}', "each worker takes 300 to 400 MB"),
+        ('data_key_arns=["alias/logs"]', "ARNs of KMS keys"),
         ("certificate_arn=mine", "certificate in ACM"),
         ('allowed_cidrs=["everybody"]', "address ranges"),
         ("api_key_secret_arn=key", "ARN of a secret"),
         ("github_repository=clicklab", "owner/name"),
-        ('github_subjects=["*"]', "without wildcards"),
+        ('github_branches=["*"]', "github_branches must be names"),
+        ("github_environment=*", "without wildcards"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_allowed(variables, assignment, said):

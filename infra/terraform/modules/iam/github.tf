@@ -1,7 +1,17 @@
-# GitHub Actions, without a stored key: workflows exchange GitHub's token, which names the repository, for this role.
+# GitHub Actions, without a stored key: workflows exchange GitHub's token for a role. Two roles: the token of a job that
+# nobody has approved names its branch, and gets the build role; the token of a job of the protected environment names
+# that environment instead of a branch, and only it gets the deploy role.
 
 locals {
-  github = toset(var.github_repository == "" ? [] : ["github"])
+  github = var.github_repository == "" ? {} : {
+    build  = [for branch in var.github_branches : "repo:${var.github_repository}:ref:refs/heads/${branch}"]
+    deploy = ["repo:${var.github_repository}:environment:${var.github_environment}"]
+  }
+  github_policy_arns = { build = var.github_build_policy_arns, deploy = var.github_deploy_policy_arns }
+  github_policies = {
+    build  = [for document in data.aws_iam_policy_document.github_build : document.json]
+    deploy = concat([for document in data.aws_iam_policy_document.github_deploy : document.json], [for document in data.aws_iam_policy_document.github_release : document.json])
+  }
 }
 
 resource "aws_iam_openid_connect_provider" "github" {
@@ -31,7 +41,7 @@ data "aws_iam_policy_document" "github_trust" {
     condition {
       test     = "StringEquals"
       variable = "token.actions.githubusercontent.com:sub"
-      values   = [for subject in var.github_subjects : "repo:${var.github_repository}:${subject}"]
+      values   = each.value
     }
   }
 }
@@ -39,15 +49,13 @@ data "aws_iam_policy_document" "github_trust" {
 resource "aws_iam_role" "github" {
   for_each = local.github
 
-  name                 = "${var.name}-github"
+  name                 = "${var.name}-github-${each.key}"
   assume_role_policy   = data.aws_iam_policy_document.github_trust[each.key].json
   max_session_duration = 3600
 }
 
-data "aws_iam_policy_document" "github" {
-  for_each = local.github
-
-  source_policy_documents = [for document in data.aws_iam_policy_document.github_release : document.json]
+data "aws_iam_policy_document" "github_build" {
+  count = length(local.github) > 0 ? 1 : 0
 
   statement {
     sid       = "Login"
@@ -61,6 +69,17 @@ data "aws_iam_policy_document" "github" {
       "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload",
       "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:DescribeImages", "ecr:DescribeImageScanFindings",
     ]
+    resources = values(var.repository_arns)
+  }
+}
+
+# A run can promote a model, so starting one needs the approval as well.
+data "aws_iam_policy_document" "github_deploy" {
+  count = length(local.github) > 0 ? 1 : 0
+
+  statement {
+    sid       = "Keep"
+    actions   = ["ecr:DescribeImages", "ecr:BatchGetImage", "ecr:PutImage"] # a second tag of what is released
     resources = values(var.repository_arns)
   }
 
@@ -106,7 +125,7 @@ data "aws_iam_policy_document" "github" {
 
 data "aws_iam_policy_document" "github_release" {
   #checkov:skip=CKV_AWS_356:registering a task definition supports no resource-level permissions; PassRole limits the roles it can get
-  for_each = var.serving ? local.github : []
+  count = var.serving && length(local.github) > 0 ? 1 : 0
 
   statement {
     sid       = "Release"
@@ -172,6 +191,12 @@ data "aws_iam_policy_document" "github_release" {
   }
 }
 
+data "aws_iam_policy_document" "github" {
+  for_each = local.github
+
+  source_policy_documents = local.github_policies[each.key]
+}
+
 resource "aws_iam_role_policy" "github" {
   for_each = local.github
 
@@ -181,8 +206,8 @@ resource "aws_iam_role_policy" "github" {
 }
 
 resource "aws_iam_role_policy_attachment" "github" {
-  for_each = var.github_repository == "" ? toset([]) : var.github_policy_arns
+  for_each = merge([for duty in keys(local.github) : { for arn in local.github_policy_arns[duty] : "${duty} ${arn}" => { duty = duty, arn = arn } }]...)
 
-  role       = aws_iam_role.github["github"].name
-  policy_arn = each.key
+  role       = aws_iam_role.github[each.value.duty].name
+  policy_arn = each.value.arn
 }

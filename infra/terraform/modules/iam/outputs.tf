@@ -11,7 +11,8 @@ output "tracking_execution_role" {
   depends_on = [aws_iam_role_policy.this, aws_iam_role_policy.database_password]
 }
 
-output "github_role" {
-  value      = try(aws_iam_role.github["github"].arn, "")
-  depends_on = [aws_iam_role_policy.github]
+output "github_roles" {
+  description = "ARN of the roles for GitHub's workflows: build and deploy."
+  value       = { for duty in ["build", "deploy"] : duty => try(aws_iam_role.github[duty].arn, "") }
+  depends_on  = [aws_iam_role_policy.github]
 }

@@ -30,6 +30,16 @@ data "aws_iam_policy_document" "pipeline_task" {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
     resources = [var.key_arn]
   }
+
+  dynamic "statement" {
+    for_each = length(var.data_key_arns) > 0 ? [var.data_key_arns] : []
+
+    content {
+      sid       = "DataKeys"
+      actions   = ["kms:Decrypt"] # other buckets, encrypted with keys of their own
+      resources = statement.value
+    }
+  }
 }
 
 data "aws_iam_policy_document" "service_task" {
@@ -47,17 +57,11 @@ data "aws_iam_policy_document" "service_task" {
     resources = ["${var.bucket_arn}/exposures/*"]
   }
 
-  # Without it, a missing object answers 403 instead of 404.
+  # Without it, a missing object answers 403 instead of 404; a condition on s3:prefix is never met by GetObject, which has none.
   statement {
     sid       = "List"
     actions   = ["s3:ListBucket"]
     resources = [var.bucket_arn]
-
-    condition {
-      test     = "StringLike"
-      variable = "s3:prefix"
-      values   = ["models/*", "exposures/*"]
-    }
   }
 
   statement {
@@ -79,13 +83,7 @@ data "aws_iam_policy_document" "tracking_task" {
   statement {
     sid       = "List"
     actions   = ["s3:ListBucket"]
-    resources = [var.bucket_arn]
-
-    condition {
-      test     = "StringLike"
-      variable = "s3:prefix"
-      values   = ["mlflow", "mlflow/*"]
-    }
+    resources = [var.bucket_arn] # unconditionally, as above
   }
 
   dynamic "statement" {
@@ -127,6 +125,26 @@ data "aws_iam_policy_document" "execution" {
     sid       = "Logs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
     resources = ["${local.log_group_arn}/${each.key}:*"]
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "service" ? [var.salt_secret_arn] : []
+
+    content {
+      sid       = "Salt"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "service" ? [var.key_arn] : []
+
+    content {
+      sid       = "Key"
+      actions   = ["kms:Decrypt"] # the salt's
+      resources = [statement.value]
+    }
   }
 
   dynamic "statement" {

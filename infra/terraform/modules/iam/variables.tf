@@ -32,6 +32,11 @@ variable "data_buckets" {
   type        = list(string)
 }
 
+variable "data_key_arns" {
+  description = "Keys with which those buckets are encrypted."
+  type        = list(string)
+}
+
 variable "topic_arn" {
   type = string
 }
@@ -61,18 +66,31 @@ variable "api_key_secret_arn" {
   type = string
 }
 
+variable "salt_secret_arn" {
+  description = "The secret with the salt of the exposures."
+  type        = string
+}
+
 variable "github_repository" {
   type = string
 }
 
-variable "github_subjects" {
+variable "github_branches" {
   type = list(string)
+}
+
+variable "github_environment" {
+  type = string
 }
 
 variable "github_provider_arn" {
   type = string
 }
 
-variable "github_policy_arns" {
+variable "github_build_policy_arns" {
+  type = set(string)
+}
+
+variable "github_deploy_policy_arns" {
   type = set(string)
 }

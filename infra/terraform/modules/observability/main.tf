@@ -5,7 +5,7 @@ locals {
 
   pipeline_alarms = {
     "pipeline-failed" = {
-      text       = "An execution of the pipeline failed, timed out or was stopped."
+      text       = "An execution of the pipeline failed."
       namespace  = "AWS/States", metric = "ExecutionsFailed", statistic = "Sum"
       dimensions = { StateMachineArn = var.state_machine_arn }
       threshold  = 0, periods = 1, period_s = 300, above = true
@@ -13,6 +13,12 @@ locals {
     "pipeline-timed-out" = {
       text       = "An execution of the pipeline ran longer than it may."
       namespace  = "AWS/States", metric = "ExecutionsTimedOut", statistic = "Sum"
+      dimensions = { StateMachineArn = var.state_machine_arn }
+      threshold  = 0, periods = 1, period_s = 300, above = true
+    }
+    "pipeline-aborted" = {
+      text       = "An execution of the pipeline was stopped; `make resume` continues it."
+      namespace  = "AWS/States", metric = "ExecutionsAborted", statistic = "Sum"
       dimensions = { StateMachineArn = var.state_machine_arn }
       threshold  = 0, periods = 1, period_s = 300, above = true
     }

@@ -45,7 +45,10 @@ resource "aws_ecs_task_definition" "this" {
       { name = "CLICKLAB_EXPOSURES", value = "s3://${var.bucket}/exposures" },
       { name = "CLICKLAB_MODEL_POINTER", value = var.model_pointer },
     ]
-    secrets = var.api_key_secret_arn == "" ? [] : [{ name = "CLICKLAB_API_KEY", valueFrom = var.api_key_secret_arn }]
+    secrets = concat(
+      [{ name = "CLICKLAB_SALT", valueFrom = var.salt_secret_arn }],
+      var.api_key_secret_arn == "" ? [] : [{ name = "CLICKLAB_API_KEY", valueFrom = var.api_key_secret_arn }],
+    )
     logConfiguration = {
       logDriver = "awslogs"
       options   = { awslogs-group = aws_cloudwatch_log_group.this.name, awslogs-region = var.region, awslogs-stream-prefix = "service" }

@@ -39,6 +39,11 @@ variable "api_key_secret_arn" {
   type = string
 }
 
+variable "salt_secret_arn" {
+  description = "The secret with the salt of the exposures."
+  type        = string
+}
+
 variable "task_security_group" {
   description = "The group that lets tasks reach AWS services."
   type        = string

@@ -149,7 +149,15 @@ resource "aws_ecr_lifecycle_policy" "this" {
         action       = { type = "expire" }
       },
       {
+        # An image that matches a rule cannot be expired by a rule after it: what deploy and release have tagged is not
+        # among "all but the last 30", however many are pushed. Of those, the newest 500 stay.
         rulePriority = 2
+        description  = "released images"
+        selection    = { tagStatus = "tagged", tagPrefixList = ["released-"], countType = "imageCountMoreThan", countNumber = 500 }
+        action       = { type = "expire" }
+      },
+      {
+        rulePriority = 3
         description  = "all but the last 30 images"
         selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 30 }
         action       = { type = "expire" }

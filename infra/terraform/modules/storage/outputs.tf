@@ -18,3 +18,8 @@ output "repository_urls" {
 output "repository_arns" {
   value = { for name, repository in aws_ecr_repository.this : name => repository.arn }
 }
+
+output "salt_secret_arn" {
+  value      = aws_secretsmanager_secret.salt.arn
+  depends_on = [aws_secretsmanager_secret_version.salt]
+}

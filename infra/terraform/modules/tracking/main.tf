@@ -32,12 +32,15 @@ resource "aws_ecs_task_definition" "this" {
     name         = "tracking"
     image        = var.image
     essential    = true
-    command      = ["mlflow", "server", "--host", "0.0.0.0", "--port", tostring(local.port), "--workers", "2"]
+    command      = ["python", "/opt/tracking_server.py", "mlflow", "server", "--host", "0.0.0.0", "--port", tostring(local.port), "--workers", "2"]
     portMappings = [{ containerPort = local.port, hostPort = local.port, protocol = "tcp" }]
     environment = [
       { name = "AWS_REGION", value = var.region },
       { name = "MLFLOW_ARTIFACTS_DESTINATION", value = "s3://${var.bucket}/mlflow" },
-      { name = "MLFLOW_BACKEND_STORE_URI", value = "postgresql+psycopg2://${aws_db_instance.this.endpoint}/mlflow?sslmode=require" },
+      { name = "MLFLOW_BACKEND_STORE_URI", value = "postgresql+psycopg2://${aws_db_instance.this.endpoint}/mlflow?sslmode=verify-full&sslrootcert=/etc/rds-ca.pem" },
+      # Seconds after which a connection is opened anew: an open one outlives a rotated password, and would hide from the
+      # health check that new ones are refused.
+      { name = "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE", value = "30" },
       { name = "MLFLOW_SERVER_ALLOWED_HOSTS", value = join(",", local.hosts) },
     ]
     # libpq reads these, so that no URI contains the password.

@@ -92,6 +92,15 @@ def test_the_salt_can_come_from_the_environment(load, monkeypatch):
         load(PLAIN | {"salt": {"env": "TRIAL_SALT"}})
 
 
+def test_the_environment_replaces_the_shipped_salt_alone(load, monkeypatch):
+    """So a deployment needs no file of its own, and a salt that somebody chose stays."""
+    monkeypatch.setenv("CLICKLAB_SALT", "pepper")
+    assert load(PLAIN | {"salt": "change me"}).salt == "pepper"
+    assert load(PLAIN | {"salt": "mine"}).salt == "mine"
+    monkeypatch.delenv("CLICKLAB_SALT")
+    assert load(PLAIN | {"salt": "change me"}).salt == "change me"
+
+
 def variants(*entries):
     return PLAIN | {"variants": list(entries)}
 

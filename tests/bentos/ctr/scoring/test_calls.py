@@ -280,6 +280,14 @@ def test_lists_and_numbers_of_a_request_are_in_the_exposures(auction, tmp_path):
     assert fields[0]["floor"] == "0.25"
 
 
+def test_exposures_go_to_s3_only_with_a_salt_of_ones_own(auction, tmp_path):
+    """The shipped one is public, so the service does not become ready and says why."""
+    sink = {"CLICKLAB_EXPOSURES": "s3://bucket/exposures"}
+    with started_worker(auction[2], **sink) as worker:
+        assert not worker.is_ready
+        assert "set CLICKLAB_SALT" in worker.calls.why_not_ready
+
+
 @pytest.mark.parametrize("floor", ["Infinity", "1e999", "cheap", [1], {"a": 1}])
 def test_what_is_no_number_is_refused(auction, floor):
     """In one line that names the field."""
