@@ -29,6 +29,8 @@ class Worker:
         Distribution of the service time: shape of the latencies at a constant rate, mean of ``1 / requests_per_s``.
     memory_bytes
         Of supervisor and worker with one model (PSS).
+    response_bytes
+        Of one answer, head included.
     """
 
     call: str
@@ -37,6 +39,7 @@ class Worker:
     quantiles: np.ndarray
     times_s: np.ndarray
     memory_bytes: int
+    response_bytes: float
 
     def service_times_s(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Return drawn service times (s), linear in the logarithm between the measured quantiles."""
@@ -65,6 +68,7 @@ def read_worker(call: str, path: Path = RESULTS / "serving.json") -> Worker:
         quantiles,
         times / mean / requests_per_s,
         found["pss_bytes"],
+        float(np.median([one["n_bytes"] / one["n_requests"] for one in saturated])),
     )
 
 

@@ -65,9 +65,7 @@ def erlang_c(n_cores: int, load: float) -> float:
     return float(blocked / (1 - (load / n_cores) * (1 - blocked)))
 
 
-def mean_wait_s(
-    n_cores: int, load: float, *, service_s: float, squared_cv: float = 1.0
-) -> float:
+def mean_wait_s(n_cores: int, load: float, *, service_s: float, squared_cv: float = 1.0) -> float:
     """Return the mean waiting time (s): exact for M/M/c and M/G/1, Allen and Cunneen's approximation for M/G/c.
 
     Parameters

@@ -54,7 +54,9 @@ class Runs:
     Attributes
     ----------
     requests
-        Requests per second, ``(n_seconds, n_runs)``.
+        Requests in each second of some days, ``(n_seconds, n_days)``.
+    day
+        Which of them is the run's.
     target_per_minute
         Requests per minute and task at which scaling aims.
     min_tasks, max_tasks
@@ -66,6 +68,7 @@ class Runs:
     """
 
     requests: np.ndarray
+    day: np.ndarray
     target_per_minute: np.ndarray
     min_tasks: np.ndarray
     max_tasks: np.ndarray
@@ -119,7 +122,7 @@ class _Tasks:
         self.desired = desired
         wanted = self._spread()
         missing = np.maximum(wanted - self.ready - self.booting.sum(axis=0), 0)
-        self.booting[(second - 1) % self.rules.boot_s] += missing
+        self.booting[second % self.rules.boot_s] += missing
         self.ready = np.where(fewer[:, None], np.minimum(self.ready, wanted), self.ready)
 
     def lose_zone(self, here: np.ndarray) -> np.ndarray:
@@ -169,21 +172,22 @@ def simulate(runs: Runs, rules: Rules) -> Outcome:
     ``give_up_s`` is dropped; requests of a second at whose end the wait is above ``budget_s`` are late. AWS replaces
     tasks of a lost zone in the others when it has noticed.
     """
-    n_seconds, n_runs = runs.requests.shape
-    first = np.ceil(runs.requests[0] * _MINUTE_S / runs.target_per_minute)
+    n_seconds, n_runs = len(runs.requests), len(runs.day)
+    first = np.ceil(runs.requests[0, runs.day] * _MINUTE_S / runs.target_per_minute)
     tasks = _Tasks(rules, np.clip(first, runs.min_tasks, runs.max_tasks))
     policy = _Policy(rules, runs)
     names = ("requests", "unreachable", "dropped", "late", "served", "tasks")
     found = Outcome(*(np.zeros((n_seconds // _MINUTE_S, n_runs)) for _ in names))
     waiting, gone = np.zeros(n_runs), np.zeros(n_runs)
+    noticed_s = np.where(runs.loss_s >= 0, runs.loss_s + rules.detect_s, -1)
     for second in range(n_seconds):
         tasks.arrive(second)
         if (here := runs.loss_s == second).any():
             gone = gone + tasks.lose_zone(here)
-        if (here := runs.loss_s + rules.detect_s == second).any() and (runs.loss_s[here] >= 0).all():
+        if (here := noticed_s == second).any():
             gone = np.where(here, 0.0, gone)
             tasks.set_desired(tasks.desired, second)
-        minute, requests = second // _MINUTE_S, runs.requests[second]
+        minute, requests = second // _MINUTE_S, runs.requests[second, runs.day]
         ready = tasks.ready.sum(axis=1)
         capacity = ready * runs.task_per_s
         unreachable = requests * gone
@@ -192,9 +196,9 @@ def simulate(runs: Runs, rules: Rules) -> Outcome:
         waiting = np.minimum(work - served, capacity * rules.give_up_s)
         dropped = work - served - waiting
         late = np.where(waiting > capacity * rules.budget_s, requests - unreachable - dropped, 0.0)
-        for name, value in zip(names, (requests, unreachable, dropped, np.maximum(late, 0.0), served, ready / _MINUTE_S), strict=True):  # fmt: skip
+        for name, value in zip(names, (requests, unreachable, dropped, np.maximum(late, 0.0), served, ready), strict=True):  # fmt: skip
             getattr(found, name)[minute] += value
         if second % _MINUTE_S == _MINUTE_S - 1:
-            policy.decide(found.requests[minute], found.tasks[minute], tasks, second + 1)
-    found.waiting = waiting
+            policy.decide(found.requests[minute], found.tasks[minute] / _MINUTE_S, tasks, second)
+    found.waiting, found.tasks = waiting, found.tasks / _MINUTE_S
     return found
