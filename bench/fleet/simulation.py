@@ -116,13 +116,13 @@ class _Tasks:
         self.ready += slot
         slot[:] = 0
 
-    def set_desired(self, desired: np.ndarray, second: int) -> None:
-        """Launch what is missing; stop what is too much where fewer are desired than before."""
-        fewer = desired < self.desired
-        self.desired = desired
+    def set_desired(self, desired: np.ndarray, here: np.ndarray, second: int) -> None:
+        """In some runs, launch what is missing; stop what is too much where fewer are desired than before."""
+        fewer = here & (desired < self.desired)
+        self.desired = np.where(here, desired, self.desired)
         wanted = self._spread()
         missing = np.maximum(wanted - self.ready - self.booting.sum(axis=0), 0)
-        self.booting[second % self.rules.boot_s] += missing
+        self.booting[second % self.rules.boot_s] += missing * here[:, None]
         self.ready = np.where(fewer[:, None], np.minimum(self.ready, wanted), self.ready)
 
     def lose_zone(self, here: np.ndarray) -> np.ndarray:
@@ -162,7 +162,7 @@ class _Policy:
         fewer = low & idle & (needed < tasks.desired) & (last >= rules.minutes_in)
         self.out_s[more], self.in_s[fewer] = second, second
         if (more | fewer).any():
-            tasks.set_desired(np.where(more | fewer, needed, tasks.desired), second)
+            tasks.set_desired(needed, more | fewer, second)
 
 
 def simulate(runs: Runs, rules: Rules) -> Outcome:
@@ -178,6 +178,7 @@ def simulate(runs: Runs, rules: Rules) -> Outcome:
     policy = _Policy(rules, runs)
     names = ("requests", "unreachable", "dropped", "late", "served", "tasks")
     found = Outcome(*(np.zeros((n_seconds // _MINUTE_S, n_runs)) for _ in names))
+    counted = [getattr(found, name) for name in names]
     waiting, gone = np.zeros(n_runs), np.zeros(n_runs)
     noticed_s = np.where(runs.loss_s >= 0, runs.loss_s + rules.detect_s, -1)
     for second in range(n_seconds):
@@ -186,7 +187,7 @@ def simulate(runs: Runs, rules: Rules) -> Outcome:
             gone = gone + tasks.lose_zone(here)
         if (here := noticed_s == second).any():
             gone = np.where(here, 0.0, gone)
-            tasks.set_desired(tasks.desired, second)
+            tasks.set_desired(tasks.desired, here, second)
         minute, requests = second // _MINUTE_S, runs.requests[second, runs.day]
         ready = tasks.ready.sum(axis=1)
         capacity = ready * runs.task_per_s
@@ -196,8 +197,9 @@ def simulate(runs: Runs, rules: Rules) -> Outcome:
         waiting = np.minimum(work - served, capacity * rules.give_up_s)
         dropped = work - served - waiting
         late = np.where(waiting > capacity * rules.budget_s, requests - unreachable - dropped, 0.0)
-        for name, value in zip(names, (requests, unreachable, dropped, np.maximum(late, 0.0), served, ready), strict=True):  # fmt: skip
-            getattr(found, name)[minute] += value
+        of_second = (requests, unreachable, dropped, np.maximum(late, 0.0), served, ready)
+        for column, value in zip(counted, of_second, strict=True):
+            column[minute] += value
         if second % _MINUTE_S == _MINUTE_S - 1:
             policy.decide(found.requests[minute], found.tasks[minute] / _MINUTE_S, tasks, second)
     found.waiting, found.tasks = waiting, found.tasks / _MINUTE_S

@@ -114,6 +114,18 @@ def test_every_request_is_counted_once():
     assert ends.sum() + found.waiting[0] == pytest.approx(found.requests.sum())
 
 
+def test_a_run_does_not_depend_on_those_beside_it():
+    """Alone or with another that loses a zone at another moment, a run's numbers are the same."""
+    requests = np.repeat([150.0, 700.0, 150.0], [600, 900, 1_500])
+    alone = fleet(requests, target=4_800, tasks=(2, 12), loss_s=900)
+    twice = {name: np.repeat(value, 2, axis=-1) for name, value in vars(alone).items() if name not in ("requests", "task_per_s")}  # fmt: skip
+    both = Runs(**vars(alone) | twice | {"loss_s": np.array([900, 620])})
+    one, two = simulate(alone, RULES), simulate(both, RULES)
+    for name in ("unreachable", "dropped", "late", "tasks"):
+        assert getattr(one, name)[:, 0].tolist() == getattr(two, name)[:, 0].tolist()
+    assert two.tasks[:, 0].tolist() != two.tasks[:, 1].tolist()
+
+
 def test_a_day_has_its_peak_and_its_mean():
     """Bursts left out, a day of ten billion has them at the rate that was asked for."""
     assert daily_curve().max() == 1 and daily_curve().shape == (86_400,)
