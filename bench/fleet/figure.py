@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_MARKS = (("o", "-"), ("s", "--"), ("^", ":"), ("D", "-."))
-_FLOOR = 1e-5  # smaller shares are drawn here
+_MARKS = (("o", "-"), ("s", "--"), ("^", "-"), ("D", ":"))
+_FLOOR = 1e-5  # smaller shares, 0 among them, are drawn here
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -15,7 +15,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from tasks.figures.style import ACCENT, INK, percent, use_style
+    from tasks.figures.style import ACCENT, INK, SOFT, percent, use_style
 
     use_style()
     plt.rcParams["svg.hashsalt"] = path.suffix  # equal numbers give equal bytes
@@ -23,14 +23,15 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     titles = ("A day with bursts", "The hour after a zone is lost", "Tasks at the peak")
     labels = (
         "requests dropped or late",
-        "dropped or late, beyond those without loss",
-        "tasks beyond those busy",
+        "dropped or late because of it",
+        "tasks beyond those kept busy",
     )
     rates = sorted({one["peak_per_s"] for one in found["fleets"]})
-    for rate, (marker, line) in zip(rates, _MARKS, strict=False):
+    colors = (INK, INK, INK, SOFT)
+    for rate, (marker, line), color in zip(rates, _MARKS, colors, strict=False):
         records = [one for one in found["fleets"] if one["peak_per_s"] == rate]
         targets = [one["utilisation"] for one in records]
-        style = {"marker": marker, "linestyle": line, "color": INK, "markersize": 4, "linewidth": 1}
+        style = {"marker": marker, "linestyle": line, "color": color, "markersize": 4, "linewidth": 1}
         for axes, name in zip(panels, ("calm_share", "lost_share", "reserve"), strict=True):
             low = -1 if name == "reserve" else _FLOOR
             values = [max(one[name], low) for one in records]
@@ -40,7 +41,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         percent(axes.xaxis)
     for axes in panels[:2]:
         axes.set(yscale="log", ylim=(_FLOOR / 1.5, 0.2))
-        axes.set_yticks([1e-5, 1e-4, 1e-3, 1e-2, 1e-1], ["≤ 0.001%", "0.01%", "0.1%", "1%", "10%"])
+        axes.set_yticks([1e-5, 1e-4, 1e-3, 1e-2, 1e-1], ["0.001%", "0.01%", "0.1%", "1%", "10%"])
         axes.minorticks_off()
         axes.axhline(found["assumed"]["allowed_share"], color=ACCENT, linewidth=1)
     panels[0].text(0.31, 1.2e-3, "allowed", color=ACCENT, fontsize=8)
