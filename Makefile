@@ -143,6 +143,11 @@ rollback: $(STAMP)  ## point back to an earlier version (POINTER=, TO=)
 ledger: $(STAMP)  ## every promotion decision, oldest first
 	@$(BIN)/clicklab ledger --env $(ENV)
 
+SIMULATE ?=
+.PHONY: monitor
+monitor: $(STAMP)  ## clicks against predictions, drift, alerts (SIMULATE=1)
+	@$(BIN)/clicklab monitor --env $(ENV) $(if $(SIMULATE),--simulate)
+
 ##@ Quality
 
 JOBS ?= 2

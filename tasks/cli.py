@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 import tasks.cli_ideas
-import tasks.cli_release  # noqa: F401  the commands of both belong to `app`
+import tasks.cli_monitor
+import tasks.cli_release  # noqa: F401  the commands of all belong to `app`
 from tasks.cli_app import app, readable_errors, show_outcome
 from tasks.errors import ClicklabError, ConfigError
 

@@ -57,19 +57,30 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def load_dag(env: dict[str, Any]) -> Any:
-    """Return the pipeline of ``pipeline.yaml`` with these knobs, not yet rendered."""
+def load_dag(env: dict[str, Any], entry: str = MARKER) -> Any:
+    """Return the pipeline of ``pipeline.yaml``, or of another file, with these knobs, not yet rendered."""
     from ploomber.spec import DAGSpec
 
     logging.getLogger("ploomber").setLevel(logging.WARNING)  # it tells the status of each product
     forget_unreadable(env.get("products", "products"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The following placeholders are declared")
-        return DAGSpec(MARKER, env=env).to_dag()
+        return DAGSpec(entry, env=env).to_dag()
 
 
-def build(env_path: str | Path, *, data: str | None = None, force: bool = False) -> Outcome:
+def build(
+    env_path: str | Path,
+    *,
+    data: str | None = None,
+    changes: Mapping[str, str] | None = None,
+    force: bool = False,
+    entry: str = MARKER,
+    report: str = "report.json",
+) -> Outcome:
     """Build what is outdated and say what happened; failures are returned, not raised.
+
+    `entry` is the file of the pipeline, `report` the name of its last product; `data` and `changes` as
+    :func:`tasks.knobs.reading.read_env` takes them.
 
     Raises
     ------
@@ -78,17 +89,17 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
     Stopped
         If this process is asked to stop; every task has ended then.
     """
-    env = read_env(env_path, data=data)
+    env = read_env(env_path, data=data, changes=changes)
     refuse_passwords(env)
     check_project(env)
-    report = Path(env["products"]) / "report.json"
+    path = Path(env["products"]) / report
     try:
         # beside the load, which takes as long: a store that cannot be used is said before anything is computed
         with ProcessPoolExecutor(
             1, get_context("fork"), initializer=_leave_ctrl_c_to_the_parent
         ) as beside:
             checked = beside.submit(check_tracking, env)
-            dag = load_dag(env)
+            dag = load_dag(env, entry)
             checked.result()
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -96,12 +107,12 @@ def build(env_path: str | Path, *, data: str | None = None, force: bool = False)
             )  # of one missing
             done = dag.build(force=force)
     except TasksFailed as error:
-        return Outcome(0, report, error.failures)
+        return Outcome(0, path, error.failures)
     except ClicklabError:
         raise
     except Exception as error:
-        return Outcome(0, report, [load_failure(error)])
-    return Outcome(sum(done["Ran?"]), report)
+        return Outcome(0, path, [load_failure(error)])
+    return Outcome(sum(done["Ran?"]), path)
 
 
 def _leave_ctrl_c_to_the_parent() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.registry.mlflow_model import log_mlflow_files
-from tasks.registry.mlflow_store import ORIGIN, connect, experiment_name
+from tasks.registry.mlflow_store import MODEL_PATH, ORIGIN, connect, experiment_name
 from tasks.registry.runs import (
     as_metrics,
     as_params,
@@ -24,6 +24,9 @@ from tasks.storage.workspace import is_scratch
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED"}
 _BY_HAND = "run by hand"
+REFERENCE = (
+    "reference.json"  # what its training rows looked like, beside the feature sets and the model
+)
 SOURCE = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "notebooks/train.ipynb"}
 
 
@@ -108,6 +111,8 @@ def record_training(
             _log_trials(client, run_id, search, tags=tags, begin=span[0])
         log_model(client, run_id, model)
         log_mlflow_files(client, run_id, model)
+        if (reference := Path(train.folder).parent / REFERENCE).is_file():
+            client.log_artifact(run_id, str(reference), MODEL_PATH)
     return TrainingRecord(run_id, client)
 
 
