@@ -1,0 +1,259 @@
+"""The read-out of an experiment: units checked first, then lifts at every look, slices, power, the verdict."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tasks.errors import DataCheckError
+from tasks.evaluation.evidence import holm
+from tasks.monitoring.ab_test.impressions import Impressions
+from tasks.monitoring.ab_test.lift import METRICS, Metric, lift_of, metric_of
+from tasks.monitoring.ab_test.plan import BEFORE, NONE, Plan
+from tasks.monitoring.ab_test.power import power_of
+from tasks.monitoring.ab_test.record import ArmRecord, LiftRecord, RatioRecord, Readout
+from tasks.monitoring.ab_test.sample_ratio import check_ratio
+from tasks.monitoring.ab_test.units import Arm, arm_of
+from tasks.monitoring.ab_test.verdict import UNREADABLE, unreadable, verdict_of
+
+_TOP_VALUES = 5  # of a field that are slices
+_FEWEST_IN_SLICE = 0.02  # share of the impressions
+_MOST_TWICE = 0.01  # share of units with answers of several variants
+_BALANCE = 0.01  # chance that a sound covariate is refused
+
+
+def read_out(rows: Impressions, plan: Plan, *, experiment: str = "") -> Readout:
+    """Return what an experiment says.
+
+    Parameters
+    ----------
+    rows
+        All impressions of the log; those of other experiments serve as the past only.
+    plan
+        What was fixed before.
+    experiment
+        Digest of the experiment, as exposures hold it; by default the one that answered last.
+
+    Raises
+    ------
+    DataCheckError
+        If the log has no impression of it.
+    """
+    digest = experiment or rows.experiment.names[rows.experiment.codes[np.argmax(rows.day)]]
+    during = rows.experiment.is_(digest)
+    if not during.any():
+        known = ", ".join(rows.experiment.names)
+        raise DataCheckError(f"no impression of experiment {digest!r}; the log has {known}")
+    notes = _notes(rows, during, plan)
+    found, n_twice = _of_one_variant(rows.take(during), plan)
+    days = np.arange(rows.day[during].min(), rows.day[during].max() + 1)
+    names = [plan.control, *plan.treatments]
+    covariate, arms = _with_covariate(rows, found, int(days[0]), plan, notes)
+    ratios = _ratios(arms, days, plan)
+    looks = [one for name in plan.treatments for one in _looks(arms, name, days, plan, covariate)]
+    readout = Readout(
+        experiment=digest,
+        first_day=str(np.datetime64(int(days[0]), "D")),
+        last_day=str(np.datetime64(int(days[-1]), "D")),
+        control=plan.control,
+        alpha=plan.alpha,
+        power=plan.power,
+        covariate=covariate,
+        arms=[_arm_record(name, arms[name]) for name in names],
+        sample_ratio=ratios,
+        looks=looks,
+        slices=_slices(found, plan),
+        powers=[],
+        outcome={},
+        verdict="",
+        notes=notes,
+        counts=rows.counts | {"units_of_several_variants": n_twice},
+    )
+    _conclude(readout, arms, days, plan, n_twice / max(len(np.unique(found.unit.codes)) + n_twice, 1))
+    return readout
+
+
+# ---- which rows
+
+
+def _notes(rows: Impressions, during: np.ndarray, plan: Plan) -> list[str]:
+    found = rows.take(during)
+    notes = []
+    days = np.arange(found.day.min(), found.day.max() + 1)
+    if empty := [str(np.datetime64(int(day), "D")) for day in days if day not in set(found.day.tolist())]:
+        notes.append(f"{len(empty)} days without an impression, the first {empty[0]}")
+    counts = np.bincount(found.variant.codes, minlength=len(found.variant.names))
+    for name, n in zip(found.variant.names, counts.tolist(), strict=True):
+        if n and not plan.weights.get(name):
+            notes.append(f"{n:,} impressions of {name or 'no variant'}, which has no weight in the plan, are left out")
+    n_others = int((~during).sum())
+    if n_others:
+        notes.append(f"{n_others:,} impressions of other experiments are not mixed in")
+    return notes
+
+
+def _of_one_variant(rows: Impressions, plan: Plan) -> tuple[Impressions, int]:
+    """Return the rows of units that only one of the plan's variants answered, and how many other units there are."""
+    taking_part = [number for number, name in enumerate(rows.variant.names) if plan.weights.get(name)]
+    rows = rows.take(np.isin(rows.variant.codes, taking_part))
+    n = len(rows.variant.names)
+    pairs = np.unique(rows.unit.codes * n + rows.variant.codes)
+    twice = np.bincount(pairs // n, minlength=len(rows.unit.names)) > 1
+    return rows.take(~twice[rows.unit.codes]), int(twice.sum())
+
+
+# ---- the covariate
+
+
+def _with_covariate(
+    rows: Impressions, found: Impressions, first_day: int, plan: Plan, notes: list[str]
+) -> tuple[str, dict[str, Arm]]:
+    """Return the covariate that is used, and the sums of all variants with it."""
+    names = [plan.control, *plan.treatments]
+    plain = {name: arm_of(found, name) for name in names}
+    if plan.covariate == NONE:
+        return NONE, plain
+    before = _before(rows, first_day) if plan.covariate == BEFORE else None
+    fault = _no_past(before, found) if before is not None else _no_shadow(found, plan.shadow)
+    if fault:
+        notes.append(f"no covariate is used: {fault}")
+        return NONE, plain
+    arms = {name: arm_of(found, name, shadow=plan.shadow, before=before) for name in names}
+    for name in plan.treatments:
+        balance = _balance(_total(arms[plan.control]), _total(arms[name]), name, plan)
+        if balance.is_sure:
+            notes.append(
+                f"no covariate is used: it is {balance.lift:+.1%} in {name} (p = {balance.p_value:.1g}), though a covariate "
+                "must not depend on the variant"
+            )
+            return NONE, plain
+    return plan.covariate, arms
+
+
+def _before(rows: Impressions, first_day: int) -> Impressions:
+    return rows.take(rows.day < first_day)
+
+
+def _no_past(before: Impressions, found: Impressions) -> str:
+    """Return why the impressions before the experiment are no covariate, or the empty text."""
+    known = np.isin(before.unit.codes, found.unit.codes)
+    if not known.any():
+        return "no unit has impressions before the experiment (a new name or salt changes all unit hashes)"
+    if len(variants := np.unique(before.variant.codes[known])) > 1:
+        listed = ", ".join(before.variant.names[code] for code in variants.tolist())
+        return f"before the experiment several variants answered ({listed}), which still shows in their units"
+    return "" if before.y_true[known].any() else "there is no click before the experiment"
+
+
+def _no_shadow(found: Impressions, model: str) -> str:
+    if model not in found.shadow:
+        listed = ", ".join(found.shadow) or "none"
+        return f"no shadow is called {model!r}; exposures have {listed}"
+    n_lost = int(np.isnan(found.shadow[model]).sum())
+    return f"{model} did not score {n_lost:,} of {len(found.day):,} impressions" if n_lost else ""
+
+
+def _balance(control: np.ndarray, treatment: np.ndarray, name: str, plan: Plan) -> LiftRecord:
+    """Return the lift of the covariate itself, which should be none."""
+    as_metric = [3, 4, 2, 3, 4]
+    alpha = _BALANCE / len(plan.treatments)
+    metric = Metric("covariate", "clicks", plan.smallest_lift)
+    return lift_of(
+        control[:, as_metric], treatment[:, as_metric], metric, alpha=alpha, names=(plan.control, name)
+    )
+
+
+# ---- what is found
+
+
+def _total(arm: Arm) -> np.ndarray:
+    last = arm.day[-1:] if len(arm.day) else np.zeros(1, np.int64)
+    return next(arm.looks(last))
+
+
+def _ratios(arms: dict[str, Arm], days: np.ndarray, plan: Plan) -> list[RatioRecord]:
+    control, weight = arms[plan.control].first_days(), plan.weights[plan.control]
+    out = []
+    for name in plan.treatments:
+        share = plan.weights[name] / (plan.weights[name] + weight)
+        of = {"share": share, "name": name, "n_treatments": len(plan.treatments)}
+        out += check_ratio(control, arms[name].first_days(), days, **of)
+    return out
+
+
+def _looks(
+    arms: dict[str, Arm], name: str, days: np.ndarray, plan: Plan, covariate: str
+) -> list[LiftRecord]:
+    out = []
+    pairs = zip(arms[plan.control].looks(days), arms[name].looks(days), strict=True)
+    how = {"alpha": plan.alpha_each, "names": (plan.control, name)}
+    for day, (control, treatment) in zip(days.tolist(), pairs, strict=True):
+        for metric in METRICS:
+            out.append(
+                lift_of(
+                    control,
+                    treatment,
+                    metric_of(metric, plan),
+                    with_covariate=covariate != NONE,
+                    day=str(np.datetime64(day, "D")),
+                    **how,
+                )
+            )
+    return out
+
+
+def _arm_record(name: str, arm: Arm) -> ArmRecord:
+    clicks, n, loss = arm.totals[:3].tolist() if len(arm.day) else (0.0, 0.0, 0.0)
+    rates = (clicks / n, loss / n) if n else (None, None)
+    return ArmRecord(name, arm.n_units, int(n), int(clicks), *rates)
+
+
+def _slices(found: Impressions, plan: Plan) -> list[LiftRecord]:
+    """Return the lift of each slice; of all that are sure, one is not there with chance `alpha` at most (Holm)."""
+    parts = [(name, value) for name in found.fields for value in _top_values(found, name)]
+    out = []
+    for name, value in parts:
+        part = found.take(found.fields[name].codes == value)
+        label = f"{name}={found.fields[name].names[value]}"
+        control = _total(arm_of(part, plan.control))
+        for treatment in plan.treatments:
+            how = {"alpha": plan.alpha_each / len(parts), "names": (plan.control, treatment)}
+            sums = _total(arm_of(part, treatment))
+            out.append(lift_of(control, sums, metric_of("ctr", plan), slice_name=label, **how))
+    sure = holm([np.nan if one.p_value is None else one.p_value for one in out], plan.alpha)
+    for one, is_sure in zip(out, sure.tolist(), strict=True):
+        one.is_sure = is_sure
+    return out
+
+
+def _top_values(found: Impressions, name: str) -> Sequence[int]:
+    """Return the most frequent values of a field that have enough impressions."""
+    counts = np.bincount(found.fields[name].codes, minlength=len(found.fields[name].names))
+    top = np.argsort(-counts, kind="stable")[:_TOP_VALUES]
+    return [int(value) for value in top if counts[value] >= _FEWEST_IN_SLICE * counts.sum()]
+
+
+def _conclude(
+    readout: Readout, arms: dict[str, Arm], days: np.ndarray, plan: Plan, share_twice: float
+) -> None:
+    """Add power, outcome and verdict."""
+    sentences = []
+    for name in plan.treatments:
+        for metric in METRICS:
+            looks = [
+                one for one in readout.looks if (one.metric, one.treatment) == (metric, name)
+            ]
+            totals = (_total(arms[plan.control]), _total(arms[name]))
+            how = {"with_covariate": readout.covariate != NONE}
+            readout.powers.append(power_of(looks, *totals, metric_of(metric, plan), plan, **how))
+        word, sentence = verdict_of(readout.last("ctr", name), readout.powers[-2], plan)
+        readout.outcome[name] = word
+        sentences.append(sentence)
+    stop = unreadable(readout.sample_ratio, plan.control)
+    if not stop and share_twice > _MOST_TWICE:
+        stop = (
+            f"Do not read this: {share_twice:.1%} of the units have answers of several variants, so that a unit is not "
+            "assigned once; find out why, then start again."
+        )
+    if stop:
+        readout.outcome = dict.fromkeys(readout.outcome, UNREADABLE)
+    readout.verdict = stop or " ".join(sentences)
