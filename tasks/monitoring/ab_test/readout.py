@@ -46,6 +46,11 @@ def read_out(rows: Impressions, plan: Plan, *, experiment: str = "") -> Readout:
     notes = _notes(rows, during, plan)
     found, n_twice = _of_one_variant(rows.take(during), plan)
     days = np.arange(rows.day[during].min(), rows.day[during].max() + 1)
+    if not len(found.day):
+        listed = ", ".join(rows.take(during).variant.names)
+        raise DataCheckError(
+            f"no impression of {plan.control} or {', '.join(plan.treatments)}; the log has {listed or 'no variants'}"
+        )
     names = [plan.control, *plan.treatments]
     covariate, arms = _with_covariate(rows, found, int(days[0]), plan, notes)
     ratios = _ratios(arms, days, plan)
@@ -78,9 +83,11 @@ def read_out(rows: Impressions, plan: Plan, *, experiment: str = "") -> Readout:
 def _notes(rows: Impressions, during: np.ndarray, plan: Plan) -> list[str]:
     found = rows.take(during)
     notes = []
-    days = np.arange(found.day.min(), found.day.max() + 1)
-    if empty := [str(np.datetime64(int(day), "D")) for day in days if day not in set(found.day.tolist())]:
-        notes.append(f"{len(empty)} days without an impression, the first {empty[0]}")
+    busy = np.unique(found.day)
+    empty = np.setdiff1d(np.arange(busy[0], busy[-1] + 1), busy)
+    if len(empty):
+        first = np.datetime64(int(empty[0]), "D")
+        notes.append(f"days without an impression: {len(empty)}, the first {first}")
     counts = np.bincount(found.variant.codes, minlength=len(found.variant.names))
     for name, n in zip(found.variant.names, counts.tolist(), strict=True):
         if n and not plan.weights.get(name):

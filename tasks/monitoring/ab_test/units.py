@@ -53,7 +53,9 @@ class Arm(NamedTuple):
         start = 0
         for stop in np.searchsorted(self.day, days, side="right"):
             units = self.unit[start:stop]
-            np.add.at(totals, units, self.sums[start:stop])
+            for column in range(totals.shape[1]):
+                new = np.bincount(units, self.sums[start:stop, column], len(totals))
+                totals[:, column] += new
             is_seen[units] = True
             start = stop
             yield totals[is_seen]
