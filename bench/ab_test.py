@@ -114,7 +114,9 @@ def ratio_alarms(world: World, *, n_draws: int, seed: int = 0) -> tuple[float, f
         for look in range(1, len(days) + 1):
             until = days[look - 1]
             so_far = (control[control <= until], treatment[treatment <= until])
-            if any(one.is_mismatch for one in check_ratio(*so_far, days[:look], share=0.5, name="")):
+            if any(
+                one.is_mismatch for one in check_ratio(*so_far, days[:look], share=0.5, name="")
+            ):
                 days_of_first.append(look)
                 break
     mean = float(np.mean(days_of_first)) if days_of_first else float("nan")
@@ -173,7 +175,10 @@ def power_table(n_draws: int) -> list[str]:
 
 def ratio_table(n_draws: int) -> list[str]:
     """Return how often lost units are found, Markdown."""
-    lines = ["| units of the treatment lost | found in 30 days | on day (mean) |", "| --- " * 3 + "|"]
+    lines = [
+        "| units of the treatment lost | found in 30 days | on day (mean) |",
+        "| --- " * 3 + "|",
+    ]
     for lost in (0.0, 0.02, 0.05, 0.1):
         share, day = ratio_alarms(World(1000, 30, return_chance=0.0, lost=lost), n_draws=n_draws)
         lines.append(f"| {lost:.0%} | {share:.1%} | {'-' if math.isnan(day) else f'{day:.0f}'} |")
@@ -182,7 +187,10 @@ def ratio_table(n_draws: int) -> list[str]:
 
 def covariate_table(n_draws: int) -> list[str]:
     """Return what covariates do, Markdown."""
-    lines = ["| covariate | mean error of the lift, in its standard errors | standard error |", "| --- " * 3 + "|"]
+    lines = [
+        "| covariate | mean error of the lift, in its standard errors | standard error |",
+        "| --- " * 3 + "|",
+    ]
     world = World(150, 14, days_before=14, concentration=5.0, return_chance=0.3)
     for covariate in COVARIATES:
         bias, error = covariate_errors(world, covariate, n_draws=n_draws)

@@ -322,6 +322,22 @@ class Monitor(Section):
         return self
 
 
+class AbTest(Section):
+    """What is fixed before an experiment is read: docs/ab_test.md."""
+
+    experiment: Text = Field(description="file that declares the variants and their weights")
+    control: Text = Field(description="variant that the others are compared with")
+    smallest_lift: Part = Field(description="lift in clicks worth knowing, 0.02 is 2%")
+    smallest_loss_change: Part = Field(description="change of log loss worth knowing")
+    alpha: Part = Field(description="chance of a false verdict, over all looks and variants")
+    power: Part = Field(description="chance of seeing the smallest lift")
+    covariate: str = Field(
+        pattern=r"^(none|before|shadow:.+)$",
+        description="what reduces the variance: none, before, or shadow:NAME",
+    )
+    slices: list[Text] = Field(description="fields whose values are compared one by one")
+
+
 class Knobs(Section):
     """Every knob of the pipeline; ``aws`` and ``fargate`` belong to AWS and may be left out."""
 
@@ -351,5 +367,6 @@ class Knobs(Section):
     mlflow: Mlflow
     bento: Bento
     monitor: Monitor
+    ab_test: AbTest
     aws: dict[str, Any] | None = Field(None, description="sizes of containers: infra/ checks them")
     fargate: dict[str, Any] | None = Field(None, description="options for `engine` to refer to")

@@ -1,6 +1,6 @@
 """Answered impressions with their clicks, as arrays: what an experiment is read from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -121,6 +121,20 @@ def read_impressions(
         )
     rows = table.take(pa.array(joined.rows[kept])).combine_chunks()
     return _arrays(rows, joined.time_us[kept] // DAY_US, joined.y_true[kept], fields, counts)
+
+
+def read_impressions_of(logs: Mapping[str, Any], *, fields: Sequence[str] = ()) -> Impressions:
+    """Return the impressions of logs that are named as in the section ``monitor`` of env.yaml."""
+    moment = datetime.fromisoformat(logs["now_utc"]) if logs["now_utc"] else None
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None
+    return read_impressions(
+        logs["exposures"],
+        logs["clicks"],
+        fields=fields,
+        attribution_hours=logs["attribution_hours"],
+        clock_tolerance_s=logs["clock_tolerance_s"],
+        now=moment,
+    )
 
 
 def _clicks(place: str) -> pa.Table:

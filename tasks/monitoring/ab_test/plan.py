@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import ConfigError
+from tasks.storage.workspace import resolve
+from tasks.storage.yaml_mapping import read_mapping
 
 NONE, BEFORE, SHADOW = "none", "before", "shadow:"
 
@@ -40,6 +42,12 @@ class Plan:
     power: float = 0.8
     covariate: str = BEFORE
 
+    @classmethod
+    def from_knobs(cls, knobs: Mapping[str, Any], weights: Mapping[str, float]) -> "Plan":
+        """Return the plan of the section ``ab_test`` of env.yaml, with the weights of the experiment."""
+        names = ("control", "smallest_lift", "smallest_loss_change", "alpha", "power", "covariate")
+        return cls(dict(weights), **{name: knobs[name] for name in names})
+
     def __post_init__(self) -> None:
         for name in ("smallest_lift", "smallest_loss_change", "alpha", "power"):
             value = getattr(self, name)
@@ -47,9 +55,7 @@ class Plan:
                 raise ConfigError(f"{name} must be a number between 0 and 1, found {value!r}")
         for variant, weight in self.weights.items():
             if not _is_number(weight) or not 0 <= weight < float("inf"):
-                raise ConfigError(
-                    f"the weight of {variant!r} must be 0 or more, found {weight!r}"
-                )
+                raise ConfigError(f"the weight of {variant!r} must be 0 or more, found {weight!r}")
         if not self.weights.get(self.control):
             raise ConfigError(
                 f"control is {self.control!r}, which has no weight; variants are {', '.join(self.weights) or 'none'}"
@@ -81,3 +87,18 @@ class Plan:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def declared_weights(path: str) -> dict[str, float]:
+    """Return the weight of each variant that ``experiment.yaml`` declares.
+
+    Raises
+    ------
+    ConfigError
+        If the file declares no variants with a name and a weight.
+    """
+    found = read_mapping(resolve(path), holds="an experiment").values
+    try:
+        return {str(one["name"]): one["weight"] for one in found["variants"]}
+    except (KeyError, TypeError):
+        raise ConfigError(f"{path}: `variants` must be a list of {{name, weight, model}}") from None

@@ -73,7 +73,9 @@ def read_out(rows: Impressions, plan: Plan, *, experiment: str = "") -> Readout:
         notes=notes,
         counts=rows.counts | {"units_of_several_variants": n_twice},
     )
-    _conclude(readout, arms, days, plan, n_twice / max(len(np.unique(found.unit.codes)) + n_twice, 1))
+    _conclude(
+        readout, arms, days, plan, n_twice / max(len(np.unique(found.unit.codes)) + n_twice, 1)
+    )
     return readout
 
 
@@ -91,7 +93,9 @@ def _notes(rows: Impressions, during: np.ndarray, plan: Plan) -> list[str]:
     counts = np.bincount(found.variant.codes, minlength=len(found.variant.names))
     for name, n in zip(found.variant.names, counts.tolist(), strict=True):
         if n and not plan.weights.get(name):
-            notes.append(f"{n:,} impressions of {name or 'no variant'}, which has no weight in the plan, are left out")
+            notes.append(
+                f"{n:,} impressions of {name or 'no variant'}, which has no weight in the plan, are left out"
+            )
     n_others = int((~during).sum())
     if n_others:
         notes.append(f"{n_others:,} impressions of other experiments are not mixed in")
@@ -100,7 +104,9 @@ def _notes(rows: Impressions, during: np.ndarray, plan: Plan) -> list[str]:
 
 def _of_one_variant(rows: Impressions, plan: Plan) -> tuple[Impressions, int]:
     """Return the rows of units that only one of the plan's variants answered, and how many other units there are."""
-    taking_part = [number for number, name in enumerate(rows.variant.names) if plan.weights.get(name)]
+    taking_part = [
+        number for number, name in enumerate(rows.variant.names) if plan.weights.get(name)
+    ]
     rows = rows.take(np.isin(rows.variant.codes, taking_part))
     n = len(rows.variant.names)
     pairs = np.unique(rows.unit.codes * n + rows.variant.codes)
@@ -165,7 +171,11 @@ def _balance(control: np.ndarray, treatment: np.ndarray, name: str, plan: Plan) 
     alpha = _BALANCE / len(plan.treatments)
     metric = Metric("covariate", "clicks", plan.smallest_lift)
     return lift_of(
-        control[:, as_metric], treatment[:, as_metric], metric, alpha=alpha, names=(plan.control, name)
+        control[:, as_metric],
+        treatment[:, as_metric],
+        metric,
+        alpha=alpha,
+        names=(plan.control, name),
     )
 
 
@@ -246,9 +256,7 @@ def _conclude(
     sentences = []
     for name in plan.treatments:
         for metric in METRICS:
-            looks = [
-                one for one in readout.looks if (one.metric, one.treatment) == (metric, name)
-            ]
+            looks = [one for one in readout.looks if (one.metric, one.treatment) == (metric, name)]
             totals = (_total(arms[plan.control]), _total(arms[name]))
             how = {"with_covariate": readout.covariate != NONE}
             readout.powers.append(power_of(looks, *totals, metric_of(metric, plan), plan, **how))

@@ -103,9 +103,7 @@ class Readout(msgspec.Struct):
 
     def last(self, metric: str, treatment: str) -> LiftRecord:
         """Return what the last look says."""
-        found = [
-            one for one in self.looks if (one.metric, one.treatment) == (metric, treatment)
-        ]
+        found = [one for one in self.looks if (one.metric, one.treatment) == (metric, treatment)]
         return found[-1]
 
     @property

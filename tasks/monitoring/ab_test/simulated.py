@@ -137,9 +137,17 @@ def write_experiment(folder: str | Path, rows: Impressions, *, seed: int = 7) ->
     schema = record_schema([FIELD])
     one_each = pa.array(np.arange(n + 1), pa.int32())
     p_click = pa.ListArray.from_arrays(one_each, pa.array(rows.p_click))
-    shadow = [[{"model": name, "p_click": [p]}] for name, one in rows.shadow.items() for p in one.tolist()]
-    of = {name: one.take(np.arange(n)) for name, one in zip(("unit_hash", "variant", "experiment"), rows[:3], strict=True)}
-    columns = {name: pa.array(np.array(one.names, object)[one.codes], pa.string()) for name, one in of.items()}
+    shadow = [
+        [{"model": name, "p_click": [p]}] for name, one in rows.shadow.items() for p in one.tolist()
+    ]
+    of = {
+        name: one.take(np.arange(n))
+        for name, one in zip(("unit_hash", "variant", "experiment"), rows[:3], strict=True)
+    }
+    columns = {
+        name: pa.array(np.array(one.names, object)[one.codes], pa.string())
+        for name, one in of.items()
+    }
     field = rows.fields[FIELD]
     values = pa.array(np.array(field.names, object)[field.codes], pa.string())
     columns |= {

@@ -104,7 +104,12 @@ def moments(sums: np.ndarray) -> Any:
         len(sums),
         dict(zip(COLUMNS, mean.tolist(), strict=True)),
         dict(zip(COLUMNS, covariance.diagonal().tolist(), strict=True)),
-        {(COLUMNS[i], COLUMNS[j]): float(covariance[i, j]) for i in places for j in places if i < j},
+        {
+            (COLUMNS[i], COLUMNS[j]): float(covariance[i, j])
+            for i in places
+            for j in places
+            if i < j
+        },
     )
 
 

@@ -44,10 +44,15 @@ def verdict_of(ctr: LiftRecord, power: PowerRecord, plan: Plan) -> tuple[str, st
     wanted = f"{100 * plan.smallest_lift:.3g}%"
     between = f"{signed(ctr.low)} to {signed(ctr.high)}"
     if ctr.is_sure:
-        more, low, high = ("more", ctr.low, ctr.high) if ctr.lift > 0 else ("fewer", -ctr.high, -ctr.low)
+        more, low, high = (
+            ("more", ctr.low, ctr.high) if ctr.lift > 0 else ("fewer", -ctr.high, -ctr.low)
+        )
         reach = f"{100 * low:.1f}% to {100 * high:.1f}%, valid at every look"
         word = BETTER if ctr.lift > 0 else WORSE
-        return word, f"{name} gets {abs(ctr.lift):.1%} {more} clicks per impression than {control} ({reach})."
+        return (
+            word,
+            f"{name} gets {abs(ctr.lift):.1%} {more} clicks per impression than {control} ({reach}).",
+        )
     if max(-ctr.low, ctr.high) < plan.smallest_lift:
         return SAME, (
             f"{name} and {control} differ by less than {wanted} in clicks per impression ({between}, valid at every look)."
@@ -55,7 +60,10 @@ def verdict_of(ctr: LiftRecord, power: PowerRecord, plan: Plan) -> tuple[str, st
     start = f"{name} against {control}: cannot tell yet; the lift in clicks per impression lies between {between}"
     left = power.days_left
     if left is None:
-        return UNDECIDED, f"{start}, and at the present traffic a lift of {wanted} will not be seen."
+        return (
+            UNDECIDED,
+            f"{start}, and at the present traffic a lift of {wanted} will not be seen.",
+        )
     if left == 0:
         return UNDECIDED, (
             f"{start}; a lift of {wanted} would have been seen by now with a chance of {plan.power:.0%}."
