@@ -90,7 +90,8 @@ def share_seen(world: World, *, n_draws: int, seed: int = 0) -> tuple[float, flo
     last = rows.day[-1:] * 0 + rows.day.max()
     pair = [next(arm.looks(last)) for arm in arms_of(rows)]
     error = lift_of(*pair, metric_of("ctr", PLAN), alpha=PLAN.alpha).error
-    effect = smallest_effect(error, alpha=PLAN.alpha, power=PLAN.power, scale=PLAN.smallest_lift)
+    scale = metric_of("ctr", PLAN).scale
+    effect = smallest_effect(error, alpha=PLAN.alpha, power=PLAN.power, scale=scale)
     lift = math.expm1(effect)
     seen = []
     for number in range(n_draws):

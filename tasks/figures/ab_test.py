@@ -68,7 +68,7 @@ def lift_by_day(readout: Readout, treatment: str, metric: str) -> Figure:
     axes.set_ylim(-edge, edge)
     better = "lower is better" if metric == "log_loss" else "higher is better"
     axes.set(title=title, xlabel="end of day (UTC)", ylabel=f"difference (%; {better})")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+g}%"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
     axes.legend(ncols=3, fontsize=8, loc="upper right")
     dates(axes)
     return figure
@@ -93,7 +93,7 @@ def lift_by_slice(readout: Readout, treatment: str) -> Figure:
     axes.set_ylim(-0.6, len(slices) - 0.4)
     edge = min(2.5 * np.median(np.abs(np.concatenate([value - reach[0], value + reach[1]]))), 3.0)
     axes.set_xlim(-edge, edge)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+g}%"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
     axes.set(title=title, xlabel="difference in clicks per impression (%), all intervals together")
     axes.legend(fontsize=8)
     return figure
@@ -109,6 +109,7 @@ def arm_table(readout: Readout) -> pd.DataFrame:
             "clicks": f"{one.n_clicks:,}",
             "clicks per impression": _text(one.ctr, "{:.3%}"),
             "log loss": _text(one.log_loss, "{:.5f}"),
+            "normalized entropy": _text(one.normalized_entropy, "{:.4f}"),
         }
         for one in readout.arms
     ]
@@ -136,8 +137,7 @@ def answer(readout: Readout) -> str:
     lines = [f"**{readout.verdict}**", ""]
     if UNREADABLE not in readout.outcome.values():
         for name in readout.treatments:
-            loss = readout.last("log_loss", name)
-            lines.append(f"- {_loss_sentence(loss, readout.control)}")
+            lines.append(f"- {_loss_sentence(readout, name)}")
             sure = [one for one in readout.slices if one.treatment == name and one.is_sure]
             lines += [
                 f"- In {short(one.slice)}: {signed(one.lift or 0)} clicks per impression."
@@ -147,14 +147,22 @@ def answer(readout: Readout) -> str:
     return "\n".join(lines)
 
 
-def _loss_sentence(loss: LiftRecord, control: str) -> str:
+def _loss_sentence(readout: Readout, name: str) -> str:
+    loss = readout.last("log_loss", name)
     if loss.lift is None or loss.low is None or loss.high is None:
-        return f"Log loss of {loss.treatment}: cannot tell, as {loss.why}."
-    word = "is" if loss.is_sure else "cannot be told from that"
+        return f"Log loss of {name}: cannot tell, as {loss.why}."
     found = f"{signed(loss.lift)} ({signed(loss.low)} to {signed(loss.high)}, valid at every look)"
-    if loss.is_sure:
-        return f"The log loss of {loss.treatment} {word} {found} against that of {control}."
-    return f"The log loss of {loss.treatment} {word} of {control}: {found}."
+    start = "Log loss, which rises with the click rate by itself"
+    sure = "differs" if loss.is_sure else "cannot be told apart yet"
+    entropy = {one.variant: _text(one.normalized_entropy, "{:.4f}") for one in readout.arms}
+    return (
+        f"{start}, {sure}: {found} in {name}. Measured by what the click rate alone would give (normalized entropy, lower is "
+        f"better): {entropy[name]} against {entropy[readout.control]} of {readout.control}."
+    )
+
+
+def _percent_tick(value: float, _: int) -> str:
+    return f"{100 * value:+.3g}%" if abs(value) > 1e-9 else "0%"
 
 
 def _text(value: float | None, form: str) -> str:

@@ -36,13 +36,14 @@ def power_of(
     with_covariate
         Whether the covariate is used.
     """
-    record = PowerRecord(metric.name, looks[-1].treatment, metric.scale)
+    wanted = plan.smallest_lift if metric.name == "ctr" else plan.smallest_loss_change
+    record = PowerRecord(metric.name, looks[-1].treatment, wanted)
     if looks[-1].error is None:
         return record
     how = {"alpha": plan.alpha_each, "power": plan.power, "scale": metric.scale}
     record.smallest_lift = math.expm1(smallest_effect(looks[-1].error, **how))
     record.days_left = days_left(
-        [one.error for one in looks], error_needed(math.log1p(metric.scale), **how)
+        [one.error for one in looks], error_needed(math.log1p(wanted), **how)
     )
     fixed = ratio_metric(
         metric.column,

@@ -6,19 +6,20 @@ import numpy as np
 
 from tasks.errors import DataCheckError
 from tasks.evaluation.evidence import holm
+from tasks.monitoring.ab_test.covariate import arms_with_covariate
 from tasks.monitoring.ab_test.impressions import Impressions
-from tasks.monitoring.ab_test.lift import METRICS, Metric, lift_of, metric_of
-from tasks.monitoring.ab_test.plan import BEFORE, NONE, Plan
+from tasks.monitoring.ab_test.lift import METRICS, lift_of, metric_of
+from tasks.monitoring.ab_test.plan import NONE, Plan
 from tasks.monitoring.ab_test.power import power_of
 from tasks.monitoring.ab_test.record import ArmRecord, LiftRecord, RatioRecord, Readout
 from tasks.monitoring.ab_test.sample_ratio import check_ratio
-from tasks.monitoring.ab_test.units import Arm, arm_of
+from tasks.monitoring.ab_test.units import Arm, arm_of, totals_by_unit
 from tasks.monitoring.ab_test.verdict import UNREADABLE, unreadable, verdict_of
 
 _TOP_VALUES = 5  # of a field that are slices
 _FEWEST_IN_SLICE = 0.02  # share of the impressions
+_SLICE_SCALE = 10.0  # a slice has fewer units, so that only larger lifts can be seen
 _MOST_TWICE = 0.01  # share of units with answers of several variants
-_BALANCE = 0.01  # chance that a sound covariate is refused
 
 
 def read_out(rows: Impressions, plan: Plan, *, experiment: str = "") -> Readout:
@@ -52,7 +53,7 @@ def read_out(rows: Impressions, plan: Plan, *, experiment: str = "") -> Readout:
             f"no impression of {plan.control} or {', '.join(plan.treatments)}; the log has {listed or 'no variants'}"
         )
     names = [plan.control, *plan.treatments]
-    covariate, arms = _with_covariate(rows, found, int(days[0]), plan, notes)
+    covariate, arms = arms_with_covariate(rows, found, int(days[0]), plan, notes)
     ratios = _ratios(arms, days, plan)
     looks = [one for name in plan.treatments for one in _looks(arms, name, days, plan, covariate)]
     readout = Readout(
@@ -114,77 +115,7 @@ def _of_one_variant(rows: Impressions, plan: Plan) -> tuple[Impressions, int]:
     return rows.take(~twice[rows.unit.codes]), int(twice.sum())
 
 
-# ---- the covariate
-
-
-def _with_covariate(
-    rows: Impressions, found: Impressions, first_day: int, plan: Plan, notes: list[str]
-) -> tuple[str, dict[str, Arm]]:
-    """Return the covariate that is used, and the sums of all variants with it."""
-    names = [plan.control, *plan.treatments]
-    plain = {name: arm_of(found, name) for name in names}
-    if plan.covariate == NONE:
-        return NONE, plain
-    before = _before(rows, first_day) if plan.covariate == BEFORE else None
-    fault = _no_past(before, found) if before is not None else _no_shadow(found, plan.shadow)
-    if fault:
-        notes.append(f"no covariate is used: {fault}")
-        return NONE, plain
-    arms = {name: arm_of(found, name, shadow=plan.shadow, before=before) for name in names}
-    for name in plan.treatments:
-        balance = _balance(_total(arms[plan.control]), _total(arms[name]), name, plan)
-        if balance.is_sure:
-            notes.append(
-                f"no covariate is used: it is {balance.lift:+.1%} in {name} (p = {balance.p_value:.1g}), though a covariate "
-                "must not depend on the variant"
-            )
-            return NONE, plain
-    return plan.covariate, arms
-
-
-def _before(rows: Impressions, first_day: int) -> Impressions:
-    return rows.take(rows.day < first_day)
-
-
-def _no_past(before: Impressions, found: Impressions) -> str:
-    """Return why the impressions before the experiment are no covariate, or the empty text."""
-    known = np.isin(before.unit.codes, found.unit.codes)
-    if not known.any():
-        return "no unit has impressions before the experiment (a new name or salt changes all unit hashes)"
-    if len(variants := np.unique(before.variant.codes[known])) > 1:
-        listed = ", ".join(before.variant.names[code] for code in variants.tolist())
-        return f"before the experiment several variants answered ({listed}), which still shows in their units"
-    return "" if before.y_true[known].any() else "there is no click before the experiment"
-
-
-def _no_shadow(found: Impressions, model: str) -> str:
-    if model not in found.shadow:
-        listed = ", ".join(found.shadow) or "none"
-        return f"no shadow is called {model!r}; exposures have {listed}"
-    n_lost = int(np.isnan(found.shadow[model]).sum())
-    return f"{model} did not score {n_lost:,} of {len(found.day):,} impressions" if n_lost else ""
-
-
-def _balance(control: np.ndarray, treatment: np.ndarray, name: str, plan: Plan) -> LiftRecord:
-    """Return the lift of the covariate itself, which should be none."""
-    as_metric = [3, 4, 2, 3, 4]
-    alpha = _BALANCE / len(plan.treatments)
-    metric = Metric("covariate", "clicks", plan.smallest_lift)
-    return lift_of(
-        control[:, as_metric],
-        treatment[:, as_metric],
-        metric,
-        alpha=alpha,
-        names=(plan.control, name),
-    )
-
-
 # ---- what is found
-
-
-def _total(arm: Arm) -> np.ndarray:
-    last = arm.day[-1:] if len(arm.day) else np.zeros(1, np.int64)
-    return next(arm.looks(last))
 
 
 def _ratios(arms: dict[str, Arm], days: np.ndarray, plan: Plan) -> list[RatioRecord]:
@@ -192,8 +123,14 @@ def _ratios(arms: dict[str, Arm], days: np.ndarray, plan: Plan) -> list[RatioRec
     out = []
     for name in plan.treatments:
         share = plan.weights[name] / (plan.weights[name] + weight)
-        of = {"share": share, "name": name, "n_treatments": len(plan.treatments)}
-        out += check_ratio(control, arms[name].first_days(), days, **of)
+        out += check_ratio(
+            control,
+            arms[name].first_days(),
+            days,
+            share=share,
+            name=name,
+            n_treatments=len(plan.treatments),
+        )
     return out
 
 
@@ -202,7 +139,6 @@ def _looks(
 ) -> list[LiftRecord]:
     out = []
     pairs = zip(arms[plan.control].looks(days), arms[name].looks(days), strict=True)
-    how = {"alpha": plan.alpha_each, "names": (plan.control, name)}
     for day, (control, treatment) in zip(days.tolist(), pairs, strict=True):
         for metric in METRICS:
             out.append(
@@ -212,16 +148,23 @@ def _looks(
                     metric_of(metric, plan),
                     with_covariate=covariate != NONE,
                     day=str(np.datetime64(day, "D")),
-                    **how,
+                    alpha=plan.alpha_each,
+                    names=(plan.control, name),
                 )
             )
     return out
 
 
 def _arm_record(name: str, arm: Arm) -> ArmRecord:
+    from scipy.special import xlog1py, xlogy
+
     clicks, n, loss = arm.totals[:3].tolist() if len(arm.day) else (0.0, 0.0, 0.0)
-    rates = (clicks / n, loss / n) if n else (None, None)
-    return ArmRecord(name, arm.n_units, int(n), int(clicks), *rates)
+    if not n:
+        return ArmRecord(name, 0, 0, 0)
+    ctr = clicks / n
+    entropy = -float(xlogy(ctr, ctr) + xlog1py(1 - ctr, -ctr))
+    normalized = loss / n / entropy if entropy > 0 else None
+    return ArmRecord(name, arm.n_units, int(n), int(clicks), ctr, loss / n, normalized)
 
 
 def _slices(found: Impressions, plan: Plan) -> list[LiftRecord]:
@@ -231,11 +174,19 @@ def _slices(found: Impressions, plan: Plan) -> list[LiftRecord]:
     for name, value in parts:
         part = found.take(found.fields[name].codes == value)
         label = f"{name}={found.fields[name].names[value]}"
-        control = _total(arm_of(part, plan.control))
+        control = totals_by_unit(arm_of(part, plan.control))
         for treatment in plan.treatments:
-            how = {"alpha": plan.alpha_each / len(parts), "names": (plan.control, treatment)}
-            sums = _total(arm_of(part, treatment))
-            out.append(lift_of(control, sums, metric_of("ctr", plan), slice_name=label, **how))
+            sums = totals_by_unit(arm_of(part, treatment))
+            out.append(
+                lift_of(
+                    control,
+                    sums,
+                    metric_of("ctr", plan, times=_SLICE_SCALE),
+                    slice_name=label,
+                    alpha=plan.alpha_each / len(parts),
+                    names=(plan.control, treatment),
+                )
+            )
     sure = holm([np.nan if one.p_value is None else one.p_value for one in out], plan.alpha)
     for one, is_sure in zip(out, sure.tolist(), strict=True):
         one.is_sure = is_sure
@@ -257,9 +208,16 @@ def _conclude(
     for name in plan.treatments:
         for metric in METRICS:
             looks = [one for one in readout.looks if (one.metric, one.treatment) == (metric, name)]
-            totals = (_total(arms[plan.control]), _total(arms[name]))
-            how = {"with_covariate": readout.covariate != NONE}
-            readout.powers.append(power_of(looks, *totals, metric_of(metric, plan), plan, **how))
+            totals = (totals_by_unit(arms[plan.control]), totals_by_unit(arms[name]))
+            readout.powers.append(
+                power_of(
+                    looks,
+                    *totals,
+                    metric_of(metric, plan),
+                    plan,
+                    with_covariate=readout.covariate != NONE,
+                )
+            )
         word, sentence = verdict_of(readout.last("ctr", name), readout.powers[-2], plan)
         readout.outcome[name] = word
         sentences.append(sentence)

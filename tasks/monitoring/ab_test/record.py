@@ -11,14 +11,18 @@ FORMAT = 1
 
 
 class ArmRecord(msgspec.Struct):
-    """One variant: its units, impressions and clicks, clicks per impression, log loss per impression."""
+    """One variant: its units, impressions and clicks, clicks per impression, log loss per impression.
+
+    Log loss rises with the click rate; ``normalized_entropy`` is log loss over that of knowing only the click rate.
+    """
 
     variant: str
     n_units: int
     n_impressions: int
     n_clicks: int
-    ctr: float | None
-    log_loss: float | None
+    ctr: float | None = None
+    log_loss: float | None = None
+    normalized_entropy: float | None = None
 
 
 class RatioRecord(msgspec.Struct):

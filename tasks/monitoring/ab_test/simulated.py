@@ -91,7 +91,8 @@ def simulate_experiment(world: World, *, seed: int = 7) -> Impressions:
     p_true = np.minimum(rate[unit] * np.where(treated, 1 + np.array(lifts)[device[unit]], 1), 1)
     y_true = (rng.random(len(unit)) < p_true).astype(float)
     fixed = _predictions(rng, mean, rate, unit, 0.0)
-    own = np.where(treated, _predictions(rng, mean, rate, unit, world.loss), fixed)
+    theirs = _predictions(rng, mean, rate, unit, world.loss, lift=world.lift)
+    own = np.where(treated, theirs, fixed)
     labels = [f"{number:016x}" for number in range(n_units)]
     return Impressions(
         Coded(unit, labels),
@@ -120,10 +121,16 @@ def _visits(
 
 
 def _predictions(
-    rng: np.random.Generator, mean: np.ndarray, rate: np.ndarray, unit: np.ndarray, loss: float
+    rng: np.random.Generator,
+    mean: np.ndarray,
+    rate: np.ndarray,
+    unit: np.ndarray,
+    loss: float,
+    *,
+    lift: float = 0.0,
 ) -> np.ndarray:
     """Return probabilities that know part of what is special about a unit."""
-    logit = np.log(mean / (1 - mean))[unit]
+    logit = np.log(mean / (1 - mean))[unit] + np.log1p(lift)
     special = np.clip(np.log(np.maximum(rate, 1e-6) / mean), -2, 2)[unit]
     noise = rng.normal(0, 0.3 + max(loss, -0.3), len(unit))
     return 1 / (1 + np.exp(-(logit + _EFFECT * special + noise - 0.1)))

@@ -90,6 +90,11 @@ def arm_of(
     return Arm(keys % n_units, keys // n_units, sums, constant)
 
 
+def totals_by_unit(arm: Arm) -> np.ndarray:
+    """Return the sums of each unit until the last day, ``(n_units, 5)``."""
+    return next(arm.looks(np.array([arm.day[-1] if len(arm.day) else 0])))
+
+
 def _losses(rows: Impressions) -> np.ndarray:
     return row_losses(rows.y_true, rows.p_click) if len(rows.day) else np.zeros(0)
 
