@@ -26,7 +26,7 @@ from tasks.monitoring.ab_test.simulated import (
 )
 from tasks.monitoring.ab_test.units import Arm, arm_of, moments
 
-PLAN = Plan({CONTROL: 1, TREATMENT: 1})
+PLAN = Plan({CONTROL: 1, TREATMENT: 1}, smallest_lift=0.1, smallest_loss_change=0.05)
 WORLDS = {
     "clicks of a unit nearly independent": World(100, 30, concentration=1000.0),
     "clicks of a unit hang together": World(100, 30, concentration=5.0),

@@ -126,4 +126,4 @@ def effective_units(sums: np.ndarray) -> float:
     Kish (1965), "Survey Sampling", section 11.7.
     """
     n = sums[:, 1]
-    return float(n.sum() ** 2 / (n**2).sum()) if len(n) else 0.0
+    return float(n.sum() ** 2 / (n**2).sum()) if n.any() else 0.0
