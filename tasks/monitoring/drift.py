@@ -83,11 +83,18 @@ def _share(
 
 
 def calibration_findings(
-    sums: dict[str, np.ndarray], limits: Limits, window: int, *, kind: str = "calibration"
+    sums: dict[str, np.ndarray],
+    limits: Limits,
+    window: int,
+    *,
+    overall: float = 1.0,
+    kind: str = "calibration",
 ) -> list[Finding]:
     """Return the hypotheses about predictions of one window: that each part, by name, has as many clicks as expected.
 
-    `sums` are those of :mod:`tasks.monitoring.tally`, ``(n_groups, 4)`` each.
+    `sums` are those of :mod:`tasks.monitoring.tally`, ``(n_groups, 4)`` each. `overall` is the calibration ratio of all
+    rows of the window: a part is judged by the more lenient of two readings, that predictions are right, or as wrong
+    everywhere, so that what is wrong as a whole is one alert.
     """
     low, high = limits.calibration_ratio
     out = []
@@ -97,8 +104,11 @@ def calibration_findings(
             continue
         ratio = float(metrics(total)["calibration_ratio"]) if total[1] else float("inf")
         bound = high if ratio > 1 else low
-        is_large = not low <= ratio <= high
-        out.append(Finding(kind, name, window, ratio, bound, chance_of_calibration(part), is_large))
+        is_large = not (low <= ratio <= high or low <= ratio / overall <= high)
+        chance = chance_of_calibration(part)
+        if overall != 1.0:
+            chance = max(chance, chance_of_calibration(part / np.array([1, 1, overall, 1])))
+        out.append(Finding(kind, name, window, ratio, bound, chance, is_large))
     return out
 
 

@@ -18,9 +18,10 @@ from tasks.monitoring.drift import (
 from tasks.monitoring.quality import with_intervals
 from tasks.monitoring.record import Alert, Delay, Drift, MonitorRecord, OpenWindow, Quality
 from tasks.monitoring.reference import Reference
-from tasks.monitoring.tally import HOUR_US, Tally
+from tasks.monitoring.tally import HOUR_US, SUMS, Tally
 
 _DAY = 24
+_GAP_HOURS = 12  # a night without a judgement does not end an alert
 _WORDS = {
     "psi": "{subject} is distributed otherwise than in training: PSI {value:.2f}, {bound:.2f} is large",
     "unseen": "{value:.0%} of {subject} were never seen in training, {bound:.0%} is large",
@@ -177,7 +178,9 @@ def _alerts(
         for window, findings in family.items():
             newest |= dict.fromkeys((one.kind for one in findings), window)
             found += alarming(findings, limits, size)
-    return [_alert(one, newest, tally, size) for one in episodes(found)]
+    return [
+        _alert(one, newest, tally, size) for one in episodes(found, gap=max(_GAP_HOURS // size, 1))
+    ]
 
 
 def findings_by_window(
@@ -204,8 +207,11 @@ def findings_by_window(
         if mature[window * size : (window + 1) * size].all():
             parts = {name: _windowed(sums, window, size) for name, sums in tally.quality.items()}
             quality[window] = calibration_findings(parts, limits, window)
+            whole = sum((part.sum(axis=0) for part in parts.values()), np.zeros(len(SUMS)))
+            overall = float(whole[2] / whole[1]) if whole[1] and whole[2] else 1.0
             parts = {name: _windowed(sums, window, size) for name, sums in slices}
-            quality[window] += calibration_findings(parts, limits, window, kind="slice_calibration")
+            how: dict[str, Any] = {"overall": overall, "kind": "slice_calibration"}
+            quality[window] += calibration_findings(parts, limits, window, **how)
     return inputs, quality
 
 
