@@ -1,5 +1,6 @@
 """One notebook run outside of the pipeline, by papermill, to a page."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,18 @@ def run_notebook(source: str | Path, parameters: Mapping[str, Any], target: str 
             kernel_manager_class=_KERNELS,
         )
     except PapermillExecutionError as error:
-        raise _known(error, target) from None
+        raise as_known(error, target) from None
     check_executed({"nb": target})
-    page, _ = HTMLExporter().from_filename(str(target))
+    exporter = HTMLExporter()
+    exporter.log = logging.getLogger(__name__)  # its notes on single images are for authors
+    exporter.log.setLevel(logging.ERROR)
+    page, _ = exporter.from_filename(str(target))
     write_atomic(target.with_suffix(".html"), page)
     return target.with_suffix(".html")
 
 
-def _known(error: Any, target: Path) -> ClicklabError:
+def as_known(error: Any, target: Path) -> ClicklabError:
+    """Return what a cell raised, papermill's error, as one of ours."""
     kind = getattr(errors, error.ename, None)
     if isinstance(kind, type) and issubclass(kind, ClicklabError):
         return kind(error.evalue)
