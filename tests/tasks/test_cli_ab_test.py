@@ -1,11 +1,15 @@
 """`make ab-test`: the verdict of two logs, and mistakes before any work."""
 
-import pytest
+import re
+
 from typer.testing import CliRunner
 
 from tasks.cli import app
-from tasks.monitoring.ab_test.record import read_readout
-from tasks.monitoring.ab_test.simulated import World, simulate_experiment, write_experiment
+from tasks.monitoring.ab_test.plan import Plan
+from tasks.monitoring.ab_test.readout import read_out
+from tasks.monitoring.ab_test.record import write_readout
+from tasks.monitoring.ab_test.simulated import World, simulate_experiment
+from tasks.pipeline import notebook_run
 from tests.conftest import ROOT
 
 EXPERIMENT = """
@@ -44,27 +48,24 @@ def test_an_experiment_of_one_variant_is_one_line(monkeypatch, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_the_verdict_of_two_logs_is_printed(monkeypatch, tmp_path):
-    """And the page of the notebook that found it; the record says the same."""
+    """And the page of the notebook that found it, which gets logs, weights and plan."""
+    readout = read_out(simulate_experiment(World(100, 2)), Plan({"champion": 1, "challenger": 1}))
+
+    def run(source, parameters, target):
+        assert source == "notebooks/ab_test.ipynb"
+        assert set(parameters) == {"logs", "ab_test", "weights", "product"}
+        assert parameters["weights"] == {"champion": 1, "challenger": 1}
+        assert (parameters["logs"]["exposures"], parameters["logs"]["clicks"]) == ("x", "y")
+        write_readout(parameters["product"]["readout"], readout)
+        return target.with_suffix(".html")
+
     monkeypatch.chdir(ROOT)
-    logs = write_experiment(tmp_path, simulate_experiment(World(400, 4, lift=0.6)))
+    monkeypatch.setattr(notebook_run, "run_notebook", run)
     (tmp_path / "experiment.yaml").write_text(EXPERIMENT)
     env = tmp_path / "env.yaml"
     text = (ROOT / "env.yaml").read_text()
-    lines = [
-        f"products: {tmp_path}/products" if one.startswith("products:") else one
-        for one in text.splitlines()
-    ]
-    env.write_text("\n".join(lines) + "\n")
-    words = [f"--{name}={place}" for name, place in logs.items()]
-    code, output = said(
-        *words, "--experiment", str(tmp_path / "experiment.yaml"), "--env", str(env)
-    )
-    assert code == 0, output
-    readout = read_readout(tmp_path / "products" / "ab_test.json")
-    assert output.splitlines()[-2:] == [
-        readout.verdict,
-        str(tmp_path / "products" / "ab_test.html"),
-    ]
-    assert readout.outcome == {"challenger": "better"}
+    env.write_text(re.sub(r"^products: \S+", f"products: {tmp_path}/products", text, flags=re.M))
+    given = ("--exposures", "x", "--clicks", "y", "--env", str(env))
+    code, output = said(*given, "--experiment", str(tmp_path / "experiment.yaml"))
+    assert (code, output) == (0, f"{readout.verdict}\n{tmp_path}/products/ab_test.html\n")

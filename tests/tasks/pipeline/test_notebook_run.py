@@ -23,7 +23,7 @@ def notebook(folder, source):
 def test_a_known_error_of_a_cell_keeps_its_class(tmp_path):
     """And so its exit code; what ran is kept to look at."""
     source = "from tasks.errors import ConfigError\nraise ConfigError(f'knob a is {a}')"
-    with pytest.raises(ConfigError, match="^knob a is 0$"):
+    with pytest.raises(ConfigError, match=r"^knob a is 0$"):
         run_notebook(notebook(tmp_path, source), {"a": 0}, tmp_path / "b" / "out.ipynb")
     assert (tmp_path / "b" / "out.ipynb").exists()
 
