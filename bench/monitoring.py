@@ -24,6 +24,7 @@ from tasks.schema import load_schema
 from tasks.simulation.simulate import FIELDS, simulate_batches
 
 LIMITS = Limits(0.5, 0.2, 0.1, 0.05, (0.8, 1.25))  # those of env.yaml
+ANY_SIZE = Limits(0.5, -9.0, -9.0, -9.0, (1.0, 1.0 + 1e-9))  # whatever is more than chance
 WEEK_HOURS = 168
 DELAY_S, WINDOW_H = 600.0, 24
 
@@ -195,7 +196,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=3, help="weeks with each change")
     parser.add_argument("--turnover", action="store_true", help="keep the log's own change by day")
     given = parser.parse_args()
-    started, n_weeks, n_alerts, n_episodes, seed = time.process_time(), 0, 0, 0, 0
+    started, n_weeks, n_alerts, n_episodes, n_any, seed = time.process_time(), 0, 0, 0, 0, 0
     delays: dict[str, list[int | None]] = {change.name: [] for change in CHANGES}
     while n_weeks < given.weeks:
         seed += 1
@@ -203,9 +204,12 @@ def main() -> None:
         reference = reference_of(week)
         found = alerts_of(week, reference, LIMITS, seed)
         n_weeks, n_alerts = n_weeks + 2, n_alerts + len(found)
+        n_any += len({one.window for one in alerts_of(week, reference, ANY_SIZE, seed)})
         n_episodes += len(episodes(found, gap=12))
         kinds = sorted({f"{one.kind} {one.subject}" for one in found})
-        _say(f"{n_weeks} weeks: {n_episodes} alerts in {n_alerts} windows {kinds}")
+        _say(
+            f"{n_weeks} weeks: {n_episodes} alerts in {n_alerts} windows, {n_any} of any size {kinds}"
+        )
         if seed <= given.changes:
             for change in CHANGES:
                 delays[change.name].append(detection_delay(week, reference, change, seed))

@@ -120,7 +120,7 @@ def drift_over_time(record: MonitorRecord) -> Figure:
     used = np.flatnonzero(~np.isnan(table).all(axis=0))
     table = table[:, used[0] :]
     figure, axes = plt.subplots(figsize=(8, 0.28 * len(names) + 1.6))
-    first = _moments([record.start_utc])[0].timestamp() / 86400
+    first = float(_moments([record.start_utc])[0])
     size = record.window_hours / 24
     ends = (first + used[0] * size, first + (used[0] + table.shape[1]) * size)
     image = axes.imshow(
@@ -128,7 +128,6 @@ def drift_over_time(record: MonitorRecord) -> Figure:
         extent=(*ends, len(names) - 0.5, -0.5), interpolation="nearest",
     )  # fmt: skip
     axes.set_yticks(range(len(names)), [short(name) for name in names])
-    axes.xaxis_date()
     _dates(axes)
     axes.grid(False)
     axes.set(title=title, xlabel="time of the exposure (UTC)")
@@ -147,8 +146,9 @@ def answer(record: MonitorRecord) -> str:
     return "\n".join(lines)
 
 
-def _moments(texts: Sequence[str]) -> list[datetime]:
-    return [datetime.fromisoformat(text) for text in texts]
+def _moments(texts: Sequence[str]) -> np.ndarray:
+    """Return times as Matplotlib's numbers, days since 1970."""
+    return np.array([datetime.fromisoformat(text).timestamp() / 86400 for text in texts])
 
 
 def _numbers(values: Sequence[float | None]) -> np.ndarray:
@@ -156,6 +156,7 @@ def _numbers(values: Sequence[float | None]) -> np.ndarray:
 
 
 def _dates(axes: plt.Axes) -> None:
+    axes.xaxis_date()
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -5,12 +5,9 @@ against it is the work of :mod:`tasks.knobs.reading`. Nothing is converted: ``bi
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -21,22 +18,13 @@ from pydantic import (
 from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates as Limits
 from tasks.hashing.contract import MAX_BITS
+from tasks.knobs.ab_test import AbTest
+from tasks.knobs.monitor import Monitor
+from tasks.knobs.section import Bounds, Count, Part, Section, Share, Text
 from tasks.logs.value_text import is_integer
 
 TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,53}"  # `train-` and it make a name that AWS accepts
 BENTO_NAME = r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
-
-Text = Annotated[str, Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Part = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
-
-
-class Section(BaseModel):
-    """Keys that are all known, with values of exactly the declared types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Ingest(Section):
@@ -277,65 +265,6 @@ class Bento(Section):
         pattern=rf"^{BENTO_NAME}$",
         description="lower-case letters, digits and . _ - inside, 63 at most",
     )
-
-
-class Monitor(Section):
-    """What happened to the answers of the service: docs/monitoring.md."""
-
-    exposures: Text | None = Field(description="what the service writes: a folder or s3://...")
-    clicks: Text | None = Field(description="the click log: a file, a folder or s3://...")
-    reference: Text | None = Field(
-        description="training rows to compare with; null: the champion's"
-    )
-    now_utc: Text | None = Field(description="moment of the report, ISO 8601; null: now")
-    span_hours: Count = Field(description="hours that are reported, whole windows")
-    window_hours: Count = Field(description="hours that are judged at once")
-    attribution_hours: float = Field(gt=0, description="a later click does not count")
-    clock_tolerance_s: float = Field(ge=0, description="how far clocks may be apart, seconds")
-    mature_share: Part = Field(description="share of the clicks that must be there to be judged")
-    n_buckets: Annotated[int, Field(ge=1, le=4096)] = Field(
-        description="parts of the rows; one is in memory at once"
-    )
-    max_false_alarms_per_week: float = Field(gt=0, description="alerts by chance, on average")
-    max_psi: float = Field(gt=0, description="distance to the training rows that is large")
-    max_unseen_share: Part = Field(description="share of new values above the usual, large")
-    max_missing_share: Part = Field(description="share of missing values above the usual, large")
-    calibration_ratio: Bounds = Field(description="mean prediction over click rate, [low, high]")
-
-    @model_validator(mode="after")
-    def _possible(self) -> "Monitor":
-        if self.span_hours % self.window_hours:
-            raise ValueError(
-                f"span_hours ({self.span_hours}) must be a multiple of window_hours ({self.window_hours})"
-            )
-        low, high = self.calibration_ratio
-        if not 0 < low < 1 < high:
-            raise ValueError(
-                f"calibration_ratio must be [below 1, above 1], found [{low:g}, {high:g}]"
-            )
-        try:
-            datetime.fromisoformat(self.now_utc or "2026-01-01")
-        except ValueError:
-            raise ValueError(
-                f"now_utc must be a moment such as 2026-03-01T08:00, found {self.now_utc!r}"
-            ) from None
-        return self
-
-
-class AbTest(Section):
-    """What is fixed before an experiment is read: docs/ab_test.md."""
-
-    experiment: Text = Field(description="file that declares the variants and their weights")
-    control: Text = Field(description="variant that the others are compared with")
-    smallest_lift: Part = Field(description="lift in clicks worth knowing, 0.02 is 2%")
-    smallest_loss_change: Part = Field(description="change of log loss worth knowing")
-    alpha: Part = Field(description="chance of a false verdict, over all looks and variants")
-    power: Part = Field(description="chance of seeing the smallest lift")
-    covariate: str = Field(
-        pattern=r"^(none|before|shadow:.+)$",
-        description="what reduces the variance: none, before, or shadow:NAME",
-    )
-    slices: list[Text] = Field(description="fields whose values are compared one by one")
 
 
 class Knobs(Section):

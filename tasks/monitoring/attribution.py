@@ -93,10 +93,10 @@ def attribute(exposures: pa.Table, clicks: pa.Table, rule: Rule) -> Joined:
     label[exposure[chosen]] = True
     lead = click_time[chosen] - time[exposure[chosen]]
     delay[exposure[chosen]] = np.maximum(lead, 0)
-    n_exposures = (exposures.num_rows, used.sum(), exposures.num_rows - len(first))
-    n_exposures += (in_future.sum(), (early & ~in_future).sum())
-    n_clicks = (clicks.num_rows, len(chosen), len(valid) - len(chosen))
-    n_clicks += tuple((kind == one).sum() for one in (_WITHOUT, _BEFORE, _LATE, _FUTURE, _OTHER))
+    n_exposures = [exposures.num_rows, used.sum(), exposures.num_rows - len(first)]
+    n_exposures += [in_future.sum(), (early & ~in_future).sum()]
+    n_clicks = [clicks.num_rows, len(chosen), len(valid) - len(chosen)]
+    n_clicks += [(kind == one).sum() for one in (_WITHOUT, _BEFORE, _LATE, _FUTURE, _OTHER)]
     counts = dict(zip((*EXPOSURES, *CLICKS), map(int, n_exposures + n_clicks), strict=True))
     counts["clicks_skewed"] = int((lead < 0).sum())
     return Joined(first[used], time[used], label[used], delay[used], counts)

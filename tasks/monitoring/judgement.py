@@ -18,6 +18,7 @@ from tasks.monitoring.drift import (
 from tasks.monitoring.quality import with_intervals
 from tasks.monitoring.record import Alert, Delay, Drift, MonitorRecord, OpenWindow, Quality
 from tasks.monitoring.reference import Reference
+from tasks.monitoring.spool import N_GROUPS
 from tasks.monitoring.tally import HOUR_US, SUMS, Tally
 
 _DAY = 24
@@ -42,7 +43,8 @@ def judge(tally: Tally, reference: Reference, settings: Any, notes: list[str]) -
     n_windows = int((tally.now_us - tally.start_us) // (size * HOUR_US))
     ends_us = tally.start_us + (np.arange(tally.n_hours) + 1) * HOUR_US
     mature = ends_us <= tally.now_us - mature_s * 1e6
-    everyone = sum(tally.quality.values()) if tally.quality else np.zeros((tally.n_hours, 1, 4))
+    nothing = np.zeros((tally.n_hours, N_GROUPS, len(SUMS)))
+    everyone = np.sum([nothing, *tally.quality.values()], axis=0)
     ages_s = (tally.now_us - ends_us) / 1e6 + 1800
     arrived = model.share_arrived(ages_s) if model else (ages_s >= window_s).astype(float)
     open_windows = _open(tally, everyone, mature, arrived, size)

@@ -66,11 +66,16 @@ class Settings:
         moment = datetime.fromisoformat(knobs["now_utc"]) if knobs["now_utc"] else now
         moment = moment or datetime.now(UTC)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        same = ("exposures", "clicks", "span_hours", "window_hours", "attribution_hours")
-        same += ("clock_tolerance_s", "mature_share", "n_buckets")
+        same = """exposures clicks span_hours window_hours attribution_hours clock_tolerance_s
+            mature_share n_buckets""".split()
         low, high = knobs["calibration_ratio"]
-        shares = ("max_false_alarms_per_week", "max_psi", "max_unseen_share", "max_missing_share")
-        limits = Limits(*(knobs[name] for name in shares), (low, high))
+        limits = Limits(
+            max_false_alarms_per_week=knobs["max_false_alarms_per_week"],
+            max_psi=knobs["max_psi"],
+            max_unseen_share=knobs["max_unseen_share"],
+            max_missing_share=knobs["max_missing_share"],
+            calibration_ratio=(low, high),
+        )
         now_us = round(moment.timestamp() * 1e6)
         return cls(**{name: knobs[name] for name in same}, now_us=now_us, limits=limits)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError
 
 from tasks.errors import ConfigError, DiskFullError, InputError, UnavailableError
 from tasks.knobs.reading import read_env
@@ -123,7 +123,7 @@ def test_a_store_that_is_away_can_be_read_later(run, served, monkeypatch):
 
     class Away:
         def get_paginator(self, _):
-            raise EndpointConnectionError(endpoint_url="https://s3")
+            raise ClientError({"Error": {"Code": "SlowDown"}}, "ListObjectsV2")
 
     monkeypatch.setattr("tasks.monitoring.sources.s3_client", Away)
     with pytest.raises(UnavailableError, match="cannot be reached just now"):
@@ -154,7 +154,9 @@ def test_a_clock_that_jumps_changes_nothing_else(run, served, tmp_path):
     """Exposures and clicks of another year are counted, and the figures of the others stay."""
     before = run()
     encoded = Traffic(n_hours=1, n_per_hour=50, seed=2).lines()
-    jumped = [line.replace(b'"r', b'"j').replace(b"2026-03-01", b"2031-03-01") for line in encoded]
+    jumped = [
+        line.replace(b':"r', b':"j').replace(b"2026-03-01", b"2031-03-01") for line in encoded
+    ]
     write(tmp_path / "exposures", ("jump.jsonl", jumped))
     write(
         tmp_path / "clicks",
