@@ -147,10 +147,11 @@ def _clicks(place: str) -> pa.Table:
 def _arrays(
     rows: pa.Table, day: np.ndarray, y_true: np.ndarray, fields: Sequence[str], counts: dict
 ) -> Impressions:
-    names = ("unit_hash", "variant", "experiment")
     shadow, values = _struct(rows, "shadow"), _struct(rows, "fields")
     return Impressions(
-        *(coded(rows[name]) for name in names),
+        coded(rows["unit_hash"]),
+        coded(rows["variant"]),
+        coded(rows["experiment"]),
         day,
         y_true.astype(np.float64),
         rows["p_click"].to_numpy(),

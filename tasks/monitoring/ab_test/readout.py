@@ -97,6 +97,9 @@ def _notes(rows: Impressions, during: np.ndarray, plan: Plan) -> list[str]:
             notes.append(
                 f"{n:,} impressions of {name or 'no variant'}, which has no weight in the plan, are left out"
             )
+    for name, one in found.fields.items():
+        if not any(one.names):
+            notes.append(f"no impression has a value of {name}, so it has no slices")
     n_others = int((~during).sum())
     if n_others:
         notes.append(f"{n_others:,} impressions of other experiments are not mixed in")
@@ -169,11 +172,12 @@ def _arm_record(name: str, arm: Arm) -> ArmRecord:
 
 def _slices(found: Impressions, plan: Plan) -> list[LiftRecord]:
     """Return the lift of each slice; of all that are sure, one is not there with chance `alpha` at most (Holm)."""
-    parts = [(name, value) for name in found.fields for value in _top_values(found, name)]
+    known = [name for name, one in found.fields.items() if any(one.names)]
+    parts = [(name, value) for name in known for value in _top_values(found, name)]
     out = []
     for name, value in parts:
         part = found.take(found.fields[name].codes == value)
-        label = f"{name}={found.fields[name].names[value]}"
+        label = f"{name}={found.fields[name].names[value] or '(missing)'}"
         control = totals_by_unit(arm_of(part, plan.control))
         for treatment in plan.treatments:
             sums = totals_by_unit(arm_of(part, treatment))

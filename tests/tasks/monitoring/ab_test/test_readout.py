@@ -112,6 +112,15 @@ def test_a_slice_with_a_lift_of_its_own_is_found():
     assert [one.slice for one in found.slices if one.is_sure] == ["device_type=4"]
 
 
+def test_a_field_without_values_has_no_slices():
+    """Such as one that the service does not write; a missing value among others is one."""
+    n = len(ROWS.day)
+    fields = {"lost": Coded(np.zeros(n, int), [""]), "half": Coded(np.arange(n) % 2, ["", "x"])}
+    found = read_out(ROWS._replace(fields=fields), PLAN)
+    assert sorted(one.slice for one in found.slices) == ["half=(missing)", "half=x"]
+    assert "no impression has a value of lost, so it has no slices" in found.notes
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
