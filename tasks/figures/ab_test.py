@@ -29,14 +29,12 @@ def units_by_day(readout: Readout) -> Figure:
         share = np.array([one.n_treatment for one in found]) / n
         reach = 3 * np.sqrt(expected * (1 - expected) / n)
         moments = np.array([one.day for one in found], "M8[D]")
-        label = f"{short(name)}, new units of the day"
+        label = f"{short(name)}, against {short(readout.control)} (bars: 3 standard errors)"
         axes.errorbar(moments, share, yerr=reach, fmt="osD"[number % 3], color=INK, ecolor=SOFT, elinewidth=4, label=label)  # fmt: skip
         wrong = [place for place, one in enumerate(found) if one.is_mismatch]
         axes.plot(moments[wrong], share[wrong], "X", color=ACCENT, markersize=11, label="mismatch" if wrong else None)  # fmt: skip
         axes.axhline(expected, color="black", linewidth=0.8)
-    axes.set(
-        title=title, ylabel=f"share of the units, with {readout.control} (%)", xlabel="day (UTC)"
-    )
+    axes.set(title=title, ylabel="share of the new units (%)", xlabel="day (UTC)")
     percent(axes.yaxis)
     axes.legend(fontsize=8)
     dates(axes)
@@ -84,14 +82,16 @@ def lift_by_slice(readout: Readout, treatment: str) -> Figure:
     y = np.arange(len(slices))[::-1]
     value = _numbers(slices, "lift")
     reach = np.array([value - _numbers(slices, "low"), _numbers(slices, "high") - value])
-    for is_sure, color, marker, label in ((False, INK, "o", "may be chance"), (True, ACCENT, "D", "is there")):  # fmt: skip
+    for is_sure, color, marker, label in ((False, INK, "o", "may be chance"), (True, ACCENT, "D", "a difference")):  # fmt: skip
         rows = np.array([one.is_sure == is_sure for one in slices])
         if rows.any():
             axes.errorbar(value[rows], y[rows], xerr=reach[:, rows], fmt=marker, color=color, ecolor=SOFT, elinewidth=4, label=label)  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(y, [short(one.slice) for one in slices])
     axes.set_ylim(-0.6, len(slices) - 0.4)
-    edge = min(2.5 * np.median(np.abs(np.concatenate([value - reach[0], value + reach[1]]))), 3.0)
+    ends = np.abs(np.concatenate([value - reach[0], value + reach[1]]))
+    edge = max(2.5 * np.median(ends), 1.3 * np.abs(value).max())
+    edge = min(edge, 1.05 * ends.max())
     axes.set_xlim(-edge, edge)
     axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
     axes.set(title=title, xlabel="difference in clicks per impression (%), all intervals together")

@@ -38,11 +38,10 @@ def verdict_of(ctr: LiftRecord, power: PowerRecord, plan: Plan) -> tuple[str, st
     plan
         What is compared with what.
     """
-    name, control, wanted = ctr.treatment, plan.control, f"{plan.smallest_lift:.3g}"
+    name, control = ctr.treatment, plan.control
     if ctr.lift is None or ctr.low is None or ctr.high is None:
         return UNDECIDED, f"{name}: cannot tell, as {ctr.why}."
     wanted = f"{100 * plan.smallest_lift:.3g}%"
-    between = f"{signed(ctr.low)} to {signed(ctr.high)}"
     if ctr.is_sure:
         more, low, high = (
             ("more", ctr.low, ctr.high) if ctr.lift > 0 else ("fewer", -ctr.high, -ctr.low)
@@ -55,9 +54,11 @@ def verdict_of(ctr: LiftRecord, power: PowerRecord, plan: Plan) -> tuple[str, st
         )
     if max(-ctr.low, ctr.high) < plan.smallest_lift:
         return SAME, (
-            f"{name} and {control} differ by less than {wanted} in clicks per impression ({between}, valid at every look)."
+            f"{name} and {control} differ by less than {wanted} in clicks per impression ({signed(ctr.low)} to "
+            f"{signed(ctr.high)}, valid at every look)."
         )
-    start = f"{name} against {control}: cannot tell yet; the lift in clicks per impression lies between {between}"
+    between = f"between {signed(ctr.low)} and {signed(ctr.high)}"
+    start = f"{name} against {control}: cannot tell yet; the lift in clicks per impression lies {between}"
     left = power.days_left
     if left is None:
         return (
