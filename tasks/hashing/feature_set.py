@@ -12,6 +12,9 @@ from tasks.errors import ClicklabError, InputError
 from tasks.hashing.contract import HashContract
 
 MANIFEST = "manifest.json"
+REFERENCE = (
+    "reference.json"  # beside the feature sets and models: what the training rows looked like
+)
 
 
 class Batch(NamedTuple):

@@ -4,9 +4,9 @@ import tempfile
 from collections.abc import Mapping
 
 from tasks.errors import InputError
+from tasks.hashing.feature_set import REFERENCE
 from tasks.monitoring.reference import Reference, read_reference
 from tasks.registry.mlflow_store import CHAMPION, MODEL_PATH, connect, registered_name
-from tasks.registry.recording import REFERENCE
 from tasks.schema import Schema
 from tasks.storage.workspace import resolve
 

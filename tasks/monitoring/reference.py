@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.errors import InputError
+from tasks.hashing.feature_set import REFERENCE
 from tasks.logs.log import Log
 from tasks.monitoring.bins import (
     MISSING,
@@ -28,7 +29,6 @@ from tasks.monitoring.bins import (
     as_numbers,
 )
 from tasks.monitoring.divergence import excess_psi, merged
-from tasks.registry.recording import REFERENCE
 from tasks.schema import Field, Schema
 from tasks.storage.files import write_atomic
 

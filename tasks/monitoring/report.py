@@ -66,8 +66,16 @@ class Settings:
         moment = datetime.fromisoformat(knobs["now_utc"]) if knobs["now_utc"] else now
         moment = moment or datetime.now(UTC)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        same = """exposures clicks span_hours window_hours attribution_hours clock_tolerance_s
-            mature_share n_buckets""".split()
+        same = [
+            "exposures",
+            "clicks",
+            "span_hours",
+            "window_hours",
+            "attribution_hours",
+            "clock_tolerance_s",
+            "mature_share",
+            "n_buckets",
+        ]
         low, high = knobs["calibration_ratio"]
         limits = Limits(
             max_false_alarms_per_week=knobs["max_false_alarms_per_week"],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.hashing.feature_set import REFERENCE
 from tasks.registry.mlflow_model import log_mlflow_files
 from tasks.registry.mlflow_store import MODEL_PATH, ORIGIN, connect, experiment_name
 from tasks.registry.runs import (
@@ -24,9 +25,6 @@ from tasks.storage.workspace import is_scratch
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED"}
 _BY_HAND = "run by hand"
-REFERENCE = (
-    "reference.json"  # what its training rows looked like, beside the feature sets and the model
-)
 SOURCE = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "notebooks/train.ipynb"}
 
 
