@@ -154,9 +154,14 @@ ledger: $(STAMP)  ## every promotion decision, oldest first
 	@$(BIN)/clicklab ledger --env $(ENV)
 
 SIMULATE ?=
-.PHONY: monitor
+CLICKS ?=
+EXPERIMENT ?=
+.PHONY: monitor ab-test
 monitor: $(STAMP)  ## clicks against predictions, drift, alerts (SIMULATE=1)
 	@$(BIN)/clicklab monitor --env $(ENV) $(if $(SIMULATE),--simulate)
+
+ab-test: $(STAMP)  ## variants compared, in one sentence (EXPOSURES=, CLICKS=)
+	@$(BIN)/clicklab ab-test --exposures '$(EXPOSURES)' --clicks '$(CLICKS)' --experiment '$(EXPERIMENT)' --env $(ENV)
 
 ##@ Quality
 

@@ -11,7 +11,7 @@ import typer
 
 import tasks.cli_ideas
 import tasks.cli_monitor
-import tasks.cli_release  # noqa: F401  the commands of all three belong to `app`
+import tasks.cli_release  # noqa: F401  the commands of all belong to `app`
 from tasks.cli_app import app, readable_errors, show_outcome
 from tasks.errors import ClicklabError, ConfigError
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib import font_manager
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -63,6 +64,13 @@ def use_style() -> None:
 def percent(axis: Any) -> None:
     """Label an axis in percent."""
     axis.set_major_formatter(PercentFormatter(xmax=1))
+
+
+def dates(axes: Any) -> None:
+    """Label the horizontal axis with a few days or hours."""
+    locator = AutoDateLocator(minticks=3, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def rate(value: float) -> str:

@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates as Limits
 from tasks.hashing.contract import MAX_BITS
+from tasks.knobs.ab_test import AbTest
 from tasks.knobs.blends import Blend, blend_or_model
 from tasks.knobs.monitor import Monitor
 from tasks.knobs.renewals import Renewal
@@ -233,5 +234,6 @@ class Knobs(Section):
     mlflow: Mlflow
     bento: Bento
     monitor: Monitor
+    ab_test: AbTest
     aws: dict[str, Any] | None = Field(None, description="sizes of containers: infra/ checks them")
     fargate: dict[str, Any] | None = Field(None, description="options for `engine` to refer to")

@@ -1,0 +1,1 @@
+"""Variants compared by what happened to their answers: lifts valid at every look, in one sentence."""
