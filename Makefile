@@ -149,9 +149,12 @@ ledger: $(STAMP)  ## every promotion decision, oldest first
 	@$(BIN)/clicklab ledger --env $(ENV)
 
 SIMULATE ?=
-.PHONY: monitor
+.PHONY: monitor tell
 monitor: $(STAMP)  ## clicks against predictions, drift, alerts (SIMULATE=1)
 	@$(BIN)/clicklab monitor --env $(ENV) $(if $(SIMULATE),--simulate)
+
+tell: $(STAMP)  ## the day in a notice to chat, e-mail, SNS (docs/notices.md)
+	@$(BIN)/clicklab tell --env $(ENV)
 
 ##@ Quality
 

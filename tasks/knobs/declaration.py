@@ -15,6 +15,7 @@ from tasks.errors import ConfigError
 from tasks.evaluation.gates import Gates as Limits
 from tasks.hashing.contract import MAX_BITS
 from tasks.knobs.blends import Blend, blend_or_model
+from tasks.knobs.notices import Notices
 from tasks.knobs.renewals import Renewal
 from tasks.knobs.searches import Search
 from tasks.knobs.sections import Bounds, Count, Part, Section, Share, Text
@@ -276,5 +277,6 @@ class Knobs(Section):
     mlflow: Mlflow
     bento: Bento
     monitor: Monitor
+    notices: Notices
     aws: dict[str, Any] | None = Field(None, description="sizes of containers: infra/ checks them")
     fargate: dict[str, Any] | None = Field(None, description="options for `engine` to refer to")
