@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from tasks.storage.availability import aws_code
 SNS_SUBJECT, SNS_BYTES = 100, 262_144
 _LOGGERS = ("apprise", "urllib3", "botocore", "boto3", "smtplib")
 _GRACE_S = 2.0  # for a receiver that answers just in time
+_UNKNOWN = (
+    "its address is not one that apprise knows, such as https://hooks.slack.com/..., mailto://..., "
+    "jsons://... (docs/notices.md)"
+)
 _CODE = re.compile(r"error=(\d{3})\b")
 
 
@@ -61,8 +66,16 @@ def deliver(
     if not address:
         return f"{name} is not set; it should hold the address of a receiver: docs/notices.md"
     _keep_quiet()
-    send = _send_sns if address.startswith("arn:") else _send_apprise
-    problem = _bounded(lambda: send(address, title, text, timeout_s, picture), timeout_s + _GRACE_S)
+    if address.startswith("arn:"):
+        call = partial(_send_sns, address, title, text, timeout_s)
+    else:
+        plugin = _plugin(
+            address, timeout_s
+        )  # loading all of them takes a second, not the receiver's
+        if plugin is None:
+            return f"{name}: {_UNKNOWN}"
+        call = partial(_send_apprise, plugin, title, text, picture)
+    problem = _bounded(call, timeout_s + _GRACE_S)
     return f"{name}: {problem}" if problem else None
 
 
@@ -93,16 +106,20 @@ def _bounded(call: Callable[[], str | None], seconds: float) -> str | None:
     return found[0] if found else f"no answer within {seconds:.0f} s"
 
 
-def _send_apprise(
-    address: str, title: str, text: str, timeout_s: float, picture: Path | None
-) -> str | None:
+def _plugin(address: str, timeout_s: float) -> Any:
+    """Return apprise's plugin for an address; None if it knows none."""
     import apprise
 
     plugin: Any = apprise.Apprise.instantiate(address, suppress_exceptions=True)
-    if plugin is None:
-        return "its address is not one that apprise knows, such as https://hooks.slack.com/..., mailto://..., jsons://..."
-    plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout_s
-    plugin.overflow_mode = apprise.OverflowMode.SPLIT
+    if plugin is not None:
+        plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout_s
+        plugin.overflow_mode = apprise.OverflowMode.SPLIT
+    return plugin
+
+
+def _send_apprise(plugin: Any, title: str, text: str, picture: Path | None) -> str | None:
+    import apprise
+
     receiver = apprise.Apprise()
     receiver.add(plugin)
     kept = _Kept()
@@ -121,9 +138,7 @@ def _send_apprise(
     return f"the receiver answered {codes[-1]}" if codes else "the receiver did not take it"
 
 
-def _send_sns(
-    address: str, title: str, text: str, timeout_s: float, picture: Path | None
-) -> str | None:
+def _send_sns(address: str, title: str, text: str, timeout_s: float) -> str | None:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import ClientError
