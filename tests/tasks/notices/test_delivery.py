@@ -14,6 +14,8 @@ from moto.server import ThreadedMotoServer
 from tasks.notices.delivery import SNS_BYTES, deliver
 from tests.tasks.notices.receivers import mail_server, port_of, silent_server, webhook
 
+pytestmark = pytest.mark.slow  # servers
+
 PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0\0\2"
     b"\0\1H\xaf\xa4q\0\0\0\0IEND\xaeB`\x82"

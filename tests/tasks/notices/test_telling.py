@@ -8,10 +8,13 @@ import yaml
 from typer.testing import CliRunner
 
 from tasks.cli import app
+from tasks.notices import telling
 from tasks.notices.telling import tell_after, tell_day, tell_failure
 from tasks.pipeline.executor import Failure
 from tests.conftest import ROOT
 from tests.tasks.notices.receivers import port_of, webhook
+
+pytestmark = pytest.mark.slow  # servers
 
 
 @pytest.fixture
@@ -69,8 +72,9 @@ def test_the_picture_goes_with_the_notice(run, receiver):
     assert (run.products / "notices" / "day.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_quiet_leaves_out_a_day_on_which_nothing_happened(run, receiver):
+def test_quiet_leaves_out_a_day_on_which_nothing_happened(run, receiver, monkeypatch):
     """Figures move every hour; a promotion, a refusal, an alert that opens or closes are told."""
+    monkeypatch.setattr(telling, "_picture", lambda *_: None)
     run.knobs["notices"]["quiet"] = True
     run.evaluate(1)
     steps = [
