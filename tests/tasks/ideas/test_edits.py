@@ -57,9 +57,7 @@ def test_the_projects_own_files_take_additions_in_every_place():
     )
     text = changes.text("env.yaml")
     assert list(yaml.safe_load(text)["models"])[-1] == "mine"
-    assert (
-        "    search: {method: halving}\n  mine:\n    kind: ftrl\n    params: {}\ntraining:" in text
-    )
+    assert "    search: {method: halving}\n  mine:\n    kind: ftrl\n    params: {}\ntraining:" in text
 
 
 @pytest.mark.parametrize(

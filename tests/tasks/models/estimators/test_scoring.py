@@ -106,11 +106,7 @@ def test_a_statistic_of_the_past_is_a_number_in_batch_and_request():
     found = scoring.as_input(encode_batch(table, contract), CATEGORICAL, 2**20, numbers)
     place = contract.token_fields.index("campaign_rate")
     assert [one.place for one in numbers] == [place]
-    rates = [
-        8.5 / 1000,
-        np.nan,
-        308.5 / 1000,
-    ]  # with 50 average impressions before; one has no past
+    rates = [8.5 / 1000, np.nan, 308.5 / 1000]  # with 50 average impressions before; one has no past
     edges = find_feature("campaign_rate").feature.buckets
     by_hand = [
         rate if np.isnan(rate) else middles(edges)[np.searchsorted(edges, rate, side="right")]
