@@ -156,12 +156,15 @@ ledger: $(STAMP)  ## every promotion decision, oldest first
 SIMULATE ?=
 CLICKS ?=
 EXPERIMENT ?=
-.PHONY: monitor ab-test
+.PHONY: monitor ab-test tell
 monitor: $(STAMP)  ## clicks against predictions, drift, alerts (SIMULATE=1)
 	@$(BIN)/clicklab monitor --env $(ENV) $(if $(SIMULATE),--simulate)
 
 ab-test: $(STAMP)  ## variants compared, in one sentence (EXPOSURES=, CLICKS=)
 	@$(BIN)/clicklab ab-test --exposures '$(EXPOSURES)' --clicks '$(CLICKS)' --experiment '$(EXPERIMENT)' --env $(ENV)
+
+tell: $(STAMP)  ## the day in a notice to chat, e-mail, SNS (docs/notices.md)
+	@$(BIN)/clicklab tell --env $(ENV)
 
 ##@ Quality
 

@@ -12,7 +12,7 @@ import typer
 import tasks.cli_ideas
 import tasks.cli_monitor
 import tasks.cli_release  # noqa: F401  the commands of all belong to `app`
-from tasks.cli_app import app, readable_errors, show_outcome
+from tasks.cli_app import app, readable_errors, show_outcome, told_after
 from tasks.errors import ClicklabError, ConfigError
 
 
@@ -30,7 +30,9 @@ def run(
     from tasks.pipeline.build import build, readable_exit
 
     with readable_exit():
-        show_outcome(build(env, data=data, force=force), env, started=started)
+        outcome = build(env, data=data, force=force)
+        with told_after(outcome.failures, env, verb="run", data=data, started=started):
+            show_outcome(outcome, env, started=started)
 
 
 @app.command()

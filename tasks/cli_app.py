@@ -45,6 +45,22 @@ def show_outcome(outcome: Any, env: Path, *, started: float) -> None:
     raise typer.Exit(tell(outcome.failures))
 
 
+@contextmanager
+def told_after(
+    failures: list[Any], env: Path, *, verb: str, data: str | None = None, started: float
+) -> Iterator[None]:
+    """Send the notice of a run once the block has shown its result; a notice that fails is said, and changes nothing.
+
+    `failures` are those of :class:`tasks.pipeline.build.Outcome`; `verb` and `data` make the command that resumes.
+    """
+    try:
+        yield
+    finally:
+        from tasks.notices.telling import tell_after
+
+        tell_after(failures, env, verb=verb, data=data, seconds=time.monotonic() - started)
+
+
 def print_pairs(lines: list[tuple[str, str]]) -> None:
     """Print a label and a text per line; long texts continue below themselves."""
     from rich.console import Console

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli_app import app, readable_errors
-from tasks.errors import ConfigError
+from tasks.cli_app import app, readable_errors, told_after
+from tasks.errors import ConfigError, UnavailableError
 
 
 @app.command()
@@ -20,19 +20,34 @@ def monitor(
     """Join clicks to exposures, judge quality and drift, and print what deserves attention."""
     started = time.monotonic()
     from tasks.monitoring.record import read_record
-    from tasks.pipeline.build import build, readable_exit, tell
+    from tasks.pipeline.build import build, readable_exit
+    from tasks.pipeline.build import tell as print_failures
 
     with readable_exit():
         changes = _simulated(env) if simulate else None
         made = build(
             env, changes=changes, force=True, entry="pipeline.monitor.yaml", report="monitor.json"
         )
-        if made.failures:
-            raise typer.Exit(tell(made.failures))
-        record = read_record(made.report_path)
-        for line in record.summary():
-            typer.echo(line)
-        typer.echo(f"{made.report_path.with_suffix('.html')}, {time.monotonic() - started:.0f} s")
+        with told_after(made.failures, env, verb="monitor", started=started):
+            if made.failures:
+                raise typer.Exit(print_failures(made.failures))
+            record = read_record(made.report_path)
+            for line in record.summary():
+                typer.echo(line)
+            seconds = time.monotonic() - started
+            typer.echo(f"{made.report_path.with_suffix('.html')}, {seconds:.0f} s")
+
+
+@app.command()
+def tell(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
+    """Send what the last run and the last monitoring found; without an address, print it."""
+    with readable_errors():
+        from tasks.knobs.reading import read_env
+        from tasks.notices.telling import tell_day
+
+        problems = tell_day(read_env(env, ask_models=False), say=typer.echo)
+        if problems:
+            raise UnavailableError("; ".join(problems))
 
 
 @app.command()

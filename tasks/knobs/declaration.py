@@ -16,6 +16,7 @@ from tasks.hashing.contract import MAX_BITS
 from tasks.knobs.ab_test import AbTest
 from tasks.knobs.blends import Blend, blend_or_model
 from tasks.knobs.monitor import Monitor
+from tasks.knobs.notices import Notices
 from tasks.knobs.renewals import Renewal
 from tasks.knobs.searches import Search
 from tasks.knobs.sections import Bounds, Count, Part, Section, Share, Text
@@ -235,5 +236,6 @@ class Knobs(Section):
     bento: Bento
     monitor: Monitor
     ab_test: AbTest
+    notices: Notices
     aws: dict[str, Any] | None = Field(None, description="sizes of containers: infra/ checks them")
     fargate: dict[str, Any] | None = Field(None, description="options for `engine` to refer to")

@@ -44,6 +44,7 @@ class Failure:
     exit_code: int
     detail: str = ""
     log: str = ""
+    cell: int | None = None  # of a notebook, as In [n] numbers it
 
     def __str__(self) -> str:
         place = f" (log: {self.log})" if self.log else ""
@@ -231,6 +232,11 @@ def describe_failure(task: str, error: BaseException) -> Failure:
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    cell = next((one.exec_count for one in chain if hasattr(one, "exec_count")), None)
+    return replace(_described(task, error, chain), cell=cell)
+
+
+def _described(task: str, error: BaseException, chain: list[BaseException]) -> Failure:
     for link in chain:
         if who := _VICTIMS.get(getattr(link, "ename", type(link).__name__)):
             return Failure(task, f"{who} {_KILLED}", exit_code=137)

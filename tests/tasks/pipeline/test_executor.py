@@ -5,6 +5,7 @@ import stat
 import tempfile
 
 import pytest
+from papermill.exceptions import PapermillExecutionError
 from ploomber import DAG
 from ploomber.products import File
 from ploomber.tasks import PythonCallable
@@ -192,6 +193,15 @@ def test_an_error_raised_in_a_kernel_is_known_by_its_name(name, exit_code):
     wrapped.__cause__ = error
     failure = describe_failure("explore", wrapped)
     assert (failure.line, failure.exit_code) == ("train.csv not found", exit_code)
+
+
+def test_a_failure_in_a_notebook_knows_its_cell():
+    """By the number that people see beside it; whatever fails outside a notebook has none."""
+    error = PapermillExecutionError(12, 7, "1 / 0", "ZeroDivisionError", "division by zero", [])
+    wrapped = RuntimeError("Error building task")
+    wrapped.__cause__ = error
+    assert describe_failure("explore", wrapped).cell == 7
+    assert describe_failure("ingest", RuntimeError("no")).cell is None
 
 
 def test_a_killed_kernel_is_named_without_a_traceback():

@@ -1,0 +1,1 @@
+"""Notices to people: what a day brought, or what failed, to chat, e-mail and SNS."""
