@@ -128,7 +128,9 @@ def listening(
 
 
 def _wait_until_live(address: str, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 240  # compiling takes half a minute, and longer beside other tests
+    deadline = (
+        time.monotonic() + 240
+    )  # compiling takes half a minute, and longer beside other tests
     while True:
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()
         try:

@@ -28,7 +28,7 @@ class Account:
         for word, said in self.failing.items():
             if word in command:
                 return (1, said) if not said else (0, said)
-        step = next((one for one in (*STEPS, smoke._LAST) if one.command == command))
+        step = next(one for one in (*STEPS, smoke._LAST) if one.command == command)
         known = (said for word, said in self.answers.items() if word in command)
         return 0, next(known, step.expected.split("|")[0].replace(".*", ""))
 
