@@ -7,7 +7,7 @@ Conventions: a field has `N_TOP` bins of frequent values (of a number, of its qu
 import base64
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from tasks.hashing import murmur
 from tasks.hashing.columns import read_column
+from tasks.logs.value_text import FieldText
 
 N_TOP = 30
 REST, MISSING, UNSEEN = N_TOP, N_TOP + 1, N_TOP + 2
@@ -85,6 +86,9 @@ class FieldBins:
         Of a number in place of those, the edges between bins.
     seen
         All values that occurred; not of a number.
+    rule
+        How the log writes the field's values, for rows that are not of the canonical log, such as exposures: one
+        value has one text, and what stands for a missing value is missing.
     """
 
     name: str
@@ -92,9 +96,12 @@ class FieldBins:
     values: list[str]
     edges: list[float]
     seen: SeenValues
+    rule: FieldText | None = field(default=None, compare=False, repr=False)
 
     def codes(self, column: pa.Array) -> np.ndarray:
         """Return the bin of each row, uint8 ``(n_rows,)``; the empty text is missing."""
+        if self.rule is not None:
+            column = _canonical(column, self.rule)
         if self.kind == "number":
             return self.number_codes(column)
         rows, codes, hashes = self.coded(column)
@@ -139,6 +146,17 @@ class FieldBins:
     def from_dict(cls, raw: Mapping[str, Any]) -> "FieldBins":
         """Return what :meth:`to_dict` wrote."""
         return cls(**{**raw, "seen": SeenValues.from_text(raw["seen"])})
+
+
+def _canonical(column: pa.Array, rule: FieldText) -> pa.Array:
+    """Return a column of texts as the canonical log holds them: text is coded, numbers are float64."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    texts = column.dictionary.cast(pa.string())
+    if rule.kind == "number":
+        return rule.numbers(texts)[0].take(column.indices)
+    found = pc.fill_null(rule.texts(texts), "")
+    return pa.DictionaryArray.from_arrays(column.indices, found)
 
 
 def as_numbers(column: pa.Array) -> np.ndarray:

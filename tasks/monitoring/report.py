@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.errors import ConfigError
+from tasks.logs.value_text import FieldText
 from tasks.monitoring import clicks as click_log
 from tasks.monitoring.alerts import Limits
 from tasks.monitoring.attribution import HOUR_US, Joined, Rule, attribute
@@ -121,7 +122,8 @@ def monitor(
     """
     with file_lock(Path(state) / "monitor"):
         folder = _folder(Path(state), reference, settings)
-        fields = [one.bins for one in reference.fields.values()]
+        rules = {spec.name: FieldText(schema, spec) for spec in schema.fields}
+        fields = [replace(one.bins, rule=rules.get(name)) for name, one in reference.fields.items()]
         exposures = Spool(folder / "exposures", settings.n_buckets, fields)
         clicks = Spool(folder / "clicks", settings.n_buckets)
         exposures.take(find_files(settings.exposures, _EXPOSURES))
