@@ -140,7 +140,7 @@ def answer(readout: Readout) -> str:
             lines.append(f"- {_loss_sentence(readout, name)}")
             sure = [one for one in readout.slices if one.treatment == name and one.is_sure]
             lines += [
-                f"- In {short(one.slice)}: {signed(one.lift or 0)} clicks per impression."
+                f"- In {short(one.slice)}, {short(name)}: {signed(one.lift or 0)} clicks per impression."
                 for one in sure
             ]
     lines += [f"- {note[0].upper()}{note[1:]}." for note in readout.notes]
