@@ -31,7 +31,13 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     for rate, (marker, line), color in zip(rates, _MARKS, colors, strict=False):
         records = [one for one in found["fleets"] if one["peak_per_s"] == rate]
         targets = [one["utilisation"] for one in records]
-        style = {"marker": marker, "linestyle": line, "color": color, "markersize": 4, "linewidth": 1}
+        style = {
+            "marker": marker,
+            "linestyle": line,
+            "color": color,
+            "markersize": 4,
+            "linewidth": 1,
+        }
         for axes, name in zip(panels, ("calm_share", "lost_share", "reserve"), strict=True):
             low = -1 if name == "reserve" else _FLOOR
             values = [max(one[name], low) for one in records]
