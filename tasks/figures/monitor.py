@@ -5,10 +5,9 @@ from datetime import datetime
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from tasks.figures.style import ACCENT, INK, SOFT, empty, percent, short
+from tasks.figures.style import ACCENT, INK, SOFT, dates, empty, percent, short
 from tasks.monitoring.record import MonitorRecord, Quality
 
 _N_FIELDS, _N_PARTS = 15, 20
@@ -32,7 +31,7 @@ def predicted_and_observed(record: MonitorRecord) -> Figure:
     axes.set(title=title, xlabel="time of the exposure (UTC)", ylabel="click rate (%)")
     percent(axes.yaxis)
     axes.legend(ncols=3, fontsize=8)
-    _dates(axes)
+    dates(axes)
     return figure
 
 
@@ -82,7 +81,7 @@ def open_labels(record: MonitorRecord) -> Figure:
     )  # fmt: skip
     axes.set(title=title, xlabel="time of the exposure (UTC)", ylabel="clicks")
     axes.legend(fontsize=8)
-    _dates(axes)
+    dates(axes)
     return figure
 
 
@@ -128,7 +127,7 @@ def drift_over_time(record: MonitorRecord) -> Figure:
         extent=(*ends, len(names) - 0.5, -0.5), interpolation="nearest",
     )  # fmt: skip
     axes.set_yticks(range(len(names)), [short(name) for name in names])
-    _dates(axes)
+    dates(axes)
     axes.grid(False)
     axes.set(title=title, xlabel="time of the exposure (UTC)")
     figure.colorbar(image, label="PSI (nats)")
@@ -153,10 +152,3 @@ def _moments(texts: Sequence[str]) -> np.ndarray:
 
 def _numbers(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
-
-
-def _dates(axes: plt.Axes) -> None:
-    axes.xaxis_date()
-    locator = AutoDateLocator()
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -68,6 +68,7 @@ def percent(axis: Any) -> None:
 
 def dates(axes: Any) -> None:
     """Label the horizontal axis with a few days or hours."""
+    axes.xaxis_date()
     locator = AutoDateLocator(minticks=3, maxticks=9)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
