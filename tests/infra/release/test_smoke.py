@@ -1,6 +1,7 @@
 """The steps that only a real account can prove: in order, up to the first that fails, and always taken down."""
 
 import re
+from typing import ClassVar
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.conftest import ROOT
 class Account:
     """Answers each command with what its step expects, except those that are told otherwise."""
 
-    answers = {
+    answers: ClassVar[dict[str, str]] = {
         "doctor": "ok     credentials of x",
         "status": "blue   100%   2 of 2 tasks healthy\ngreen  100%   2 of 2 tasks healthy",
         "length(events)": "0",
