@@ -10,15 +10,16 @@ from tasks.errors import ConfigError
 from tests.conftest import ROOT
 
 
+ANSWERS = {
+    "doctor": "ok     credentials of x",
+    "status": "blue   100%   2 of 2 tasks healthy\ngreen  100%   2 of 2 tasks healthy",
+    "length(events)": "0",
+    "length(@)": "3",
+}
+
+
 class Account:
     """Answers each command with what its step expects, except those that are told otherwise."""
-
-    answers = {
-        "doctor": "ok     credentials of x",
-        "status": "blue   100%   2 of 2 tasks healthy\ngreen  100%   2 of 2 tasks healthy",
-        "length(events)": "0",
-        "length(@)": "3",
-    }
 
     def __init__(self, **failing):
         self.failing, self.asked = failing, []
@@ -28,8 +29,8 @@ class Account:
         for word, said in self.failing.items():
             if word in command:
                 return (1, said) if not said else (0, said)
-        step = next((one for one in (*STEPS, smoke._LAST) if one.command == command))
-        known = (said for word, said in self.answers.items() if word in command)
+        step = next(one for one in (*STEPS, smoke._LAST) if one.command == command)
+        known = (said for word, said in ANSWERS.items() if word in command)
         return 0, next(known, step.expected.split("|")[0].replace(".*", ""))
 
 
