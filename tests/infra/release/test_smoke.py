@@ -9,7 +9,6 @@ from infra.release.smoke import DOWN, STEPS, SmokeError
 from tasks.errors import ConfigError
 from tests.conftest import ROOT
 
-
 ANSWERS = {
     "doctor": "ok     credentials of x",
     "status": "blue   100%   2 of 2 tasks healthy\ngreen  100%   2 of 2 tasks healthy",
