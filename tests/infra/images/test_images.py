@@ -286,7 +286,8 @@ def test_a_push_logs_in_tags_pushes_and_records(registry, programs, tmp_path):
     record = tmp_path / "images.auto.tfvars.json"
     record.write_text('{"images": {"service": "ctr-1"}}')
     assert images.main(["push", "pipeline"]) == 0
-    login, rename, push = programs.calls()
+    inspect, login, rename, push = programs.calls()
+    assert " inspect clicklab-pipeline:0123456789ab" in inspect
     assert login.startswith("docker login --username AWS --password-stdin ")
     assert rename.endswith(f"clicklab-pipeline:0123456789ab {registry}:0123456789ab")
     assert push == f"docker push {registry}:0123456789ab"

@@ -27,7 +27,10 @@ def test_a_released_image_gets_a_second_tag_once():
         aws("ecr").create_repository(repositoryName="lab/service")
         manifest = {"schemaVersion": 2, "config": {"digest": "sha256:" + "0" * 64}}
         aws("ecr").put_image(
-            repositoryName="lab/service", imageManifest=json.dumps(manifest), imageTag="ctr-1"
+            repositoryName="lab/service",
+            imageManifest=json.dumps(manifest),
+            imageManifestMediaType="application/vnd.docker.distribution.manifest.v2+json",
+            imageTag="ctr-1",
         )
         for _ in range(2):
             pushed.keep_released(f"{host}/lab/service:ctr-1")

@@ -1,7 +1,6 @@
 """The steps that only a real account can prove: in order, up to the first that fails, and always taken down."""
 
 import re
-from typing import ClassVar
 
 import pytest
 
@@ -10,16 +9,16 @@ from infra.release.smoke import DOWN, STEPS, SmokeError
 from tasks.errors import ConfigError
 from tests.conftest import ROOT
 
+ANSWERS = {
+    "doctor": "ok     credentials of x",
+    "status": "blue   100%   2 of 2 tasks healthy\ngreen  100%   2 of 2 tasks healthy",
+    "length(events)": "0",
+    "length(@)": "3",
+}
+
 
 class Account:
     """Answers each command with what its step expects, except those that are told otherwise."""
-
-    answers: ClassVar[dict[str, str]] = {
-        "doctor": "ok     credentials of x",
-        "status": "blue   100%   2 of 2 tasks healthy\ngreen  100%   2 of 2 tasks healthy",
-        "length(events)": "0",
-        "length(@)": "3",
-    }
 
     def __init__(self, **failing):
         self.failing, self.asked = failing, []
@@ -30,7 +29,7 @@ class Account:
             if word in command:
                 return (1, said) if not said else (0, said)
         step = next(one for one in (*STEPS, smoke._LAST) if one.command == command)
-        known = (said for word, said in self.answers.items() if word in command)
+        known = (said for word, said in ANSWERS.items() if word in command)
         return 0, next(known, step.expected.split("|")[0].replace(".*", ""))
 
 

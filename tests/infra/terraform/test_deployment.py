@@ -114,7 +114,7 @@ class TestDeployment:
     def test_every_role_has_a_conditional_trust(self, resources):
         """Services for this account alone, GitHub for one repository alone."""
         roles = [one for one in resources if one["type"] == "aws_iam_role"]
-        assert len(roles) == 10
+        assert len(roles) == 11  # two of them GitHub's
         for role in roles:
             (statement,) = _statements(role["values"]["assume_role_policy"])
             condition = json.dumps(statement["Condition"])
