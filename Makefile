@@ -145,8 +145,9 @@ publish: $(STAMP)  ## publish the champion to a pointer (POINTER=, FOLDER=)
 rollback: $(STAMP)  ## point back to an earlier version (POINTER=, TO=)
 	@$(BIN)/clicklab rollback '$(POINTER)' $(if $(TO),--to '$(TO)')
 
-ledger: $(STAMP)  ## every promotion decision, oldest first
-	@$(BIN)/clicklab ledger --env $(ENV)
+ACCEPT ?=
+ledger: $(STAMP)  ## every promotion decision (ACCEPT=1: though its end is lost)
+	@$(BIN)/clicklab ledger --env $(ENV) $(if $(ACCEPT),--accept)
 
 ##@ Quality
 

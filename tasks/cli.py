@@ -106,14 +106,22 @@ def schema(
 
 
 @app.command()
-def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
+def ledger(
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+    accept: Annotated[bool, typer.Option(help="go on with a ledger that lost its end")] = False,
+) -> None:
     """Show every promotion decision, oldest first."""
     with readable_errors():
         from tasks.knobs.reading import read_env
-        from tasks.registry.ledger import ledger_place, read_ledger
+        from tasks.registry.anchor import read_with_knobs
+        from tasks.registry.ledger import ledger_place
+        from tasks.registry.mlflow_store import registered_name
+        from tasks.schema import load_schema
 
-        place = ledger_place(read_env(env, ask_models=False)["mlflow"]["ledger"])
-        entries = read_ledger(place)
+        knobs = read_env(env, ask_models=False)
+        place = ledger_place(knobs["mlflow"]["ledger"])
+        name = registered_name(load_schema(knobs["schema"]))
+        entries = read_with_knobs(knobs["mlflow"], name, accept=accept)
         if not entries:
             typer.echo(f"{place}: no decision yet; `make run` makes the first", err=True)
         for entry in entries:
