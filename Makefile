@@ -86,10 +86,13 @@ compile = $(call uv) pip compile pyproject.toml --all-extras --universal --pytho
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	@$(compile) --upgrade
 
-.PHONY: clean
-clean:  ## remove products and caches; keep mlflow/store and .venv
-	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+.PHONY: clean gc
+clean:  ## remove products and caches, listed; keep stores, Bentos and .venv
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -B -m tasks.retention.clean
+
+YES ?=
+gc: $(STAMP)  ## old Bentos, models, leftovers: shown; YES=1 removes them
+	@$(BIN)/clicklab gc --env $(ENV) $(if $(YES),--yes)
 
 ##@ Ideas (docs/ideas.md)
 

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+import tasks.cli_disk
 import tasks.cli_ideas
-import tasks.cli_release  # noqa: F401  the commands of both belong to `app`
+import tasks.cli_release  # noqa: F401  the commands of all belong to `app`
 from tasks.cli_app import app, readable_errors, show_outcome
 from tasks.errors import ClicklabError, ConfigError
 
@@ -119,17 +120,16 @@ def ledger(
         from tasks.schema import load_schema
 
         knobs = read_env(env, ask_models=False)
-        place = ledger_place(knobs["mlflow"]["ledger"])
         name = registered_name(load_schema(knobs["schema"]))
         entries = read_with_knobs(knobs["mlflow"], name, accept=accept)
         if not entries:
+            place = ledger_place(knobs["mlflow"]["ledger"])
             typer.echo(f"{place}: no decision yet; `make run` makes the first", err=True)
         for entry in entries:
             reasons = "; ".join(entry.get("reasons", []))
             if "why" in entry:
-                reasons = (
-                    f"by {entry['by']}: {entry['why']}; against the gates: {reasons or 'none'}"
-                )
+                against = f"against the gates: {reasons or 'none'}"
+                reasons = f"by {entry['by']}: {entry['why']}; {against}"
             typer.echo(
                 f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version'] or '-'}  {reasons}"
             )

@@ -15,6 +15,7 @@ from tasks.evaluation.gates import Gates as Limits
 from tasks.hashing.contract import MAX_BITS
 from tasks.knobs.blends import Blend, blend_or_model
 from tasks.knobs.renewals import Renewal
+from tasks.knobs.retention import Keep
 from tasks.knobs.searches import Search
 from tasks.knobs.sections import Bounds, Count, Part, Section, Share, Text
 from tasks.logs.value_text import is_integer
@@ -231,5 +232,6 @@ class Knobs(Section):
     renewal: Renewal
     mlflow: Mlflow
     bento: Bento
+    keep: Keep
     aws: dict[str, Any] | None = Field(None, description="sizes of containers: infra/ checks them")
     fargate: dict[str, Any] | None = Field(None, description="options for `engine` to refer to")
