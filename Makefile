@@ -91,10 +91,13 @@ lock:  ## resolve pyproject.toml anew into requirements.lock
 advisories: $(STAMP)  ## check requirements.lock against published advisories
 	@$(call uv) tool run pip-audit@2.10.1 --require-hashes --disable-pip --progress-spinner off -r requirements.lock
 
-.PHONY: clean
-clean:  ## remove products and caches; keep mlflow/store and .venv
-	rm -rf products .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+.PHONY: clean gc
+clean:  ## remove products and caches, listed; keep stores, Bentos and .venv
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -B -m tasks.retention.clean
+
+YES ?=
+gc: $(STAMP)  ## old Bentos, models, leftovers: shown; YES=1 removes them
+	@$(BIN)/clicklab gc --env $(ENV) $(if $(YES),--yes)
 
 ##@ Ideas (docs/ideas.md)
 
@@ -150,8 +153,9 @@ publish: $(STAMP)  ## publish the champion to a pointer (POINTER=, FOLDER=)
 rollback: $(STAMP)  ## point back to an earlier version (POINTER=, TO=)
 	@$(BIN)/clicklab rollback '$(POINTER)' $(if $(TO),--to '$(TO)')
 
-ledger: $(STAMP)  ## every promotion decision, oldest first
-	@$(BIN)/clicklab ledger --env $(ENV)
+ACCEPT ?=
+ledger: $(STAMP)  ## every promotion decision (ACCEPT=1: though its end is lost)
+	@$(BIN)/clicklab ledger --env $(ENV) $(if $(ACCEPT),--accept)
 
 SIMULATE ?=
 CLICKS ?=

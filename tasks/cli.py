@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import tasks.cli_disk
 import tasks.cli_ideas
 import tasks.cli_monitor
 import tasks.cli_release  # noqa: F401  the commands of all belong to `app`
@@ -109,22 +110,29 @@ def schema(
 
 
 @app.command()
-def ledger(env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml")) -> None:
+def ledger(
+    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
+    accept: Annotated[bool, typer.Option(help="go on with a ledger that lost its end")] = False,
+) -> None:
     """Show every promotion decision, oldest first."""
     with readable_errors():
         from tasks.knobs.reading import read_env
-        from tasks.registry.ledger import ledger_place, read_ledger
+        from tasks.registry.anchor import read_with_knobs
+        from tasks.registry.ledger import ledger_place
+        from tasks.registry.mlflow_store import registered_name
+        from tasks.schema import load_schema
 
-        place = ledger_place(read_env(env, ask_models=False)["mlflow"]["ledger"])
-        entries = read_ledger(place)
+        knobs = read_env(env, ask_models=False)
+        name = registered_name(load_schema(knobs["schema"]))
+        entries = read_with_knobs(knobs["mlflow"], name, accept=accept)
         if not entries:
+            place = ledger_place(knobs["mlflow"]["ledger"])
             typer.echo(f"{place}: no decision yet; `make run` makes the first", err=True)
         for entry in entries:
             reasons = "; ".join(entry.get("reasons", []))
             if "why" in entry:
-                reasons = (
-                    f"by {entry['by']}: {entry['why']}; against the gates: {reasons or 'none'}"
-                )
+                against = f"against the gates: {reasons or 'none'}"
+                reasons = f"by {entry['by']}: {entry['why']}; {against}"
             typer.echo(
                 f"{entry['time_utc']}  {entry['decision']:<9} {entry['model']:<12} {entry['version'] or '-'}  {reasons}"
             )

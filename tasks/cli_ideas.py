@@ -8,7 +8,6 @@ import typer
 
 from tasks.cli_app import app, print_pairs, readable_errors, show_outcome
 from tasks.errors import ConfigError
-from tasks.storage.workspace import resolve
 
 _ENV = Annotated[Path, typer.Option(help="the file of knobs")]
 
@@ -139,9 +138,14 @@ def _force(model: str, why: str, env: Path, notebook: str) -> None:
             raise ConfigError("NB= promotes an idea, FORCE= a model; name one of them")
         knobs = read_env(env, ask_models=False)
         products = Path(knobs["products"])
-        version = make_champion(products / "evaluation.json", knobs["mlflow"], model, why=why)
+        version = make_champion(
+            products / "evaluation.json",
+            knobs["mlflow"],
+            model,
+            why=why,
+            product=products / "promotion.json",
+        )
         _tell(f"{model} is version {version} and champion now; packaging it ...")
-        resolve(products / "promotion.json").unlink(missing_ok=True)  # `promote` takes note of it
     from tasks.pipeline.build import build, readable_exit
 
     with readable_exit():

@@ -1,18 +1,20 @@
 """Promote the best model that passes its gates, or one that a person names; refuse the others, with reasons."""
 
 import getpass
+import hashlib
 import json
 import math
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ChangedError, GateError, InputError
 from tasks.registry import mlflow_store
+from tasks.registry.anchor import append_anchored, read_anchored
 from tasks.registry.evaluation_record import record_verdicts
-from tasks.registry.ledger import append_decision, ledger_place, read_ledger
+from tasks.registry.ledger import FORCED, MOVING, ledger_place
 from tasks.registry.registration import (
     RENEWAL,
     SERVED_VERSION,
@@ -26,8 +28,6 @@ from tasks.storage.workspace import resolve
 from tasks.training.renewal import Renewed, renew, way_of
 
 Renewal = Callable[[str, Path], Renewed]  # of the model of that name, into that folder
-
-FORCED = "forced"  # a decision of the ledger: a person's, against the gates
 
 
 def promote(
@@ -59,7 +59,7 @@ def promote(
 def decide(
     record: Mapping[str, Any], tracking: Mapping[str, str], *, renewal: Renewal | None = None
 ) -> dict[str, Any]:
-    """Register every model that passed, move the aliases, write the ledger, and return the decision.
+    """Register every model that passed, write the ledger, move the aliases, and return the decision.
 
     The model that :func:`tasks.evaluation.succession.choose` prefers among those that pass becomes ``champion``, the best other
     that passes ``challenger`` (else the champion before it). If none is preferred, the champion stays; so does a model of this evaluation that a person made
@@ -70,27 +70,34 @@ def decide(
     With `renewal` the new champion learns the test rows too: its run then keeps two models, the one that was judged and the one
     that serves.
 
+    The champion's alias moves last. Whatever ends this before, the old one serves, and the same call again ends as an undisturbed
+    one would have, with the same lines in the ledger.
+
     Raises
     ------
     ChangedError
         If the champion is not the one the models were compared with.
+    InputError
+        If the ledger is damaged, or lines are missing at its end; nothing was written or moved then.
     """
     client = mlflow_store.connect(tracking["tracking_uri"])
     name, everyone = record["registered_name"], list(record["verdicts"])
+    ledger, compared = ledger_place(tracking["ledger"]), record["champion_version"]
+    entries = read_anchored(client, name, ledger)
     passing = [model for model in record["ranking"] if record["verdicts"][model]["passed"]]
     known = known_versions(client, record)
     before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
-    is_new = before != record["champion_version"]  # since the models were compared
-    forced = _forced(name, known, before, tracking) if is_new else None
+    is_new = before != compared  # since the models were compared
+    forced = _forced(name, known, before, entries) if is_new else None
     preferred = record.get("preferred", passing[0] if passing else None)
     winner = forced or (preferred if preferred in passing else None)
     already = winner is not None and before is not None and known[winner] == before
-    if before != record["champion_version"] and not already:
+    if is_new and not already:
         raise ChangedError(
             f"the champion of {name} is {_version(before)} now, but the models were compared with "
-            f"{_version(record['champion_version'])}; run again, and they are compared with the new one"
+            f"{_version(compared)}; run again, and they are compared with the new one"
         )
-    if before is not None and before == record["champion_version"]:
+    if before is not None and not is_new:
         run_id = client.get_model_version(name, before).run_id
         add_golden(client, record, mlflow_store.CHAMPION, run_id)
     served = {}
@@ -98,32 +105,36 @@ def decide(
         served[winner] = _renewed(client, record, winner, renewal)
     may_serve = [*passing, *([forced] if forced else [])]
     versions = register_models(client, record, may_serve, known, served=served)
+    champion = versions[winner] if winner else before
+    version = client.get_model_version(name, champion) if champion else None
+    facts = _of_ledger(version.tags if version else {})
+    decisions = {model: _decision(model, winner, passing) for model in everyone}
+    lines = [
+        _entry(record, model, decisions[model], versions.get(model))
+        | (facts if model == winner else _of_ledger({}))
+        for model in everyone
+        if model != forced  # its line says who did it, and why
+    ]
+    append_anchored(client, name, ledger, lines)
+    if forced:
+        decisions[forced] = FORCED
+    run_id = version.run_id if version else None
+    record_verdicts(client, record, decisions=decisions, champion_run=run_id)
     if winner is not None and not already:
         others = [model for model in passing if model != winner]
         runner_up = versions[others[0]] if others else before
         mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, runner_up)
-        mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[winner])
-    decisions = {model: _decision(model, winner, passing) for model in everyone}
-    if forced:
-        decisions[forced] = FORCED
-    for model in everyone:
-        if model != forced:  # its line says who did it, and why
-            entry = _entry(record, model, decisions[model], versions.get(model), before)
-            entry |= _of_ledger(served.get(model, {}))
-            append_decision(ledger_place(tracking["ledger"]), entry)
-    champion = versions[winner] if winner else before
-    version = client.get_model_version(name, champion) if champion else None
-    run_id = version.run_id if version else None
-    record_verdicts(client, record, decisions=decisions, champion_run=run_id)
+        mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, champion)
+    replaces = winner is not None and not forced and champion != compared
     return {
         "registered_name": name,
         "champion": winner or "(unchanged)",
         "champion_version": champion,
-        "previous_version": record["champion_version"] if forced else before,
+        "previous_version": compared,
         "forced": forced,
-        **_of_ledger(version.tags if version else {}),
+        **facts,
         "origin": record.get("origin") if winner else record.get("champion_origin"),
-        "replaced_origin": record.get("champion_origin") if winner and not already else None,
+        "replaced_origin": record.get("champion_origin") if replaces else None,
         "refused": {
             model: record["verdicts"][model]["reasons"]
             for model in everyone
@@ -133,7 +144,14 @@ def decide(
     }
 
 
-def force(evaluation: str | Path, tracking: Mapping[str, str], model: str, *, why: str) -> str:
+def force(
+    evaluation: str | Path,
+    tracking: Mapping[str, str],
+    model: str,
+    *,
+    why: str,
+    product: str | Path | None = None,
+) -> str:
     """Make a model the champion whatever the gates say, and return its version; the ledger says who did it, and why.
 
     Parameters
@@ -146,11 +164,13 @@ def force(evaluation: str | Path, tracking: Mapping[str, str], model: str, *, wh
         One of the models that it compared.
     why
         The reason, a sentence.
+    product
+        What ``promote`` wrote; it goes before the champion changes, so that the next run takes note of it.
 
     Raises
     ------
     InputError
-        If there is no evaluation or no such model, or no reason is given.
+        If there is no evaluation or no such model, no reason is given, or the ledger is damaged.
     GateError
         If the model has no predictions, or they are no finite numbers.
     ChangedError
@@ -164,7 +184,9 @@ def force(evaluation: str | Path, tracking: Mapping[str, str], model: str, *, wh
     record = json.loads(path.read_text())
     _check_can_serve(record, model)
     client = mlflow_store.connect(tracking["tracking_uri"])
-    name, known = record["registered_name"], known_versions(client, record)
+    name, ledger = record["registered_name"], ledger_place(tracking["ledger"])
+    read_anchored(client, name, ledger)
+    known = known_versions(client, record)
     before = mlflow_store.aliases(client, name).get(mlflow_store.CHAMPION)
     if before != record["champion_version"] and before not in known.values():
         raise ChangedError(
@@ -174,11 +196,13 @@ def force(evaluation: str | Path, tracking: Mapping[str, str], model: str, *, wh
     if known[model] is not None and known[model] == before:
         raise InputError(f"{model} is the champion already: {_version(before)} of {name}")
     versions = register_models(client, record, [model], known)
+    entry = _entry(record, model, FORCED, versions[model]) | {"previous_champion": before}
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    append_anchored(client, name, ledger, [entry | {"why": why.strip(), "by": by}])
+    if product is not None:
+        resolve(product).unlink(missing_ok=True)
     mlflow_store.set_alias(client, name, mlflow_store.CHALLENGER, before)
     mlflow_store.set_alias(client, name, mlflow_store.CHAMPION, versions[model])
-    entry = _entry(record, model, FORCED, versions[model], before)
-    by = f"{getpass.getuser()}@{socket.gethostname()}"
-    append_decision(ledger_place(tracking["ledger"]), entry | {"why": why.strip(), "by": by})
     return versions[model]
 
 
@@ -193,7 +217,10 @@ def _check_can_serve(record: Mapping[str, Any], model: str) -> None:
 
 
 def _forced(
-    name: str, known: Mapping[str, str | None], champion: str | None, tracking: Mapping[str, str]
+    name: str,
+    known: Mapping[str, str | None],
+    champion: str | None,
+    entries: Sequence[Mapping[str, Any]],
 ) -> str | None:
     """Return the model of this evaluation that serves because a person made it champion; None if there is none."""
     models = [model for model, version in known.items() if version and version == champion]
@@ -201,9 +228,9 @@ def _forced(
         return None
     last = [
         entry["decision"]
-        for entry in read_ledger(ledger_place(tracking["ledger"]))
+        for entry in entries
         if (entry["registered_name"], entry["version"]) == (name, champion)
-        and entry["decision"] in (FORCED, "promoted")
+        and entry["decision"] in MOVING
     ]
     return models[0] if last and last[-1] == FORCED else None
 
@@ -243,17 +270,18 @@ def _entry(
     model: str,
     decision: str,
     version: str | None,
-    before: str | None,
 ) -> dict[str, Any]:
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     result = record["models"][model]
     return {
         "decision": decision,
+        "evaluation": digest[:16],
         "model": model,
         "registered_name": record["registered_name"],
         "version": version,  # None for a model that was never registered
         "artifact_version": result["version"],
         "run_id": result["run_id"],
-        "previous_champion": before,
+        "previous_champion": record["champion_version"],
         "log_digest": record["log_digest"],
         "origin": record.get("origin"),
         "metrics": record["metrics"].get(model, {}),

@@ -108,7 +108,7 @@ def _build(task: Any, job: RunSettings, env: Mapping[str, Any]) -> None:
         if one.product._outdated_code_dependency():
             _log.warning("%s was made with different code or knobs", one.name)
     task._exec_status = TaskStatus.WaitingExecution
-    with shared_ledger(task, job.store, env):
+    with shared_ledger(task, job.store):
         task._build(catch_exceptions=True)
     share_model(task, job.store, job.products(env))
 

@@ -8,16 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import UnavailableError
-from tasks.registry.ledger import append_decision, read_ledger
+from tasks.registry.ledger import OVERRIDE
 from tasks.serving.packed_service import ask_bentoml
-from tasks.storage.files import write_atomic
-from tasks.storage.shared_files import ChangedError, read_shared, write_shared
-from tasks.storage.workspace import resolve
 
 LEDGER, POINTER = "ledger/decisions.jsonl", "models/champion.json"
 _WRITES_LEDGER = "promote"
-_TRIES = 8
 _log = logging.getLogger("infra")
 
 
@@ -33,35 +28,16 @@ def beside(store: str, place: str) -> str:
 
 
 @contextmanager
-def shared_ledger(task: Any, store: str, env: Mapping[str, Any]) -> Iterator[None]:
-    """For the task that writes the ledger: download it, and upload what the task adds."""
+def shared_ledger(task: Any, store: str) -> Iterator[None]:
+    """For the task that writes the ledger: it is the one that all runs share, written before the champion changes."""
     if task.name != _WRITES_LEDGER:
         yield
         return
-    address, path = beside(store, LEDGER), resolve(env["mlflow"]["ledger"])
-    before = read_shared(address)
-    write_atomic(path, before.content if before else b"")
-    n_before = len(read_ledger(path))
-    yield
-    _append(address, path, read_ledger(path)[n_before:])
-
-
-def _append(address: str, path: Path, added: list[dict[str, Any]]) -> None:
-    """Append lines to the current ledger: another run may have written meanwhile."""
-    for _ in range(_TRIES):
-        found = read_shared(address)
-        write_atomic(path, found.content if found else b"")
-        for entry in added:
-            chained = ("previous", "digest")
-            append_decision(path, {key: entry[key] for key in entry if key not in chained})
-        try:
-            write_shared(address, path.read_bytes(), replaces=found.mark if found else None)
-            return
-        except ChangedError:
-            continue
-    raise UnavailableError(
-        f"{address}: other runs wrote first, {_TRIES} times in a row; run the task again"
-    )
+    os.environ[OVERRIDE] = beside(store, LEDGER)
+    try:
+        yield
+    finally:
+        del os.environ[OVERRIDE]
 
 
 def share_model(task: Any, store: str, products: Path) -> None:

@@ -18,6 +18,7 @@ from tasks.knobs.blends import Blend, blend_or_model
 from tasks.knobs.monitor import Monitor
 from tasks.knobs.notices import Notices
 from tasks.knobs.renewals import Renewal
+from tasks.knobs.retention import Keep
 from tasks.knobs.searches import Search
 from tasks.knobs.sections import Bounds, Count, Part, Section, Share, Text
 from tasks.logs.value_text import is_integer
@@ -237,5 +238,6 @@ class Knobs(Section):
     monitor: Monitor
     ab_test: AbTest
     notices: Notices
+    keep: Keep
     aws: dict[str, Any] | None = Field(None, description="sizes of containers: infra/ checks them")
     fargate: dict[str, Any] | None = Field(None, description="options for `engine` to refer to")

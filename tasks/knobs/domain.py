@@ -72,7 +72,12 @@ def domain(annotation: Any, field: FieldInfo | None = None) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) is list:
-        return "[low, high], two numbers" if "max_length" in limits else "a list that is not empty"
+        if "max_length" in limits:
+            return "[low, high], two numbers"
+        least = limits.get("min_length", 1)
+        if least == 0:
+            return "a list"
+        return "a list that is not empty" if least == 1 else f"a list of {least} or more"
     if kind in _TYPES:
         may_be_null = field is not None and field.is_required() and kind is not annotation
         return _TYPES[kind] + _bounds(limits) + (" or null" if may_be_null else "")

@@ -15,11 +15,12 @@ from tasks.errors import ClicklabError, ConfigError, InputError
 from tasks.evaluation.champion import difference
 from tasks.models.artifact import MODEL, ScoringModel, load_model
 from tasks.registry import mlflow_store
+from tasks.registry.anchor import read_anchored
 from tasks.registry.ledger import ledger_place, read_ledger
 from tasks.registry.mlflow_client import reason_of
 from tasks.registry.mlflow_store import ARTIFACT_VERSION
 from tasks.registry.registration import SERVED_VERSION
-from tasks.schema import Schema
+from tasks.schema import Schema, load_schema
 from tasks.serving.bento_store import bento_home
 from tasks.training.warm import STARTED_FROM
 
@@ -92,7 +93,9 @@ def find_model(
             "VERSION= (12 hex digits) or RUN= (an MLflow run)"
         )
     client = mlflow_store.connect(env["mlflow"]["tracking_uri"])
-    ledger = read_ledger(ledger_place(env["mlflow"]["ledger"]))
+    place = ledger_place(env["mlflow"]["ledger"])
+    ours = mlflow_store.registered_name(load_schema(env["schema"])) if "schema" in env else ""
+    ledger = read_anchored(client, ours, place) if ours else read_ledger(place)
     if model:
         run_id = _run_of_name(client, model)
     elif _RUN.fullmatch(run):

@@ -219,17 +219,23 @@ def find_version(client: Any, name: str, run_id: str) -> str | None:
     return str(max(int(one.version) for one in found)) if found else None
 
 
-def aliases(client: Any, name: str) -> dict[str, str]:
-    """Return version by alias; empty if no model was ever registered under that name."""
+def find_registered(client: Any, name: str) -> Any:
+    """Return a registered model, MLflow's; None if no model was ever registered under that name."""
     from mlflow.exceptions import MlflowException
 
     try:
-        found = client.get_registered_model(name).aliases
+        return client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return {}
-    return {alias: str(version) for alias, version in dict(found).items()}
+        return None
+
+
+def aliases(client: Any, name: str) -> dict[str, str]:
+    """Return version by alias; empty if no model was ever registered under that name."""
+    found = find_registered(client, name)
+    named = {} if found is None else dict(found.aliases)
+    return {alias: str(version) for alias, version in named.items()}
 
 
 def set_alias(client: Any, name: str, alias: str, version: str | None) -> None:

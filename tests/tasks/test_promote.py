@@ -1,6 +1,8 @@
 """Who serves next, and what the registry and the ledger say of it; on a real MLflow store."""
 
 import json
+import os
+import pkgutil
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.errors import ChangedError, GateError, InputError
+from tasks.errors import ChangedError, DiskFullError, GateError, InputError, UnavailableError
 from tasks.models.artifact import load_model
 from tasks.models.golden import GOLDEN
 from tasks.promote import decide, force, promote
@@ -56,7 +58,7 @@ def record(store, request):
     ranking = ["ftrl", "fm", "sgd"]
     reasons = {"ftrl": [], "fm": [], "sgd": ["calibration ratio 1.9"]}
     return {
-        "registered_name": f"ctr-{request.node.name[:60]}",
+        "registered_name": f"ctr-{request.node.originalname[:50]}-{abs(hash(request.node.name))}",
         "ranking": ranking,
         "verdicts": {
             name: {"passed": not reasons[name], "reasons": reasons[name]} for name in ranking
@@ -142,6 +144,101 @@ def test_deciding_twice_changes_nothing(store, record, tracking):
     again = decide(record, tracking)
     assert again["versions"] == first["versions"]
     assert aliases(store, record) == before
+
+
+@pytest.fixture
+def champion(store, record, tracking):
+    """Let fm serve before the models of the record are compared with it; return its version."""
+    version = decide(record | {"preferred": "fm"}, tracking)["champion_version"]
+    record |= {"champion_version": version, "preferred": "ftrl"}
+    return version
+
+
+@pytest.mark.parametrize(
+    ("step", "late"),
+    [
+        ("tasks.promote.register_models", False),
+        ("tasks.promote.append_anchored", False),
+        ("tasks.registry.anchor._note", False),
+        ("tasks.promote.record_verdicts", False),
+        ("tasks.registry.mlflow_store.set_alias", False),
+        ("tasks.registry.mlflow_store.set_alias", True),
+    ],
+)
+def test_a_promotion_that_fails_at_any_step_can_be_repeated(
+    store, record, tracking, champion, monkeypatch, step, late
+):
+    """The champion of before serves; the same call again ends as an undisturbed one, with one line per decision."""
+    done = pkgutil.resolve_name(step)
+
+    def failing(*args, **knobs):
+        if late:  # the challenger's alias has moved
+            done(*args, **knobs)
+        raise UnavailableError("MLflow is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(step, failing)
+        with pytest.raises(UnavailableError):
+            decide(record, tracking)
+    assert aliases(store, record)["champion"] == champion
+    decision = decide(record, tracking)
+    assert aliases(store, record) == {
+        "champion": decision["versions"]["ftrl"], "challenger": champion
+    }  # fmt: skip
+    assert (decision["champion"], decision["previous_version"]) == ("ftrl", champion)
+    lines = [(one["model"], one["decision"]) for one in read_ledger(tracking["ledger"])[3:]]
+    assert lines == [("ftrl", "promoted"), ("fm", "passed"), ("sgd", "refused")]
+    assert decide(record, tracking) == decision
+    assert len(read_ledger(tracking["ledger"])) == 6
+
+
+@pytest.mark.parametrize("spoilt", [b"no ledger\n", None], ids=["damaged", "removed"])
+def test_a_damaged_ledger_is_found_before_anything_moves(store, record, tracking, champion, spoilt):
+    """No version, no tag, no alias; neither by a person."""
+    ledger, before = Path(tracking["ledger"]), aliases(store, record)
+    whole = ledger.read_bytes()
+    ledger.unlink() if spoilt is None else ledger.write_bytes(spoilt)
+    record["verdicts"]["sgd"] = {"passed": True, "reasons": []}
+    evaluation = ledger.with_name("evaluation.json")
+    evaluation.write_text(json.dumps(record))
+    message = "was changed, cut or removed" if spoilt else "the file holds nothing"
+    with pytest.raises(InputError, match=message):
+        decide(record, tracking)
+    with pytest.raises(InputError, match=message):
+        force(evaluation, tracking, "sgd", why="a try")
+    assert aliases(store, record) == before
+    registered = store[1].search_model_versions(f"name='{record['registered_name']}'")
+    assert len(registered) == 2
+    ledger.write_bytes(whole)
+    assert decide(record, tracking)["champion"] == "ftrl"
+
+
+def test_a_full_disk_moves_nothing(store, record, tracking, champion, monkeypatch):
+    """The part of the lines that was written is taken back."""
+    whole, write = Path(tracking["ledger"]).read_bytes(), os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda handle, lines: write(handle, lines[:100]))
+        with pytest.raises(DiskFullError, match=r"ledger\.jsonl: cannot be written"):
+            decide(record, tracking)
+    assert Path(tracking["ledger"]).read_bytes() == whole
+    assert aliases(store, record)["champion"] == champion
+
+
+def test_a_person_can_repeat_what_was_interrupted(store, tracking, nobody_passed, record, monkeypatch):  # fmt: skip
+    """The line is there once, and then the alias moves; what `promote` wrote goes before."""
+    product = nobody_passed.with_name("promotion.json")
+    product.touch()
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks.promote.mlflow_store.set_alias", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            force(nobody_passed, tracking, "fm", why="a try", product=product)
+    assert (aliases(store, record), product.exists()) == ({}, False)
+    version = force(nobody_passed, tracking, "fm", why="a try")
+    assert aliases(store, record) == {"champion": version}
+    force(nobody_passed, tracking, "sgd", why="a try")
+    force(nobody_passed, tracking, "fm", why="a try")
+    forced = [one["model"] for one in read_ledger(tracking["ledger"]) if one["decision"] == "forced"]  # fmt: skip
+    assert forced == ["fm", "sgd", "fm"]
 
 
 def test_the_champion_before_becomes_challenger_when_only_one_passes(store, record, tracking):
