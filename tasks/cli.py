@@ -212,45 +212,6 @@ def backtest(
 
 
 @app.command()
-def publish(
-    pointer: Annotated[str, typer.Argument(help="pointer that services follow: path or s3://")],
-    folder: Annotated[
-        Path | None, typer.Option(help="model folder with golden rows; else the champion's")
-    ] = None,
-    env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
-) -> None:
-    """Publish a model; services that follow the pointer load it."""
-    with readable_errors():
-        from tasks.knobs.reading import read_env
-        from tasks.registry.mlflow_store import registered_name
-        from tasks.registry.publish import publish_alias, publish_model
-        from tasks.schema import load_schema
-
-        if not pointer:
-            raise ConfigError("no pointer is named; set POINTER=path/champion.json or s3://...")
-        if folder is not None:
-            now = publish_model(folder, pointer)
-        else:
-            knobs = read_env(env, ask_models=False)
-            name = registered_name(load_schema(knobs["schema"]))
-            now = publish_alias(knobs["mlflow"]["tracking_uri"], name, pointer)
-        typer.echo(f"{pointer} names version {now.version}")
-
-
-@app.command()
-def rollback(
-    pointer: Annotated[str, typer.Argument(help="pointer that services follow: path or s3://")],
-    to: Annotated[str | None, typer.Option(help="version; by default the previous one")] = None,
-) -> None:
-    """Point services to an earlier version again."""
-    with readable_errors():
-        from tasks.registry.publish import roll_back
-
-        now = roll_back(pointer, to=to)
-        typer.echo(f"{pointer} names version {now.version}")
-
-
-@app.command()
 def ui(
     env: Annotated[Path, typer.Option(help="the file of knobs")] = Path("env.yaml"),
     store: Annotated[str, typer.Option(envvar="STORE", help="a team's database")] = "",
