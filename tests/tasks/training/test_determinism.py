@@ -110,5 +110,5 @@ def test_one_thread_and_two_give_the_same_bits(found, stage):
 def test_nothing_is_left_out(found):
     """Every digest that was taken is compared."""
     assert set(found[0]) == set(STAGES) | {
-        f"{what} {kind}" for kind in ("sgd", "ftrl", "fm") for what in LEARNED
+        f"{what} {kind}" for kind in KINDS for what in LEARNED
     }
