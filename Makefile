@@ -87,7 +87,7 @@ lock:  ## resolve pyproject.toml anew into requirements.lock
 	@$(compile) --upgrade
 
 .PHONY: clean gc
-clean:  ## remove products and caches, listed; keep stores, Bentos and .venv
+clean:  ## remove products and caches, listed; stores stay
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -B -m tasks.retention.clean
 
 YES ?=
