@@ -92,7 +92,7 @@ advisories: $(STAMP)  ## check requirements.lock against published advisories
 	@$(call uv) tool run pip-audit@2.10.1 --require-hashes --disable-pip --progress-spinner off -r requirements.lock
 
 .PHONY: clean gc
-clean:  ## remove products and caches; keep stores and Bentos
+clean:  ## remove products and caches, listed; stores stay
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -B -m tasks.retention.clean
 
 YES ?=

@@ -135,11 +135,7 @@ def decide(
         **facts,
         "origin": record.get("origin") if winner else record.get("champion_origin"),
         "replaced_origin": record.get("champion_origin") if replaces else None,
-        "refused": {
-            model: record["verdicts"][model]["reasons"]
-            for model in everyone
-            if model not in passing
-        },
+        "refused": _refused(record, passing),
         "versions": versions,
     }
 
@@ -257,6 +253,11 @@ def _of_ledger(tags: Mapping[str, str]) -> dict[str, str | None]:
 
 def _version(version: str | None) -> str:
     return "none" if version is None else f"version {version}"
+
+
+def _refused(record: Mapping[str, Any], passing: list[str]) -> dict[str, list[str]]:
+    verdicts = record["verdicts"].items()
+    return {model: one["reasons"] for model, one in verdicts if model not in passing}
 
 
 def _decision(model: str, winner: str | None, passing: list[str]) -> str:
