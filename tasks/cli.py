@@ -30,10 +30,10 @@ def run(
     typer.echo("Loading the pipeline ...", err=True)
     from tasks.pipeline.build import build, readable_exit
 
-    with readable_exit():
+    with readable_exit(), told_after(env, verb="run", data=data, started=started) as failures:
         outcome = build(env, data=data, force=force)
-        with told_after(outcome.failures, env, verb="run", data=data, started=started):
-            show_outcome(outcome, env, started=started)
+        failures += outcome.failures
+        show_outcome(outcome, env, started=started)
 
 
 @app.command()

@@ -47,18 +47,27 @@ def show_outcome(outcome: Any, env: Path, *, started: float) -> None:
 
 @contextmanager
 def told_after(
-    failures: list[Any], env: Path, *, verb: str, data: str | None = None, started: float
-) -> Iterator[None]:
+    env: Path, *, verb: str, data: str | None = None, started: float
+) -> Iterator[list[Any]]:
     """Send the notice of a run once the block has shown its result; a notice that fails is said, and changes nothing.
 
-    `failures` are those of :class:`tasks.pipeline.build.Outcome`; `verb` and `data` make the command that resumes.
+    The block adds what failed to the list that it gets; what it raises is a failure too, but for a stop. `verb` and `data` make
+    the command that resumes.
     """
-    try:
-        yield
-    finally:
-        from tasks.notices.telling import tell_after
+    from tasks.notices.telling import tell_after
 
-        tell_after(failures, env, verb=verb, data=data, seconds=time.monotonic() - started)
+    failures: list[Any] = []
+    try:
+        yield failures
+    except Exception as error:
+        if not isinstance(error, typer.Exit):
+            from tasks.pipeline.executor import describe_failure
+
+            failures += getattr(error, "failures", None) or [describe_failure(verb, error)]
+        if failures:
+            tell_after(failures, env, verb=verb, data=data, seconds=0.0)
+        raise
+    tell_after(failures, env, verb=verb, data=data, seconds=time.monotonic() - started)
 
 
 def print_pairs(lines: list[tuple[str, str]]) -> None:

@@ -23,19 +23,18 @@ def monitor(
     from tasks.pipeline.build import build, readable_exit
     from tasks.pipeline.build import tell as print_failures
 
-    with readable_exit():
+    with readable_exit(), told_after(env, verb="monitor", started=started) as failures:
         changes = _simulated(env) if simulate else None
         made = build(
             env, changes=changes, force=True, entry="pipeline.monitor.yaml", report="monitor.json"
         )
-        with told_after(made.failures, env, verb="monitor", started=started):
-            if made.failures:
-                raise typer.Exit(print_failures(made.failures))
-            record = read_record(made.report_path)
-            for line in record.summary():
-                typer.echo(line)
-            seconds = time.monotonic() - started
-            typer.echo(f"{made.report_path.with_suffix('.html')}, {seconds:.0f} s")
+        failures += made.failures
+        if made.failures:
+            raise typer.Exit(print_failures(made.failures))
+        record = read_record(made.report_path)
+        for line in record.summary():
+            typer.echo(line)
+        typer.echo(f"{made.report_path.with_suffix('.html')}, {time.monotonic() - started:.0f} s")
 
 
 @app.command()

@@ -84,6 +84,9 @@ def tell_after(
     """Tell of a run that has ended, if an address is set; whatever goes wrong is a line, and no error."""
     try:
         knobs = read_env(env, data=data, ask_models=False)
+    except ClicklabError:
+        return  # said already by the run that it ended; nobody's address is known
+    try:
         if not knobs["notices"]["addresses"]:
             return
         if failures:

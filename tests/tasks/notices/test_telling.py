@@ -8,6 +8,8 @@ import yaml
 from typer.testing import CliRunner
 
 from tasks.cli import app
+from tasks.cli_app import told_after
+from tasks.errors import UnavailableError
 from tasks.notices import telling
 from tasks.notices.telling import tell_after, tell_day, tell_failure
 from tasks.pipeline.executor import Failure
@@ -184,3 +186,14 @@ def test_a_failed_run_resumes_with_its_own_file_and_data(run, receiver):
     tell_after([failure], path, verb="run", data="my log.csv", seconds=1.0)
     assert f"make run ENV={path} DATA='my log.csv'" in texts(receiver)[0]
     assert Path(path).is_file()
+
+
+def test_what_ends_a_run_before_its_tasks_is_a_failure_too(run, receiver):
+    """A store that is away; but a person who stops a run knows of it."""
+    path = env_file(run, "HOOK")
+    with pytest.raises(UnavailableError), told_after(path, verb="run", started=0.0):
+        raise UnavailableError("MLflow does not answer")
+    with pytest.raises(KeyboardInterrupt), told_after(path, verb="run", started=0.0):
+        raise KeyboardInterrupt
+    (only,) = texts(receiver)
+    assert "run: MLflow does not answer" in only
