@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tasks.models import KINDS
 from tests.conftest import ROOT
 
 N_ROWS = 30_000
@@ -97,9 +98,7 @@ LEARNED = ["losses", "learned", "predicted", "version"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "stage", STAGES + [f"{what} {kind}" for kind in ("sgd", "ftrl", "fm") for what in LEARNED]
-)
+@pytest.mark.parametrize("stage", STAGES + [f"{what} {kind}" for kind in KINDS for what in LEARNED])
 def test_one_thread_and_two_give_the_same_bits(found, stage):
     """Files, codes, weights, losses and predictions; the order in which threads finish changes nothing."""
     one, two = found
@@ -109,6 +108,4 @@ def test_one_thread_and_two_give_the_same_bits(found, stage):
 @pytest.mark.slow
 def test_nothing_is_left_out(found):
     """Every digest that was taken is compared."""
-    assert set(found[0]) == set(STAGES) | {
-        f"{what} {kind}" for kind in KINDS for what in LEARNED
-    }
+    assert set(found[0]) == set(STAGES) | {f"{what} {kind}" for kind in KINDS for what in LEARNED}
