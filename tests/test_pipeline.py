@@ -427,6 +427,7 @@ def broken(project: Path, path: str, line: str) -> None:
         file.write(f"\n{line}\n")
 
 
+@pytest.mark.nightly
 def test_a_fault_in_a_figure_or_sentence_does_not_fail_the_run(project):
     """Training, record and model are complete; the closing table names what is missing."""
     before = read(project, "train-ftrl.json")

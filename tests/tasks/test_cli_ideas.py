@@ -45,7 +45,7 @@ def test_a_forced_model_is_packaged_and_shown(monkeypatch, tmp_path):
     monkeypatch.setattr("tasks.knobs.reading.read_env", lambda *args, **kwargs: knobs)
     monkeypatch.setattr(
         "tasks.promote.force",
-        lambda path, tracking, model, *, why: forced.append((path, model, why)) or "4",
+        lambda path, tracking, model, *, why, product: forced.append((path, model, why)) or "4",
     )
     monkeypatch.setattr("tasks.pipeline.build.build", lambda env: "built")
     monkeypatch.setattr("tasks.cli_ideas.show_outcome", lambda *args, **how: shown.append(args))

@@ -150,7 +150,7 @@ def test_a_name_that_nobody_has_is_wrong_a_name_server_away_is_not(monkeypatch, 
         mlflow_store.connect("http://mlflow.invalid")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_mlflow_that_goes_away_in_the_middle_is_an_outage_in_every_call(tmp_path):
     """Not "there is no champion"; and a training that fails says so itself, whether MLflow hears of it or not."""
     from tests.stores import mlflow_client, mlflow_server
