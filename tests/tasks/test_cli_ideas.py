@@ -38,22 +38,23 @@ def test_promote_takes_an_idea_or_a_model():
 
 
 def test_a_forced_model_is_packaged_and_shown(monkeypatch, tmp_path):
-    """The decision before is no longer there, so that `promote` and what follows it run."""
+    """The decision before is named, so that it goes, and `promote` and what follows it run."""
     knobs = {"products": str(tmp_path), "mlflow": {}}
-    (tmp_path / "promotion.json").write_text("{}")
     forced, shown = [], []
     monkeypatch.setattr("tasks.knobs.reading.read_env", lambda *args, **kwargs: knobs)
     monkeypatch.setattr(
         "tasks.promote.force",
-        lambda path, tracking, model, *, why, product: forced.append((path, model, why)) or "4",
+        lambda path, tracking, model, *, why, product: (
+            forced.append((path, model, why, product)) or "4"
+        ),
     )
     monkeypatch.setattr("tasks.pipeline.build.build", lambda env: "built")
     monkeypatch.setattr("tasks.cli_ideas.show_outcome", lambda *args, **how: shown.append(args))
     text = said("promote", "--force", "fm", "--why", "a try", "--env", "env.x.yaml")
     assert "fm is version 4 and champion now" in text
-    assert forced == [(tmp_path / "evaluation.json", "fm", "a try")]
+    decision = tmp_path / "promotion.json"  # is removed before the champion moves
+    assert forced == [(tmp_path / "evaluation.json", "fm", "a try", decision)]
     assert shown == [("built", Path("env.x.yaml"))]
-    assert not (tmp_path / "promotion.json").exists()
 
 
 @pytest.mark.parametrize(("task", "shows"), [("package", True), ("train-fm", False)])
