@@ -1,9 +1,11 @@
-"""The end of the ledger, noted outside of its file: a tag of the registered model, ``<number of lines>:<digest of the last>``.
+"""The end of a ledger, noted outside of its file: a tag of the registered model, ``<number of lines>:<digest of the last>``.
 
 The chain of digests shows that a line was changed, but not that the last ones are missing. The lines are written first, the
 tag second: a ledger that is ahead of its tag is right, one that is behind was cut. A model without the tag is of an older release.
+Each ledger has a tag of its own, named by where it lies: two clones on one store may keep ledgers of their own.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +15,22 @@ from tasks.errors import InputError
 from tasks.registry import mlflow_store
 from tasks.registry.ledger import append_decisions, ledger_place, read_ledger
 from tasks.storage.databases import sqlite_path
+from tasks.storage.s3 import is_s3
 from tasks.storage.workspace import resolve_store
 
 HEAD = "clicklab.ledger"
+
+
+def tag_of(place: str | Path) -> str:
+    """Return the name of a ledger's tag.
+
+    Examples
+    --------
+    >>> tag_of("s3://bucket/ledger.jsonl")
+    'clicklab.ledger.aa35ed56'
+    """
+    where = str(place) if is_s3(str(place)) else str(Path(place).absolute())
+    return f"{HEAD}.{hashlib.sha256(where.encode()).hexdigest()[:8]}"
 
 
 def read_anchored(client: Any, name: str, place: str | Path) -> list[dict[str, Any]]:
@@ -35,7 +50,7 @@ def read_anchored(client: Any, name: str, place: str | Path) -> list[dict[str, A
     InputError
         If the last lines, or the file, are missing; and as :func:`tasks.registry.ledger.read_ledger`.
     """
-    known = _head(client, name)  # before the file: others append to it meanwhile
+    known = _head(client, name, place)  # before the file: others append to it meanwhile
     entries = read_ledger(place)
     if known is None:
         return entries
@@ -54,7 +69,7 @@ def append_anchored(
     client: Any, name: str, place: str | Path, decisions: Sequence[Mapping[str, Any]]
 ) -> None:
     """Write decisions as :func:`tasks.registry.ledger.append_decisions` does, and note the new end."""
-    _note(client, name, append_decisions(place, decisions))
+    _note(client, name, place, append_decisions(place, decisions))
 
 
 def read_with_knobs(
@@ -81,18 +96,18 @@ def read_with_knobs(
     if not accept:
         return read_anchored(client, name, place)
     entries = read_ledger(place)
-    _note(client, name, entries)
+    _note(client, name, place, entries)
     return entries
 
 
-def _note(client: Any, name: str, entries: Sequence[Mapping[str, Any]]) -> None:
+def _note(client: Any, name: str, place: str | Path, entries: Sequence[Mapping[str, Any]]) -> None:
     if mlflow_store.find_registered(client, name) is not None:  # it is, once a model may serve
-        client.set_registered_model_tag(name, HEAD, _as_head(entries))
+        client.set_registered_model_tag(name, tag_of(place), _as_head(entries))
 
 
-def _head(client: Any, name: str) -> str | None:
+def _head(client: Any, name: str, place: str | Path) -> str | None:
     found = mlflow_store.find_registered(client, name)
-    return None if found is None else dict(found.tags).get(HEAD)
+    return None if found is None else dict(found.tags).get(tag_of(place))
 
 
 def _as_head(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.errors import InputError
-from tasks.registry.anchor import HEAD, append_anchored, read_anchored, read_with_knobs
+from tasks.registry.anchor import append_anchored, read_anchored, read_with_knobs, tag_of
 from tasks.registry.ledger import append_decision, read_ledger
 from tests.stores import mlflow_client
 
@@ -31,7 +31,7 @@ def test_the_registry_knows_where_the_ledger_ends(store, ledger):
     """How many lines, and the digest of the last."""
     name, place = ledger
     last = read_anchored(store[1], name, place)[-1]
-    assert store[1].get_registered_model(name).tags[HEAD] == f"3:{last['digest']}"
+    assert store[1].get_registered_model(name).tags[tag_of(place)] == f"3:{last['digest']}"
 
 
 @pytest.mark.parametrize("n_left", [0, 2, None])
@@ -74,7 +74,7 @@ def test_a_ledger_ahead_of_the_registry_is_right(store, ledger):
 def test_a_model_without_the_tag_has_any_ledger(store, ledger):
     """An older release did not write it; a name that nobody registered has none."""
     name, place = ledger
-    store[1].delete_registered_model_tag(name, HEAD)
+    store[1].delete_registered_model_tag(name, tag_of(place))
     place.unlink()
     assert read_anchored(store[1], name, place) == []
     assert read_anchored(store[1], "nobody", place) == []
@@ -87,3 +87,12 @@ def test_reading_makes_no_store(tmp_path):
     tracking = {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db", "ledger": str(place)}
     assert len(read_with_knobs(tracking, "ctr-avazu")) == 1
     assert list(tmp_path.glob("mlflow.db*")) == []
+
+
+def test_two_ledgers_of_one_registered_model_do_not_disturb_each_other(ledger, store):
+    """As two clones have that share a store, and keep their decisions to themselves."""
+    name, place = ledger
+    other = place.with_name("other.jsonl")
+    append_anchored(store[1], name, other, [{"model": "fm", "registered_name": name}])
+    assert len(read_anchored(store[1], name, place)) == 3
+    assert len(read_anchored(store[1], name, other)) == 1
