@@ -175,7 +175,10 @@ def test_a_replay_is_equal_to_the_bit(project, result):
     before = files(project)
     code, said = clicklab("replay", result["version"])
     assert code == 0, said
-    assert f"{result['version']} is equal to the bit: model.json, weights.npy\n" in said
+    assert (
+        f"{result['version']} is equal to the bit: model.json, valid-logits.npy, weights.npy\n"
+        in said
+    )
     assert "not as committed" not in said
     assert len(git(project, "worktree", "list").splitlines()) == 1
     assert files(project) == before
@@ -215,7 +218,7 @@ def test_a_notebook_becomes_a_step_and_leaves_again(project):
     assert not (project / "products/tiny/night.json").exists(), "the trial writes in its copy"
     assert clicklab("why", "--task", "night")[1] == "night runs again:\n  it has not run yet\n"
     promoted = (project / "pipeline.yaml").read_text()
-    needed = promoted.replace("upstream: [evaluate]", "upstream: [evaluate, night]")
+    needed = promoted.replace('"train-*", evaluate]', '"train-*", evaluate, night]', 1)
     (project / "pipeline.yaml").write_text(needed)
     with pytest.raises(InputError, match=r"promote needs night \(`upstream` in pipeline.yaml\)"):
         demote("night")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -186,8 +187,7 @@ def test_a_product_that_was_overwritten_all_the_same_is_made_again(project):
     judged = versions(project)
     source = project / "products" / "scratch" / "train" / "models" / "sgd"
     target = project / "products" / "models" / "sgd"
-    for path in source.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(source, target, dirs_exist_ok=True)
     ran, said = build(project)
     assert ran >= {"train-sgd", "evaluate", "promote"}
     assert not ran & {"ingest", "hash_features", "train-sgd_optuna"}

@@ -53,7 +53,7 @@ def test_a_file_in_terraforms_own_syntax_is_refused():
 
 def test_what_was_pushed_is_not_taken_for_an_environment():
     """images.auto.tfvars.json has the same ending."""
-    with pytest.raises(ConfigError, match=r"there are production, small$"):
+    with pytest.raises(ConfigError, match=r"there are production, small, smoke$"):
         variables_file("huge")
 
 

@@ -26,7 +26,7 @@ def test_every_figure_and_table_is_drawn(rows):
     drawn += [figures.lift_by_day(readout, TREATMENT, metric) for metric in ("ctr", "log_loss")]
     for figure in drawn:
         figure.canvas.draw()
-        assert figure.axes[0].get_title()
+        assert figure.axes[0].get_title(loc="left") or figure.axes[0].get_title()
         plt.close(figure)
     assert list(figures.arm_table(readout).index) == [CONTROL, TREATMENT]
     assert len(figures.power_table(readout)) == 2

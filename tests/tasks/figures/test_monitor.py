@@ -47,7 +47,7 @@ def test_every_figure_is_drawn(one):
     ]
     for figure in drawn:
         figure.canvas.draw()
-        assert figure.axes[0].get_title()
+        assert figure.axes[0].get_title(loc="left") or figure.axes[0].get_title()
     plt.close("all")
 
 

@@ -63,7 +63,9 @@ def test_a_killed_kernel_resumes_to_the_same_model(tmp_path):
     def outcome():
         result = json.loads((products / "train-fm.json").read_text())
         assert (products / "killed").exists()
-        assert not list(products.rglob("*.npz"))
+        assert not list(
+            products.glob("*.npz")
+        )  # checkpoints; what models go on from stays beside them
         return result["version"], result["valid"]
 
     code, errors = build()
@@ -198,7 +200,7 @@ def check(env):
     {}
 
 build.check_tracking = check
-build.load_dag = lambda env: time.sleep({})
+build.load_dag = lambda *args, **how: time.sleep({})
 outcome = build.build("env.tiny.yaml")
 sys.exit(build.tell(outcome.failures))
 """

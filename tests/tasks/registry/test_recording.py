@@ -34,13 +34,16 @@ SEARCH = types.SimpleNamespace(
     records=[trial | {"seconds": 2.0, "started": 1000.0 + n} for n, trial in enumerate(TRIALS)],
     notes=["The best alpha lies at the upper edge."],
     settings={"search.method": "optuna", "search.n_trials": 3},
+    decision="",
 )
 
 
 def rows(n_rows):
     contract = types.SimpleNamespace(schema={"name": "small"}, digest="c" * 12)
     manifest = {"source": "sim://small?rows=9", "origin": "sim://small", "log_digest": "d" * 64}
-    return types.SimpleNamespace(contract=contract, manifest=manifest, n_rows=n_rows)
+    return types.SimpleNamespace(
+        contract=contract, manifest=manifest, n_rows=n_rows, folder="nowhere/train"
+    )
 
 
 @pytest.fixture(scope="module")
